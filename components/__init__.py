@@ -1,0 +1,1 @@
+"""What hemline is made of; `pipelines` puts it to work."""

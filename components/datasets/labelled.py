@@ -1,0 +1,34 @@
+"""What every reader of an on-disk format hands over: labels by name, not yet checked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Label(NamedTuple):
+    """One label: the image at `path` (relative to the data root) has `value` of `attribute`."""
+
+    path: str
+    attribute: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """The labels of a data set as its files state them.
+
+    Attributes:
+        dataset: name of the data set.
+        labels: in the order of the files; an image may have several.
+        values_of: the published values per attribute in their published order; empty for formats
+            that publish none, whose attributes come in order of appearance and whose values in
+            alphabetical order.
+        num_unlabelled: rows that carry no label (FashionAI's question rows, for one).
+        source: the file that the labels were read from, for messages.
+    """
+
+    dataset: str
+    labels: Sequence[Label]
+    source: str
+    values_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    num_unlabelled: int = 0

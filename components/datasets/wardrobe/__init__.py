@@ -1,0 +1,1 @@
+"""Generated demo data: drawn garments, written in FashionAI's on-disk layout."""
