@@ -1,0 +1,1 @@
+"""From image files to pixels on a device: decoding, the store, transforms."""

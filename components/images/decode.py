@@ -1,0 +1,106 @@
+"""From the bytes of an image file to pixels, and which files are refused with which reason."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, twice its warning level
+
+
+class UnreadableImageError(Exception):
+    """An image cannot be used.
+
+    Attributes:
+        reason: a word of `tables.QUARANTINE_REASONS`.
+        detail: what was found, for people.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Returns width and height in pixels from the header, without decoding.
+
+    Raises:
+        UnreadableImageError: empty_file, not_an_image or too_large.
+    """
+    with _open(data) as image:
+        return image.size
+
+
+def decode(data: bytes, *, image_size_px: int) -> NDArray[np.uint8]:
+    """Returns RGB pixels [S, S, 3]: upright, short side resized to S (bilinear), centre cropped.
+
+    The first frame of an animation is taken; transparent pixels come out white.
+
+    Raises:
+        UnreadableImageError: empty_file, not_an_image, too_large or truncated.
+    """
+    with _open(data) as image:
+        try:
+            image.draft("RGB", (2 * image_size_px, 2 * image_size_px))
+            upright = ImageOps.exif_transpose(image)
+            rgb = _flatten(upright)
+        except Exception as error:  # Pillow's decoders raise many kinds for damaged data
+            raise UnreadableImageError("truncated", _first_line(error)) from error
+        return np.asarray(_resize_and_crop(rgb, image_size_px))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns the bytes of an image file.
+
+    Raises:
+        UnreadableImageError: missing.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError("missing", error.strerror or str(error)) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise UnreadableImageError("empty_file", "0 bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError("too_large", _first_line(error)) from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("not_an_image", f"starts with {data[:8]!r}") from error
+    except Exception as error:  # a damaged header makes Pillow's plugins raise many kinds
+        raise UnreadableImageError("not_an_image", _first_line(error)) from error
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width}x{image.height} pixels, allowed are {MAX_PIXELS}"
+        raise UnreadableImageError("too_large", size)
+    return image
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _resize_and_crop(image: Image.Image, size_px: int) -> Image.Image:
+    scale = size_px / min(image.size)
+    width, height = (max(size_px, round(side * scale)) for side in image.size)
+    left, top = (width - size_px) // 2, (height - size_px) // 2
+    # resizing only the part that the crop keeps bounds the work for extreme aspect ratios
+    box = (left / scale, top / scale, (left + size_px) / scale, (top + size_px) / scale)
+    box = (box[0], box[1], min(box[2], image.width), min(box[3], image.height))
+    return image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

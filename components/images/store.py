@@ -1,0 +1,145 @@
+"""The image store: decoded pixels in memory-mapped Arrow IPC shards.
+
+`manifest.json` lists the shards in order. Shard i covers the image numbers
+[i * images_per_shard, (i + 1) * images_per_shard); a shard's key is a hash of what went into it.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import tables
+from components.errors import HemlineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One shard as the manifest lists it."""
+
+    file: str
+    key: str
+    num_images: int
+    quarantined: tuple[tuple[str, str, str], ...]
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> "Shard":
+        """Returns the shard that a manifest entry describes."""
+        return Shard(**{**raw, "quarantined": tuple(tuple(row) for row in raw["quarantined"])})
+
+
+def shard_file(index: int) -> str:
+    """Returns the name of the shard of that index."""
+    return f"shard-{index:05d}.arrow"
+
+
+def shard_key(sha256s: list[str], *, image_size_px: int, recipe: str) -> str:
+    """Returns the content key of a shard: a hash of its images' hashes and of how it is made.
+
+    Args:
+        sha256s: of the image files, in the order of their numbers.
+        image_size_px: side of the decoded pixels.
+        recipe: version of the decoding code.
+    """
+    parts = [recipe, str(image_size_px), *sha256s]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def write_shard(path: Path, images: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
+    """Writes image numbers [n] and their pixels [n, S, S, 3] as one record batch."""
+    tensor_type = pa.fixed_shape_tensor(pa.uint8(), pixels.shape[1:])
+    values = pa.FixedSizeListArray.from_arrays(
+        pa.array(pixels.reshape(-1)), int(np.prod(pixels.shape[1:]))
+    )
+    batch = pa.record_batch(
+        {
+            "image": pa.array(images, pa.int64()),
+            "pixels": pa.ExtensionArray.from_storage(tensor_type, values),
+        }
+    )
+    with (
+        tables.replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
+
+
+def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> None:
+    """Writes the manifest, and removes shards and leftovers that it does not name."""
+    entries = [asdict(shard) for shard in shards]
+    value = {"image_size_px": image_size_px, "shards": entries}
+    tables.write_json(value, folder / "manifest.json")
+    named = {shard.file for shard in shards}
+    for path in folder.glob("*shard-*"):
+        if path.name not in named:
+            path.unlink()
+
+
+def read_shards(folder: Path) -> list[Shard]:
+    """Returns the shards that the manifest lists; none where there is no manifest."""
+    if not (folder / "manifest.json").exists():
+        return []
+    manifest = tables.read_json(folder / "manifest.json")
+    return [Shard.from_dict(entry) for entry in manifest["shards"]]
+
+
+def read_shard(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as views of the memory map."""
+    batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+    images = batch.column("image").to_numpy()
+    pixels = batch.column("pixels").to_numpy_ndarray()
+    return images, pixels
+
+
+class ImageStore:
+    """Random access to the pixels of a store, by image number.
+
+    Attributes:
+        image_size_px: side of the square images.
+        images: image numbers that the store holds, ascending, int64.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Maps all shards into memory.
+
+        Raises:
+            HemlineError: there is no manifest, or a shard that it names is missing.
+        """
+        self.image_size_px = int(tables.read_json(folder / "manifest.json")["image_size_px"])
+        shards = read_shards(folder)
+        for shard in shards:
+            if not (folder / shard.file).exists():
+                raise HemlineError(f"{folder / shard.file} is missing; run `dvc repro preprocess`")
+        parts = [read_shard(folder / shard.file) for shard in shards if shard.num_images]
+        self._pixels = [pixels for _, pixels in parts]
+        counts = [len(images) for images, _ in parts]
+        self._shard_of_row = np.repeat(np.arange(len(parts)), counts)
+        self._row_in_shard = np.concatenate([np.arange(n) for n in counts] or [np.arange(0)])
+        self.images = np.concatenate([i for i, _ in parts] or [np.empty(0, np.int64)])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, images: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Returns the pixels of images [n] as a fresh array [n, S, S, 3].
+
+        Raises:
+            HemlineError: the store does not hold one of the images.
+        """
+        rows = np.searchsorted(self.images, images)
+        found = self.images[np.minimum(rows, len(self.images) - 1)] == images
+        if not found.all():
+            absent = images[~found][:5].tolist()
+            raise HemlineError(f"the store does not hold images {absent}; run `dvc repro`")
+        shards, places = self._shard_of_row[rows], self._row_in_shard[rows]
+        size = self.image_size_px
+        out = np.empty((len(images), size, size, 3), np.uint8)
+        for shard in np.unique(shards):
+            here = shards == shard
+            out[here] = self._pixels[shard][places[here]]
+        return out

@@ -1,0 +1,206 @@
+"""The sections of `params.yaml` as frozen dataclasses; every check on a value lives here."""
+
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from components.errors import HemlineError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DataParams:
+    """Section `data`: which data set is read, and how much of it may be unusable."""
+
+    format: Literal["fashionai", "table"]
+    root: str
+    exclude_attributes: list[str]
+    max_quarantined_share: Share
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PreprocessParams:
+    """Section `preprocess`: the image store."""
+
+    image_size_px: Annotated[int, Field(ge=32, multiple_of=16)]
+    images_per_shard: PositiveInt
+    num_workers: PositiveInt
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SplitParams:
+    """Section `split`: shares of the images, and of the queries within validation and test."""
+
+    seed: Seed
+    train_share: Share
+    valid_share: Share
+    test_share: Share
+    query_share: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> "SplitParams":
+        total = self.train_share + self.valid_share + self.test_share
+        if not math.isclose(total, 1):
+            raise ValueError(f"train_share + valid_share + test_share must be 1, got {total:g}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SamplingParams:
+    """Section `sampling`: what training sees in which order, planned ahead for every epoch."""
+
+    method: Literal["triplets", "batches"]
+    seed: Seed
+    num_epochs: Annotated[int, Field(gt=0, lt=2**15)]
+    triplets_per_epoch: PositiveInt
+    evaluation_triplets: PositiveInt
+    batches_per_epoch: PositiveInt
+    attributes_per_batch: PositiveInt
+    values_per_attribute: Annotated[int, Field(ge=2)]
+    images_per_value: Annotated[int, Field(ge=2)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ModelParams:
+    """Section `model`: the network."""
+
+    name: Literal["ag_man"]
+    backbone: Literal["resnet18", "resnet34", "resnet50"]
+    weights: str
+    embedding_dim: PositiveInt
+    attention_dim: PositiveInt
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrainParams:
+    """Section `train`: objective, optimiser, and the processes that train."""
+
+    seed: Seed
+    objective: Literal["triplet", "supcon"]
+    margin: Annotated[float, Field(ge=0, le=2)]
+    temperature: PositiveFloat
+    loss_weighting: Literal["fixed", "uncertainty"]
+    triplets_per_batch: PositiveInt
+    optimizer: Literal["adam", "adamw"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    learning_rate: PositiveFloat
+    schedule: Literal["one_cycle", "step"]
+    step_epochs: PositiveInt
+    step_factor: Annotated[float, Field(gt=0, le=1)]
+    flip_probability: Share
+    precision: Literal["bf16", "fp32"]
+    num_workers: Annotated[int, Field(ge=0)]
+    cpus_per_worker: PositiveInt
+    use_gpu: bool
+    max_failures: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class EmbedParams:
+    """Section `embed`: batch embedding of the catalogue with a registered model."""
+
+    num_workers: PositiveInt
+    cpus_per_worker: PositiveInt
+    use_gpu: bool
+    batch_size_per_worker: PositiveInt
+
+
+_SECTIONS: dict[str, type] = {
+    "data": DataParams,
+    "preprocess": PreprocessParams,
+    "split": SplitParams,
+    "sampling": SamplingParams,
+    "model": ModelParams,
+    "train": TrainParams,
+    "embed": EmbedParams,
+}
+
+Section = TypeVar("Section")
+
+
+def load_section(path: Path, section: type[Section]) -> Section:
+    """Returns one section of the params file, checked.
+
+    The whole file is checked, so that a misspelt key fails the first stage and not the one that
+    would have used it an hour later.
+
+    Raises:
+        HemlineError: the file or a section is missing, a key is unknown, a value has the wrong
+            type or is not allowed, or two values contradict each other.
+    """
+    checked = _check(path, _read_yaml(path))
+    return next(value for value in checked.values() if isinstance(value, section))
+
+
+def resolved(path: Path) -> dict[str, dict[str, Any]]:
+    """Returns all sections of a params file as plain values, checked as `load_section` does."""
+    raw = _read_yaml(path)
+    _check(path, raw)
+    return raw
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise HemlineError(
+            f"{path} is missing: run from the project's folder, or give --params"
+        ) from error
+    except yaml.YAMLError as error:
+        raise HemlineError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise HemlineError(f"{path} must hold the sections {', '.join(_SECTIONS)}")
+    return raw
+
+
+def _check(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
+    problems = [f"{name}: unknown section" for name in raw if name not in _SECTIONS]
+    checked = {}
+    for name, section in _SECTIONS.items():
+        if name not in raw:
+            problems.append(f"{name}: section is missing")
+            continue
+        if not isinstance(raw[name], dict):
+            problems.append(f"{name}: must be a section of keys (got {raw[name]!r})")
+            continue
+        try:
+            checked[name] = section(**raw[name])
+        except ValidationError as error:
+            problems += [_describe(name, detail) for detail in error.errors()]
+    if not problems:
+        problems = _contradictions(checked)
+    if problems:
+        raise HemlineError("\n".join([f"{path} cannot be used:", *(f"  {p}" for p in problems)]))
+    return checked
+
+
+def _describe(section: str, detail: Any) -> str:
+    key = ".".join([section, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "unexpected_keyword_argument":
+        allowed = ", ".join(field.name for field in fields(_SECTIONS[section]))
+        return f"{key}: unknown key; {section} has {allowed}"
+    if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return f"{key}: is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(detail["input"], dict) else f" (got {detail['input']!r})"
+    return f"{key}: {message}{shown}"
+
+
+def _contradictions(checked: dict[str, Any]) -> list[str]:
+    wanted = {"triplet": "triplets", "supcon": "batches"}[checked["train"].objective]
+    method = checked["sampling"].method
+    if method == wanted:
+        return []
+    objective = checked["train"].objective
+    return [f"train.objective {objective} needs sampling.method {wanted}, not {method}"]
