@@ -1,0 +1,1 @@
+"""Embedding, search, and the measures of retrieval."""

@@ -1,0 +1,1 @@
+"""Training loop, its state, and the Ray Train workers that run it."""

@@ -1,0 +1,101 @@
+"""From planned rows to tensors: pixels from the memory map, labels, one batch ahead in a thread."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.images.store import ImageStore
+from components.tables import AttributeSchema
+from components.training.plan import Plan, StepRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What the network sees of one step; B images (a triplet's three are neighbours), K attributes.
+
+    Attributes:
+        pixels: uint8 [B, S, S, 3].
+        flipped: bool [B], which images are mirrored.
+        attributes: int64 [B, K], which attributes each image is embedded for.
+        labelled: bool [B, N], which attributes branch 1 is to name.
+        values: bool [B, K, V], which values each image has of its K attributes.
+    """
+
+    pixels: Tensor
+    flipped: Tensor
+    attributes: Tensor
+    labelled: Tensor
+    values: Tensor
+
+
+class Feed:
+    """Batches of a plan's steps on a device.
+
+    Args of the constructor:
+        plan: with its epoch loaded before each call of `batches`.
+        store: pixels of all planned images.
+        labels: columns image, attribute, value of the training split.
+        schema: of the data set.
+        device: that batches are moved to.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: ImageStore,
+        labels: pa.Table,
+        *,
+        schema: AttributeSchema,
+        device: torch.device,
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._device = device
+        self._images, row = np.unique(labels["image"].to_numpy(), return_inverse=True)
+        shape = (len(self._images), len(schema.attributes), schema.max_num_values)
+        self._values = np.zeros(shape, bool)
+        self._values[row, labels["attribute"].to_numpy(), labels["value"].to_numpy()] = True
+
+    def batches(self, *, first_step: int, rank: int, world_size: int) -> Iterator[Batch]:
+        """Yields this worker's batches of the loaded epoch, the next one made meanwhile."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ahead = None
+            for step in range(first_step, self._plan.num_steps):
+                rows = self._plan.step(step, rank=rank, world_size=world_size)
+                made, ahead = ahead, pool.submit(self._make, rows)
+                if made:
+                    yield made.result()
+            if ahead:
+                yield ahead.result()
+
+    def _make(self, rows: StepRows) -> Batch:
+        images_B = rows.images.ravel()
+        values_BNV = self._values[np.searchsorted(self._images, images_B)]
+        num_attributes = values_BNV.shape[1]
+        if rows.attributes is None:
+            attributes_BK = np.tile(np.arange(num_attributes), (len(images_B), 1))
+            labelled_BN = np.asarray(values_BNV.any(axis=2))
+        else:
+            slots = rows.images.shape[1]
+            attributes_BK = np.repeat(rows.attributes, slots)[:, None]
+            values_BNV = np.take_along_axis(values_BNV, attributes_BK[:, :, None], axis=1)
+            labelled_BN = np.asarray(np.arange(num_attributes) == attributes_BK)
+        return Batch(
+            pixels=self._move(self._store.gather(images_B)),
+            flipped=self._move(rows.flipped.ravel()),
+            attributes=self._move(attributes_BK),
+            labelled=self._move(labelled_BN),
+            values=self._move(values_BNV),
+        )
+
+    def _move(self, array: NDArray[np.generic]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor

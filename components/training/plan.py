@@ -1,0 +1,124 @@
+"""Which images each worker sees at each step: a pure function of the planned files.
+
+A step's batch is the same for any number of workers W; rank r takes every W-th row from row r on.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import tables
+from components.errors import HemlineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRows:
+    """The rows of one step that one worker computes.
+
+    Attributes:
+        images: image numbers, int64 [n, slots]: three slots for triplets (anchor, positive,
+            negative), one for batches.
+        attributes: the attribute of each triplet [n]; None where all are asked of every image.
+        flipped: which images are mirrored, bool [n, slots].
+    """
+
+    images: NDArray[np.int64]
+    attributes: NDArray[np.int64] | None
+    flipped: NDArray[np.bool_]
+
+
+class Plan(ABC):
+    """The planned rows of one training run; call `load_epoch`, then ask for steps.
+
+    Args of the constructor:
+        path: planned file, one row group per epoch.
+        schema: of the file.
+        flip_probability: share of images that are mirrored.
+        seed: of the mirroring, which depends on (seed, epoch, row, slot) only.
+    """
+
+    def __init__(
+        self, path: Path, *, schema: pa.Schema, flip_probability: float, seed: int
+    ) -> None:
+        self.num_epochs = tables.num_row_groups(path, schema=schema)
+        self._path = path
+        self._schema = schema
+        self._flip_probability = flip_probability
+        self._seed = seed
+        self.load_epoch(0)
+
+    def load_epoch(self, epoch: int) -> None:
+        """Reads the rows of an epoch."""
+        table = tables.read_row_group(self._path, epoch, schema=self._schema)
+        self._images, self._attributes = self._rows(table)
+        counter = np.random.Philox(key=[self._seed, epoch])
+        drawn = np.random.Generator(counter).random(self._images.shape, dtype=np.float32)
+        self._flipped = drawn < self._flip_probability
+
+    @property
+    @abstractmethod
+    def rows_per_step(self) -> int:
+        """Rows of all workers together in a step."""
+
+    @abstractmethod
+    def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Returns images [rows, slots] and attributes [rows] of an epoch."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the loaded epoch; rows beyond the last full step are not used."""
+        return len(self._images) // self.rows_per_step
+
+    def step(self, step: int, *, rank: int, world_size: int) -> StepRows:
+        """Returns the rows that a worker computes in a step of the loaded epoch."""
+        start = step * self.rows_per_step
+        rows = slice(start + rank, start + self.rows_per_step, world_size)
+        return StepRows(
+            images=self._images[rows],
+            attributes=None if self._attributes is None else self._attributes[rows],
+            flipped=self._flipped[rows],
+        )
+
+
+class TripletPlan(Plan):
+    """Triplets in the order of their file, `triplets_per_batch` a step."""
+
+    def __init__(
+        self, path: Path, *, triplets_per_batch: int, flip_probability: float, seed: int
+    ) -> None:
+        self._triplets_per_batch = triplets_per_batch
+        super().__init__(path, schema=tables.TRIPLETS, flip_probability=flip_probability, seed=seed)
+        if not self.num_steps:
+            raise HemlineError(
+                f"train.triplets_per_batch {triplets_per_batch} is more than the "
+                f"{len(self._images)} triplets of an epoch (sampling.triplets_per_epoch)"
+            )
+
+    @property
+    def rows_per_step(self) -> int:
+        """Triplets of a step."""
+        return self._triplets_per_batch
+
+    def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        slots = [table[name].to_numpy() for name in ("anchor", "positive", "negative")]
+        return np.stack(slots, axis=1), table["attribute"].to_numpy().astype(np.int64)
+
+
+class BatchPlan(Plan):
+    """Planned batches, one a step."""
+
+    def __init__(self, path: Path, *, flip_probability: float, seed: int) -> None:
+        super().__init__(path, schema=tables.BATCHES, flip_probability=flip_probability, seed=seed)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Images of a batch."""
+        return self._images_per_batch
+
+    def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], None]:
+        self._images_per_batch = int(np.unique(table["batch"].to_numpy(), return_counts=True)[1][0])
+        return table["image"].to_numpy()[:, None], None

@@ -1,0 +1,70 @@
+"""A trained network on disk: weights as safetensors, and what is needed to build it again."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from components import tables
+from components.models.ag_man import AGMAN
+from components.models.build import build_model
+from components.params import ModelParams
+from components.tables import AttributeSchema
+
+WEIGHTS_FILE = "weights.safetensors"
+_DESCRIPTION_FILE = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A network with its best weights, in evaluation mode on the CPU.
+
+    Attributes:
+        network: from normalised images and attributes to embeddings.
+        schema: attributes that it knows.
+        image_size_px: side of the images it was trained on.
+    """
+
+    network: AGMAN
+    schema: AttributeSchema
+    image_size_px: int
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Writes a network's parameters and buffers as safetensors."""
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with tables.replacing(path) as temporary:
+        save_file(state, temporary)
+
+
+def write_trained_model(
+    folder: Path,
+    weights: Path,
+    *,
+    model_params: ModelParams,
+    schema: AttributeSchema,
+    image_size_px: int,
+) -> None:
+    """Copies weights into a folder and describes their network beside them."""
+    with tables.replacing(folder / WEIGHTS_FILE) as temporary:
+        temporary.write_bytes(weights.read_bytes())
+    description = {
+        "model": asdict(model_params),
+        "schema": schema.as_dict(),
+        "image_size_px": image_size_px,
+    }
+    tables.write_json(description, folder / _DESCRIPTION_FILE)
+
+
+def read_trained_model(folder: Path) -> TrainedModel:
+    """Returns the model in a folder."""
+    description = tables.read_json(folder / _DESCRIPTION_FILE)
+    schema = AttributeSchema.from_dict(description["schema"])
+    # the backbone's own weights are part of the trained ones
+    numbers = {**description["model"], "weights": "none"}
+    network = build_model(num_attributes=len(schema.attributes), **numbers)
+    network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    return TrainedModel(
+        network=network.eval(), schema=schema, image_size_px=description["image_size_px"]
+    )
