@@ -1,0 +1,45 @@
+# `make demo` and `make test` set up all they need; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+WARDROBE := data/raw/wardrobe
+
+.PHONY: help demo test check format clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed ## from nothing to a registered model and a searchable catalogue
+	@test -e $(WARDROBE)/truth.parquet || \
+	  $(RUN) hemline wardrobe --out $(WARDROBE) --images 4000 --image-size 128
+	@$(RUN) dvc repro
+	@$(RUN) hemline summary
+
+test: $(VENV)/.installed-dev ## run the tests
+	$(RUN) pytest
+
+check: $(VENV)/.installed-dev ## format, lint, types, import direction
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) pytest -q tests/test_imports.py
+
+format: $(VENV)/.installed-dev ## format the code and mend what the linter can
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+clean: ## remove the environment and everything the pipeline made
+	rm -rf $(VENV) data models metrics plots search mlflow.db mlartifacts .hemline dvc.lock
+
+# --no-compile: compiling 200 packages ahead takes longer than compiling the modules in use
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hemline needs Python 3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@touch $@

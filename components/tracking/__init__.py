@@ -1,0 +1,1 @@
+"""Provenance, MLflow runs, and the registered model."""

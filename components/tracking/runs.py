@@ -1,0 +1,131 @@
+"""MLflow runs: one per training, which evaluation and registration go on with."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.time import get_current_time_millis
+
+from components.errors import HemlineError
+from components.tables import read_json, write_json
+
+EXPERIMENT = "hemline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where runs are kept.
+
+    Attributes:
+        uri: of the tracking store and the registry.
+        artifact_root: where a local store puts artifacts; a server decides that for itself.
+    """
+
+    uri: str
+    artifact_root: str
+
+    def client(self) -> MlflowClient:
+        """Returns a client of the store."""
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def activate(self) -> None:
+        """Makes this the store of MLflow's module-level functions."""
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+
+
+def start_run(
+    tracking: Tracking, *, params: Mapping[str, Mapping[str, Any]], tags: Mapping[str, str]
+) -> str:
+    """Starts a run that holds all params and tags, and returns its id."""
+    client = tracking.client()
+    run = client.create_run(_experiment_id(tracking))
+    flat = {
+        f"{section}.{key}": value for section, keys in params.items() for key, value in keys.items()
+    }
+    client.log_batch(
+        run.info.run_id,
+        params=[Param(key, str(value)) for key, value in flat.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    return str(run.info.run_id)
+
+
+def continue_or_start_run(
+    file: Path,
+    tracking: Tracking,
+    *,
+    params: Mapping[str, Mapping[str, Any]],
+    tags: Mapping[str, str],
+) -> str:
+    """Returns the id of the run that `file` names, or of a new one, which `file` then names."""
+    if file.exists():
+        return read_run(file, tracking)
+    run_id = start_run(tracking, params=params, tags=tags)
+    write_json({"run_id": run_id, "tracking_uri": tracking.uri}, file)
+    return run_id
+
+
+def read_run(file: Path, tracking: Tracking) -> str:
+    """Returns the id of the run that a file names.
+
+    Raises:
+        HemlineError: the file is missing, or the tracking store has no such run.
+    """
+    run_id = str(read_json(file)["run_id"])
+    try:
+        tracking.client().get_run(run_id)
+    except MlflowException as error:
+        raise HemlineError(
+            f"the MLflow store {tracking.uri} has no run {run_id}, named in {file}; "
+            "set MLFLOW_TRACKING_URI to the store that has it, or train here: dvc repro -f train"
+        ) from error
+    return run_id
+
+
+@contextmanager
+def ending(tracking: Tracking, run_id: str) -> Iterator[None]:
+    """Marks the run as finished when the block ends, as failed when it raises."""
+    client = tracking.client()
+    try:
+        yield
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def log_metrics(
+    metrics: Mapping[str, float], *, tracking: Tracking, run_id: str, step: int = 0
+) -> None:
+    """Logs metrics of one step."""
+    now = get_current_time_millis()
+    batch = [Metric(key, value, now, step) for key, value in metrics.items()]
+    tracking.client().log_batch(run_id, metrics=batch)
+
+
+def log_epoch(record: Mapping[str, float], *, tracking: Tracking, run_id: str) -> None:
+    """Logs a record of the learning curve, its epoch as the step."""
+    metrics = {key: value for key, value in record.items() if key != "epoch"}
+    log_metrics(metrics, tracking=tracking, run_id=run_id, step=int(record["epoch"]))
+
+
+def log_file(path: Path, *, tracking: Tracking, run_id: str) -> None:
+    """Attaches a file to the run."""
+    tracking.client().log_artifact(run_id, str(path))
+
+
+def _experiment_id(tracking: Tracking) -> str:
+    client = tracking.client()
+    known = client.get_experiment_by_name(EXPERIMENT)
+    if known is not None:
+        return str(known.experiment_id)
+    is_local = tracking.uri.startswith("sqlite:")
+    location = Path(tracking.artifact_root).as_uri() if is_local else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))

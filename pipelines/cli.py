@@ -1,0 +1,77 @@
+"""The `hemline` command: a thin door to the other files of this folder.
+
+A command's module is imported when the command is called, so that `hemline --help` does not wait
+for torch, Ray and MLflow.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from components.errors import HemlineError
+
+COMMANDS = {
+    "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
+    "ingest": "Stage: read a data set's labels and images into the catalog.",
+    "preprocess": "Stage: decode and resize all images into the store (Ray Data).",
+    "split": "Stage: assign images to train, valid and test, and to query and gallery.",
+    "triplets": "Stage: draw what training sees, for all epochs ahead.",
+    "train": "Stage: train the network (Ray Train).",
+    "evaluate": "Stage: measure retrieval on the test split.",
+    "register": "Stage: log the model to MLflow and register it.",
+    "embed": "Stage: embed the catalogue with the registered model (Ray Data).",
+    "search": "Find the items nearest to an image in one attribute.",
+    "summary": "Print what the last run gave, and what to try next.",
+}
+
+
+class _LazyGroup(TyperGroup):
+    """The commands of COMMANDS; a command's module is imported when the command is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns what the list of commands shows of a command."""
+        return _command(cmd_name, print) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Returns name, command and the remaining arguments of a call."""
+        name = args[0]
+        if name not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        return name, _command(name, getattr(import_module(f"pipelines.{name}"), name)), args[1:]
+
+
+def _command(name: str, function: Callable[..., Any]) -> Any:
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, help=COMMANDS[name])(function)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-grained fashion retrieval: from labelled images to a searchable catalogue.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs a command; an expected error is one message on stderr and exit status 1."""
+    try:
+        return app(arguments)
+    except HemlineError as error:
+        typer.echo(f"hemline: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,27 @@
+"""Command-line options that several stages share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Params = Annotated[Path, typer.Option(help="File with the run's parameters.")]
+Data = Annotated[Path, typer.Option(help="The data set as it lies on disk.")]
+Catalog = Annotated[Path, typer.Option(help="Folder of the catalog.")]
+Store = Annotated[Path, typer.Option(help="Folder of the image store.")]
+Splits = Annotated[Path, typer.Option(help="Folder of the splits.")]
+Triplets = Annotated[Path, typer.Option(help="Folder of triplets and batches.")]
+Model = Annotated[Path, typer.Option(help="Folder of the trained model.")]
+Run = Annotated[Path, typer.Option(help="File that names the MLflow run.")]
+Registration = Annotated[Path, typer.Option(help="File that names the registered version.")]
+Embeddings = Annotated[Path, typer.Option(help="Folder of the embedded catalogue.")]
+Metrics = Annotated[Path, typer.Option(help="File of the evaluation's figures.")]
+
+PARAMS = Path("params.yaml")
+CATALOG = Path("data/catalog")
+STORE = Path("data/store")
+SPLITS = Path("data/splits")
+MODEL = Path("models/network")
+REGISTRATION = Path("models/registration.json")
+EMBEDDINGS = Path("data/embeddings")
+EVALUATION = Path("metrics/evaluation.json")

@@ -1,0 +1,39 @@
+"""Stage `preprocess`: the catalog's images → the store."""
+
+from components import tables
+from components.images.preprocess import check_quarantined_share
+from components.images.preprocess import preprocess as run_preprocess
+from components.params import DataParams, PreprocessParams, load_section
+from pipelines import options
+from pipelines.environment import ray_session
+from pipelines.reporting import progress
+
+
+def preprocess(
+    *,
+    data: options.Data,
+    catalog: options.Catalog,
+    store: options.Store,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Decode, resize and crop all images into memory-mapped shards."""
+    section = load_section(params, PreprocessParams)
+    images = tables.read_catalog(catalog).images
+    with ray_session(), progress("preprocessing", total=images.num_rows) as advance:
+        quarantine = run_preprocess(
+            images,
+            data,
+            store,
+            image_size_px=section.image_size_px,
+            images_per_shard=section.images_per_shard,
+            num_workers=section.num_workers,
+            on_progress=advance,
+        )
+    path = store / "quarantine.parquet"
+    tables.write_table(quarantine, path, schema=tables.QUARANTINE)
+    check_quarantined_share(
+        quarantine.num_rows,
+        images.num_rows,
+        allowed=load_section(params, DataParams).max_quarantined_share,
+        where=path,
+    )

@@ -1,0 +1,59 @@
+"""Operation `summary`: what the last run gave, and what to try next."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from components import tables
+from components.params import DataParams, load_section
+from components.retrieval.lookup import first_query
+from components.tracking import registry
+from pipelines import options
+from pipelines.environment import tracking
+from pipelines.reporting import console
+
+
+def summary(
+    *,
+    metrics: options.Metrics = options.EVALUATION,
+    catalog: options.Catalog = options.CATALOG,
+    splits: options.Splits = options.SPLITS,
+    registration: options.Registration = options.REGISTRATION,
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Print MAP per attribute beside a random ranking, the model version, and three commands."""
+    figures = tables.read_json(metrics)
+    version = registry.read_registration(registration)
+    embedded = tables.read_json(embeddings / "manifest.json")
+    source = tables.read_catalog(catalog)
+    assigned = tables.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    attribute, path = first_query(source, assigned)
+    image = Path(load_section(params, DataParams).root) / path
+    console.print(_table(figures))
+    console.print(
+        f"model       {version.uri} in {tracking().uri}\n"
+        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded['num_images']} images\n"
+        f"\nTry next, after `. .venv/bin/activate`:\n"
+        f"  hemline search --image {image} --attribute {attribute}\n"
+        f"  mlflow ui --backend-store-uri {tracking().uri}\n"
+        f"  dvc exp run -S train.margin=0.3"
+    )
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    table = Table(title="MAP on the test split, percent")
+    table.add_column("attribute")
+    for column in ("hemline", "random", "queries"):
+        table.add_column(column, justify="right")
+    rows = {**figures["attributes"], "all": figures}
+    for name, row in rows.items():
+        table.add_row(
+            name,
+            f"{row['map']:.2f}",
+            f"{row['random_map']:.2f}",
+            str(row["num_queries"]),
+            style="bold" if name == "all" else None,
+        )
+    return table
