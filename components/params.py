@@ -1,6 +1,7 @@
 """The sections of `params.yaml` as frozen dataclasses; every check on a value lives here."""
 
 import math
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from components.errors import HemlineError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -43,10 +45,10 @@ class SplitParams:
     """Section `split`: shares of the images, and of the queries within validation and test."""
 
     seed: Seed
-    train_share: Share
-    valid_share: Share
-    test_share: Share
-    query_share: Annotated[float, Field(gt=0, lt=1)]
+    train_share: OpenShare
+    valid_share: OpenShare
+    test_share: OpenShare
+    query_share: OpenShare
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> "SplitParams":
@@ -93,9 +95,10 @@ class TrainParams:
     loss_weighting: Literal["fixed", "uncertainty"]
     triplets_per_batch: PositiveInt
     optimizer: Literal["adam", "adamw"]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     learning_rate: PositiveFloat
     schedule: Literal["one_cycle", "step"]
+    warmup_share: OpenShare
     step_epochs: PositiveInt
     step_factor: Annotated[float, Field(gt=0, le=1)]
     flip_probability: Share
@@ -115,6 +118,14 @@ class EmbedParams:
     use_gpu: bool
     batch_size_per_worker: PositiveInt
 
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-05, which `dvc exp run -S` writes, as a number: PyYAML wants a dot in it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 _SECTIONS: dict[str, type] = {
     "data": DataParams,
@@ -152,7 +163,7 @@ def resolved(path: Path) -> dict[str, dict[str, Any]]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.load(path.read_text(), Loader=_Loader)
     except FileNotFoundError as error:
         raise HemlineError(
             f"{path} is missing: run from the project's folder, or give --params"
@@ -175,7 +186,7 @@ def _check(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
             problems.append(f"{name}: must be a section of keys (got {raw[name]!r})")
             continue
         try:
-            checked[name] = section(**raw[name])
+            checked[name] = section(**{str(key): value for key, value in raw[name].items()})
         except ValidationError as error:
             problems += [_describe(name, detail) for detail in error.errors()]
     if not problems:
@@ -193,7 +204,7 @@ def _describe(section: str, detail: Any) -> str:
     if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{key}: is missing"
     message = detail["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(detail["input"], dict) else f" (got {detail['input']!r})"
+    shown = f" (got {detail['input']!r})" if detail["loc"] else ""  # the whole section otherwise
     return f"{key}: {message}{shown}"
 
 

@@ -36,18 +36,16 @@ def ray_session(*, needed: bool = True) -> Iterator[None]:
     Args:
         needed: false does nothing, for work that this process does alone.
     """
+    for name in ("ray.data", "ray.train"):  # their progress lines; stages show their own
+        logging.getLogger(name).setLevel(logging.WARNING)
     if not needed:
         yield
         return
-    # read by Ray when it is imported or started
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     import ray  # noqa: PLC0415 - a second of import time that only the Ray stages need
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
     ray.init(address=address, logging_level=logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # stages show their own
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """Stage `ingest`: a data set on disk → the catalog."""
 
 from components.datasets.catalog import build_catalog
-from components.images.preprocess import check_quarantined_share
+from components.images.quarantine import check_quarantined_share
 from components.params import DataParams, load_section
 from components.tables import write_catalog
 from pipelines import options

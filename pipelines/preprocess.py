@@ -1,8 +1,8 @@
 """Stage `preprocess`: the catalog's images → the store."""
 
 from components import tables
-from components.images.preprocess import check_quarantined_share
 from components.images.preprocess import preprocess as run_preprocess
+from components.images.quarantine import check_quarantined_share
 from components.params import DataParams, PreprocessParams, load_section
 from pipelines import options
 from pipelines.environment import ray_session

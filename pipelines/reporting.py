@@ -1,5 +1,6 @@
 """What stages show people: progress bars in a terminal, plain lines elsewhere."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(highlight=False, soft_wrap=True)
+_WIDTH_ELSEWHERE = 160  # of tables in a log, where no terminal sets a width
+
+console = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE
+)
 
 
 @contextmanager

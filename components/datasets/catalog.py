@@ -83,10 +83,14 @@ def _look_at(root: Path, path: str) -> _ImageFile | tuple[str, str, str]:
 
 def _inside(root: Path, path: str) -> Path:
     """Returns the file's path; refuses names and links that lead out of the data root."""
-    resolved = Path(os.path.realpath(root / path))
+    try:
+        resolved = Path(os.path.realpath(root / path))
+        exists = resolved.exists()
+    except (OSError, ValueError) as error:  # it is too long, or has a NUL in it
+        raise UnreadableImageError("missing", "no file can have this name") from error
     if not resolved.is_relative_to(os.path.realpath(root)):
         raise UnreadableImageError("outside_root", "the path leads out of data.root")
-    if not resolved.exists():
+    if not exists:
         raise UnreadableImageError("missing", "no such file")
     if not resolved.is_file():
         raise UnreadableImageError("not_a_file", "not a regular file")

@@ -8,11 +8,10 @@ One letter per value: y yes, n no, m maybe (may stand beside a y, and is not tak
 `?` marks the question rows of the challenge, which have no label.
 """
 
-import csv
 from pathlib import Path
 
 from components.datasets.fashionai_values import FASHIONAI_VALUES
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, read_csv
 from components.errors import HemlineError
 
 ANNOTATIONS = Path("Annotations/label.csv")
@@ -32,14 +31,11 @@ def read_fashionai(root: Path) -> LabelledImages:
         )
     labels: list[Label] = []
     num_unlabelled = 0
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if not row:
-                continue
-            values = _values_of_row(row, where=f"{path} line {number}")
-            num_unlabelled += not values
-            attribute = row[1].strip().removesuffix(_SUFFIX)
-            labels += [Label(row[0].strip(), attribute, value) for value in values]
+    for number, row in read_csv(path):
+        values = _values_of_row(row, where=f"{path} line {number}")
+        num_unlabelled += not values
+        attribute = row[1].strip().removesuffix(_SUFFIX)
+        labels += [Label(row[0].strip(), attribute, value) for value in values]
     return LabelledImages(
         dataset="FashionAI",
         labels=labels,

@@ -1,8 +1,12 @@
 """What every reader of an on-disk format hands over: labels by name, not yet checked."""
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
+
+from components.errors import HemlineError
 
 
 class Label(NamedTuple):
@@ -32,3 +36,19 @@ class LabelledImages:
     source: str
     values_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
     num_unlabelled: int = 0
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields line number and cells of every line of a CSV file that is not blank.
+
+    Raises:
+        HemlineError: the file is not CSV in UTF-8 (a byte order mark is allowed).
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                if len(row) > 1 or "".join(row).strip():
+                    yield reader.line_num, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise HemlineError(f"{path} is not a CSV file in UTF-8: {error}") from error

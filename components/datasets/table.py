@@ -6,9 +6,7 @@ beside `labels.csv` where there is one, and to the data root otherwise.
 
 from pathlib import Path
 
-import pandas as pd
-
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, read_csv
 from components.errors import HemlineError
 
 LABELS_FILE = "labels.csv"
@@ -19,32 +17,37 @@ def read_table_format(root: Path) -> LabelledImages:
     """Returns the labels in `root/labels.csv`.
 
     Raises:
-        HemlineError: the file is missing, is not UTF-8 CSV, lacks a column, or has an empty cell.
+        HemlineError: the file is missing, is not UTF-8 CSV, lacks a column, or has a line of
+            another length or with an empty cell.
     """
     path = root / LABELS_FILE
-    frame = _read_csv(path)
-    missing = [column for column in COLUMNS if column not in frame.columns]
-    if missing:
-        found = ", ".join(frame.columns)
-        raise HemlineError(f"{path}: column {missing[0]} is missing; the first line has {found}")
-    frame = frame[COLUMNS].apply(lambda column: column.str.strip())
-    empty = frame.eq("").any(axis=1)
-    if empty.any():
-        line = int(empty.to_numpy().argmax()) + 2
-        raise HemlineError(f"{path} line {line}: an empty cell; every row needs {COLUMNS}")
-    folder = "images/" if (root / "images").is_dir() else ""
-    rows = frame.drop_duplicates().itertuples(index=False, name=None)
-    labels = [Label(folder + image, attribute, value) for image, attribute, value in rows]
-    return LabelledImages(dataset=root.resolve().name, labels=labels, source=str(path))
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise HemlineError(
             f"{path} is missing: data.format table needs a {LABELS_FILE} under data.root "
             f"with the columns {','.join(COLUMNS)}"
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise HemlineError(f"{path} is not a CSV file in UTF-8: {error}") from error
+        )
+    lines = read_csv(path)
+    _, header = next(lines, (0, []))
+    places = _places(header, path=path)
+    folder = "images/" if (root / "images").is_dir() else ""
+    labels: dict[Label, None] = {}
+    for number, row in lines:
+        if len(row) != len(header):
+            raise HemlineError(
+                f"{path} line {number}: expected {len(header)} cells as in the first line, "
+                f"got {len(row)}"
+            )
+        image, attribute, value = (row[place].strip() for place in places)
+        if not (image and attribute and value):
+            raise HemlineError(f"{path} line {number}: an empty cell; every row needs {COLUMNS}")
+        labels[Label(folder + image, attribute, value)] = None  # a dict: repeated rows count once
+    return LabelledImages(dataset=root.resolve().name, labels=list(labels), source=str(path))
+
+
+def _places(header: list[str], *, path: Path) -> list[int]:
+    names = [name.strip() for name in header]
+    for column in COLUMNS:
+        if column not in names:
+            found = ", ".join(names) or "nothing"
+            raise HemlineError(f"{path}: column {column} is missing; the first line has {found}")
+    return [names.index(column) for column in COLUMNS]

@@ -85,6 +85,10 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip them to 8, not scale them
+        return Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8)).convert(
+            "RGB"
+        )
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")

@@ -14,11 +14,11 @@ import pyarrow as pa
 import ray
 
 from components import tables
-from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.images.store import (
     Shard,
     read_shards,
+    remove_unnamed,
     shard_file,
     shard_key,
     write_manifest,
@@ -53,12 +53,12 @@ def preprocess(
         _job(images.slice(first, images_per_shard), index, image_size_px=image_size_px)
         for index, first in enumerate(range(0, images.num_rows, images_per_shard))
     ]
-    present = {shard.key: shard for shard in read_shards(store) if (store / shard.file).exists()}
-    shards = {job["index"]: present[job["key"]] for job in jobs if job["key"] in present}
+    shards = _present(store, jobs)
     on_progress(sum(len(jobs[index]["image"]) for index in shards))
+    # the manifest never names a shard that is being made: a killed run leaves no false key
+    write_manifest(store, _ordered(shards), image_size_px=image_size_px)
     todo = [job for job in jobs if job["index"] not in shards]
     if todo:
-        store.mkdir(parents=True, exist_ok=True)
         make = partial(
             _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
         )
@@ -67,31 +67,36 @@ def preprocess(
         )
         for row in results.iter_rows():
             shards[row["index"]] = Shard.from_dict(row["shard"])
+            write_manifest(store, _ordered(shards), image_size_px=image_size_px)
             on_progress(len(jobs[row["index"]]["image"]))
-    ordered = [shards[index] for index in sorted(shards)]
-    write_manifest(store, ordered, image_size_px=image_size_px)
+    ordered = _ordered(shards)
+    remove_unnamed(store, ordered)
     return tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
 
 
-def check_quarantined_share(
-    num_quarantined: int, num_images: int, *, allowed: float, where: Path
-) -> None:
-    """Raises a HemlineError when a larger share of the images than allowed was left out."""
-    share = num_quarantined / max(num_images, 1)
-    if share > allowed:
-        raise HemlineError(
-            f"{num_quarantined} of {num_images} images ({share:.1%}) cannot be used, allowed are "
-            f"{allowed:.1%} (data.max_quarantined_share); {where} lists them with their reasons"
-        )
+def _present(store: Path, jobs: list[dict[str, Any]]) -> dict[int, Shard]:
+    """Returns the shards that need not be made again, by index.
+
+    The key must be that of the same index: it hashes contents, and image numbers go with the index.
+    """
+    listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
+    shards = {job["index"]: listed.get(shard_file(job["index"])) for job in jobs}
+    return {
+        index: shard for index, shard in shards.items() if shard and shard.key == jobs[index]["key"]
+    }
+
+
+def _ordered(shards: dict[int, Shard]) -> list[Shard]:
+    return [shards[index] for index in sorted(shards)]
 
 
 def _job(images: pa.Table, index: int, *, image_size_px: int) -> dict[str, Any]:
-    sha256s = images["sha256"].to_pylist()
+    sha256s, paths = images["sha256"].to_pylist(), images["path"].to_pylist()
     return {
         "index": index,
-        "key": shard_key(sha256s, image_size_px=image_size_px, recipe=RECIPE),
+        "key": shard_key(sha256s, paths, image_size_px=image_size_px, recipe=RECIPE),
         "image": images["image"].to_pylist(),
-        "path": images["path"].to_pylist(),
+        "path": paths,
     }
 
 

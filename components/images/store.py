@@ -37,15 +37,16 @@ def shard_file(index: int) -> str:
     return f"shard-{index:05d}.arrow"
 
 
-def shard_key(sha256s: list[str], *, image_size_px: int, recipe: str) -> str:
+def shard_key(sha256s: list[str], paths: list[str], *, image_size_px: int, recipe: str) -> str:
     """Returns the content key of a shard: a hash of its images' hashes and of how it is made.
 
     Args:
         sha256s: of the image files, in the order of their numbers.
+        paths: of the image files; they stand in the shard's quarantine.
         image_size_px: side of the decoded pixels.
         recipe: version of the decoding code.
     """
-    parts = [recipe, str(image_size_px), *sha256s]
+    parts = [recipe, str(image_size_px), *sha256s, *paths]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -70,10 +71,14 @@ def write_shard(path: Path, images: NDArray[np.int64], pixels: NDArray[np.uint8]
 
 
 def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> None:
-    """Writes the manifest, and removes shards and leftovers that it does not name."""
+    """Writes the manifest."""
     entries = [asdict(shard) for shard in shards]
     value = {"image_size_px": image_size_px, "shards": entries}
     tables.write_json(value, folder / "manifest.json")
+
+
+def remove_unnamed(folder: Path, shards: list[Shard]) -> None:
+    """Removes shard files that are not among the given ones, and leftovers of killed writers."""
     named = {shard.file for shard in shards}
     for path in folder.glob("*shard-*"):
         if path.name not in named:
@@ -132,7 +137,8 @@ class ImageStore:
             HemlineError: the store does not hold one of the images.
         """
         rows = np.searchsorted(self.images, images)
-        found = self.images[np.minimum(rows, len(self.images) - 1)] == images
+        found = rows < len(self.images)
+        found[found] = self.images[rows[found]] == images[found]
         if not found.all():
             absent = images[~found][:5].tolist()
             raise HemlineError(f"the store does not hold images {absent}; run `dvc repro`")

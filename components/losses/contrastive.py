@@ -1,7 +1,7 @@
 """Supervised contrastive loss per attribute: every label of the batch against every other."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def supervised_contrastive_loss(
@@ -16,11 +16,12 @@ def supervised_contrastive_loss(
     For anchor i and attribute k, P are the other images of the batch that share a value of k with
     i, N those that have values of k and share none; s is the cosine similarity, t the temperature:
 
-        L_ik = -1/|P| sum_{p in P} log( e^{s_ip/t} / (e^{(s_ip - m)/t} + sum_{n in N} e^{s_in/t}) )
+        L_ik = 1/|P| sum_{p in P} log(1 + sum_{n in N} e^{(s_in - s_ip + m)/t})
 
     the epsilon-SupInfoNCE of Barbano et al. (ICLR 2023, Eq. 8), a supervised contrastive loss
-    whose positives are not set against each other. It falls until every positive is closer than
-    every negative by at least the margin m.
+    whose positives are not set against each other, plus the constant m/t, without which it would
+    fall below 0 and uncertainty weighting would have no minimum. It falls until every positive is
+    closer than every negative by at least the margin m.
 
     Args:
         embeddings_BKD: unit length, one per image and attribute.
@@ -34,7 +35,8 @@ def supervised_contrastive_loss(
     """
     embeddings_KBD = embeddings_BKD.transpose(0, 1).float()
     values_KBV = values_BKV.transpose(0, 1).float()
-    logits_KBB = embeddings_KBD @ embeddings_KBD.mT / temperature
+    with torch.autocast(embeddings_BKD.device.type, enabled=False):  # it would round the cosines
+        logits_KBB = embeddings_KBD @ embeddings_KBD.mT / temperature
     labelled_KB = values_KBV.any(dim=-1)
     shares_KBB = values_KBV @ values_KBV.mT > 0
     is_self_BB = torch.eye(logits_KBB.shape[-1], dtype=torch.bool, device=logits_KBB.device)
@@ -43,8 +45,8 @@ def supervised_contrastive_loss(
 
     lowest = torch.finfo(logits_KBB.dtype).min
     negatives_KB1 = logits_KBB.masked_fill(~negative_KBB, lowest).logsumexp(-1, keepdim=True)
-    denominator_KBB = torch.logaddexp(logits_KBB - margin / temperature, negatives_KB1)
-    loss_KBB = (denominator_KBB - logits_KBB).masked_fill(~positive_KBB, 0)
+    loss_KBB = nn.functional.softplus(negatives_KB1 - logits_KBB + margin / temperature)
+    loss_KBB = loss_KBB.masked_fill(~positive_KBB, 0)
 
     num_positives_KB = positive_KBB.sum(dim=-1)
     counts_KB = (num_positives_KB > 0) & negative_KBB.any(dim=-1)

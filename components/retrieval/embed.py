@@ -6,7 +6,7 @@ backbone pass, and writes one part per attribute:
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,12 @@ def embed_catalogue(
         on_progress: called with the number of images done since its last call.
     """
     shutil.rmtree(out, ignore_errors=True)
-    shards = [shard for shard in read_shards(store) if shard.num_images]
-    paths = images["path"].to_pylist()
-    jobs = [
-        {"index": index, "shard": str((store / shard.file).absolute())}
-        for index, shard in enumerate(shards)
-    ]
+    files = [(store / shard.file).absolute() for shard in read_shards(store) if shard.num_images]
+    jobs = [_job(index, file, images) for index, file in enumerate(files)]
     results = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(
         _Embedder,
         fn_constructor_kwargs={
             "out": out.absolute(),
-            "paths": paths,
             "attributes": schema.names,
             "load_network": load_network,
             "model_name": model_name,
@@ -105,6 +100,12 @@ def embed_catalogue(
     tables.write_json(manifest, out / "manifest.json")
 
 
+def _job(index: int, shard: Path, images: pa.Table) -> dict[str, Any]:
+    numbers, _ = read_shard(shard)
+    paths = images["path"].take(pa.array(numbers)).to_pylist()
+    return {"index": index, "shard": str(shard), "paths": paths}
+
+
 class _Embedder:
     """Embeds shards; lives in an actor."""
 
@@ -112,7 +113,6 @@ class _Embedder:
         self,
         *,
         out: Path,
-        paths: list[str],
         attributes: list[str],
         load_network: LoadNetwork,
         model_name: str,
@@ -124,7 +124,6 @@ class _Embedder:
         self._network = load_network().to(self._device)
         self._batch_size = actors.batch_size_per_worker
         self._out = out
-        self._paths = np.array(paths, object)
         self._attributes = attributes
         self._model_name = model_name
         self._model_version = model_version
@@ -133,7 +132,8 @@ class _Embedder:
         images, pixels = read_shard(Path(job["shard"]))
         embeddings_NKD = self._embed(pixels)
         for k, attribute in enumerate(self._attributes):
-            self._write(job["index"], attribute, images, embeddings_NKD[:, k])
+            part = attribute_folder(self._out, attribute) / f"part-{job['index']:05d}.parquet"
+            self._write(part, attribute, images, job["paths"], embeddings_NKD[:, k])
         return {"num_images": len(images)}
 
     @torch.inference_mode()
@@ -149,21 +149,21 @@ class _Embedder:
 
     def _write(
         self,
-        index: int,
+        part: Path,
         attribute: str,
         images: NDArray[np.int64],
+        paths: Sequence[str],
         embeddings_ND: NDArray[np.float16],
     ) -> None:
         num_images, embedding_dim = embeddings_ND.shape
         flat = pa.array(np.ascontiguousarray(embeddings_ND).ravel(), pa.float16())
         columns = [
             pa.array(images),
-            pa.array(self._paths[images], pa.string()),
+            pa.array(paths, pa.string()),
             pa.array([attribute] * num_images),
             pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
             pa.array([self._model_name] * num_images),
             pa.array([self._model_version] * num_images, pa.int32()),
         ]
         schema = tables.embeddings_schema(embedding_dim)
-        part = attribute_folder(self._out, attribute) / f"part-{index:05d}.parquet"
         tables.write_table(pa.table(columns, names=schema.names), part, schema=schema)

@@ -51,8 +51,13 @@ class CatalogLookup:
 
 
 def first_query(catalog: Catalog, splits: pa.Table) -> tuple[str, str]:
-    """Returns attribute and path of a query of the test split: something to search for."""
+    """Returns attribute and path of a test query, of the attribute with most values.
+
+    Something to search for; its value is the last, because data sets put "unknown" first.
+    """
     queries = splits.filter((pc.field("split") == "test") & (pc.field("role") == "query"))
-    order = queries.sort_by([("attribute", "descending"), ("image", "ascending")])
-    attribute = catalog.schema.names[order["attribute"][0].as_py()]
-    return attribute, str(catalog.images["path"][order["image"][0].as_py()])
+    rows = queries.select(["attribute", "value", "image"]).to_pylist()
+    num_values = [len(attribute.values) for attribute in catalog.schema.attributes]
+    chosen = max(rows, key=lambda row: (num_values[row["attribute"]], row["value"], -row["image"]))
+    attribute = catalog.schema.names[chosen["attribute"]]
+    return attribute, str(catalog.images["path"][chosen["image"]])

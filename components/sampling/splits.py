@@ -36,19 +36,28 @@ def assign_splits(
         seed: of the shuffle.
 
     Raises:
-        HemlineError: a split that should get images got none.
+        HemlineError: the images are too few: no training image, or no query to measure with.
     """
     rng = np.random.default_rng(seed)
     frame = labels.to_pandas()
     unit_of_image = pd.Series(_units(images), index=images["image"].to_numpy())
     frame["unit"] = unit_of_image.loc[frame["image"]].to_numpy()
     frame["split"] = _split_of_label(frame, shares=shares, rng=rng)
-    for name, share in zip(SPLITS, shares, strict=True):
-        if share > 0 and not (frame["split"] == name).any():
-            raise HemlineError(f"split {name} got no image: too few images for a share of {share}")
     frame["role"] = _roles(frame, query_share=query_share, rng=rng)
+    _check_usable(frame)
     table = pa.Table.from_pandas(frame[tables.SPLITS.names], preserve_index=False)
     return table.cast(tables.SPLITS)
+
+
+def _check_usable(frame: pd.DataFrame) -> None:
+    roles = set(zip(frame["split"], frame["role"], strict=True))
+    for split, role in (("train", "train"), ("valid", "query"), ("test", "query")):
+        if (split, role) not in roles:
+            raise HemlineError(
+                f"{frame['image'].nunique()} images are too few: split {split} got no "
+                f"{'image' if role == 'train' else 'query that its gallery could answer'}; "
+                f"raise split.{split}_share or label more images"
+            )
 
 
 def _units(images: pa.Table) -> NDArray[np.int64]:

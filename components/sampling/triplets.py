@@ -88,6 +88,8 @@ class TripletSampler:
                 break
             negative[shares] = self._draw_negatives(cell[shares], rng=rng)
         keep = ~(self._share_value(anchor, negative) | self._share_value(positive, negative))
+        if num_triplets and not keep.any():
+            raise HemlineError("no triplet can be drawn: every other image shares a value")
         columns = {
             "attribute": self._name[self._attribute_of_cell[cell]],
             "anchor": self._image[anchor],

@@ -60,7 +60,7 @@ class Package:
         """
         asked_11 = torch.tensor([[self.schema.index(attribute)]])
         with torch.inference_mode():
-            embeddings_11D = self.load_network()(torch.from_numpy(pixels_SS3)[None], asked_11)
+            embeddings_11D = self.load_network()(torch.tensor(pixels_SS3)[None], asked_11)
         embedding: NDArray[np.float32] = embeddings_11D[0, 0].numpy()
         return embedding
 

@@ -1,5 +1,7 @@
 """The model registry: versions of `hemline` and the aliases that point at them."""
 
+import sys
+import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -44,7 +46,10 @@ def register(package: Path, *, tracking: Tracking, run_id: str) -> RegisteredVer
     The alias `champion` is set too when nothing carries it yet.
     """
     tracking.activate()
-    with mlflow.start_run(run_id=run_id):
+    # MLflow runs served_model.py once here, before the decoder lies beside it in the package
+    sys.modules.setdefault("decode", decode)
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*input example")  # the signature is explicit
         info = mlflow.pyfunc.log_model(
             name=MODEL_NAME,
             python_model=str(Path(__file__).with_name("served_model.py")),

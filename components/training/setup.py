@@ -121,4 +121,5 @@ def _scheduler(optimizer: Optimizer, params: TrainParams, plan: Plan) -> LRSched
         optimizer,
         max_lr=params.learning_rate,
         total_steps=plan.num_epochs * plan.num_steps,
+        pct_start=params.warmup_share,
     )

@@ -72,11 +72,12 @@ class TrainingState:
             self.learner.load_state_dict(saved["learner"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.scheduler.load_state_dict(saved["scheduler"])
-        except (RuntimeError, KeyError, ValueError) as error:
+            self.epoch, self.history = saved["epoch"], saved["history"]
+        except Exception as error:  # torch's reader raises nearly anything on a damaged file
             raise HemlineError(
-                f"{path} cannot be resumed from ({error}); delete {self._folder} to start again"
+                f"{path} cannot be resumed from ({type(error).__name__} {error}); "
+                f"delete {self._folder} to start again"
             ) from error
-        self.epoch, self.history = saved["epoch"], saved["history"]
 
     def _as_dict(self) -> dict[str, object]:
         return {

@@ -1,11 +1,10 @@
 """One optimisation step: both branches forward, the combined loss, its parts for the log."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 from components.images.transforms import flip, normalise
 from components.losses.classification import attribute_classification_loss
@@ -43,6 +42,28 @@ class TripletObjective:
         return triplet_loss(anchors, positives, negatives, margin=self._margin)
 
 
+class _GatherBatches(torch.autograd.Function):
+    """The batches of all workers one after another, as every worker then sees them.
+
+    Each of the W workers computes the same loss of all batches, so each knows the gradient of its
+    own one without asking. DDP averages over the workers: W times that gradient makes the average
+    the gradient of the one loss. (torch.distributed.nn's differentiable all_gather mixes up the
+    elements of a gradient that is not contiguous: gloo, torch 2.15.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, batch: Tensor) -> Tensor:
+        batch = batch.contiguous()
+        gathered = [torch.empty_like(batch) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(gathered, batch)
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        num_workers = torch.distributed.get_world_size()
+        return num_workers * gradient.chunk(num_workers)[torch.distributed.get_rank()]
+
+
 class ContrastiveObjective:
     """Every label of the global batch against every other: workers exchange their embeddings."""
 
@@ -53,10 +74,8 @@ class ContrastiveObjective:
     def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
         """Returns the supervised contrastive loss over the batches of all workers."""
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-            # Each worker computes the same loss over all embeddings. The gather's backward sums
-            # the workers' equal gradients and DDP averages them: the gradient of the one loss.
-            embeddings = torch.cat(all_gather(embeddings.contiguous()))
-            values = torch.cat(all_gather(values.to(torch.uint8))).bool()
+            embeddings = _GatherBatches.apply(embeddings)
+            values = _GatherBatches.apply(values.to(torch.uint8)).bool()
         return supervised_contrastive_loss(
             embeddings, values, temperature=self._temperature, margin=self._margin
         )

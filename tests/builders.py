@@ -1,0 +1,65 @@
+"""Small data sets, tables and image files that tests of several folders build on."""
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from components import tables
+
+PROJECT = Path(__file__).parents[1]
+
+
+def noise(width: int, height: int, *, seed: int = 0) -> Image.Image:
+    """Returns an RGB image that differs everywhere."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> bytes:
+    """Returns the bytes of an image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def png(seed: int) -> bytes:
+    """Returns a small image file; another one for every seed."""
+    return encoded(noise(8, 6, seed=seed))
+
+
+def write_files(root: Path, files: Mapping[str, bytes | str]) -> Path:
+    """Writes files below a folder, given by their relative paths, and returns the folder."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return root
+
+
+def images_table(sha256s: Iterable[str], *, groups: Iterable[str | None] = ()) -> pa.Table:
+    """Returns catalog rows of images with the given contents, and groups where they are given."""
+    sha256s, groups = list(sha256s), list(groups)
+    rows = [
+        {
+            "image": image,
+            "path": f"{image}.png",
+            "bytes": 1,
+            "sha256": sha256,
+            "width": 8,
+            "height": 6,
+            "group": groups[image] if groups else None,
+        }
+        for image, sha256 in enumerate(sha256s)
+    ]
+    return pa.Table.from_pylist(rows, schema=tables.IMAGES)
+
+
+def labels_table(rows: Iterable[tuple[int, int, int]]) -> pa.Table:
+    """Returns (image, attribute, value) rows as a table."""
+    records = [dict(zip(tables.LABELS.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(records, schema=tables.LABELS)

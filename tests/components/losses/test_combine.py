@@ -1,0 +1,46 @@
+"""One loss from two."""
+
+import math
+
+import pytest
+import torch
+
+from components.losses.combine import CombinedLoss
+
+CLASSIFICATION, RANKING = torch.tensor(0.25), torch.tensor(3.0)
+
+
+def test_fixed_is_half_of_each_and_learns_nothing():
+    combine = CombinedLoss(weighting="fixed")
+    assert combine(CLASSIFICATION, RANKING).item() == 0.5 * 0.25 + 0.5 * 3.0
+    assert not [*combine.parameters()]
+    assert not combine.state_dict()
+
+
+def test_uncertainty_starts_as_fixed():
+    combine = CombinedLoss(weighting="uncertainty")
+    assert combine(CLASSIFICATION, RANKING) == CombinedLoss(weighting="fixed")(
+        CLASSIFICATION, RANKING
+    )
+    assert [*combine.state_dict()] == ["log_variances"]
+
+
+def test_uncertainty_weights_are_learned_and_have_a_minimum():
+    """0.5 e^-s L + 0.5 s is least at s = log L, where it is 0.5 + 0.5 log L."""
+    combine = CombinedLoss(weighting="uncertainty")
+    optimizer = torch.optim.SGD(combine.parameters(), lr=0.5)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = combine(CLASSIFICATION, RANKING)
+        loss.backward()
+        optimizer.step()
+    best = [math.log(0.25), math.log(3.0)]  # classification first
+    assert combine.log_variances.tolist() == pytest.approx(best, abs=1e-4)
+    assert loss.item() == pytest.approx(sum(0.5 + 0.5 * s for s in best), abs=1e-6)
+
+
+def test_gradient():
+    combine = CombinedLoss(weighting="uncertainty").double()
+    combine.log_variances.data = torch.tensor([0.3, -0.7], dtype=torch.float64)
+    losses = [loss.double().requires_grad_() for loss in (CLASSIFICATION, RANKING)]
+    assert torch.autograd.gradcheck(lambda c, r, _: combine(c, r), (*losses, combine.log_variances))

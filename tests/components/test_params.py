@@ -1,0 +1,188 @@
+"""The params file: what is refused, and that the message says where and why."""
+
+import re
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from builders import PROJECT
+from components.errors import HemlineError
+from components.params import (
+    DataParams,
+    EmbedParams,
+    ModelParams,
+    PreprocessParams,
+    SamplingParams,
+    SplitParams,
+    TrainParams,
+    load_section,
+    resolved,
+)
+
+SECTIONS = {
+    "data": DataParams,
+    "preprocess": PreprocessParams,
+    "split": SplitParams,
+    "sampling": SamplingParams,
+    "model": ModelParams,
+    "train": TrainParams,
+    "embed": EmbedParams,
+}
+TEXT = (PROJECT / "params.yaml").read_text()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes the project's params with changes (section.key to value, None removes)."""
+
+    def write(changes):
+        raw = yaml.safe_load(TEXT)
+        for name, value in changes.items():
+            *sections, key = name.split(".")
+            place = raw[sections[0]] if sections else raw
+            if value is None:
+                del place[key]
+            else:
+                place[key] = value
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(raw))
+        return path
+
+    return write
+
+
+def refusal(path):
+    with pytest.raises(HemlineError) as error:
+        load_section(path, DataParams)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_projects_params_load(name):
+    section = load_section(PROJECT / "params.yaml", SECTIONS[name])
+
+    assert asdict(section) == yaml.safe_load(TEXT)[name]
+
+
+def test_resolved_is_the_whole_file():
+    assert resolved(PROJECT / "params.yaml") == yaml.safe_load(TEXT)
+
+
+REFUSED = {
+    "unknown key": ({"train.margni": 0.3}, "train.margni: unknown key; train has seed, objective"),
+    "unknown key that YAML reads as a bool": ({"train.no": 0.3}, "train.no: unknown key"),
+    "unknown section": ({"trian": {"margin": 1}}, "trian: unknown section"),
+    "missing key": ({"split.seed": None}, "split.seed: is missing"),
+    "missing section": ({"embed": None}, "embed: section is missing"),
+    "no section": ({"embed": 3}, "embed: must be a section of keys (got 3)"),
+    "string for number": ({"train.margin": "0.2"}, "train.margin: .*number.*(got '0.2')"),
+    "bool for int": ({"train.seed": True}, "train.seed: .*integer.*(got True)"),
+    "bool for float": ({"train.margin": True}, "train.margin: .*number.*(got True)"),
+    "float for int": ({"sampling.num_epochs": 2.0}, "sampling.num_epochs: .*integer.*(got 2.0)"),
+    "int for bool": ({"train.use_gpu": 1}, "train.use_gpu: .*boolean.*(got 1)"),
+    "number for string": ({"data.root": 3}, "data.root: .*string.*(got 3)"),
+    "string for list": (
+        {"data.exclude_attributes": "neck"},
+        "data.exclude_attributes: .*list.*(got 'neck')",
+    ),
+    "number in a list of names": (
+        {"data.exclude_attributes": ["neck", 3]},
+        "data.exclude_attributes.1: .*string.*(got 3)",
+    ),
+    "not a choice": ({"data.format": "zip"}, "data.format: .*'fashionai' or 'table'.*(got 'zip')"),
+    "below the range": ({"train.margin": -0.1}, "train.margin: .*0.*(got -0.1)"),
+    "above the range": ({"data.max_quarantined_share": 1.5}, "data.max_quar.*1.*(got 1.5)"),
+    "zero workers": ({"embed.num_workers": 0}, "embed.num_workers: .*greater than 0.*(got 0)"),
+    "epochs beyond int16": ({"sampling.num_epochs": 2**15}, "sampling.num_epochs: .*(got 32768)"),
+    "size that no backbone halves": (
+        {"preprocess.image_size_px": 100},
+        "preprocess.image_size_px: .*multiple of 16.*(got 100)",
+    ),
+    "infinite": ({"train.weight_decay": float("inf")}, "train.weight_decay: .*finite.*(got inf)"),
+    "not a number": ({"train.learning_rate": float("nan")}, "train.learning_rate: .*(got nan)"),
+    "shares beyond 1": ({"split.train_share": 0.9}, "split: train_share .* must be 1, got 1.1"),
+    "shares below 1": ({"split.test_share": 0.05}, "split: .* must be 1, got 0.95"),
+    "supcon on triplets": (
+        {"train.objective": "supcon", "sampling.method": "triplets"},
+        "train.objective supcon needs sampling.method batches, not triplets",
+    ),
+    "triplet loss on batches": (
+        {"train.objective": "triplet", "sampling.method": "batches"},
+        "train.objective triplet needs sampling.method triplets, not batches",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_refusal_names_file_key_and_value(write, changes, expected):
+    path = write(changes)
+    message = refusal(path)
+
+    assert message.startswith(f"{path} cannot be used:")
+    problems = message.splitlines()[1:]
+    pattern = expected.replace("(", r"\(").replace(")", r"\)")
+    assert len(problems) == 1, "a single mistake is a single problem"
+    assert re.match(f"  {pattern}", problems[0])
+
+
+def test_several_problems_come_in_one_message(write):
+    message = refusal(
+        write({"train.margin": "a", "train.epochs": 3, "split.seed": None, "model.name": "cnn"})
+    )
+
+    keys = {line.split(":")[0].strip() for line in message.splitlines()[1:]}
+    assert keys == {"train.margin", "train.epochs", "split.seed", "model.name"}
+
+
+def test_a_problem_in_another_section_is_found(write):
+    path = write({"embed.use_gpu": "yes"})
+
+    with pytest.raises(HemlineError, match=r"embed\.use_gpu"):
+        load_section(path, SplitParams)
+
+
+@pytest.mark.parametrize("written", ["1e-05", "1e-5", "1E-5", "0.00001", "1.0e-05"])
+def test_numbers_may_be_written_as_dvc_writes_them(tmp_path, written):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"learning_rate: \S+", f"learning_rate: {written}", TEXT))
+
+    assert load_section(path, TrainParams).learning_rate == 1e-5
+
+
+def test_a_quoted_number_stays_text(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"learning_rate: \S+", 'learning_rate: "1e-05"', TEXT))
+
+    assert "train.learning_rate" in refusal(path)
+
+
+def test_a_key_that_is_not_text_is_unknown(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace("  margin:", "  on: 3\n  margin:"))
+
+    assert "train.True: unknown key" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "is missing: run from the project's folder, or give --params"),
+        ("", "must hold the sections data, preprocess"),
+        ("- 1\n- 2\n", "must hold the sections data, preprocess"),
+        ("a: [1\n", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, expected):
+    path = tmp_path / "params.yaml"
+    if content is not None:
+        path.write_text(content)
+
+    assert refusal(path).startswith(f"{path} {expected}")
+
+
+def test_params_cannot_be_changed_after_loading():
+    section = load_section(PROJECT / "params.yaml", SplitParams)
+
+    with pytest.raises(AttributeError):
+        section.seed = 1

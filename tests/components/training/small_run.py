@@ -1,0 +1,131 @@
+"""Eight small images with two attributes, and training runs on them.
+
+The attributes cut the images across one another: two images alike in one differ in the other half
+the time, so that no single embedding serves both.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from components import tables
+from components.images.store import Shard, shard_file, write_manifest, write_shard
+from components.params import ModelParams, TrainParams, resolved
+from components.sampling.batches import BatchSampler, plan_batches
+from components.sampling.triplets import TripletSampler, plan_triplets
+from components.tables import Attribute, AttributeSchema
+from components.training.loop import Place, Run
+from components.training.setup import TrainingInputs, build_run
+
+NUM_IMAGES = 8
+IMAGE_SIZE_PX = 32
+SCHEMA = AttributeSchema(
+    dataset="noise",
+    attributes=(
+        Attribute(name="length", values=("short", "long")),
+        Attribute(name="collar", values=("none", "round")),
+    ),
+)
+HERE = Place(rank=0, world_size=1, device=torch.device("cpu"))
+_PARAMS = resolved(Path(__file__).parents[3] / "params.yaml")
+MODEL = ModelParams(
+    **_PARAMS["model"]
+    | {"backbone": "resnet18", "weights": "none", "embedding_dim": 16, "attention_dim": 8}
+)
+TRAIN = _PARAMS["train"] | {
+    "objective": "supcon",
+    "margin": 0.2,
+    "temperature": 0.1,
+    "loss_weighting": "uncertainty",
+    "triplets_per_batch": 8,
+    "optimizer": "adam",
+    "learning_rate": 0.003,
+    "schedule": "one_cycle",
+    "flip_probability": 0.5,
+    "precision": "fp32",
+}
+
+
+def noise(num_images: int) -> np.ndarray:
+    """Returns pixels that differ everywhere."""
+    shape = (num_images, IMAGE_SIZE_PX, IMAGE_SIZE_PX, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _values(image: int) -> tuple[int, int]:
+    return image % 2, image // 2 % 2
+
+
+def _pictures() -> np.ndarray:
+    """Returns noise, red or blue by the first attribute, dark above or below by the second."""
+    pixels = noise(NUM_IMAGES)
+    for image, picture in enumerate(pixels):
+        colour, half = _values(image)
+        picture[:, :, 2 * colour] = 255
+        picture[half * IMAGE_SIZE_PX // 2 :][: IMAGE_SIZE_PX // 2] //= 4
+    return pixels
+
+
+def write_store(folder: Path, images: np.ndarray, pixels: np.ndarray, *, shards: int = 1) -> None:
+    """Writes the pixels of the given image numbers, shared out among a number of shards."""
+    listed = []
+    for index, rows in enumerate(np.array_split(np.arange(len(images)), shards)):
+        write_shard(folder / shard_file(index), images[rows], pixels[rows])
+        listed.append(Shard(file=shard_file(index), key="", num_images=len(rows), quarantined=()))
+    write_manifest(folder, listed, image_size_px=IMAGE_SIZE_PX)
+
+
+def _splits() -> pa.Table:
+    """The same images to train on and to validate with: half of them ask, half answer."""
+    rows = []
+    for image in range(NUM_IMAGES):
+        for attribute, value in enumerate(_values(image)):
+            role = "query" if image < NUM_IMAGES // 2 else "gallery"
+            rows.append((image, attribute, value, "train", "train"))
+            rows.append((image, attribute, value, "valid", role))
+    columns = zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True)
+    return pa.table(dict(columns)).cast(tables.SPLITS)
+
+
+def write_inputs(folder: Path, *, num_epochs: int, steps_per_epoch: int) -> TrainingInputs:
+    """Writes all that a training run reads."""
+    inputs = TrainingInputs(
+        catalog=folder / "catalog",
+        store=folder / "store",
+        splits=folder / "splits",
+        triplets=folder / "triplets",
+    )
+    tables.write_json(SCHEMA.as_dict(), inputs.catalog / "schema.json")
+    write_store(inputs.store, np.arange(NUM_IMAGES), _pictures())
+    splits = _splits()
+    tables.write_table(splits, inputs.splits / "splits.parquet", schema=tables.SPLITS)
+    labels = splits.filter(pc.field("split") == "train")
+    triplets = plan_triplets(
+        TripletSampler(labels),
+        num_epochs=num_epochs,
+        triplets_per_epoch=steps_per_epoch * TRAIN["triplets_per_batch"],
+        seed=1,
+    )
+    tables.write_row_groups(triplets, inputs.triplets / "train.parquet", schema=tables.TRIPLETS)
+    sampler = BatchSampler(
+        labels, attributes_per_batch=2, values_per_attribute=2, images_per_value=2
+    )
+    batches = plan_batches(
+        sampler, num_epochs=num_epochs, batches_per_epoch=steps_per_epoch, seed=1
+    )
+    tables.write_row_groups(batches, inputs.triplets / "batches.parquet", schema=tables.BATCHES)
+    return inputs
+
+
+def build(inputs: TrainingInputs, state_folder: Path, *, place: Place = HERE, **changes) -> Run:
+    """Returns a run with changed training params."""
+    return build_run(
+        inputs,
+        model_params=MODEL,
+        train_params=TrainParams(**TRAIN | changes),
+        state_folder=state_folder,
+        place=place,
+    )

@@ -1,0 +1,168 @@
+"""One optimisation step: what is learned, that it learns, and that workers agree."""
+
+import multiprocessing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed
+from small_run import HERE, build, write_inputs
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from components.losses.classification import attribute_classification_loss
+from components.losses.contrastive import supervised_contrastive_loss
+from components.losses.triplet import triplet_loss
+from components.training.loop import Run, train
+from components.training.setup import TrainingInputs
+from components.training.step import Losses
+
+torch.set_num_threads(1)
+
+OBJECTIVES = ["supcon", "triplet"]
+NUM_STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> TrainingInputs:
+    return write_inputs(tmp_path_factory.mktemp("inputs"), num_epochs=1, steps_per_epoch=NUM_STEPS)
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty"])
+def test_the_optimiser_holds_every_trainable_parameter_once(inputs, tmp_path, weighting):
+    state = build(inputs, tmp_path, loss_weighting=weighting).state
+    trainable = dict(state.learner.named_parameters())
+    held = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    assert len(held) == len(trainable)
+    assert {id(parameter) for parameter in held} == {id(p) for p in trainable.values()}
+    assert all(parameter.requires_grad for parameter in held)
+    assert ("combine.log_variances" in trainable) == (weighting == "uncertainty")
+    assert {"network.backbone.stem.0.weight", "network.classifier.linear.weight"} < {*trainable}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_step_moves_every_parameter(inputs, tmp_path, objective):
+    run = build(inputs, tmp_path, objective=objective, margin=1.0)
+    before = {name: p.detach().clone() for name, p in run.state.learner.named_parameters()}
+    batch = next(run.feed.batches(first_step=0, rank=0, world_size=1))
+    run.state.learner.train()(batch).total.backward()
+    run.state.optimizer.step()
+    still = [n for n, p in run.state.learner.named_parameters() if torch.equal(p, before[n])]
+    assert not still
+
+
+def learning_rates(inputs, folder, **changes) -> list[float]:
+    """Returns the learning rate of every step of a run."""
+    run = build(inputs, folder, learning_rate=0.01, **changes)
+    rates = []
+    for _ in range(run.plan.num_epochs * run.plan.num_steps):
+        rates += run.state.scheduler.get_last_lr()
+        run.state.optimizer.step()
+        run.state.scheduler.step()
+    return rates
+
+
+def test_one_cycle_is_highest_at_the_end_of_the_warmup(inputs, tmp_path):
+    rates = learning_rates(inputs, tmp_path, schedule="one_cycle", warmup_share=0.25)
+    highest = rates.index(max(rates))
+    assert highest == 0.25 * NUM_STEPS - 1
+    assert rates[highest] == pytest.approx(0.01)
+    assert rates == sorted(rates[:highest]) + sorted(rates[highest:], reverse=True)
+
+
+def test_step_falls_every_so_many_epochs(tmp_path):
+    inputs = write_inputs(tmp_path, num_epochs=5, steps_per_epoch=2)
+    changes = {"schedule": "step", "step_epochs": 2, "step_factor": 0.5}
+    rates = learning_rates(inputs, tmp_path / "state", **changes)
+    assert rates == pytest.approx([0.01] * 4 + [0.005] * 4 + [0.0025] * 2)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
+    """The total from the definitions, of embeddings of the images mirrored by hand."""
+    run = build(inputs, tmp_path, objective=objective)
+    learner = run.state.learner.eval()
+    batch = next(run.feed.batches(first_step=0, rank=0, world_size=1))
+    assert batch.flipped.any()
+    mirrored = [p.flip(1) if f else p for p, f in zip(batch.pixels, batch.flipped, strict=True)]
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    images = ((torch.stack(mirrored) / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        losses = learner(batch)
+        embeddings, logits = learner.network.forward_branches(images, batch.attributes)
+    if objective == "triplet":
+        slots = embeddings[0::3, 0], embeddings[1::3, 0], embeddings[2::3, 0]
+        ranking = triplet_loss(*slots, margin=0.2)
+    else:
+        ranking = supervised_contrastive_loss(embeddings, batch.values, temperature=0.1, margin=0.2)
+    classification = attribute_classification_loss(logits, batch.labelled)
+    torch.testing.assert_close(losses.ranking, ranking)
+    torch.testing.assert_close(losses.classification, classification)
+    torch.testing.assert_close(losses.total, 0.5 * ranking + 0.5 * classification)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective):
+    """Their two attributes cut across one another, so that MAP 100 needs a space for each."""
+    # a margin of 1 keeps all triplets at work: the run is short
+    margin = {"supcon": 0.2, "triplet": 1.0}[objective]
+    run = build(inputs, tmp_path, objective=objective, margin=margin, flip_probability=0.0)
+    records = []
+    train(run, run.state.learner, place=HERE, log_epoch=records.append)
+    assert records[-1]["valid_map"] == 100
+
+
+def one_step(run: Run, forward: nn.Module, *, rank: int, world_size: int) -> Losses:
+    """Returns the losses of the first step, its gradients taken; batch norm as in evaluation."""
+    forward.eval()
+    batch = next(run.feed.batches(first_step=0, rank=rank, world_size=world_size))
+    losses = forward(batch)
+    losses.total.backward()
+    return losses
+
+
+def _work(rank: int, world_size: int, inputs: TrainingInputs, folder: Path) -> None:
+    """One worker of the test below; leaves its losses and gradients in a file."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=120),
+    )
+    run = build(inputs, folder / "state")
+    losses = one_step(
+        run, DistributedDataParallel(run.state.learner), rank=rank, world_size=world_size
+    )
+    gradients = {name: p.grad for name, p in run.state.learner.named_parameters()}
+    torch.save({"losses": [*losses], "gradients": gradients}, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_workers_take_the_contrastive_step_of_one(inputs, tmp_path):
+    """Each image meets positives and negatives of both workers, forward and backward."""
+    second = multiprocessing.get_context("spawn").Process(
+        target=_work, args=(1, 2, inputs, tmp_path)
+    )
+    second.start()
+    _work(0, 2, inputs, tmp_path)
+    second.join()
+    workers = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+
+    run = build(inputs, tmp_path / "state")
+    losses = one_step(run, run.state.learner, rank=0, world_size=1)
+    total, ranking, classification = (
+        torch.stack(both) for both in zip(*(w["losses"] for w in workers), strict=True)
+    )
+    torch.testing.assert_close(ranking, losses.ranking.expand(2))
+    torch.testing.assert_close(classification.mean(), losses.classification)
+    torch.testing.assert_close(total.mean(), losses.total)
+    for name, parameter in run.state.learner.named_parameters():
+        assert torch.equal(workers[0]["gradients"][name], workers[1]["gradients"][name])
+        # float32 sums over the batch in two halves, through eighteen layers
+        largest = parameter.grad.abs().max().item()
+        torch.testing.assert_close(
+            workers[0]["gradients"][name], parameter.grad, rtol=1e-3, atol=1e-4 * largest
+        )

@@ -1,0 +1,27 @@
+"""Fixtures that tests of several folders use."""
+
+import logging
+import os
+
+import pytest
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """A real Ray of two CPUs, started once for all tests that need one."""
+    import ray  # noqa: PLC0415 - a second of import time that most tests need not pay
+
+    for name in ("ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=100 * 2**20,
+        logging_level=logging.ERROR,
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()

@@ -1,0 +1,92 @@
+"""A copy of this project with tiny params and a tiny wardrobe, for tests that run it for real."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+_NOT_COPIED = {".git", ".venv", "data", "models", "metrics", "plots", "mlartifacts", ".hemline"}
+
+TINY = {
+    "preprocess": {"image_size_px": 64, "images_per_shard": 128, "num_workers": 1},
+    "split": {"train_share": 0.6, "valid_share": 0.2, "test_share": 0.2},
+    "sampling": {
+        "num_epochs": 2,
+        "triplets_per_epoch": 64,
+        "evaluation_triplets": 100,
+        "batches_per_epoch": 3,
+        "attributes_per_batch": 4,
+        "values_per_attribute": 2,
+        "images_per_value": 2,
+    },
+    "model": {"embedding_dim": 32, "attention_dim": 16},
+    "train": {"cpus_per_worker": 1},
+    "embed": {"num_workers": 1},
+}
+
+
+class Project:
+    """A folder with the project in it, committed to a git repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(ROOT, folder, ignore=_ignored, symlinks=True)
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        self.set_params(TINY)
+        for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "tiny"]):
+            self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments)
+
+    def set_params(self, changes: dict[str, dict[str, Any]]) -> None:
+        """Changes values of params.yaml."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for section, values in changes.items():
+            params[section].update(values)
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the project's folder, with this environment's programs."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stdout + done.stderr
+        return done
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of commands: this one, without settings that lead outside."""
+        outside = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+        kept = {name: value for name, value in os.environ.items() if name not in outside}
+        return {
+            **kept,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),  # this copy's code, not the installed checkout's
+        }
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """The stages of dvc.lock."""
+        stages: dict[str, Any] = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        return stages
+
+    @property
+    def tracking_uri(self) -> str:
+        """The SQLite store that the project's runs went to."""
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    if Path(folder) != ROOT:
+        return {"__pycache__"} & set(names)
+    return {name for name in names if name in _NOT_COPIED or name.endswith(("_cache", ".db"))}

@@ -1,0 +1,186 @@
+"""The whole line with real DVC, Ray and MLflow: what it makes, what it skips, what it repeats."""
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from project import Project
+
+from components.retrieval.search import read_embedded_attribute
+from components.tables import read_catalog
+
+STAGES = ["ingest", "preprocess", "split", "triplets", "train", "evaluate", "register", "embed"]
+
+
+def stages_that_ran(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def hash_of(project: Project, stage: str, path: str) -> str:
+    outs = {out["path"]: out["md5"] for out in project.lock[stage]["outs"]}
+    return outs[path]
+
+
+def test_repro_measures_registers_and_embeds(project: Project) -> None:
+    figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
+    assert len(figures["attributes"]) > 4  # of 8: the tiny split leaves some without a query
+    assert 0 < figures["random_map"] < 100
+    assert 0 < figures["map"] <= 100
+
+    catalog = read_catalog(project.folder / "data/catalog")
+    embedded = read_embedded_attribute(project.folder / "data/embeddings", "coat_length")
+    assert sorted(embedded.images) == catalog.images["image"].to_pylist()
+    norms = np.linalg.norm(embedded.embeddings, axis=1)
+    np.testing.assert_allclose(norms, 1, atol=2e-3)  # float16 keeps eleven bits
+
+    parts = sorted((project.folder / "data/embeddings").glob("attribute=*/part-*.parquet"))
+    assert len(parts) == 8 * 4  # attributes x shards
+    assert str(pq.read_schema(parts[0]).field("embedding").type).startswith("fixed_size_list")
+
+
+def test_repro_again_runs_nothing(project: Project) -> None:
+    done = project.run("dvc", "repro")
+    assert stages_that_ran(done.stdout) == []
+    assert done.stdout.count("didn't change, skipping") == len(STAGES)
+
+
+def test_the_same_inputs_give_the_same_weights(project: Project, fresh_project: Project) -> None:
+    fresh_project.run("dvc", "repro", "train")
+    for stage in STAGES[: STAGES.index("train")]:
+        assert fresh_project.lock[stage]["outs"] == project.lock[stage]["outs"]
+    ours, theirs = (hash_of(p, "train", "models/network") for p in (project, fresh_project))
+    assert ours == theirs
+
+
+def test_training_goes_on_after_the_driver_was_killed(
+    project: Project, fresh_project: Project
+) -> None:
+    command = ["dvc", "repro", "-f", "-s", "train"]
+    driver = subprocess.Popen(
+        command,
+        cwd=fresh_project.folder,
+        env=fresh_project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    states = fresh_project.folder / ".hemline/training"
+    deadline = time.monotonic() + 120
+    while not list(states.glob("*/state.pt")) and driver.poll() is None:
+        assert time.monotonic() < deadline, "no state was saved"
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert list(states.glob("*/state.pt")), "training ended before it could be killed"
+
+    done = fresh_project.run(*command)
+    assert "epoch 1/2 done" not in done.stdout
+    assert "epoch 2/2 done" in done.stdout
+    assert not list(states.glob("*"))
+    ours, theirs = (hash_of(p, "train", "models/network") for p in (project, fresh_project))
+    assert ours == theirs
+
+
+def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
+    client = mlflow.MlflowClient(project.tracking_uri)
+    run_id = json.loads((project.folder / "models/run.json").read_text())["run_id"]
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.margin"] == "0.2"
+    assert run.data.metrics.keys() >= {"valid_map", "loss", "test.map", "test.random_map"}
+    figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
+    for name, row in figures["attributes"].items():
+        assert run.data.metrics[f"test.map.{name}"] == row["map"]
+    steps = [metric.step for metric in client.get_metric_history(run_id, "valid_map")]
+    assert steps == [0, 1]
+    head = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert run.data.tags["mlflow.source.git.commit"] == head
+    assert run.data.tags["dvc.data/store"] == hash_of(project, "preprocess", "data/store")
+
+
+def test_the_first_version_is_challenger_and_champion(project: Project) -> None:
+    client = mlflow.MlflowClient(project.tracking_uri)
+    registered = client.get_registered_model("hemline")
+    assert registered.aliases == {"challenger": "1", "champion": "1"}
+
+
+def test_the_registered_model_gives_the_catalogues_embeddings(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    mlflow.set_tracking_uri(project.tracking_uri)
+    model = mlflow.pyfunc.load_model("models:/hemline@champion")
+    catalog = read_catalog(project.folder / "data/catalog")
+    files = [
+        project.folder / "data/raw/wardrobe" / path
+        for path in catalog.images["path"][:3].to_pylist()
+    ]
+    forms = [files[0].read_bytes(), base64.b64encode(files[1].read_bytes()).decode(), str(files[2])]
+    attributes = ["skirt_length", "neck_design", "skirt_length"]
+    rows = model.predict(pd.DataFrame({"image": forms, "attribute": attributes}))
+    assert rows["attribute"].tolist() == attributes
+    for number, (attribute, embedding) in enumerate(rows.itertuples(index=False)):
+        stored = read_embedded_attribute(project.folder / "data/embeddings", attribute)
+        same = stored.embeddings[stored.images == number][0]
+        assert np.dot(embedding, same) > 0.9999
+
+
+def test_search_prints_ten_and_frames_them(project: Project) -> None:
+    image = next((project.folder / "data/raw/wardrobe/Images/neckline_design_labels").iterdir())
+    query = str(image.relative_to(project.folder))
+    arguments = ["--image", query, "--attribute", "neckline_design", "--sheet", "sheet.png"]
+    done = project.run("hemline", "search", *arguments)
+    assert len(re.findall(r"│\s+\d+ │\s+0\.\d{4} │", done.stdout)) == 10
+    assert image.name not in done.stdout.split("query:")[0]
+    with Image.open(project.folder / "sheet.png") as sheet:
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(2**24)}
+    assert (31, 119, 180) in colours
+    assert (0, 0, 0) in colours or (214, 39, 40) in colours
+
+
+def test_search_for_an_unknown_attribute_names_the_known(project: Project) -> None:
+    arguments = ["--image", "params.yaml", "--attribute", "hem"]
+    done = project.run("hemline", "search", *arguments, check=False)
+    assert done.returncode == 1
+    assert "no attribute 'hem'" in done.stderr
+    assert "coat_length" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_summary_shows_every_attribute_and_what_to_try(project: Project) -> None:
+    shown = project.run("hemline", "summary").stdout
+    figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
+    for name, row in figures["attributes"].items():
+        assert re.search(rf"{name}\s+│\s+{row['map']:.2f}\s+│\s+{row['random_map']:.2f}", shown)
+    for command in ("hemline search --image", "mlflow ui", "dvc exp run -S train.margin=0.3"):
+        assert command in shown
+
+
+def test_an_experiment_runs_training_and_what_follows(project: Project) -> None:
+    before = hash_of(project, "train", "models/network")
+    done = project.run("dvc", "exp", "run", "-S", "train.margin=0.3", "--name", "wide-margin")
+    assert stages_that_ran(done.stdout) == STAGES[STAGES.index("train") :]
+    assert hash_of(project, "train", "models/network") != before
+    shown = project.run("dvc", "exp", "show", "--csv").stdout
+    assert "wide-margin" in shown
+    assert "train.margin" in shown
+    difference = json.loads(
+        project.run("dvc", "metrics", "diff", "wide-margin", "--all", "--json").stdout
+    )
+    assert "metrics/evaluation.json" in json.dumps(difference)
+    project.run("dvc", "plots", "show", "--out", "pages")
+    page = (project.folder / "pages/index.html").read_text()
+    assert "neckline_design" in page
+    assert "valid_map" in page
+    champion = mlflow.MlflowClient(project.tracking_uri).get_registered_model("hemline").aliases
+    assert champion == {"challenger": "2", "champion": "1"}

@@ -1,0 +1,125 @@
+"""Imports point one way, and each of the big libraries is known in few places."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# What a package may import of hemline, beside itself, `tables`, `params` and `errors`.
+MAY_IMPORT = {
+    "components.errors": set(),
+    "components.params": set(),
+    "components.tables": set(),
+    "components.models": set(),
+    "components.losses": set(),
+    "components.images": set(),
+    "components.sampling": set(),
+    "components.datasets": {"components.images"},
+    "components.retrieval": {"components.images"},
+    "components.figures": set(),
+    "components.tracking": {"components.images"},
+    "components.training": {
+        "components.images",
+        "components.losses",
+        "components.models",
+        "components.retrieval",
+    },
+    "pipelines": {
+        "components.datasets",
+        "components.figures",
+        "components.images",
+        "components.retrieval",
+        "components.sampling",
+        "components.tracking",
+        "components.training",
+    },
+}
+FOUNDATIONS = {"components.errors", "components.params", "components.tables"}
+FOUNDATION_IMPORTS = {
+    "components.params": {"components.errors"},
+    "components.tables": {"components.errors"},
+    # torch only: no tables, no params
+    "components.models": {"components.errors"},
+    "components.losses": set(),
+}
+
+# A library → the only files (or folders) that may import it.
+KNOWN_IN = {
+    "mlflow": ("components/tracking/",),
+    "ray": (
+        "components/images/preprocess.py",
+        "components/training/worker.py",
+        "components/retrieval/embed.py",
+        "pipelines/",
+    ),
+    "dvc": ("components/tracking/provenance.py", "pipelines/"),
+    "typer": ("pipelines/",),
+    "rich": ("pipelines/",),
+}
+ALLOWED_IN_TORCH_ONLY = {"torch", "torchvision", "components", "pathlib", "typing", "collections"}
+
+FILES = sorted([*ROOT.glob("components/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
+
+
+def imports_of(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            # `from components import tables` imports the module components.tables
+            is_package = node.module in {"components", "pipelines"}
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if is_package
+                else {str(node.module)}
+            )
+    return names
+
+
+def package_of(module: str) -> str:
+    return "pipelines" if module.startswith("pipelines") else ".".join(module.split(".")[:2])
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_point_one_way(file: Path) -> None:
+    here = package_of(name_of(file))
+    if here == "components.__init__":
+        return
+    allowed = MAY_IMPORT[here] | FOUNDATION_IMPORTS.get(here, FOUNDATIONS) | {here}
+    ours = {
+        package_of(name)
+        for name in imports_of(file)
+        if name.startswith(("components", "pipelines"))
+    }
+    assert ours <= allowed
+
+
+@pytest.mark.parametrize("library", KNOWN_IN)
+def test_libraries_are_known_in_few_places(library: str) -> None:
+    users = {
+        str(file.relative_to(ROOT))
+        for file in FILES
+        if any(name.split(".")[0] == library for name in imports_of(file))
+    }
+    assert all(user.startswith(KNOWN_IN[library]) for user in users), users
+
+
+@pytest.mark.parametrize("folder", ["models", "losses"])
+def test_networks_and_losses_know_torch_only(folder: str) -> None:
+    for file in (ROOT / "components" / folder).glob("*.py"):
+        libraries = {name.split(".")[0] for name in imports_of(file)}
+        assert libraries <= ALLOWED_IN_TORCH_ONLY, file
+
+
+def test_the_check_sees_a_breach(tmp_path: Path) -> None:
+    file = tmp_path / "breach.py"
+    file.write_text("from components import training\nimport mlflow.pyfunc\n")
+    assert imports_of(file) == {"components.training", "mlflow.pyfunc"}
