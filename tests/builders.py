@@ -1,6 +1,8 @@
 """Small data sets, tables and image files that tests of several folders build on."""
 
 import io
+import struct
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,16 @@ def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> byt
 def png(seed: int) -> bytes:
     """Returns a small image file; another one for every seed."""
     return encoded(noise(8, 6, seed=seed))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Returns the beginning of a PNG file of that size (grey, 8 bits), as PNG section 11.2.2 has it.
+
+    It costs nothing to write where the picture itself would take a gigabyte.
+    """
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    length, checksum = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
+    return b"\x89PNG\r\n\x1a\n" + length + chunk + checksum + b"\0\0\0\0IDAT\x35\xaf\x06\x1e"
 
 
 def write_files(root: Path, files: Mapping[str, bytes | str]) -> Path:

@@ -62,8 +62,9 @@ def preprocess(
         make = partial(
             _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
         )
+        tasks = ray.data.TaskPoolStrategy(size=min(num_workers, len(todo)))
         results = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
-            make, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=num_workers)
+            make, num_cpus=1, compute=tasks
         )
         for row in results.iter_rows():
             shards[row["index"]] = Shard.from_dict(row["shard"])

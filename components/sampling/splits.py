@@ -102,12 +102,17 @@ def _roles(
 
 
 def _answerable(frame: pd.DataFrame, roles: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Returns which labels belong to an image and attribute that the gallery shares a value of."""
+    """Returns for each label whether the gallery shares a value of its attribute with its image.
+
+    The images of a unit keep one role: where one of them is not answerable, none is.
+    """
     value = ["split", "attribute", "value"]
     in_gallery = frame.loc[roles == "gallery", value].drop_duplicates()
     shared = pd.MultiIndex.from_frame(frame[value]).isin(pd.MultiIndex.from_frame(in_gallery))
-    by_query = [frame[column] for column in ("split", "attribute", "unit")]
-    return np.asarray(pd.Series(shared, frame.index).groupby(by_query).transform("any"))
+    of_attribute = [frame["split"], frame["attribute"]]
+    by_image = pd.Series(shared, frame.index).groupby([*of_attribute, frame["image"]])
+    by_unit = by_image.transform("any").groupby([*of_attribute, frame["unit"]])
+    return np.asarray(by_unit.transform("all"))
 
 
 def _spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.float64]:

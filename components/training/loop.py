@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from components.errors import HemlineError
@@ -98,6 +99,9 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, progress: Progre
         if progress.due(place.world_size * len(batch.pixels)) and place.rank == 0:
             progress.show(f"epoch {epoch + 1}/{run.plan.num_epochs}  loss {losses.total:.3f}")
     means = sums / run.plan.num_steps
+    if place.world_size > 1:  # of all workers' shares; all of them then judge the same number
+        torch.distributed.all_reduce(means)
+        means /= place.world_size
     if not math.isfinite(means[0]):
         raise HemlineError(
             f"the loss is not finite in epoch {epoch + 1}; lower train.learning_rate and run again"

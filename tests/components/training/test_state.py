@@ -9,6 +9,7 @@ from small_run import HERE, build, write_inputs
 
 from components.errors import HemlineError
 from components.training.loop import train
+from components.training.plan import Plan
 from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS
 
@@ -109,6 +110,20 @@ def test_the_best_weights_are_those_of_the_first_best_epoch(inputs, tmp_path):
     assert state.best_map == 60
     assert (best["reduce.weight"] == 1).all()
     assert best.keys() == state.learner.network.state_dict().keys()
+
+
+def test_a_resumed_run_trains_on_the_rows_of_the_epochs_left(inputs, tmp_path, monkeypatch):
+    finish(build(inputs, tmp_path).state, 0, 60.0)
+    loaded = []
+    load_epoch = Plan.load_epoch
+
+    def record(plan, epoch):
+        loaded.append(epoch)
+        load_epoch(plan, epoch)
+
+    monkeypatch.setattr(Plan, "load_epoch", record)
+    train_all(inputs, tmp_path)
+    assert loaded == [0, 1, 2]  # the first when the plan is opened
 
 
 def test_a_resumed_run_remembers_what_was_best(inputs, tmp_path):

@@ -21,7 +21,7 @@ from components.training.step import Losses
 torch.set_num_threads(1)
 
 OBJECTIVES = ["supcon", "triplet"]
-NUM_STEPS = 40
+NUM_STEPS = 60
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,12 @@ def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective):
     """Their two attributes cut across one another, so that MAP 100 needs a space for each."""
-    # a margin of 1 keeps all triplets at work: the run is short
-    margin = {"supcon": 0.2, "triplet": 1.0}[objective]
-    run = build(inputs, tmp_path, objective=objective, margin=margin, flip_probability=0.0)
+    margin = {"supcon": 0.2, "triplet": 1.0}[
+        objective
+    ]  # 1: all triplets have work, for a short run
+    constant = {"schedule": "step", "step_factor": 1.0}
+    changes = {"objective": objective, "margin": margin, "flip_probability": 0.0, **constant}
+    run = build(inputs, tmp_path, **changes)
     records = []
     train(run, run.state.learner, place=HERE, log_epoch=records.append)
     assert records[-1]["valid_map"] == 100

@@ -1,0 +1,275 @@
+"""From bytes to pixels: the geometry against torchvision's, colours, and what is refused."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from builders import encoded, noise, png_header
+from PIL import Image, ImageDraw
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+from components.images.decode import MAX_PIXELS, UnreadableImageError, decode, image_size
+from components.images.decode import read_bytes as read_image_bytes
+
+SIZE = 32
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def reason_of(call, *args, **options):
+    with pytest.raises(UnreadableImageError) as error:
+        call(*args, **options)
+    return error.value.reason
+
+
+def halves(width, height, *, mode="RGB"):
+    """Returns an image that is red on its left and blue on its right."""
+    image = Image.new("RGB", (width, height), RED)
+    ImageDraw.Draw(image).rectangle((width // 2, 0, width, height), fill=BLUE)
+    return image.convert(mode)
+
+
+def smooth(width, height):
+    """Returns an image with detail of several pixels' size, as photographs have."""
+    return noise(max(width // 6, 2), max(height // 6, 2)).resize((width, height), Image.BICUBIC)
+
+
+def by_torchvision(image):
+    """Returns the pixels of an independent implementation: antialiased resize, centre crop."""
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    resized = functional.resize(pixels, [SIZE], InterpolationMode.BILINEAR, antialias=True)
+    return functional.center_crop(resized, [SIZE, SIZE]).permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "tolerance"),
+    [
+        (32, 32, 0),
+        (64, 32, 0),
+        (32, 64, 0),
+        (20, 16, 1),
+        (96, 192, 1),
+        (192, 96, 1),
+        # from six times the size on, Pillow averages whole blocks before it resamples
+        (320, 320, 8),
+        (320, 640, 8),
+        (640, 320, 8),
+    ],
+)
+def test_resize_and_crop_match_torchvision(width, height, tolerance):
+    """The sides divide evenly, so that both cut the same pixels: what remains is rounding."""
+    image = smooth(width, height)
+    ours, theirs = decode(encoded(image), image_size_px=SIZE), by_torchvision(image)
+
+    assert np.abs(ours.astype(int) - theirs).max() <= tolerance
+
+
+@pytest.mark.parametrize(("width", "height"), [(101, 67), (67, 101), (333, 250), (50, 49)])
+def test_odd_sides_match_torchvision_to_half_a_pixel(width, height):
+    """Where the long side is no whole number after scaling, rounding may shift the crop."""
+    image = smooth(width, height)
+    ours, theirs = decode(encoded(image), image_size_px=SIZE), by_torchvision(image)
+    difference = np.abs(ours.astype(int) - theirs).mean()
+    shifted = np.abs(np.roll(theirs, 1, axis=int(width > height)).astype(int) - theirs).mean()
+
+    assert difference < shifted / 2
+
+
+def test_an_image_of_the_right_size_is_not_changed():
+    image = noise(SIZE, SIZE)
+
+    assert np.array_equal(decode(encoded(image), image_size_px=SIZE), np.array(image))
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 32), (32, 96)])
+def test_the_centre_is_kept(width, height):
+    image = noise(width, height)
+    left, top = (width - SIZE) // 2, (height - SIZE) // 2
+    centre = image.crop((left, top, left + SIZE, top + SIZE))
+
+    assert np.array_equal(decode(encoded(image), image_size_px=SIZE), np.array(centre))
+
+
+def test_a_large_jpeg_matches_its_full_decoding():
+    image = smooth(1600, 1200)
+    data = encoded(image, "JPEG", quality=95)
+    whole = np.array(image.resize((43, 32), Image.BILINEAR).crop((5, 0, 37, 32)))
+    difference = np.abs(decode(data, image_size_px=SIZE).astype(int) - whole)
+
+    # JPEG's own scaling (to at least twice the size) is another low-pass filter
+    assert difference.mean() < 4
+
+
+@pytest.mark.parametrize("width", [1, 2, 60_000])
+def test_extreme_sizes(width):
+    pixels = decode(encoded(Image.new("RGB", (width, 1), RED)), image_size_px=SIZE)
+
+    assert pixels.shape == (SIZE, SIZE, 3)
+    assert (pixels == RED).all()
+
+
+def test_the_crop_of_an_extreme_shape_is_its_middle():
+    image = Image.new("RGB", (60_001, 1), RED)
+    image.putpixel((30_000, 0), BLUE)
+
+    blue = decode(encoded(image), image_size_px=SIZE)[0, :, 2]
+    assert np.argsort(blue)[-2:].tolist() in ([15, 16], [16, 15])
+    assert blue.max() > 230
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_formats(file_format):
+    pixels = decode(encoded(halves(64, 64), file_format), image_size_px=SIZE)
+
+    # 4: chroma is quantised and, beside the edge between the halves, subsampled
+    assert np.abs(pixels[:, 2].astype(int) - RED).max() <= 4
+    assert np.abs(pixels[:, -3].astype(int) - BLUE).max() <= 4
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA"])
+def test_modes_come_out_as_rgb(mode):
+    image = halves(SIZE, SIZE).convert("LA" if mode == "LA" else "L").convert(mode)
+    pixels = decode(encoded(image), image_size_px=SIZE)
+
+    assert pixels.dtype == np.uint8
+    assert np.array_equal(pixels, np.array(image.convert("RGB")))
+
+
+def test_cmyk_jpeg():
+    pixels = decode(encoded(halves(64, 64, mode="CMYK"), "JPEG", quality=95), image_size_px=SIZE)
+
+    assert np.abs(pixels[:, 2].astype(int) - RED).max() <= 8  # ink values are quantised by JPEG
+    assert np.abs(pixels[:, -3].astype(int) - BLUE).max() <= 8
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(file_format):
+    ramp = np.repeat(np.linspace(0, 65535, SIZE).astype(np.uint16)[None], SIZE, axis=0)
+    pixels = decode(encoded(Image.fromarray(ramp), file_format), image_size_px=SIZE)
+
+    assert np.array_equal(pixels, np.repeat((ramp // 256)[:, :, None], 3, axis=2))
+
+
+def test_half_transparent_pixels_are_mixed_with_white():
+    image = Image.new("RGBA", (SIZE, SIZE), (0, 0, 255, 51))  # a fifth of blue
+    pixels = decode(encoded(image), image_size_px=SIZE)
+
+    assert (pixels == (204, 204, 255)).all()
+
+
+def test_colour_below_full_transparency_does_not_show():
+    image = noise(64, 64).convert("RGBA")
+    image.putalpha(0)
+
+    assert (decode(encoded(image), image_size_px=SIZE) == WHITE).all()
+
+
+def test_a_transparent_entry_of_a_palette_is_white():
+    image = Image.new("P", (SIZE, SIZE))
+    image.putpalette([*RED, *BLUE])
+    image.paste(1, (SIZE // 2, 0, SIZE, SIZE))
+    pixels = decode(encoded(image, transparency=0), image_size_px=SIZE)
+
+    assert (pixels[:, 0] == WHITE).all()
+    assert (pixels[:, -1] == BLUE).all()
+
+
+def test_a_transparent_colour_without_alpha_is_white():
+    pixels = decode(encoded(halves(SIZE, SIZE), transparency=RED), image_size_px=SIZE)
+
+    assert (pixels[:, 0] == WHITE).all()
+    assert (pixels[:, -1] == BLUE).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    # EXIF 2.3, tag 0x0112: where row 0 and column 0 of the stored picture lie when it is upright
+    upright = np.array(smooth(64, 96))
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = encoded(Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
+
+    expected = decode(encoded(Image.fromarray(upright)), image_size_px=SIZE)
+    difference = np.abs(decode(turned, image_size_px=SIZE).astype(int) - expected)
+    assert difference.max() <= 1  # the filter runs over rows and columns in another order
+
+
+def test_damaged_exif_does_not_cost_the_image():
+    data = encoded(halves(64, 64), "JPEG", exif=b"Exif\0\0no tags at all")
+
+    assert decode(data, image_size_px=SIZE).shape == (SIZE, SIZE, 3)
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    first, second = Image.new("RGB", (SIZE, SIZE), RED), Image.new("RGB", (SIZE, SIZE), BLUE)
+    data = encoded(first, "GIF", save_all=True, append_images=[second])
+
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    assert (decode(data, image_size_px=SIZE) == RED).all()
+
+
+def test_decoding_twice_gives_the_same_pixels():
+    data = encoded(smooth(333, 250), "JPEG")
+
+    assert np.array_equal(decode(data, image_size_px=SIZE), decode(data, image_size_px=SIZE))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_file"),
+        (b"this is a text that somebody called x.jpg", "not_an_image"),
+        (b"<html><body>404 Not Found</body></html>", "not_an_image"),
+        (b"\xff\xd8\xff\xe0", "not_an_image"),
+        (png_header(20_000, 20_000), "too_large"),
+        (png_header(MAX_PIXELS + 1, 1), "too_large"),
+    ],
+    ids=["empty", "text", "web page", "four bytes of JPEG", "bomb", "one pixel too many"],
+)
+def test_what_the_header_gives_away_is_refused_at_once(data, reason):
+    assert reason_of(image_size, data) == reason
+    assert reason_of(decode, data, image_size_px=SIZE) == reason
+
+
+def test_the_largest_allowed_size_is_read_from_the_header():
+    assert image_size(png_header(MAX_PIXELS, 1)) == (MAX_PIXELS, 1)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_file_is_refused(file_format, share):
+    data = encoded(noise(200, 200), file_format)
+    cut = data[: int(len(data) * share)]
+
+    # WebP and TIFF cannot be opened without their end
+    assert reason_of(decode, cut, image_size_px=SIZE) in {"truncated", "not_an_image"}
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_a_truncated_photograph_has_a_header_and_the_reason_truncated(file_format):
+    cut = encoded(noise(200, 100), file_format)[:-2000]
+
+    assert image_size(cut) == (200, 100)
+    assert reason_of(decode, cut, image_size_px=SIZE) == "truncated"
+
+
+def test_damage_within_a_png_is_found():
+    data = bytearray(encoded(noise(200, 200)))
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(64)
+
+    assert reason_of(decode, bytes(data), image_size_px=SIZE) == "truncated"
+
+
+def test_a_file_that_went_away_is_missing(tmp_path):
+    assert reason_of(read_image_bytes, tmp_path / "x.jpg") == "missing"

@@ -1,0 +1,224 @@
+"""The Ray Data job: right pixels, and only as much work as the change asks for."""
+
+import time
+
+import numpy as np
+import pytest
+from builders import encoded, noise, write_files
+
+from components.datasets.catalog import build_catalog
+from components.images.decode import decode
+from components.images.preprocess import preprocess
+from components.images.store import ImageStore
+
+NUM_IMAGES, PER_SHARD, SIZE = 30, 8, 32
+TRUNCATED = 5
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def picture(seed):
+    return encoded(noise(40 + seed % 7, 50 - seed % 11, seed=seed))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Thirty small images, one of them cut off; 31 others can be added by `label`."""
+    root = tmp_path / "data"
+    write_files(root, {f"{i:02}.png": picture(i) for i in range(NUM_IMAGES)})
+    broken = root / f"{TRUNCATED:02}.png"
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    label(root, range(NUM_IMAGES))
+    return root
+
+
+def label(root, numbers):
+    lines = [f"{number:02}.png,parity,{('even', 'odd')[number % 2]}" for number in numbers]
+    (root / "labels.csv").write_text("image,attribute,value\n" + "\n".join(lines))
+
+
+def run(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD):
+    """Runs the job and returns the quarantine and the sum of what was reported as done."""
+    catalog = build_catalog(root, data_format="table", exclude_attributes=[])
+    done = []
+    quarantine = preprocess(
+        catalog.images,
+        root,
+        store,
+        image_size_px=image_size_px,
+        images_per_shard=images_per_shard,
+        num_workers=2,
+        on_progress=done.append,
+    )
+    assert sum(done) == catalog.images.num_rows
+    return quarantine.to_pylist()
+
+
+def assert_holds(store, root, numbers, *, image_size_px=SIZE):
+    """Compares the store with decoding one image after the other, in catalog order."""
+    held = ImageStore(store)
+    expected = {i: n for i, n in enumerate(numbers) if n != TRUNCATED}
+    assert held.images.tolist() == list(expected)
+    for image, number in expected.items():
+        pixels = decode((root / f"{number:02}.png").read_bytes(), image_size_px=image_size_px)
+        assert np.array_equal(held.gather(np.array([image]))[0], pixels)
+
+
+def shard_files(store):
+    return sorted(store.glob("shard-*"))
+
+
+def times(store):
+    return [path.stat().st_mtime_ns for path in shard_files(store)]
+
+
+def contents(store):
+    return {path.name: path.read_bytes() for path in store.iterdir()}
+
+
+@pytest.fixture
+def store(data, tmp_path):
+    run(data, tmp_path / "store")
+    time.sleep(0.02)  # more than a tick of the file system's clock, for what compares times
+    return tmp_path / "store"
+
+
+def test_pixels_are_those_of_decoding_one_by_one(data, tmp_path):
+    quarantine = run(data, tmp_path / "store")
+
+    assert_holds(tmp_path / "store", data, range(NUM_IMAGES))
+    assert len(shard_files(tmp_path / "store")) == 4
+    assert [(row["path"], row["reason"]) for row in quarantine] == [("05.png", "truncated")]
+
+
+def test_a_second_run_makes_nothing_again(data, store):
+    before, made_at = contents(store), times(store)
+    quarantine = run(data, store)
+
+    assert times(store) == made_at
+    assert contents(store) == before
+    assert [row["path"] for row in quarantine] == ["05.png"], "known from the manifest"
+
+
+def test_another_store_has_the_same_bytes(data, store, tmp_path):
+    run(data, tmp_path / "other")
+
+    assert contents(tmp_path / "other") == contents(store)
+
+
+def test_new_images_remake_the_last_shard_only(data, store):
+    made_at = times(store)
+    write_files(data, {f"{i:02}.png": picture(i) for i in range(NUM_IMAGES, 35)})
+    label(data, range(35))
+    run(data, store)
+
+    assert_holds(store, data, range(35))
+    after = times(store)
+    assert (after[:3], len(after)) == (made_at[:3], 5)
+    assert after[3] > made_at[3]
+
+
+def test_another_size_remakes_all(data, store):
+    made_at = times(store)
+    run(data, store, image_size_px=48)
+
+    assert_holds(store, data, range(NUM_IMAGES), image_size_px=48)
+    assert all(after > before for after, before in zip(times(store), made_at, strict=True))
+
+
+def test_fewer_and_larger_shards_leave_no_old_ones(data, store):
+    run(data, store, images_per_shard=20)
+
+    assert len(shard_files(store)) == 2
+    assert_holds(store, data, range(NUM_IMAGES))
+
+
+def test_a_deleted_shard_is_remade_to_the_byte(data, store):
+    before, made_at = contents(store), times(store)
+    shard_files(store)[1].unlink()
+    run(data, store)
+
+    assert contents(store) == before
+    after = times(store)
+    assert after[:1] + after[2:] == made_at[:1] + made_at[2:]
+
+
+def test_a_changed_image_remakes_its_shard_only(data, store):
+    made_at = times(store)
+    (data / "09.png").write_bytes(picture(77))
+    run(data, store)
+
+    assert_holds(store, data, range(NUM_IMAGES))
+    changed = [after > before for after, before in zip(times(store), made_at, strict=True)]
+    assert changed == [False, True, False, False]
+
+
+def test_images_that_move_up_by_a_whole_shard_keep_number_and_pixels_together(data, store):
+    """The contents of shard 1 become shard 0: its key is known, but not under that number."""
+    label(data, range(PER_SHARD, NUM_IMAGES))
+    run(data, store)
+
+    assert_holds(store, data, range(PER_SHARD, NUM_IMAGES))
+
+
+def test_shards_of_the_same_contents_stay_apart(data, tmp_path):
+    for number in range(4):
+        (data / f"{number:02}.png").write_bytes(picture(0))
+    label(data, range(4))
+    for _ in range(2):
+        run(data, tmp_path / "store", images_per_shard=2)
+        assert_holds(tmp_path / "store", data, range(4))
+
+
+def test_a_renamed_image_is_quarantined_under_its_new_name(data, store):
+    (data / "05.png").rename(data / "95.png")
+    label(data, [95 if number == TRUNCATED else number for number in range(NUM_IMAGES)])
+
+    assert [row["path"] for row in run(data, store)] == ["95.png"]
+
+
+def test_a_run_that_was_stopped_goes_on(data, store, monkeypatch):
+    """Stops a run for another size after its first shard, then asks for the first size again."""
+    run(data, store, image_size_px=48)
+
+    class Stopped(Exception):
+        pass
+
+    def stop_after_a_shard(num_images):
+        if num_images:
+            raise Stopped
+
+    catalog = build_catalog(data, data_format="table", exclude_attributes=[])
+    with pytest.raises(Stopped):
+        preprocess(
+            catalog.images,
+            data,
+            store,
+            image_size_px=SIZE,
+            images_per_shard=PER_SHARD,
+            num_workers=1,
+            on_progress=stop_after_a_shard,
+        )
+    done = ImageStore(store).images.tolist()
+    assert 0 < len(done) < NUM_IMAGES
+    first = next(index for index in range(4) if index * PER_SHARD in done)
+    made_at = shard_files(store)[first].stat().st_mtime_ns
+    run(data, store)
+
+    assert_holds(store, data, range(NUM_IMAGES))
+    assert shard_files(store)[first].stat().st_mtime_ns == made_at
+
+
+def test_without_images_the_store_is_empty(data, tmp_path):
+    catalog = build_catalog(data, data_format="table", exclude_attributes=[])
+    preprocess(
+        catalog.images.slice(0, 0),
+        data,
+        tmp_path / "store",
+        image_size_px=SIZE,
+        images_per_shard=PER_SHARD,
+        num_workers=2,
+        on_progress=lambda _: None,
+    )
+
+    assert len(ImageStore(tmp_path / "store")) == 0

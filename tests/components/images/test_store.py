@@ -1,0 +1,172 @@
+"""The store gives back the pixels it was given, whatever shards they lie in."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.errors import HemlineError
+from components.images.store import (
+    ImageStore,
+    Shard,
+    read_shard,
+    read_shards,
+    remove_unnamed,
+    shard_file,
+    shard_key,
+    write_manifest,
+    write_shard,
+)
+
+SIZE = 4
+SHARDS = [[0, 1, 2], [], [5, 7], [8]]  # 3, 4 and 6 went to quarantine, with all of shard 1
+PIXELS = {
+    image: np.random.default_rng(image).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    for shard in SHARDS
+    for image in shard
+}
+
+
+def write_store(folder, shards):
+    listed = []
+    for index, images in enumerate(shards):
+        pixels = np.array([PIXELS[image] for image in images], np.uint8)
+        write_shard(
+            folder / shard_file(index),
+            np.array(images, np.int64),
+            pixels.reshape(-1, SIZE, SIZE, 3),
+        )
+        listed.append(
+            Shard(
+                file=shard_file(index),
+                key=f"key {index}",
+                num_images=len(images),
+                quarantined=((f"{index}.png", "truncated", "detail"),),
+            )
+        )
+    write_manifest(folder, listed, image_size_px=SIZE)
+    return listed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    write_store(folder, SHARDS)
+    return folder
+
+
+def test_the_store_lists_what_it_holds(folder):
+    store = ImageStore(folder)
+
+    assert store.images.tolist() == sorted(PIXELS)
+    assert (len(store), store.image_size_px) == (6, SIZE)
+
+
+@given(images=st.lists(st.sampled_from(sorted(PIXELS)), max_size=20))
+def test_gather_gives_the_pixels_in_the_order_asked_with_repeats(folder, images):
+    gathered = ImageStore(folder).gather(np.array(images, np.int64))
+
+    assert gathered.dtype == np.uint8
+    assert gathered.shape == (len(images), SIZE, SIZE, 3)
+    for image, pixels in zip(images, gathered, strict=True):
+        assert np.array_equal(pixels, PIXELS[image])
+
+
+def test_gathered_pixels_are_a_copy(folder):
+    store = ImageStore(folder)
+    store.gather(np.array([5]))[:] = 0
+
+    assert np.array_equal(store.gather(np.array([5]))[0], PIXELS[5])
+
+
+@pytest.mark.parametrize("absent", [3, 6, 9, -1, 10**12])
+def test_an_image_that_the_store_does_not_hold_is_named(folder, absent):
+    with pytest.raises(HemlineError, match=rf"does not hold images \[{absent}\]"):
+        ImageStore(folder).gather(np.array([5, absent, 0]))
+
+
+@pytest.mark.parametrize("shards", [[], [[]]])
+def test_an_empty_store_holds_nothing(tmp_path, shards):
+    write_store(tmp_path, shards)
+    store = ImageStore(tmp_path)
+
+    assert len(store) == 0
+    assert store.gather(np.empty(0, np.int64)).shape == (0, SIZE, SIZE, 3)
+    with pytest.raises(HemlineError, match=r"does not hold images \[0\]"):
+        store.gather(np.array([0]))
+
+
+def test_a_shard_that_the_manifest_names_must_be_there(tmp_path):
+    write_store(tmp_path, SHARDS)
+    (tmp_path / shard_file(2)).unlink()
+
+    with pytest.raises(HemlineError, match=r"shard-00002\.arrow is missing; run `dvc repro"):
+        ImageStore(tmp_path)
+
+
+def test_a_store_without_manifest_is_missing(tmp_path):
+    with pytest.raises(HemlineError, match=r"manifest\.json is missing"):
+        ImageStore(tmp_path)
+
+
+@pytest.mark.parametrize("images", SHARDS)
+def test_a_shard_comes_back_as_written(tmp_path, images):
+    write_store(tmp_path, [images])
+    read_images, read_pixels = read_shard(tmp_path / shard_file(0))
+
+    assert read_images.tolist() == images
+    assert read_pixels.shape == (len(images), SIZE, SIZE, 3)
+    assert all(np.array_equal(read_pixels[i], PIXELS[image]) for i, image in enumerate(images))
+
+
+def test_a_shard_is_a_plain_arrow_file(folder):
+    table = pa.ipc.open_file(folder / shard_file(2)).read_all()
+
+    assert table.schema.names == ["image", "pixels"]
+    assert table.schema.field("pixels").type == pa.fixed_shape_tensor(pa.uint8(), (SIZE, SIZE, 3))
+    assert np.array_equal(table["pixels"].chunk(0).to_numpy_ndarray()[1], PIXELS[7])
+
+
+def test_writing_a_shard_twice_gives_the_same_bytes(tmp_path):
+    contents = []
+    for _ in range(2):
+        write_store(tmp_path, SHARDS)
+        contents.append([(tmp_path / shard_file(i)).read_bytes() for i in range(len(SHARDS))])
+
+    assert contents[0] == contents[1]
+
+
+def test_the_manifest_comes_back_as_written(tmp_path):
+    assert read_shards(tmp_path) == []
+    listed = write_store(tmp_path, SHARDS)
+
+    assert read_shards(tmp_path) == listed
+
+
+def test_files_that_are_not_named_are_removed_and_no_others(tmp_path):
+    listed = write_store(tmp_path, SHARDS)
+    (tmp_path / ".shard-00009.arrow.123.tmp").touch()
+    (tmp_path / "quarantine.parquet").touch()
+    remove_unnamed(tmp_path, listed[:2])
+
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {shard_file(0), shard_file(1), "manifest.json", "quarantine.parquet"}
+
+
+def test_a_key_tells_apart_all_that_goes_into_a_shard():
+    made_of = {"sha256s": ["a", "b"], "paths": ["1", "2"], "image_size_px": 32, "recipe": "1"}
+    others = [
+        made_of | change
+        for change in (
+            {"sha256s": ["b", "a"]},
+            {"sha256s": ["a"], "paths": ["1"]},
+            {"sha256s": ["a", "c"]},
+            {"paths": ["1", "3"]},
+            {"image_size_px": 64},
+            {"recipe": "2"},
+        )
+    ]
+
+    assert shard_key(**made_of) == shard_key(**made_of)
+    assert len({shard_key(**other) for other in [made_of, *others]}) == 7
