@@ -13,7 +13,7 @@ help: ## list the targets
 
 demo: $(VENV)/.installed ## from nothing to a registered model and a searchable catalogue
 	@test -e $(WARDROBE)/truth.parquet || \
-	  $(RUN) hemline wardrobe --out $(WARDROBE) --images 4000 --image-size 128
+	  $(RUN) hemline wardrobe --out $(WARDROBE) --images 5000 --image-size 128
 	@$(RUN) dvc repro
 	@$(RUN) hemline summary
 

@@ -35,7 +35,7 @@ def png(seed: int) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Returns the beginning of a PNG file of that size (grey, 8 bits), as PNG section 11.2.2 has it.
+    """Returns the beginning of a PNG file of that size (grey, 8 bits; PNG, section 11.2.2).
 
     It costs nothing to write where the picture itself would take a gigabyte.
     """

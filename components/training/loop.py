@@ -3,10 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 import torch.distributed
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components.errors import HemlineError
@@ -110,8 +113,11 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, progress: Progre
 
 
 def _validate(run: Run, *, place: Place) -> float:
-    """Returns the overall validation MAP in percent; every worker computes the same."""
+    """Returns the overall validation MAP in percent, the same on every worker."""
     network = run.state.learner.network.eval()
+    if place.world_size > 1:  # batch statistics are each worker's own; the first one's are saved
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
     def encoder(pixels: Tensor, attributes_BK: Tensor) -> Tensor:
         with run.autocast(place.device):
@@ -119,6 +125,22 @@ def _validate(run: Run, *, place: Place) -> float:
 
     images = held_out_images(run.splits, "valid")
     embeddings = encode(
-        encoder, run.store, images, num_attributes=run.num_attributes, device=place.device
+        encoder,
+        run.store,
+        images[place.rank :: place.world_size],
+        num_attributes=run.num_attributes,
+        device=place.device,
     )
+    if place.world_size > 1:
+        embeddings = _gather_rows(embeddings, len(images), place=place)
     return overall_map(evaluate_retrieval(run.splits, "valid", images, embeddings))
+
+
+def _gather_rows(rows: NDArray[np.float32], num_rows: int, *, place: Place) -> NDArray[np.float32]:
+    """Returns all rows [num_rows, ...], of which this worker has every W-th from its rank on."""
+    parts: list[Any] = [None] * place.world_size
+    torch.distributed.all_gather_object(parts, rows)
+    gathered = np.empty((num_rows, *rows.shape[1:]), rows.dtype)
+    for rank, part in enumerate(parts):
+        gathered[rank :: place.world_size] = part
+    return gathered

@@ -25,7 +25,7 @@ TINY = {
         "images_per_value": 2,
     },
     "model": {"embedding_dim": 32, "attention_dim": 16},
-    "train": {"cpus_per_worker": 1},
+    "train": {"num_workers": 0},
     "embed": {"num_workers": 1},
 }
 

@@ -23,7 +23,7 @@ def picture(seed):
 
 @pytest.fixture
 def data(tmp_path):
-    """Thirty small images, one of them cut off; 31 others can be added by `label`."""
+    """Thirty small images, one of them cut off; `label` can name others."""
     root = tmp_path / "data"
     write_files(root, {f"{i:02}.png": picture(i) for i in range(NUM_IMAGES)})
     broken = root / f"{TRUNCATED:02}.png"
@@ -181,15 +181,12 @@ def test_a_run_that_was_stopped_goes_on(data, store, monkeypatch):
     """Stops a run for another size after its first shard, then asks for the first size again."""
     run(data, store, image_size_px=48)
 
-    class Stopped(Exception):
-        pass
-
     def stop_after_a_shard(num_images):
         if num_images:
-            raise Stopped
+            raise KeyboardInterrupt
 
     catalog = build_catalog(data, data_format="table", exclude_attributes=[])
-    with pytest.raises(Stopped):
+    with pytest.raises(KeyboardInterrupt):
         preprocess(
             catalog.images,
             data,

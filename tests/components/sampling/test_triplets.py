@@ -199,7 +199,7 @@ def test_nothing_is_left_out_where_all_can_be_sampled():
     ],
 )
 def test_labels_without_any_triplet_are_an_error(labels):
-    with pytest.raises(HemlineError, match="no attribute has two values|no triplet can be drawn"):
+    with pytest.raises(HemlineError, match=r"no attribute has two values|no triplet can be drawn"):
         draw(labels, 100)
 
 
