@@ -30,16 +30,17 @@ format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-clean: ## remove the environment and everything the pipeline made
-	rm -rf $(VENV) data models metrics plots search mlflow.db mlartifacts .hemline dvc.lock
+clean: ## remove the environment and caches; data, models and runs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 # --no-compile: compiling 200 packages ahead takes longer than compiling the modules in use
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hemline needs Python 3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable .
+	@echo "installing 200 packages (7 GB, mostly PyTorch) into $(VENV): some minutes"
+	@$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@

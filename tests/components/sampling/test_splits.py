@@ -155,7 +155,7 @@ def test_the_same_seed_gives_the_same_splits_whatever_the_order_of_the_labels():
 
 
 def test_every_image_has_its_chance_of_every_split():
-    num_images, num_seeds = 100, 200
+    num_images, num_seeds = 100, 100
     labels = [(image, 0, image % 2) for image in range(num_images)]
     images = distinct(num_images)
     in_test = Counter(
@@ -165,8 +165,8 @@ def test_every_image_has_its_chance_of_every_split():
         if row[3] == "test"
     )
 
-    # binomial: a standard deviation of 0.021; five of them, for a hundred images
-    assert all(abs(in_test[image] / num_seeds - 0.1) < 0.106 for image in range(num_images))
+    # binomial: a standard deviation of 0.03; five of them, for a hundred images
+    assert all(abs(in_test[image] / num_seeds - 0.1) < 0.15 for image in range(num_images))
     assert all(in_test[image] for image in range(num_images))
 
 
