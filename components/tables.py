@@ -85,9 +85,9 @@ TRAINING = pa.schema(
 
 
 MAP_PER_ATTRIBUTE = pa.schema(
-    [("attribute", pa.string()), ("ranking", pa.string()), ("map", pa.float64())]
+    [("attribute", pa.string()), ("map", pa.float64()), ("random_map", pa.float64())]
 )
-"""MAP (percent) of each attribute, ranked by the model and at random: DVC's bar plot."""
+"""MAP (percent) of each attribute, of the model and of a random ranking: DVC's bar plots."""
 
 
 def embeddings_schema(embedding_dim: int) -> pa.Schema:

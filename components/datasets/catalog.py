@@ -28,19 +28,29 @@ class _ImageFile(NamedTuple):
     height: int
 
 
-def build_catalog(root: Path, *, data_format: str, exclude_attributes: Collection[str]) -> Catalog:
-    """Returns the catalog of a data set on disk.
+def read_labels(root: Path, *, data_format: str) -> LabelledImages:
+    """Returns the labels of a data set on disk.
+
+    Raises:
+        HemlineError: the folder or its label file is missing or malformed.
+    """
+    if not root.is_dir():
+        raise HemlineError(f"data.root: no folder {root}; `make demo` or `dvc pull` brings it")
+    return READERS[data_format](root)
+
+
+def build_catalog(
+    labelled: LabelledImages, root: Path, *, exclude_attributes: Collection[str]
+) -> Catalog:
+    """Returns the catalog of a data set.
 
     Every image file is read once, for its hash and its header; pixels are decoded later. Images
     are numbered in the order in which the label file first names them.
 
     Raises:
-        HemlineError: the folder or its label file is missing or malformed, an excluded attribute
-            does not exist, no image is usable, or an attribute is left with a single value.
+        HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
+            left with a single value.
     """
-    if not root.is_dir():
-        raise HemlineError(f"data.root: no folder {root}; `make demo` or `dvc pull` brings it")
-    labelled = READERS[data_format](root)
     labels = _without(labelled, exclude_attributes)
     paths = list(dict.fromkeys(label.path for label in labels))
     with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock

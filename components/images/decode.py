@@ -10,6 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, twice its warning level
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is read; other formats of Pillow start outside programs or are no photographs."""
+
 
 class UnreadableImageError(Exception):
     """An image cannot be used.
@@ -71,7 +74,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("too_large", _first_line(error)) from error
     except UnidentifiedImageError as error:

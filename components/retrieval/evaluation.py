@@ -119,11 +119,7 @@ def metrics_of(figures: dict[str, Any], *, prefix: str) -> dict[str, float]:
 
 def bars_of(figures: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns a report's MAP per attribute as rows of `tables.MAP_PER_ATTRIBUTE`."""
-    return [
-        {"attribute": name, "ranking": ranking, "map": row[key]}
-        for ranking, key in (("model", "map"), ("random", "random_map"))
-        for name, row in figures["attributes"].items()
-    ]
+    return [{"attribute": name, **row} for name, row in figures["attributes"].items()]
 
 
 def evaluate_triplets(

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components import tables
+from components.errors import HemlineError
 from components.params import SamplingParams
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.splits import SPLITS
@@ -26,7 +27,10 @@ def write_plans(
         labels = splits.filter(pc.field("split") == split)
         if not labels.num_rows:
             continue
-        sampler = TripletSampler(labels)
+        try:
+            sampler = TripletSampler(labels)
+        except HemlineError as error:
+            raise HemlineError(f"split {split}: {error}; label more images") from error
         is_train = split == "train"
         plan = plan_triplets(
             sampler,

@@ -9,7 +9,7 @@ import pytest
 from builders import png, png_header, write_files
 
 from components import tables
-from components.datasets.catalog import build_catalog
+from components.datasets.catalog import build_catalog, read_labels
 from components.errors import HemlineError
 
 HEADER = "image,attribute,value\n"
@@ -18,7 +18,9 @@ REAL_DATA = os.environ.get("HEMLINE_REAL_DATA")
 
 
 def build(root, *, data_format="table", exclude=()):
-    return build_catalog(root, data_format=data_format, exclude_attributes=exclude)
+    return build_catalog(
+        read_labels(root, data_format=data_format), root, exclude_attributes=exclude
+    )
 
 
 def write_data_set(root, rows, files):

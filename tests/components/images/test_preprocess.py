@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import encoded, noise, write_files
 
-from components.datasets.catalog import build_catalog
+from components.datasets.catalog import build_catalog, read_labels
 from components.images.decode import decode
 from components.images.preprocess import preprocess
 from components.images.store import ImageStore
@@ -39,7 +39,7 @@ def label(root, numbers):
 
 def run(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD):
     """Runs the job and returns the quarantine and the sum of what was reported as done."""
-    catalog = build_catalog(root, data_format="table", exclude_attributes=[])
+    catalog = build_catalog(read_labels(root, data_format="table"), root, exclude_attributes=[])
     done = []
     quarantine = preprocess(
         catalog.images,
@@ -185,7 +185,7 @@ def test_a_run_that_was_stopped_goes_on(data, store, monkeypatch):
         if num_images:
             raise KeyboardInterrupt
 
-    catalog = build_catalog(data, data_format="table", exclude_attributes=[])
+    catalog = build_catalog(read_labels(data, data_format="table"), data, exclude_attributes=[])
     with pytest.raises(KeyboardInterrupt):
         preprocess(
             catalog.images,
@@ -207,7 +207,7 @@ def test_a_run_that_was_stopped_goes_on(data, store, monkeypatch):
 
 
 def test_without_images_the_store_is_empty(data, tmp_path):
-    catalog = build_catalog(data, data_format="table", exclude_attributes=[])
+    catalog = build_catalog(read_labels(data, data_format="table"), data, exclude_attributes=[])
     preprocess(
         catalog.images.slice(0, 0),
         data,
