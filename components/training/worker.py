@@ -12,9 +12,10 @@ from pathlib import Path
 
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 
+from components.errors import HemlineError
 from components.params import ModelParams, TrainParams
 from components.training.loop import LogEpoch, Place, train
 from components.training.setup import TrainingInputs, build_run
@@ -58,7 +59,19 @@ def run_training(
             failure_config=FailureConfig(max_failures=train_params.max_failures),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        raise _expected(error) or error from error
+
+
+def _expected(error: WorkerGroupError) -> HemlineError | None:
+    """Returns the message for the user that a worker stopped with; None for any other failure."""
+    for failure in error.worker_failures.values():
+        cause = failure if isinstance(failure, HemlineError) else failure.__cause__
+        if isinstance(cause, HemlineError):
+            return cause
+    return None
 
 
 def _train_on_worker(

@@ -12,6 +12,7 @@ from ray import cloudpickle
 from safetensors.torch import load_file
 from small_run import MODEL, TRAIN, write_inputs
 
+from components.errors import HemlineError
 from components.params import TrainParams
 from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, EpochRecord, read_history
@@ -73,3 +74,18 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
     run(inputs, tmp_path, replace(TWO_WORKERS, num_workers=0), note_epoch)
     assert [record["epoch"] for record in read_history(tmp_path / "state")] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_what_a_worker_cannot_use_is_told_as_one_message(
+    inputs: TrainingInputs, tmp_path: Path
+) -> None:
+    no_weights = replace(MODEL, weights="nowhere")
+    with pytest.raises(HemlineError, match=r"^model\.weights: no file nowhere"):
+        run_training(
+            inputs,
+            model_params=no_weights,
+            train_params=replace(TWO_WORKERS, max_failures=0),
+            state_folder=tmp_path / "state",
+            log_epoch=partial(note_epoch, folder=tmp_path),
+        )
