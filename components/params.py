@@ -82,6 +82,7 @@ class ModelParams:
     weights: str
     embedding_dim: PositiveInt
     attention_dim: PositiveInt
+    normalise_features: bool
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

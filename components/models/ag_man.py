@@ -60,6 +60,9 @@ class AGMAN(nn.Module):
         num_attributes: attributes of the schema, N.
         embedding_dim: length of an embedding, D.
         attention_dim: width of the attribute-guided spatial attention.
+        normalise_features: BatchNorm after the 1x1 convolution that reduces the features; not in
+            the paper. All images share a large mean feature there, so that with random weights
+            their embeddings start at cosines near 0.93, where a loss on cosines learns slowly.
         spatial_kernel_size: of the spatial attention; 1 in the paper, 7 in the authors' code.
     """
 
@@ -70,6 +73,7 @@ class AGMAN(nn.Module):
         num_attributes: int,
         embedding_dim: int,
         attention_dim: int,
+        normalise_features: bool = False,
         spatial_kernel_size: int = 1,
     ) -> None:
         super().__init__()
@@ -77,7 +81,10 @@ class AGMAN(nn.Module):
         self.backbone = backbone
         self.hierarchy = HierarchicalFeature(backbone.mid_channels, backbone.channels)
         self.classifier = AttributeClassifier(last_stage, backbone.last_channels, num_attributes)
-        self.reduce = nn.Conv2d(2 * backbone.channels, embedding_dim, kernel_size=1)
+        self.reduce = nn.Sequential(
+            nn.Conv2d(2 * backbone.channels, embedding_dim, kernel_size=1),
+            nn.BatchNorm2d(embedding_dim) if normalise_features else nn.Identity(),
+        )
         self.asa = AttributeGuidedSpatialAttention(num_attributes, embedding_dim, attention_dim)
         self.sa = SpatialAttention(spatial_kernel_size)
         self.aca = AttributeGuidedChannelAttention(num_attributes, embedding_dim)

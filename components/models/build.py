@@ -13,6 +13,7 @@ def build_model(
     weights: str,
     embedding_dim: int,
     attention_dim: int,
+    normalise_features: bool,
 ) -> AGMAN:
     """Returns the network that params name, its backbone loaded and the rest initialised.
 
@@ -26,4 +27,5 @@ def build_model(
         num_attributes=num_attributes,
         embedding_dim=embedding_dim,
         attention_dim=attention_dim,
+        normalise_features=normalise_features,
     )

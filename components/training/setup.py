@@ -61,6 +61,7 @@ def build_run(
         weights=model_params.weights,
         embedding_dim=model_params.embedding_dim,
         attention_dim=model_params.attention_dim,
+        normalise_features=model_params.normalise_features,
     )
     learner = Learner(
         network.to(memory_format=torch.channels_last),

@@ -54,6 +54,12 @@ def linear(layer: nn.Linear | nn.Conv2d, vector: Tensor) -> Tensor:
     return layer.weight.flatten(1) @ vector + layer.bias
 
 
+def normalised(norm: nn.BatchNorm2d, vector: Tensor) -> Tensor:
+    """Batch normalisation at one position, of evaluation."""
+    centred = (vector - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps)
+    return centred * norm.weight + norm.bias
+
+
 def encoded_attribute(encoder: attention.AttributeEncoder, attribute: int) -> Tensor:
     """Eq. 2 and 5: sigma(W a) * W a, a one-hot, W the embedding followed by the FC layer."""
     one_hot = torch.zeros(encoder.embedding.num_embeddings, dtype=torch.float64)
@@ -71,8 +77,7 @@ def attribute_guided_spatial_attention(
     exponentials = {}
     for y, x in positions(image_CHW):
         convolved = linear(convolution, image_CHW[:, y, x])
-        normed = (convolved - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps)
-        image_E = torch.tanh(normed * norm.weight + norm.bias)  # Eq. 1
+        image_E = torch.tanh(normalised(norm, convolved))  # Eq. 1
         exponentials[y, x] = torch.exp((image_E * attribute_E).sum() / len(attribute_E) ** 0.5)
     total = sum(exponentials.values())
     attended = [
@@ -133,7 +138,10 @@ def fused_features(network: AGMAN, image_3HW: Tensor) -> tuple[Tensor, Tensor]:
     mid, third = (stage[0] for stage in network.backbone(image_3HW[None]))  # torchvision's own
     hierarchical = hierarchical_feature(network.hierarchy, mid, third)
     both = torch.cat([hierarchical, third])
-    reduced = [linear(network.reduce, both[:, y, x]) for y, x in positions(both)]
+    convolution, norm = network.reduce
+    reduced = [linear(convolution, both[:, y, x]) for y, x in positions(both)]
+    if isinstance(norm, nn.BatchNorm2d):  # not in the paper
+        reduced = [normalised(norm, vector) for vector in reduced]
     return torch.stack(reduced, dim=1).view(-1, *third.shape[1:]), hierarchical
 
 

@@ -21,13 +21,14 @@ ATTRIBUTES_BK = torch.tensor([[4, 0, 2], [1, 3, 3]])
 ROUNDING = 1e-9  # float64 through eighteen layers, summed in another order
 
 
-def build(*, spatial_kernel_size: int = 1) -> AGMAN:
+def build(*, spatial_kernel_size: int = 1, normalise_features: bool = False) -> AGMAN:
     torch.manual_seed(1)
     return AGMAN(
         build_backbone("resnet18", weights="none"),
         num_attributes=NUM_ATTRIBUTES,
         embedding_dim=12,
         attention_dim=8,
+        normalise_features=normalise_features,
         spatial_kernel_size=spatial_kernel_size,
     )
 
@@ -47,9 +48,9 @@ def images() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kernel_size", [1, 7])
-@pytest.mark.parametrize("asa_scale", [1.4, -0.9])
-def test_embeddings_are_those_of_the_equations(kernel_size, asa_scale):
-    network = paper.randomise(build(spatial_kernel_size=kernel_size))
+@pytest.mark.parametrize(("asa_scale", "normalised"), [(1.4, False), (-0.9, True)])
+def test_embeddings_are_those_of_the_equations(kernel_size, asa_scale, normalised):
+    network = paper.randomise(build(spatial_kernel_size=kernel_size, normalise_features=normalised))
     network.asa.scale.data.fill_(asa_scale)
     images = random_images(2, 3, 32, 48).requires_grad_()
     expected = torch.stack(
@@ -164,7 +165,12 @@ def test_the_exported_graph_gives_the_same_for_other_batches_and_attributes(tmp_
 
 
 def test_build_model_takes_its_numbers_and_refuses_other_names():
-    numbers = {"num_attributes": 3, "embedding_dim": 24, "attention_dim": 8}
+    numbers = {
+        "num_attributes": 3,
+        "embedding_dim": 24,
+        "attention_dim": 8,
+        "normalise_features": True,
+    }
     network = build_model(name="ag_man", backbone="resnet18", weights="none", **numbers).eval()
     embeddings, logits = network.forward_branches(
         random_images(1, 3, 32, 32, dtype=torch.float32), torch.tensor([[0, 2]])

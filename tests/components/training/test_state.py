@@ -98,7 +98,7 @@ def record_of(epoch: int, valid_map: float) -> dict[str, float]:
 
 def finish(state, epoch: int, valid_map: float, *, save: bool = True) -> None:
     """Finishes an epoch whose weights all bear its number."""
-    state.learner.network.reduce.weight.data.fill_(epoch)
+    state.learner.network.reduce[0].weight.data.fill_(epoch)
     state.finish_epoch(record_of(epoch, valid_map), save=save)
 
 
@@ -108,7 +108,7 @@ def test_the_best_weights_are_those_of_the_first_best_epoch(inputs, tmp_path):
         finish(state, epoch, valid_map)
     best = load_file(tmp_path / BEST_WEIGHTS)
     assert state.best_map == 60
-    assert (best["reduce.weight"] == 1).all()
+    assert (best["reduce.0.weight"] == 1).all()
     assert best.keys() == state.learner.network.state_dict().keys()
 
 
@@ -131,7 +131,7 @@ def test_a_resumed_run_remembers_what_was_best(inputs, tmp_path):
     resumed = build(inputs, tmp_path).state
     assert (resumed.epoch, resumed.best_map) == (1, 60.0)
     finish(resumed, 1, 50.0)
-    assert (load_file(tmp_path / BEST_WEIGHTS)["reduce.weight"] == 0).all()
+    assert (load_file(tmp_path / BEST_WEIGHTS)["reduce.0.weight"] == 0).all()
 
 
 def test_only_the_worker_that_saves_writes(inputs, tmp_path):
@@ -155,7 +155,7 @@ def test_killed_while_writing_leaves_the_last_state(inputs, tmp_path, monkeypatc
             finish(state, 1, 70.0)
     resumed = build(inputs, tmp_path).state
     assert resumed.epoch == 1
-    assert (resumed.learner.network.reduce.weight == 0).all()
+    assert (resumed.learner.network.reduce[0].weight == 0).all()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "another file", "another content"])
@@ -181,7 +181,7 @@ def test_the_state_of_another_run_is_an_error(inputs, tmp_path):
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_state(inputs, tmp_path):
     run = build(inputs, tmp_path)
     finish(run.state, 0, 60.0)
-    run.state.learner.network.reduce.weight.data.fill_(torch.nan)
+    run.state.learner.network.reduce[0].weight.data.fill_(torch.nan)
     with pytest.raises(HemlineError, match=r"not finite in epoch 2; lower train\.learning_rate"):
         train(run, run.state.learner, place=HERE, log_epoch=lambda record: None)
     resumed = build(inputs, tmp_path).state
