@@ -36,16 +36,18 @@ def ray_session(*, needed: bool = True) -> Iterator[None]:
     Args:
         needed: false does nothing, for work that this process does alone.
     """
-    for name in ("ray.data", "ray.train"):  # their progress lines; stages show their own
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not needed:
         yield
         return
-    import ray  # noqa: PLC0415 - a second of import time that only the Ray stages need
+    import ray.data  # noqa: PLC0415 - a second of import time that only the Ray stages need
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
     ray.init(address=address, logging_level=logging.ERROR)
+    # stages show their own progress, and need not be told that Ray's is off
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     try:
         yield
     finally:

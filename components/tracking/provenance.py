@@ -28,7 +28,9 @@ def dvc_tags(paths: Iterable[Path], *, lock: Path = Path("dvc.lock")) -> dict[st
     if not lock.exists():
         return {}
     stages = yaml.safe_load(lock.read_text()).get("stages", {}).values()
-    entries = [entry for stage in stages for kind in ("deps", "outs") for entry in stage[kind]]
+    entries = [
+        entry for stage in stages for kind in ("deps", "outs") for entry in stage.get(kind, [])
+    ]
     hashes = {entry["path"]: entry.get("md5") for entry in entries}
     return {f"dvc.{path}": hashes[str(path)] for path in paths if hashes.get(str(path))}
 
