@@ -7,7 +7,8 @@ from rich.table import Table
 
 from components import tables
 from components.params import DataParams, load_section
-from components.retrieval.lookup import first_query
+from components.retrieval.evaluation import median_query
+from components.retrieval.search import read_embedded_attribute
 from components.tracking import registry
 from pipelines import options
 from pipelines.environment import tracking
@@ -29,8 +30,15 @@ def summary(
     embedded = tables.read_json(embeddings / "manifest.json")
     source = tables.read_catalog(catalog)
     assigned = tables.read_table(splits / "splits.parquet", schema=tables.SPLITS)
-    attribute, path = first_query(source, assigned)
-    image = Path(load_section(params, DataParams).root) / path
+    attribute = max(
+        (row for row in source.schema.attributes if row.name in figures["attributes"]),
+        key=lambda row: len(row.values),
+    ).name
+    vectors = read_embedded_attribute(embeddings, attribute)
+    number = median_query(
+        assigned, source.schema.index(attribute), vectors.images, vectors.embeddings
+    )
+    image = Path(load_section(params, DataParams).root) / source.images["path"][number].as_py()
     console.print(_table(figures))
     console.print(
         f"model       {version.uri} in {tracking().uri}\n"

@@ -25,11 +25,13 @@ class AttributeResult:
     """Average precision of an attribute's queries.
 
     Attributes:
+        query_images_Q: image number of each of them.
         ap_Q: of each query that has a relevant gallery item, in [0, 1].
         random_ap_Q: the expectation of a random ranking for the same queries.
         num_gallery: gallery items of the attribute.
     """
 
+    query_images_Q: NDArray[np.int64]
     ap_Q: NDArray[np.float64]
     random_ap_Q: NDArray[np.float64]
     num_gallery: int
@@ -76,6 +78,7 @@ def evaluate_retrieval(
         )
         answered = num_relevant_Q > 0
         results[int(attribute)] = AttributeResult(
+            query_images_Q=query_images[answered],
             ap_Q=ap_Q[answered],
             random_ap_Q=random_ap_Q[answered],
             num_gallery=len(gallery_images),
@@ -120,6 +123,31 @@ def metrics_of(figures: dict[str, Any], *, prefix: str) -> dict[str, float]:
 def bars_of(figures: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns a report's MAP per attribute as rows of `tables.MAP_PER_ATTRIBUTE`."""
     return [{"attribute": name, **row} for name, row in figures["attributes"].items()]
+
+
+def median_query(
+    splits: pa.Table,
+    attribute: int,
+    images: NDArray[np.int64],
+    embeddings_ND: NDArray[np.float32],
+) -> int:
+    """Returns the image of the test query of an attribute whose AP is the median.
+
+    Something to show that is neither the best nor the worst.
+
+    Args:
+        splits: the splits table; the attribute must have a query in test.
+        attribute: position in the schema.
+        images: ascending numbers of the embedded images [N].
+        embeddings_ND: of unit length, for this attribute.
+    """
+    alone = splits.filter(pc.field("attribute") == attribute)
+    place = alone.schema.get_field_index("attribute")
+    first = pa.array(np.zeros(alone.num_rows, np.int16))
+    alone = alone.set_column(place, "attribute", first)
+    result = evaluate_retrieval(alone, "test", images, embeddings_ND[:, None])[0]
+    middle = np.argsort(result.ap_Q, kind="stable")[len(result.ap_Q) // 2]
+    return int(result.query_images_Q[middle])
 
 
 def evaluate_triplets(

@@ -48,16 +48,3 @@ class CatalogLookup:
     def values_of_any(self, images: NDArray[np.int64]) -> set[str]:
         """Returns the values that any of the images has."""
         return set().union(*(self.values(image) for image in images.tolist()))
-
-
-def first_query(catalog: Catalog, splits: pa.Table) -> tuple[str, str]:
-    """Returns attribute and path of a test query, of the attribute with most values.
-
-    Something to search for; its value is the last, because data sets put "unknown" first.
-    """
-    queries = splits.filter((pc.field("split") == "test") & (pc.field("role") == "query"))
-    rows = queries.select(["attribute", "value", "image"]).to_pylist()
-    num_values = [len(attribute.values) for attribute in catalog.schema.attributes]
-    chosen = max(rows, key=lambda row: (num_values[row["attribute"]], row["value"], -row["image"]))
-    attribute = catalog.schema.names[chosen["attribute"]]
-    return attribute, str(catalog.images["path"][chosen["image"]])

@@ -207,10 +207,10 @@ def test_a_reason_outside_the_vocabulary_is_our_own_mistake():
 
 
 def test_csv_has_a_header_and_the_schemas_columns(tmp_path):
-    rows = [{"attribute": "neck", "ranking": "model", "map": 61.5}]
+    rows = [{"num_queries": 12, "attribute": "neck", "map": 61.5, "random_map": 20.5}]
     tables.write_csv(rows, tmp_path / "m.csv", schema=tables.MAP_PER_ATTRIBUTE)
 
     assert (tmp_path / "m.csv").read_text().splitlines() == [
-        '"attribute","ranking","map"',
-        '"neck","model",61.5',
+        '"attribute","map","random_map"',
+        '"neck",61.5,20.5',
     ]

@@ -9,7 +9,7 @@ from builders import images_table, labels_table
 
 from components import tables
 from components.errors import HemlineError
-from components.retrieval.lookup import CatalogLookup, first_query
+from components.retrieval.lookup import CatalogLookup
 from components.retrieval.search import EmbeddedAttribute, read_embedded_attribute
 from components.tables import Attribute, AttributeSchema, Catalog
 
@@ -68,17 +68,3 @@ def test_lookup_tells_paths_and_values(catalog: Catalog) -> None:
     assert lookup.values(1) == set()
     assert lookup.values_of_any(np.array([1, 2])) == {"short"}
     assert lookup.path(2) == "2.png"
-
-
-def test_the_first_query_is_of_the_attribute_with_most_values(catalog: Catalog) -> None:
-    rows = [
-        {"image": image, "attribute": a, "value": v, "split": "test", "role": role}
-        for image, a, v, role in [
-            (0, 0, 1, "query"),
-            (1, 1, 0, "query"),
-            (2, 1, 1, "query"),
-            (0, 1, 2, "gallery"),
-        ]
-    ]
-    splits = tables.pa.Table.from_pylist(rows, schema=tables.SPLITS)
-    assert first_query(catalog, splits) == ("length", "2.png")
