@@ -23,6 +23,7 @@ def ray_session():
         include_dashboard=False,
         object_store_memory=100 * 2**20,
         logging_level=logging.ERROR,
+        log_to_driver=False,  # workers' lines would arrive in the middle of other tests' output
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
