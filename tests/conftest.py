@@ -10,9 +10,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_session():
-    """A real Ray of two CPUs, started once for all tests that need one."""
+    """A real Ray of two CPUs for the tests of a file.
+
+    Not for all files: what Ray Train leaves running would slow down the tests that start Ray
+    themselves.
+    """
     import ray  # noqa: PLC0415 - a second of import time that most tests need not pay
 
     for name in ("ray.data", "ray.train"):

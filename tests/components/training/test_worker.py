@@ -85,7 +85,7 @@ def test_what_a_worker_cannot_use_is_told_as_one_message(
         run_training(
             inputs,
             model_params=no_weights,
-            train_params=replace(TWO_WORKERS, max_failures=0),
+            train_params=replace(TWO_WORKERS, num_workers=1, max_failures=0),
             state_folder=tmp_path / "state",
             log_epoch=partial(note_epoch, folder=tmp_path),
         )
