@@ -33,7 +33,9 @@ format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 clean: ## remove the environment and caches; data, models and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-# --no-compile: compiling 200 packages ahead takes longer than compiling the modules in use
+# --no-compile: compiling 200 packages ahead takes longer than compiling the modules in use, which
+# Python does when it first imports them; a setting that forbids it would repeat that every time
+unexport PYTHONDONTWRITEBYTECODE
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hemline needs Python 3.11")'
 	$(PYTHON) -m venv $(VENV)
