@@ -25,8 +25,9 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 class DataParams:
     """Section `data`: which data set is read, and how much of it may be unusable."""
 
-    format: Literal["fashionai", "table"]
+    format: Literal["fashionai", "deepfashion", "darn", "zappos50k", "published", "table"]
     root: str
+    dataset: str | None
     exclude_attributes: list[str]
     max_quarantined_share: Share
 
@@ -42,8 +43,11 @@ class PreprocessParams:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SplitParams:
-    """Section `split`: shares of the images, and of the queries within validation and test."""
+    """Section `split`: who decides, the shares, and what stays together."""
 
+    method: Literal["random", "published", "column"]
+    near_duplicates: Literal["together", "report", "ignore"]
+    near_duplicate_distance: Annotated[int, Field(ge=0, le=8)]
     seed: Seed
     train_share: OpenShare
     valid_share: OpenShare
@@ -63,6 +67,7 @@ class SamplingParams:
     """Section `sampling`: what training sees in which order, planned ahead for every epoch."""
 
     method: Literal["triplets", "batches"]
+    triplets: Literal["drawn", "published"]
     seed: Seed
     num_epochs: Annotated[int, Field(gt=0, lt=2**15)]
     triplets_per_epoch: PositiveInt
@@ -191,7 +196,7 @@ def _check(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
         except ValidationError as error:
             problems += [_describe(name, detail) for detail in error.errors()]
     if not problems:
-        problems = _contradictions(checked)
+        problems = [rule for holds, rule in _contradictions(checked) if holds]
     if problems:
         raise HemlineError("\n".join([f"{path} cannot be used:", *(f"  {p}" for p in problems)]))
     return checked
@@ -209,10 +214,35 @@ def _describe(section: str, detail: Any) -> str:
     return f"{key}: {message}{shown}"
 
 
-def _contradictions(checked: dict[str, Any]) -> list[str]:
-    wanted = {"triplet": "triplets", "supcon": "batches"}[checked["train"].objective]
-    method = checked["sampling"].method
-    if method == wanted:
-        return []
+def _contradictions(checked: dict[str, Any]) -> list[tuple[bool, str]]:
+    """Returns what two values together may not be, and whether they are."""
+    data, split, sampling = checked["data"], checked["split"], checked["sampling"]
     objective = checked["train"].objective
-    return [f"train.objective {objective} needs sampling.method {wanted}, not {method}"]
+    wanted = {"triplet": "triplets", "supcon": "batches"}[objective]
+    return [
+        (
+            sampling.method != wanted,
+            f"train.objective {objective} needs sampling.method {wanted}, not {sampling.method}",
+        ),
+        (
+            data.format == "published" and data.dataset is None,
+            "data.format published needs data.dataset, such as FashionAI, DARN or DeepFashion",
+        ),
+        (
+            data.format != "published" and data.dataset is not None,
+            f"data.dataset is of data.format published only, not of {data.format}: make it null",
+        ),
+        (
+            split.method == "column" and data.format != "table",
+            f"split.method column needs data.format table, not {data.format}",
+        ),
+        (
+            split.method == "published" and data.format in ("table", "fashionai"),
+            f"data.format {data.format} publishes no split: split.method random"
+            + (" or column" if data.format == "table" else ""),
+        ),
+        (
+            sampling.triplets == "published" and data.format != "zappos50k",
+            f"data.format {data.format} publishes no triplets: sampling.triplets drawn",
+        ),
+    ]

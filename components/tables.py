@@ -1,22 +1,13 @@
-"""The tables on disk: their Arrow schemas, and the only functions that read and write them.
+"""The tables on disk: their Arrow schemas, and what makes up a catalog."""
 
-Every write goes to a temporary name beside the target, is synced, and is then renamed, so that a
-file under its final name is always whole.
-"""
-
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
-from components.errors import HemlineError
+from components import files
+from components.attributes import AttributeSchema
 
 IMAGES = pa.schema(
     [
@@ -29,13 +20,39 @@ IMAGES = pa.schema(
         ("group", pa.string()),
     ]
 )
-"""One row per image; `image` is dense and counts from 0; `path` is relative to the data root."""
+"""One row per image; `path` is relative to the data root.
 
-LABELS = pa.schema([("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int16())])
-"""One row per label; `attribute` and `value` are positions in the schema file."""
+Numbers count from 0 and are append-only: an image keeps its number when data is added, and the
+number of an image that went away is not given again. The file's metadata holds the `Numbering`.
+"""
+
+LABELS = pa.schema(
+    [
+        ("image", pa.int64()),
+        ("attribute", pa.int16()),
+        ("value", pa.int16()),
+        ("split", pa.string()),
+        ("role", pa.string()),
+    ]
+)
+"""One row per label; `attribute` and `value` are positions in the schema file.
+
+split (train, valid, test) and role (query, gallery) are what the data set itself says, or null.
+"""
+
+PUBLISHED_TRIPLETS = pa.schema(
+    [
+        ("split", pa.string()),
+        ("attribute", pa.int16()),
+        ("anchor", pa.int64()),
+        ("positive", pa.int64()),
+        ("negative", pa.int64()),
+    ]
+)
+"""One row per triplet of image numbers that the data set itself publishes; often none."""
 
 QUARANTINE = pa.schema([("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
-"""One row per image that was left out; `reason` is one of `QUARANTINE_REASONS`."""
+"""One row per image or label that was left out; `reason` is one of `QUARANTINE_REASONS`."""
 
 QUARANTINE_REASONS = (
     "missing",
@@ -45,7 +62,16 @@ QUARANTINE_REASONS = (
     "not_an_image",
     "too_large",
     "truncated",
+    # of labels
+    "bad_name",
+    "unknown_attribute",
+    "unknown_value",
+    "no_value",
+    "conflicting_values",
 )
+
+IMAGE_HASHES = pa.schema([("image", pa.int64()), ("perceptual_hash", pa.uint64())])
+"""One row per image of the store; see `images/perceptual_hash.py`."""
 
 SPLITS = pa.schema(
     [
@@ -57,6 +83,30 @@ SPLITS = pa.schema(
     ]
 )
 """One row per label; split: train, valid or test; role: train, query or gallery."""
+
+LEAKS = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("unit", pa.int64()),
+        ("image", pa.int64()),
+        ("path", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+"""One row per image and split of every set of related images that lies in more than one split.
+
+kind: same_image, identical_file, group or near_duplicate; rows of one kind and unit are related.
+"""
+
+UNANSWERABLE = pa.schema(
+    [
+        ("image", pa.int64()),
+        ("attribute", pa.int16()),
+        ("value", pa.int16()),
+        ("split", pa.string()),
+    ]
+)
+"""One row per label that did not become a query: nobody in the gallery has its value."""
 
 TRIPLETS = pa.schema(
     [
@@ -105,85 +155,73 @@ def embeddings_schema(embedding_dim: int) -> pa.Schema:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribute:
-    """An attribute and its values, in the order that tables count them in."""
+class Numbering:
+    """Which numbers images have had.
 
-    name: str
-    values: tuple[str, ...]
+    Attributes:
+        origin: hash of the first catalog; it stays while data is added, and tells whether two
+            tables count the same images.
+        next_image: the number of the next new image.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class AttributeSchema:
-    """The attributes of a data set; positions in it are what tables store."""
-
-    dataset: str
-    attributes: tuple[Attribute, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """The attributes' names in order."""
-        return [attribute.name for attribute in self.attributes]
-
-    @property
-    def max_num_values(self) -> int:
-        """The number of values of the attribute that has most."""
-        return max(len(attribute.values) for attribute in self.attributes)
-
-    def index(self, name: str) -> int:
-        """Returns the position of an attribute.
-
-        Raises:
-            HemlineError: the data set has no attribute of that name.
-        """
-        if name not in self.names:
-            raise HemlineError(f"no attribute {name!r}; there are {', '.join(self.names)}")
-        return self.names.index(name)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns what the schema file holds."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(raw: dict[str, Any]) -> "AttributeSchema":
-        """Returns the schema that a schema file holds."""
-        attributes = tuple(
-            Attribute(name=attribute["name"], values=tuple(attribute["values"]))
-            for attribute in raw["attributes"]
-        )
-        return AttributeSchema(dataset=raw["dataset"], attributes=attributes)
+    origin: str
+    next_image: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """A data set as hemline knows it: schema, images, labels, and what was left out."""
+    """A data set as hemline knows it.
+
+    Attributes:
+        schema: its attributes and their values.
+        numbering: which numbers its images have had.
+        images: `IMAGES`.
+        labels: `LABELS`.
+        triplets: `PUBLISHED_TRIPLETS`.
+        quarantine: `QUARANTINE`: images and labels that cannot be used.
+        left_out: how many rows of the data set carry nothing, by what they are.
+    """
 
     schema: AttributeSchema
+    numbering: Numbering
     images: pa.Table
     labels: pa.Table
+    triplets: pa.Table
     quarantine: pa.Table
+    left_out: Mapping[str, int]
 
 
 def write_catalog(catalog: Catalog, folder: Path) -> None:
-    """Writes the four tables of a catalog into a folder."""
-    write_json(catalog.schema.as_dict(), folder / "schema.json")
-    write_table(catalog.images, folder / "images.parquet", schema=IMAGES)
-    write_table(catalog.labels, folder / "labels.parquet", schema=LABELS)
-    write_table(catalog.quarantine, folder / "quarantine.parquet", schema=QUARANTINE)
+    """Writes the files of a catalog into a folder.
+
+    Each is whole at any moment, and what a later catalog continues (schema and images) only ever
+    grows, so that a run that was killed between two of them loses nothing.
+    """
+    files.write_json(catalog.schema.as_dict(), folder / "schema.json")
+    about = asdict(catalog.numbering)
+    files.write_table(catalog.images, folder / "images.parquet", schema=IMAGES, about=about)
+    files.write_table(catalog.labels, folder / "labels.parquet", schema=LABELS)
+    files.write_table(catalog.triplets, folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS)
+    files.write_table(catalog.quarantine, folder / "quarantine.parquet", schema=QUARANTINE)
+    files.write_json(dict(catalog.left_out), folder / "left_out.json")
 
 
 def read_catalog(folder: Path) -> Catalog:
     """Returns the catalog in a folder."""
     return Catalog(
         schema=read_schema(folder / "schema.json"),
-        images=read_table(folder / "images.parquet", schema=IMAGES),
-        labels=read_table(folder / "labels.parquet", schema=LABELS),
-        quarantine=read_table(folder / "quarantine.parquet", schema=QUARANTINE),
+        numbering=Numbering(**files.read_about(folder / "images.parquet", schema=IMAGES)),
+        images=files.read_table(folder / "images.parquet", schema=IMAGES),
+        labels=files.read_table(folder / "labels.parquet", schema=LABELS),
+        triplets=files.read_table(folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS),
+        quarantine=files.read_table(folder / "quarantine.parquet", schema=QUARANTINE),
+        left_out=files.read_json(folder / "left_out.json"),
     )
 
 
 def read_schema(path: Path) -> AttributeSchema:
     """Returns the attribute schema in a file."""
-    return AttributeSchema.from_dict(read_json(path))
+    return AttributeSchema.from_dict(files.read_json(path))
 
 
 def quarantine_table(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
@@ -192,92 +230,3 @@ def quarantine_table(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
     unknown = {record["reason"] for record in records} - set(QUARANTINE_REASONS)
     assert not unknown, f"reasons outside the vocabulary: {unknown}"
     return pa.Table.from_pylist(records, schema=QUARANTINE)
-
-
-def write_table(table: pa.Table, path: Path, *, schema: pa.Schema) -> None:
-    """Writes a Parquet file of one row group."""
-    write_row_groups([table], path, schema=schema)
-
-
-def write_row_groups(tables: Iterable[pa.Table], path: Path, *, schema: pa.Schema) -> None:
-    """Writes a Parquet file with one row group per table, one table in memory at a time."""
-    with (
-        replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-    ):
-        for table in tables:
-            writer.write_table(table.select(schema.names).cast(schema), row_group_size=2**30)
-
-
-def read_table(path: Path, *, schema: pa.Schema) -> pa.Table:
-    """Returns a Parquet file's table.
-
-    Raises:
-        HemlineError: the file is missing, or its columns are not those of the schema.
-    """
-    return _open(path, schema=schema).read()
-
-
-def read_row_group(path: Path, index: int, *, schema: pa.Schema) -> pa.Table:
-    """Returns one row group (an epoch of triplets or of batches) of a Parquet file."""
-    return _open(path, schema=schema).read_row_group(index)
-
-
-def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
-    """Returns how many row groups a Parquet file has."""
-    return int(_open(path, schema=schema).num_row_groups)
-
-
-def _open(path: Path, *, schema: pa.Schema) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
-    except pa.ArrowInvalid as error:
-        raise HemlineError(f"{path} is not a Parquet file: {error}") from error
-    if not file.schema_arrow.equals(schema):
-        raise HemlineError(
-            f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
-            "it was made by another version of hemline: `dvc repro` makes it anew"
-        )
-    return file
-
-
-def write_csv(rows: Iterable[Mapping[str, Any]], path: Path, *, schema: pa.Schema) -> None:
-    """Writes rows as CSV with a header: what DVC draws its plots from."""
-    with replacing(path) as temporary:
-        pa.csv.write_csv(pa.Table.from_pylist(list(rows), schema=schema), temporary)
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Writes a JSON file, indented, keys in the order given."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds.
-
-    Raises:
-        HemlineError: the file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
-    except json.JSONDecodeError as error:
-        raise HemlineError(f"{path} is not JSON: {error}") from error
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write to; renames it to `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

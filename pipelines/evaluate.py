@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 import typer
 
-from components import tables
+from components import files, tables
 from components.images.store import ImageStore
 from components.images.transforms import normalise
 from components.retrieval.encode import encode
@@ -41,7 +41,7 @@ def evaluate(
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
-    table = tables.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    table = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
     images = held_out_images(table, "test")
     with progress("embedding the test split", total=len(images)) as advance:
         embeddings = encode(
@@ -52,14 +52,14 @@ def evaluate(
             device=torch.device("cpu"),
             on_progress=advance,
         )
-    test_triplets = tables.read_table(triplets / "test.parquet", schema=tables.TRIPLETS)
+    test_triplets = files.read_table(triplets / "test.parquet", schema=tables.TRIPLETS)
     figures = report(
         evaluate_retrieval(table, "test", images, embeddings),
         trained.schema,
         triplet_accuracy=evaluate_triplets(test_triplets, images, embeddings),
     )
-    tables.write_json(figures, metrics)
-    tables.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)
+    files.write_json(figures, metrics)
+    files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)
     runs.log_metrics(metrics_of(figures, prefix="test"), tracking=where, run_id=run_id)
     runs.log_file(metrics, tracking=where, run_id=run_id)
     console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")

@@ -1,6 +1,6 @@
 """Stage `preprocess`: the catalog's images → the store."""
 
-from components import tables
+from components import files, tables
 from components.images.preprocess import preprocess as run_preprocess
 from components.images.quarantine import check_quarantined_share
 from components.params import DataParams, PreprocessParams, load_section
@@ -30,7 +30,7 @@ def preprocess(
             on_progress=advance,
         )
     path = store / "quarantine.parquet"
-    tables.write_table(quarantine, path, schema=tables.QUARANTINE)
+    files.write_table(quarantine, path, schema=tables.QUARANTINE)
     check_quarantined_share(
         quarantine.num_rows,
         images.num_rows,

@@ -2,7 +2,7 @@
 
 import pyarrow.compute as pc
 
-from components import tables
+from components import files, tables
 from components.params import SplitParams, load_section
 from components.sampling.splits import assign_splits
 from pipelines import options
@@ -19,7 +19,7 @@ def split(
     """Assign every labelled image that the store holds to a split and a role."""
     section = load_section(params, SplitParams)
     source = tables.read_catalog(catalog)
-    undecoded = tables.read_table(store / "quarantine.parquet", schema=tables.QUARANTINE)
+    undecoded = files.read_table(store / "quarantine.parquet", schema=tables.QUARANTINE)
     images = source.images.filter(pc.invert(pc.is_in(source.images["path"], undecoded["path"])))
     labels = source.labels.filter(pc.is_in(source.labels["image"], images["image"]))
     assigned = assign_splits(
@@ -29,7 +29,7 @@ def split(
         query_share=section.query_share,
         seed=section.seed,
     )
-    tables.write_table(assigned, splits / "splits.parquet", schema=tables.SPLITS)
+    files.write_table(assigned, splits / "splits.parquet", schema=tables.SPLITS)
     counts = assigned.group_by(["split", "role"]).aggregate([("image", "count_distinct")])
     for row in sorted(counts.to_pylist(), key=str):
         console.print(f"{row['split']}, {row['role']}: {row['image_count_distinct']} images")

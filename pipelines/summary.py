@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from components import tables
+from components import files, tables
 from components.params import DataParams, load_section
 from components.retrieval.evaluation import median_query
 from components.retrieval.search import read_embedded_attribute
@@ -25,11 +25,11 @@ def summary(
     params: options.Params = options.PARAMS,
 ) -> None:
     """Print MAP per attribute beside a random ranking, the model version, and three commands."""
-    figures = tables.read_json(metrics)
+    figures = files.read_json(metrics)
     version = registry.read_registration(registration)
-    embedded = tables.read_json(embeddings / "manifest.json")
+    embedded = files.read_json(embeddings / "manifest.json")
     source = tables.read_catalog(catalog)
-    assigned = tables.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
     attribute = max(
         (row for row in source.schema.attributes if row.name in figures["attributes"]),
         key=lambda row: len(row.values),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from components import tables
+from components import files, tables
 from components.params import ModelParams, TrainParams, load_section, resolved
 from components.tracking import provenance, runs
 from components.training.setup import TrainingInputs
@@ -66,9 +66,9 @@ def train(
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
         schema=tables.read_schema(catalog / "schema.json"),
-        image_size_px=tables.read_json(store / "manifest.json")["image_size_px"],
+        image_size_px=files.read_json(store / "manifest.json")["image_size_px"],
     )
-    tables.write_csv(read_history(state_folder), curve, schema=tables.TRAINING)
+    files.write_csv(read_history(state_folder), curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)
     shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
 

@@ -73,5 +73,6 @@ def images_table(sha256s: Iterable[str], *, groups: Iterable[str | None] = ()) -
 
 def labels_table(rows: Iterable[tuple[int, int, int]]) -> pa.Table:
     """Returns (image, attribute, value) rows as a table."""
-    records = [dict(zip(tables.LABELS.names, row, strict=True)) for row in rows]
+    names = tables.LABELS.names[:3]  # the data set says nothing of splits and roles
+    records = [dict(zip(names, row, strict=True)) for row in rows]
     return pa.Table.from_pylist(records, schema=tables.LABELS)

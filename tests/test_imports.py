@@ -7,10 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# What a package may import of hemline, beside itself, `tables`, `params` and `errors`.
+# What a package may import of hemline, beside itself and the foundations.
 MAY_IMPORT = {
     "components.errors": set(),
     "components.params": set(),
+    "components.attributes": set(),
+    "components.files": set(),
     "components.tables": set(),
     "components.models": set(),
     "components.losses": set(),
@@ -36,10 +38,18 @@ MAY_IMPORT = {
         "components.training",
     },
 }
-FOUNDATIONS = {"components.errors", "components.params", "components.tables"}
+FOUNDATIONS = {
+    "components.errors",
+    "components.params",
+    "components.attributes",
+    "components.files",
+    "components.tables",
+}
 FOUNDATION_IMPORTS = {
     "components.params": {"components.errors"},
-    "components.tables": {"components.errors"},
+    "components.attributes": {"components.errors"},
+    "components.files": {"components.errors"},
+    "components.tables": {"components.attributes", "components.errors", "components.files"},
     # torch only: no tables, no params
     "components.models": {"components.errors"},
     "components.losses": set(),

@@ -2,22 +2,21 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from components import tables
-from components.datasets.fashionai import read_fashionai
+from components.attributes import Attribute, AttributeSchema
 from components.datasets.labelled import Label, LabelledImages
-from components.datasets.table import read_table_format
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, image_size, read_bytes
-from components.tables import Attribute, AttributeSchema, Catalog
-
-READERS = {"fashionai": read_fashionai, "table": read_table_format}
+from components.tables import Catalog, Numbering
 
 
 class _ImageFile(NamedTuple):
@@ -28,24 +27,24 @@ class _ImageFile(NamedTuple):
     height: int
 
 
-def read_labels(root: Path, *, data_format: str) -> LabelledImages:
-    """Returns the labels of a data set on disk.
-
-    Raises:
-        HemlineError: the folder or its label file is missing or malformed.
-    """
-    if not root.is_dir():
-        raise HemlineError(f"data.root: no folder {root}; `make demo` or `dvc pull` brings it")
-    return READERS[data_format](root)
-
-
 def build_catalog(
-    labelled: LabelledImages, root: Path, *, exclude_attributes: Collection[str]
+    labelled: LabelledImages,
+    root: Path,
+    *,
+    exclude_attributes: Collection[str],
+    previous: Catalog | None = None,
 ) -> Catalog:
     """Returns the catalog of a data set.
 
-    Every image file is read once, for its hash and its header; pixels are decoded later. Images
-    are numbered in the order in which the label file first names them.
+    Every image file is read once, for its hash and its header; pixels are decoded later. New
+    images are numbered in the order in which the label file first names them.
+
+    Args:
+        labelled: what the reader read.
+        root: folder of the data set.
+        exclude_attributes: names of attributes to leave out.
+        previous: the catalog to continue: its images keep their numbers, its attributes and values
+            their positions. A catalog of another data set is not continued.
 
     Raises:
         HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
@@ -60,14 +59,19 @@ def build_catalog(
     if not files:
         found = f"; the first: {': '.join(quarantine[0])}" if quarantine else ""
         raise HemlineError(f"{labelled.source}: none of {len(paths)} images can be used{found}")
-    number_of = {file.path: number for number, file in enumerate(files)}
+    if previous and not _continues(labelled, files, previous):
+        previous = None
+    number_of, numbering = _number(files, previous)
     usable = [label for label in labels if label.path in number_of]
-    schema = _schema(labelled, usable)
+    schema = _schema(labelled, usable, previous)
     return Catalog(
         schema=schema,
-        images=_images_table(files),
+        numbering=numbering,
+        images=_images_table(files, number_of=number_of, groups=labelled.groups),
         labels=_labels_table(usable, number_of=number_of, schema=schema),
-        quarantine=tables.quarantine_table(quarantine),
+        triplets=_triplets_table(labelled, number_of=number_of, schema=schema),
+        quarantine=tables.quarantine_table([*quarantine, *labelled.unusable]),
+        left_out=labelled.left_out,
     )
 
 
@@ -93,6 +97,8 @@ def _look_at(root: Path, path: str) -> _ImageFile | tuple[str, str, str]:
 
 def _inside(root: Path, path: str) -> Path:
     """Returns the file's path; refuses names and links that lead out of the data root."""
+    if path.startswith("/"):
+        raise UnreadableImageError("outside_root", "an absolute path")
     try:
         resolved = Path(os.path.realpath(root / path))
         exists = resolved.exists()
@@ -107,32 +113,56 @@ def _inside(root: Path, path: str) -> Path:
     return resolved
 
 
-def _schema(labelled: LabelledImages, labels: Sequence[Label]) -> AttributeSchema:
+def _continues(labelled: LabelledImages, files: Sequence[_ImageFile], previous: Catalog) -> bool:
+    known = set(previous.images["path"].to_pylist())
+    return previous.schema.dataset == labelled.dataset and any(x.path in known for x in files)
+
+
+def _number(
+    files: Sequence[_ImageFile], previous: Catalog | None
+) -> tuple[dict[str, int], Numbering]:
+    if previous is None:
+        contents = "\n".join(f"{file.sha256} {file.path}" for file in files)
+        origin = hashlib.sha256(contents.encode()).hexdigest()
+        numbering = Numbering(origin=origin, next_image=len(files))
+        return {file.path: number for number, file in enumerate(files)}, numbering
+    rows = previous.images.select(["path", "image"]).to_pydict()
+    known = dict(zip(rows["path"], rows["image"], strict=True))
+    new = [file.path for file in files if file.path not in known]
+    first = previous.numbering.next_image
+    number_of = {file.path: known[file.path] for file in files if file.path in known}
+    number_of |= {path: first + place for place, path in enumerate(new)}
+    return number_of, replace(previous.numbering, next_image=first + len(new))
+
+
+def _schema(
+    labelled: LabelledImages, labels: Sequence[Label], previous: Catalog | None
+) -> AttributeSchema:
     seen: dict[str, set[str]] = {}
     for label in labels:
         seen.setdefault(label.attribute, set()).add(label.value)
-    for attribute, values in seen.items():
-        if len(values) == 1:
+    for attribute, found in seen.items():
+        if len(found) == 1:
             raise HemlineError(
                 f"{labelled.source}: attribute {attribute!r} has the single value "
-                f"{next(iter(values))!r}, so there is nothing to tell apart; "
+                f"{next(iter(found))!r}, so there is nothing to tell apart; "
                 "add it to data.exclude_attributes or label other values"
             )
-    published = [name for name in labelled.values_of if name in seen]
-    attributes = [
-        Attribute(name=name, values=tuple(labelled.values_of.get(name) or sorted(seen[name])))
-        for name in published or seen
-    ]
+    before = {x.name: x.values for x in previous.schema.attributes} if previous else {}
+    names = [name for name in (*before, *labelled.values_of, *seen) if name in seen]
+    attributes = []
+    for name in dict.fromkeys(names):
+        published = labelled.values_of.get(name) or sorted(seen[name])
+        values = tuple(dict.fromkeys([*before.get(name, ()), *published]))
+        attributes.append(Attribute(name=name, values=values))
     return AttributeSchema(dataset=labelled.dataset, attributes=tuple(attributes))
 
 
-def _images_table(files: Sequence[_ImageFile]) -> pa.Table:
-    path, num_bytes, sha256, width, height = zip(*files, strict=True)
-    columns = [range(len(files)), path, num_bytes, sha256, width, height, [None] * len(files)]
-    arrays = [
-        pa.array(column, field.type) for column, field in zip(columns, tables.IMAGES, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=tables.IMAGES)
+def _images_table(
+    files: Sequence[_ImageFile], *, number_of: dict[str, int], groups: Mapping[str, str]
+) -> pa.Table:
+    rows = sorted((number_of[file.path], *file, groups.get(file.path)) for file in files)
+    return _table(rows, tables.IMAGES)
 
 
 def _labels_table(
@@ -143,6 +173,32 @@ def _labels_table(
         for a, attribute in enumerate(schema.attributes)
         for v, value in enumerate(attribute.values)
     }
-    rows = sorted({(number_of[x.path], *position[x.attribute, x.value]) for x in labels})
-    image, attribute, value = zip(*rows, strict=True)
-    return pa.table([image, attribute, value], names=tables.LABELS.names).cast(tables.LABELS)
+    rows = [(number_of[x.path], *position[x.attribute, x.value], x.split, x.role) for x in labels]
+    rows.sort(key=lambda row: row[:3])
+    return _table(rows, tables.LABELS)
+
+
+def _triplets_table(
+    labelled: LabelledImages, *, number_of: dict[str, int], schema: AttributeSchema
+) -> pa.Table:
+    """Returns the published triplets whose three images are usable."""
+    numbers = np.array([number_of.get(path, -1) for path in labelled.triplets.paths], np.int64)
+    parts = []
+    for (split, attribute), places in labelled.triplets.rows.items():
+        if attribute not in schema.names:
+            continue
+        images = numbers[places]
+        images = images[(images >= 0).all(axis=1)]
+        columns = {
+            "split": [split] * len(images),
+            "attribute": np.full(len(images), schema.index(attribute)),
+            **dict(zip(("anchor", "positive", "negative"), images.T, strict=True)),
+        }
+        parts.append(pa.table(columns).cast(tables.PUBLISHED_TRIPLETS))
+    return pa.concat_tables([tables.PUBLISHED_TRIPLETS.empty_table(), *parts])
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -41,7 +41,8 @@ def read_fashionai(root: Path) -> LabelledImages:
         labels=labels,
         source=str(path),
         values_of=FASHIONAI_VALUES,
-        num_unlabelled=num_unlabelled,
+        one_value_each=True,
+        left_out={"rows without a label": num_unlabelled},
     )
 
 

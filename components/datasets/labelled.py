@@ -6,15 +6,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from components.errors import HemlineError
 
 
 class Label(NamedTuple):
-    """One label: the image at `path` (relative to the data root) has `value` of `attribute`."""
+    """One label: the image at `path` (relative to the data root) has `value` of `attribute`.
+
+    split (train, valid, test) and role (query, gallery) are what the data set says, or None.
+    """
 
     path: str
     attribute: str
     value: str
+    split: str | None = None
+    role: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedTriplets:
+    """Triplets that a data set publishes.
+
+    Attributes:
+        paths: of the images that the triplets count in.
+        rows: per split and attribute, anchors, positives and negatives [n, 3] as places in `paths`.
+    """
+
+    paths: Sequence[str] = ()
+    rows: Mapping[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,31 +45,42 @@ class LabelledImages:
     Attributes:
         dataset: name of the data set.
         labels: in the order of the files; an image may have several.
+        source: the file that the labels were read from, for messages.
         values_of: the published values per attribute in their published order; empty for formats
             that publish none, whose attributes come in order of appearance and whose values in
             alphabetical order.
-        num_unlabelled: rows that carry no label (FashionAI's question rows, for one).
-        source: the file that the labels were read from, for messages.
+        one_value_each: an image has one value of an attribute; two of them contradict each other.
+        groups: what an image belongs to (a product, for one), by path, where the data set says it.
+        triplets: the triplets that the data set publishes.
+        unusable: labels that cannot be used, as rows of `tables.QUARANTINE`.
+        left_out: how many rows of the files carry nothing, by what they are.
     """
 
     dataset: str
     labels: Sequence[Label]
     source: str
     values_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    num_unlabelled: int = 0
+    one_value_each: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
+    triplets: PublishedTriplets = PublishedTriplets()
+    unusable: Sequence[tuple[str, str, str]] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields line number and cells of every line of a CSV file that is not blank.
 
+    Bytes that are not UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the
+    file; `read.py` sets such rows apart.
+
     Raises:
         HemlineError: the file is not CSV in UTF-8 (a byte order mark is allowed).
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.reader(file, strict=True)
             for row in reader:
                 if len(row) > 1 or "".join(row).strip():
                     yield reader.line_num, row
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeError) as error:
         raise HemlineError(f"{path} is not a CSV file in UTF-8: {error}") from error

@@ -30,7 +30,7 @@ def read_table_format(root: Path) -> LabelledImages:
     _, header = next(lines, (0, []))
     places = _places(header, path=path)
     folder = "images/" if (root / "images").is_dir() else ""
-    labels: dict[Label, None] = {}
+    labels: list[Label] = []
     for number, row in lines:
         if len(row) != len(header):
             raise HemlineError(
@@ -40,8 +40,8 @@ def read_table_format(root: Path) -> LabelledImages:
         image, attribute, value = (row[place].strip() for place in places)
         if not (image and attribute and value):
             raise HemlineError(f"{path} line {number}: an empty cell; every row needs {COLUMNS}")
-        labels[Label(folder + image, attribute, value)] = None  # a dict: repeated rows count once
-    return LabelledImages(dataset=root.resolve().name, labels=list(labels), source=str(path))
+        labels.append(Label(folder + image, attribute, value))
+    return LabelledImages(dataset=root.resolve().name, labels=labels, source=str(path))
 
 
 def _places(header: list[str], *, path: Path) -> list[int]:

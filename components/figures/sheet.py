@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from components import tables
+from components import files
 
 AGREES, DIFFERS, UNKNOWN, QUERY = "black", "#d62728", "#b0b0b0", "#1f77b4"
 
@@ -76,7 +76,7 @@ def _write_tiles(tiles: Sequence[_Tile], out: Path, *, title: str) -> None:
         for line, caption in enumerate(tile.captions):
             place = (x, y + _TILE_PX + 2 + line * (_FONT_PX + 2))
             draw.text(place, caption, fill="black", font=font)
-    with tables.replacing(out) as temporary:
+    with files.replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
 
 

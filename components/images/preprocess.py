@@ -49,12 +49,9 @@ def preprocess(
         num_workers: tasks at a time, one CPU each.
         on_progress: called with the number of images done since its last call.
     """
-    jobs = [
-        _job(images.slice(first, images_per_shard), index, image_size_px=image_size_px)
-        for index, first in enumerate(range(0, images.num_rows, images_per_shard))
-    ]
+    jobs = _jobs(images, images_per_shard=images_per_shard, image_size_px=image_size_px)
     shards = _present(store, jobs)
-    on_progress(sum(len(jobs[index]["image"]) for index in shards))
+    on_progress(sum(len(job["image"]) for job in jobs if job["index"] in shards))
     # the manifest never names a shard that is being made: a killed run leaves no false key
     write_manifest(store, _ordered(shards), image_size_px=image_size_px)
     todo = [job for job in jobs if job["index"] not in shards]
@@ -69,7 +66,7 @@ def preprocess(
         for row in results.iter_rows():
             shards[row["index"]] = Shard.from_dict(row["shard"])
             write_manifest(store, _ordered(shards), image_size_px=image_size_px)
-            on_progress(len(jobs[row["index"]]["image"]))
+            on_progress(row["num_images"])
     ordered = _ordered(shards)
     remove_unnamed(store, ordered)
     return tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
@@ -81,14 +78,24 @@ def _present(store: Path, jobs: list[dict[str, Any]]) -> dict[int, Shard]:
     The key must be that of the same index: it hashes contents, and image numbers go with the index.
     """
     listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
-    shards = {job["index"]: listed.get(shard_file(job["index"])) for job in jobs}
-    return {
-        index: shard for index, shard in shards.items() if shard and shard.key == jobs[index]["key"]
-    }
+    there = {job["index"]: listed.get(shard_file(job["index"])) for job in jobs}
+    keys = {job["index"]: job["key"] for job in jobs}
+    return {index: shard for index, shard in there.items() if shard and shard.key == keys[index]}
 
 
 def _ordered(shards: dict[int, Shard]) -> list[Shard]:
     return [shards[index] for index in sorted(shards)]
+
+
+def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> list[dict[str, Any]]:
+    """Returns a job for every range of image numbers that holds images."""
+    index = images["image"].to_numpy() // images_per_shard
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    ends = np.append(starts, len(index))[1:]
+    return [
+        _job(images.slice(start, end - start), int(index[start]), image_size_px=image_size_px)
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def _job(images: pa.Table, index: int, *, image_size_px: int) -> dict[str, Any]:
@@ -121,4 +128,4 @@ def _make_shard(
         "num_images": len(images),
         "quarantined": quarantined,
     }
-    return {"index": job["index"], "shard": shard}
+    return {"index": job["index"], "num_images": len(job["image"]), "shard": shard}

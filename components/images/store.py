@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components import tables
+from components import files
 from components.errors import HemlineError
 
 
@@ -63,7 +63,7 @@ def write_shard(path: Path, images: NDArray[np.int64], pixels: NDArray[np.uint8]
         }
     )
     with (
-        tables.replacing(path) as temporary,
+        files.replacing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, batch.schema) as writer,
     ):
@@ -74,7 +74,7 @@ def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> 
     """Writes the manifest."""
     entries = [asdict(shard) for shard in shards]
     value = {"image_size_px": image_size_px, "shards": entries}
-    tables.write_json(value, folder / "manifest.json")
+    files.write_json(value, folder / "manifest.json")
 
 
 def remove_unnamed(folder: Path, shards: list[Shard]) -> None:
@@ -89,7 +89,7 @@ def read_shards(folder: Path) -> list[Shard]:
     """Returns the shards that the manifest lists; none where there is no manifest."""
     if not (folder / "manifest.json").exists():
         return []
-    manifest = tables.read_json(folder / "manifest.json")
+    manifest = files.read_json(folder / "manifest.json")
     return [Shard.from_dict(entry) for entry in manifest["shards"]]
 
 
@@ -115,7 +115,7 @@ class ImageStore:
         Raises:
             HemlineError: there is no manifest, or a shard that it names is missing.
         """
-        self.image_size_px = int(tables.read_json(folder / "manifest.json")["image_size_px"])
+        self.image_size_px = int(files.read_json(folder / "manifest.json")["image_size_px"])
         shards = read_shards(folder)
         for shard in shards:
             if not (folder / shard.file).exists():

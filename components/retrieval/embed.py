@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from components import tables
+from components import files, tables
+from components.attributes import AttributeSchema
 from components.images.store import read_shard, read_shards
-from components.tables import AttributeSchema
 
 LoadNetwork = Callable[[], nn.Module]
 """Returns a network from (uint8 pixels [B, S, S, 3], attributes [B, K]) to [B, K, D]."""
@@ -71,8 +71,8 @@ def embed_catalogue(
         on_progress: called with the number of images done since its last call.
     """
     shutil.rmtree(out, ignore_errors=True)
-    files = [(store / shard.file).absolute() for shard in read_shards(store) if shard.num_images]
-    jobs = [_job(index, file, images) for index, file in enumerate(files)]
+    paths = [(store / shard.file).absolute() for shard in read_shards(store) if shard.num_images]
+    jobs = [_job(index, path, images) for index, path in enumerate(paths)]
     results = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(
         _Embedder,
         fn_constructor_kwargs={
@@ -97,12 +97,13 @@ def embed_catalogue(
         "attributes": schema.names,
         "num_images": num_images,
     }
-    tables.write_json(manifest, out / "manifest.json")
+    files.write_json(manifest, out / "manifest.json")
 
 
 def _job(index: int, shard: Path, images: pa.Table) -> dict[str, Any]:
     numbers, _ = read_shard(shard)
-    paths = images["path"].take(pa.array(numbers)).to_pylist()
+    rows = np.searchsorted(images["image"].to_numpy(), numbers)
+    paths = images["path"].take(pa.array(rows)).to_pylist()
     return {"index": index, "shard": str(shard), "paths": paths}
 
 
@@ -166,4 +167,4 @@ class _Embedder:
             pa.array([self._model_version] * num_images, pa.int32()),
         ]
         schema = tables.embeddings_schema(embedding_dim)
-        tables.write_table(pa.table(columns, names=schema.names), part, schema=schema)
+        files.write_table(pa.table(columns, names=schema.names), part, schema=schema)

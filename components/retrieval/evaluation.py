@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from components.attributes import AttributeSchema
 from components.retrieval.metrics import (
     average_precision,
     expected_random_average_precision,
     relevance,
     triplet_relation_accuracy,
 )
-from components.tables import AttributeSchema
 
 ValueMatrix = NDArray[np.bool_]
 

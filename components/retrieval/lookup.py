@@ -21,6 +21,8 @@ class CatalogLookup:
         for image, value in zip(labels["image"], labels["value"], strict=True):
             self._values.setdefault(image, set()).add(names[value])
         self._images: pa.Table = catalog.images
+        rows = catalog.images.select(["image", "path"]).to_pydict()
+        self._paths: dict[int, str] = dict(zip(rows["image"], rows["path"], strict=True))
 
     @property
     def labelled(self) -> NDArray[np.int64]:
@@ -39,7 +41,7 @@ class CatalogLookup:
 
     def path(self, image: int) -> str:
         """Returns an image's path, relative to the data root."""
-        return str(self._images["path"][image])
+        return self._paths[image]
 
     def values(self, image: int) -> set[str]:
         """Returns an image's values of the attribute; empty where it has no label of it."""

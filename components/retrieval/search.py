@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components import tables
+from components import files
 from components.errors import HemlineError
 from components.retrieval.embed import attribute_folder
 
@@ -53,7 +53,7 @@ def read_embedded_attribute(embeddings: Path, attribute: str) -> EmbeddedAttribu
     Raises:
         HemlineError: the catalogue was not embedded, or not for this attribute.
     """
-    manifest = tables.read_json(embeddings / "manifest.json")
+    manifest = files.read_json(embeddings / "manifest.json")
     if attribute not in manifest["attributes"]:
         known = ", ".join(manifest["attributes"])
         raise HemlineError(f"no attribute {attribute!r}; the catalogue is embedded for {known}")

@@ -5,13 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components import tables
+from components import files, tables
+from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.params import SamplingParams
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.splits import SPLITS
 from components.sampling.triplets import TripletSampler, plan_triplets
-from components.tables import AttributeSchema
 
 
 def write_plans(
@@ -40,11 +40,11 @@ def write_plans(
             ),
             seed=params.seed + number,
         )
-        tables.write_row_groups(plan, folder / f"{split}.parquet", schema=tables.TRIPLETS)
+        files.write_row_groups(plan, folder / f"{split}.parquet", schema=tables.TRIPLETS)
         left_out[split] = _names(sampler, schema)
     if params.method == "batches":
         _write_batches(splits, folder, params=params)
-    tables.write_json(left_out, folder / "left_out.json")
+    files.write_json(left_out, folder / "left_out.json")
     return left_out
 
 
@@ -60,7 +60,7 @@ def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) ->
         batches_per_epoch=params.batches_per_epoch,
         seed=params.seed,
     )
-    tables.write_row_groups(batches, folder / "batches.parquet", schema=tables.BATCHES)
+    files.write_row_groups(batches, folder / "batches.parquet", schema=tables.BATCHES)
 
 
 def _names(sampler: TripletSampler, schema: AttributeSchema) -> dict[str, list[str]]:

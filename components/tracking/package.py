@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from components import tables
+from components import files
+from components.attributes import AttributeSchema
 from components.images.transforms import normalise
-from components.tables import AttributeSchema
 
 NETWORK_FILE = "network.pt2"
 PACKAGE_FILE = "package.json"
@@ -79,15 +79,15 @@ def write_package(
         (pixels, attributes),
         dynamic_shapes=({0: batch}, {0: batch, 1: asked}),
     )
-    with tables.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
+    with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
         torch.export.save(exported, file)
     content: dict[str, Any] = {"image_size_px": image_size_px, "schema": schema.as_dict()}
-    tables.write_json(content, folder / PACKAGE_FILE)
+    files.write_json(content, folder / PACKAGE_FILE)
 
 
 def read_package(folder: Path) -> Package:
     """Returns the package in a folder."""
-    content = tables.read_json(folder / PACKAGE_FILE)
+    content = files.read_json(folder / PACKAGE_FILE)
     return Package(
         folder=folder,
         schema=AttributeSchema.from_dict(content["schema"]),

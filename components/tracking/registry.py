@@ -14,8 +14,8 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import Array
 
 from components.errors import HemlineError
+from components.files import read_json, write_json
 from components.images import decode
-from components.tables import read_json, write_json
 from components.tracking.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from components.tracking.runs import Tracking
 

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 
 from components.errors import HemlineError
-from components.tables import read_json, write_json
+from components.files import read_json, write_json
 
 EXPERIMENT = "hemline"
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.attributes import AttributeSchema
 from components.images.store import ImageStore
-from components.tables import AttributeSchema
 from components.training.plan import Plan, StepRows
 
 

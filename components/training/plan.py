@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components import tables
+from components import files, tables
 from components.errors import HemlineError
 
 
@@ -44,7 +44,7 @@ class Plan(ABC):
     def __init__(
         self, path: Path, *, schema: pa.Schema, flip_probability: float, seed: int
     ) -> None:
-        self.num_epochs = tables.num_row_groups(path, schema=schema)
+        self.num_epochs = files.num_row_groups(path, schema=schema)
         self._path = path
         self._schema = schema
         self._flip_probability = flip_probability
@@ -53,7 +53,7 @@ class Plan(ABC):
 
     def load_epoch(self, epoch: int) -> None:
         """Reads the rows of an epoch."""
-        table = tables.read_row_group(self._path, epoch, schema=self._schema)
+        table = files.read_row_group(self._path, epoch, schema=self._schema)
         self._images, self._attributes = self._rows(table)
         counter = np.random.Philox(key=[self._seed, epoch])
         drawn = np.random.Generator(counter).random(self._images.shape, dtype=np.float32)

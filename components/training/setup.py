@@ -8,7 +8,7 @@ import torch
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
-from components import tables
+from components import files, tables
 from components.errors import HemlineError
 from components.images.store import ImageStore
 from components.models.build import build_model
@@ -45,7 +45,7 @@ def build_run(
             weights cannot be loaded, or the saved state does not fit.
     """
     schema = tables.read_schema(inputs.catalog / "schema.json")
-    splits = tables.read_table(inputs.splits / "splits.parquet", schema=tables.SPLITS)
+    splits = files.read_table(inputs.splits / "splits.parquet", schema=tables.SPLITS)
     store = ImageStore(inputs.store)
     plan = _plan(inputs.triplets, train_params)
     if plan.rows_per_step % place.world_size:

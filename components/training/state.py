@@ -6,7 +6,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from components import tables
+from components import files
 from components.errors import HemlineError
 from components.training.step import Learner
 from components.training.trained import save_weights
@@ -55,7 +55,7 @@ class TrainingState:
             return
         if is_best:  # before the state: killed in between, the epoch is trained and saved again
             save_weights(self.learner.network, self._folder / BEST_WEIGHTS)
-        with tables.replacing(self._folder / _STATE) as temporary:
+        with files.replacing(self._folder / _STATE) as temporary:
             torch.save(self._as_dict(), temporary)
 
     def restore(self) -> None:

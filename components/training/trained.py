@@ -6,11 +6,11 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from components import tables
+from components import files
+from components.attributes import AttributeSchema
 from components.models.ag_man import AGMAN
 from components.models.build import build_model
 from components.params import ModelParams
-from components.tables import AttributeSchema
 
 WEIGHTS_FILE = "weights.safetensors"
 _DESCRIPTION_FILE = "model.json"
@@ -34,7 +34,7 @@ class TrainedModel:
 def save_weights(network: nn.Module, path: Path) -> None:
     """Writes a network's parameters and buffers as safetensors."""
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    with tables.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         save_file(state, temporary)
 
 
@@ -47,19 +47,19 @@ def write_trained_model(
     image_size_px: int,
 ) -> None:
     """Copies weights into a folder and describes their network beside them."""
-    with tables.replacing(folder / WEIGHTS_FILE) as temporary:
+    with files.replacing(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(weights.read_bytes())
     description = {
         "model": asdict(model_params),
         "schema": schema.as_dict(),
         "image_size_px": image_size_px,
     }
-    tables.write_json(description, folder / _DESCRIPTION_FILE)
+    files.write_json(description, folder / _DESCRIPTION_FILE)
 
 
 def read_trained_model(folder: Path) -> TrainedModel:
     """Returns the model in a folder."""
-    description = tables.read_json(folder / _DESCRIPTION_FILE)
+    description = files.read_json(folder / _DESCRIPTION_FILE)
     schema = AttributeSchema.from_dict(description["schema"])
     # the backbone's own weights are part of the trained ones
     numbers = {**description["model"], "weights": "none"}

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components import tables
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
-from components.tables import Attribute, AttributeSchema, Catalog
+from components.tables import Catalog
 
 SCHEMA = AttributeSchema(
     dataset="toy",
@@ -39,22 +40,22 @@ def triplets(epoch, count):
 @pytest.mark.parametrize("num_rows", [0, 1, 3])
 def test_a_table_comes_back_as_written(tmp_path, schema, row, num_rows):
     table = table_of(schema, *[row] * num_rows)
-    tables.write_table(table, tmp_path / "t.parquet", schema=schema)
+    files.write_table(table, tmp_path / "t.parquet", schema=schema)
 
-    assert tables.read_table(tmp_path / "t.parquet", schema=schema).equals(table)
+    assert files.read_table(tmp_path / "t.parquet", schema=schema).equals(table)
 
 
 def test_columns_are_brought_into_the_order_and_types_of_the_schema(tmp_path):
     shuffled = pa.table({"value": [2], "extra": ["x"], "image": [7], "attribute": [1]})
-    tables.write_table(shuffled, tmp_path / "t.parquet", schema=tables.LABELS)
+    files.write_table(shuffled, tmp_path / "t.parquet", schema=tables.LABELS)
 
-    read = tables.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
+    read = files.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
     assert read.equals(table_of(tables.LABELS, (7, 1, 2)))
 
 
 def test_a_value_that_the_schema_cannot_hold_is_refused(tmp_path):
     with pytest.raises(pa.ArrowInvalid):
-        tables.write_table(
+        files.write_table(
             pa.table({"image": [0], "attribute": [0], "value": [2**15]}),
             tmp_path / "t.parquet",
             schema=tables.LABELS,
@@ -78,12 +79,12 @@ def test_embeddings_are_half_floats_of_a_fixed_length(tmp_path):
     schema = tables.embeddings_schema(4)
     vector = np.array([0.5, -1, 0.25, 0], np.float16)
     table = table_of(schema, (0, "a.png", "neck", vector, "toy", 3))
-    tables.write_table(table, tmp_path / "e.parquet", schema=schema)
+    files.write_table(table, tmp_path / "e.parquet", schema=schema)
 
-    read = tables.read_table(tmp_path / "e.parquet", schema=schema)
+    read = files.read_table(tmp_path / "e.parquet", schema=schema)
     assert read["embedding"].to_pylist() == [vector.tolist()]
     with pytest.raises(HemlineError, match="another version"):
-        tables.read_table(tmp_path / "e.parquet", schema=tables.embeddings_schema(5))
+        files.read_table(tmp_path / "e.parquet", schema=tables.embeddings_schema(5))
 
 
 def test_attribute_schema_finds_names_and_sizes():
@@ -96,32 +97,32 @@ def test_attribute_schema_finds_names_and_sizes():
 
 def test_row_groups_are_epochs(tmp_path):
     path, counts = tmp_path / "t.parquet", [3, 0, 5]
-    tables.write_row_groups(
+    files.write_row_groups(
         (triplets(epoch, count) for epoch, count in enumerate(counts)),
         path,
         schema=tables.TRIPLETS,
     )
 
-    assert tables.num_row_groups(path, schema=tables.TRIPLETS) == 3
+    assert files.num_row_groups(path, schema=tables.TRIPLETS) == 3
     for epoch, count in enumerate(counts):
-        read = tables.read_row_group(path, epoch, schema=tables.TRIPLETS)
+        read = files.read_row_group(path, epoch, schema=tables.TRIPLETS)
         assert read.equals(triplets(epoch, count))
 
 
 def test_a_large_epoch_stays_one_row_group(tmp_path):
     count = 2**20 + 1  # Parquet's writer would by itself begin a new group after 2**20 rows
-    tables.write_table(
+    files.write_table(
         pa.table({"epoch": np.zeros(count), "batch": np.zeros(count), "image": np.arange(count)}),
         tmp_path / "b.parquet",
         schema=tables.BATCHES,
     )
 
-    assert tables.num_row_groups(tmp_path / "b.parquet", schema=tables.BATCHES) == 1
+    assert files.num_row_groups(tmp_path / "b.parquet", schema=tables.BATCHES) == 1
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(HemlineError, match=r"t\.parquet is missing; `dvc repro`"):
-        tables.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
+        files.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
     with pytest.raises(HemlineError, match=r"schema\.json is missing; `dvc repro`"):
         tables.read_schema(tmp_path / "schema.json")
 
@@ -131,7 +132,7 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path, content):
     (tmp_path / "t.parquet").write_bytes(content)
 
     with pytest.raises(HemlineError, match=r"t\.parquet is not a Parquet file"):
-        tables.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
+        files.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
 
 
 def test_a_file_that_is_not_json_is_named(tmp_path):
@@ -152,13 +153,13 @@ def test_other_columns_or_types_are_refused(tmp_path, columns):
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
 
     with pytest.raises(HemlineError, match=r"expected \['image', 'attribute', 'value'\]"):
-        tables.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
+        files.read_table(tmp_path / "t.parquet", schema=tables.LABELS)
 
 
 def test_replacing_replaces_when_the_block_ends_well(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with tables.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
 
@@ -171,7 +172,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
     path.write_text("old")
 
     def interrupted():
-        with tables.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -183,15 +184,15 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_generator_that_fails_halfway_leaves_the_old_table(tmp_path):
     path = tmp_path / "t.parquet"
-    tables.write_table(triplets(0, 2), path, schema=tables.TRIPLETS)
+    files.write_table(triplets(0, 2), path, schema=tables.TRIPLETS)
 
     def failing():
         yield triplets(0, 5)
         raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        tables.write_row_groups(failing(), path, schema=tables.TRIPLETS)
-    assert tables.read_table(path, schema=tables.TRIPLETS).num_rows == 2
+        files.write_row_groups(failing(), path, schema=tables.TRIPLETS)
+    assert files.read_table(path, schema=tables.TRIPLETS).num_rows == 2
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -208,7 +209,7 @@ def test_a_reason_outside_the_vocabulary_is_our_own_mistake():
 
 def test_csv_has_a_header_and_the_schemas_columns(tmp_path):
     rows = [{"num_queries": 12, "attribute": "neck", "map": 61.5, "random_map": 20.5}]
-    tables.write_csv(rows, tmp_path / "m.csv", schema=tables.MAP_PER_ATTRIBUTE)
+    files.write_csv(rows, tmp_path / "m.csv", schema=tables.MAP_PER_ATTRIBUTE)
 
     assert (tmp_path / "m.csv").read_text().splitlines() == [
         '"attribute","map","random_map"',

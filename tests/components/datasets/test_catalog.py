@@ -9,7 +9,8 @@ import pytest
 from builders import png, png_header, write_files
 
 from components import tables
-from components.datasets.catalog import build_catalog, read_labels
+from components.datasets.catalog import build_catalog
+from components.datasets.read import read_labels
 from components.errors import HemlineError
 
 HEADER = "image,attribute,value\n"

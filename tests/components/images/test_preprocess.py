@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from builders import encoded, noise, write_files
 
-from components.datasets.catalog import build_catalog, read_labels
+from components.datasets.catalog import build_catalog
+from components.datasets.read import read_labels
 from components.images.decode import decode
 from components.images.preprocess import preprocess
 from components.images.store import ImageStore

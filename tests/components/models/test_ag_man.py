@@ -5,12 +5,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.images.transforms import normalise
 from components.models.ag_man import AGMAN
 from components.models.backbones import build_backbone
 from components.models.build import build_model
-from components.tables import Attribute, AttributeSchema
 from components.tracking.package import read_package, write_package
 from components.training.state import save_weights
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from components import tables
+from components.attributes import Attribute, AttributeSchema
 from components.retrieval.evaluation import (
     bars_of,
     evaluate_retrieval,
@@ -16,7 +17,6 @@ from components.retrieval.evaluation import (
     report,
 )
 from components.retrieval.metrics import expected_random_average_precision
-from components.tables import Attribute, AttributeSchema
 
 SCHEMA = AttributeSchema(
     dataset="by hand",

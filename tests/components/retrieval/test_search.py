@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from builders import images_table, labels_table
 
-from components import tables
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.retrieval.lookup import CatalogLookup
 from components.retrieval.search import EmbeddedAttribute, read_embedded_attribute
-from components.tables import Attribute, AttributeSchema, Catalog
+from components.tables import Catalog
 
 
 def embedded(num_images: int) -> EmbeddedAttribute:
@@ -39,7 +40,7 @@ def test_fewer_items_than_asked_for_are_all_given() -> None:
 
 def test_an_attribute_that_was_not_embedded_is_an_error(tmp_path: Path) -> None:
     manifest = {"model_name": "m", "model_version": 1, "attributes": ["collar"], "num_images": 0}
-    tables.write_json(manifest, tmp_path / "manifest.json")
+    files.write_json(manifest, tmp_path / "manifest.json")
     with pytest.raises(HemlineError, match=r"no attribute 'hem'; .* embedded for collar"):
         read_embedded_attribute(tmp_path, "hem")
 

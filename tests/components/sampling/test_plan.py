@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 import pytest
 from builders import PROJECT
 
-from components import tables
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
 from components.params import SamplingParams, load_section
 from components.sampling.plan import write_plans
-from components.tables import Attribute, AttributeSchema
 
 SCHEMA = AttributeSchema(
     dataset="toy",
@@ -55,8 +55,8 @@ def write(folder, *, splits=None, **changes):
 
 
 def read(path, schema=tables.TRIPLETS):
-    groups = range(tables.num_row_groups(path, schema=schema))
-    return [tables.read_row_group(path, group, schema=schema) for group in groups]
+    groups = range(files.num_row_groups(path, schema=schema))
+    return [files.read_row_group(path, group, schema=schema) for group in groups]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_was_left_out_is_named_and_written(tmp_path):
         "valid": {"values_with_one_image": [], "attributes_with_one_value": ["hem"]},
         "test": {"values_with_one_image": ["neck=square"], "attributes_with_one_value": []},
     }
-    assert tables.read_json(tmp_path / "left_out.json") == left_out
+    assert files.read_json(tmp_path / "left_out.json") == left_out
 
 
 def test_a_split_without_images_gets_no_file(tmp_path):

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from components import tables
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
 from components.images.store import Shard, shard_file, write_manifest, write_shard
 from components.params import ModelParams, TrainParams, resolved
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.triplets import TripletSampler, plan_triplets
-from components.tables import Attribute, AttributeSchema
 from components.training.loop import Place, Run
 from components.training.setup import TrainingInputs, build_run
 
@@ -98,10 +98,10 @@ def write_inputs(folder: Path, *, num_epochs: int, steps_per_epoch: int) -> Trai
         splits=folder / "splits",
         triplets=folder / "triplets",
     )
-    tables.write_json(SCHEMA.as_dict(), inputs.catalog / "schema.json")
+    files.write_json(SCHEMA.as_dict(), inputs.catalog / "schema.json")
     write_store(inputs.store, np.arange(NUM_IMAGES), _pictures())
     splits = _splits()
-    tables.write_table(splits, inputs.splits / "splits.parquet", schema=tables.SPLITS)
+    files.write_table(splits, inputs.splits / "splits.parquet", schema=tables.SPLITS)
     labels = splits.filter(pc.field("split") == "train")
     triplets = plan_triplets(
         TripletSampler(labels),
@@ -109,14 +109,14 @@ def write_inputs(folder: Path, *, num_epochs: int, steps_per_epoch: int) -> Trai
         triplets_per_epoch=steps_per_epoch * TRAIN["triplets_per_batch"],
         seed=1,
     )
-    tables.write_row_groups(triplets, inputs.triplets / "train.parquet", schema=tables.TRIPLETS)
+    files.write_row_groups(triplets, inputs.triplets / "train.parquet", schema=tables.TRIPLETS)
     sampler = BatchSampler(
         labels, attributes_per_batch=2, values_per_attribute=2, images_per_value=2
     )
     batches = plan_batches(
         sampler, num_epochs=num_epochs, batches_per_epoch=steps_per_epoch, seed=1
     )
-    tables.write_row_groups(batches, inputs.triplets / "batches.parquet", schema=tables.BATCHES)
+    files.write_row_groups(batches, inputs.triplets / "batches.parquet", schema=tables.BATCHES)
     return inputs
 
 

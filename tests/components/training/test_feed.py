@@ -6,9 +6,9 @@ import pytest
 import torch
 from small_run import noise, write_store
 
-from components import tables
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
 from components.images.store import ImageStore
-from components.tables import Attribute, AttributeSchema
 from components.training.feed import Feed
 from components.training.plan import BatchPlan, TripletPlan
 
@@ -63,7 +63,7 @@ def triplet_plan(tmp_path) -> TripletPlan:
     attribute, anchor, positive, negative = zip(*TRIPLETS, strict=True)
     columns = {"anchor": anchor, "positive": positive, "negative": negative}
     table = pa.table({"epoch": [0] * len(TRIPLETS), "attribute": attribute, **columns})
-    tables.write_table(table, tmp_path / "train.parquet", schema=tables.TRIPLETS)
+    files.write_table(table, tmp_path / "train.parquet", schema=tables.TRIPLETS)
     return TripletPlan(
         tmp_path / "train.parquet", triplets_per_batch=2, flip_probability=0.5, seed=0
     )
@@ -74,7 +74,7 @@ def batch_plan(tmp_path) -> BatchPlan:
     images = np.concatenate(BATCHES)
     batch = np.repeat(np.arange(len(BATCHES)), 4)
     table = pa.table({"epoch": [0] * len(images), "batch": batch, "image": images})
-    tables.write_table(table, tmp_path / "batches.parquet", schema=tables.BATCHES)
+    files.write_table(table, tmp_path / "batches.parquet", schema=tables.BATCHES)
     return BatchPlan(tmp_path / "batches.parquet", flip_probability=0.5, seed=0)
 
 

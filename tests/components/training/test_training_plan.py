@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components import tables
+from components import files, tables
 from components.errors import HemlineError
 from components.training.plan import BatchPlan, TripletPlan
 
@@ -30,8 +30,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plans")
     triplets, batches = folder / "triplets.parquet", folder / "batches.parquet"
     epochs = range(NUM_EPOCHS)
-    tables.write_row_groups(map(numbered_triplets, epochs), triplets, schema=tables.TRIPLETS)
-    tables.write_row_groups(map(numbered_batches, epochs), batches, schema=tables.BATCHES)
+    files.write_row_groups(map(numbered_triplets, epochs), triplets, schema=tables.TRIPLETS)
+    files.write_row_groups(map(numbered_batches, epochs), batches, schema=tables.BATCHES)
     return folder
 
 

@@ -1,0 +1,55 @@
+"""The attributes of a data set and their values, by name and by position."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.errors import HemlineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """An attribute and its values, in the order that tables count them in."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeSchema:
+    """The attributes of a data set; positions in it are what tables store."""
+
+    dataset: str
+    attributes: tuple[Attribute, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The attributes' names in order."""
+        return [attribute.name for attribute in self.attributes]
+
+    @property
+    def max_num_values(self) -> int:
+        """The number of values of the attribute that has most."""
+        return max(len(attribute.values) for attribute in self.attributes)
+
+    def index(self, name: str) -> int:
+        """Returns the position of an attribute.
+
+        Raises:
+            HemlineError: the data set has no attribute of that name.
+        """
+        if name not in self.names:
+            raise HemlineError(f"no attribute {name!r}; there are {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what the schema file holds."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(raw: dict[str, Any]) -> "AttributeSchema":
+        """Returns the schema that a schema file holds."""
+        attributes = tuple(
+            Attribute(name=attribute["name"], values=tuple(attribute["values"]))
+            for attribute in raw["attributes"]
+        )
+        return AttributeSchema(dataset=raw["dataset"], attributes=attributes)

@@ -1,0 +1,120 @@
+"""Files on disk: Parquet, CSV and JSON, written whole or not at all.
+
+Every write goes to a temporary name beside the target, is synced, and is then renamed, so that a
+file under its final name is always whole.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from components.errors import HemlineError
+
+_ABOUT = b"hemline"  # the key of our metadata in Parquet files
+
+
+def write_table(
+    table: pa.Table, path: Path, *, schema: pa.Schema, about: Mapping[str, Any] | None = None
+) -> None:
+    """Writes a Parquet file of one row group; `about` goes into its metadata as JSON."""
+    if about is not None:
+        schema = schema.with_metadata({_ABOUT: json.dumps(about)})
+    write_row_groups([table], path, schema=schema)
+
+
+def read_about(path: Path, *, schema: pa.Schema) -> dict[str, Any]:
+    """Returns what `write_table` was given as `about`; empty where that was nothing."""
+    metadata = _open(path, schema=schema).schema_arrow.metadata or {}
+    about: dict[str, Any] = json.loads(metadata.get(_ABOUT, b"{}"))
+    return about
+
+
+def write_row_groups(tables: Iterable[pa.Table], path: Path, *, schema: pa.Schema) -> None:
+    """Writes a Parquet file with one row group per table, one table in memory at a time."""
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for table in tables:
+            writer.write_table(table.select(schema.names).cast(schema), row_group_size=2**30)
+
+
+def read_table(path: Path, *, schema: pa.Schema) -> pa.Table:
+    """Returns a Parquet file's table.
+
+    Raises:
+        HemlineError: the file is missing, or its columns are not those of the schema.
+    """
+    return _open(path, schema=schema).read()
+
+
+def read_row_group(path: Path, index: int, *, schema: pa.Schema) -> pa.Table:
+    """Returns one row group (an epoch of triplets or of batches) of a Parquet file."""
+    return _open(path, schema=schema).read_row_group(index)
+
+
+def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
+    """Returns how many row groups a Parquet file has."""
+    return int(_open(path, schema=schema).num_row_groups)
+
+
+def _open(path: Path, *, schema: pa.Schema) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except FileNotFoundError as error:
+        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
+    except pa.ArrowInvalid as error:
+        raise HemlineError(f"{path} is not a Parquet file: {error}") from error
+    if not file.schema_arrow.equals(schema):
+        raise HemlineError(
+            f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
+            "it was made by another version of hemline: `dvc repro` makes it anew"
+        )
+    return file
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], path: Path, *, schema: pa.Schema) -> None:
+    """Writes rows as CSV with a header: what DVC draws its plots from."""
+    with replacing(path) as temporary:
+        pa.csv.write_csv(pa.Table.from_pylist(list(rows), schema=schema), temporary)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes a JSON file, indented, keys in the order given."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+        HemlineError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
+    except json.JSONDecodeError as error:
+        raise HemlineError(f"{path} is not JSON: {error}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to write to; renames it to `path` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
