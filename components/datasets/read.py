@@ -5,15 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from components.datasets.darn import read_darn
+from components.datasets.deepfashion import read_deepfashion
 from components.datasets.fashionai import read_fashionai
 from components.datasets.labelled import Label, LabelledImages
+from components.datasets.published import read_published
 from components.datasets.table import read_table_format
+from components.datasets.zappos50k import read_zappos50k
 from components.errors import HemlineError
 
 Unusable = tuple[str, str, str]  # a row of tables.QUARANTINE
 
 READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "fashionai": read_fashionai,
+    "deepfashion": read_deepfashion,
+    "darn": read_darn,
+    "zappos50k": read_zappos50k,
     "table": read_table_format,
 }
 
@@ -35,6 +42,8 @@ def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> 
     """
     if not root.is_dir():
         raise HemlineError(f"data.root: no folder {root}; `make demo` or `dvc pull` brings it")
+    if data_format == "published":  # the one format of several data sets
+        return cleaned(read_published(root, dataset=dataset))
     return cleaned(READERS[data_format](root))
 
 

@@ -91,6 +91,28 @@ def test_training_goes_on_after_the_driver_was_killed(
     assert ours == theirs
 
 
+def test_new_images_alone_are_decoded_and_nothing_old_moves(fresh_project: Project) -> None:
+    folder = fresh_project.folder / "data"
+    before, splits_before = read_catalog(folder / "catalog"), splits_of(fresh_project)
+    arguments = ["--images", "20", "--image-size", "64", "--seed", "6"]
+    fresh_project.run("hemline", "wardrobe", "--out", "data/raw/wardrobe/train2", *arguments)
+    done = fresh_project.run("dvc", "repro", "split")
+
+    assert stages_that_ran(done.stdout) == ["ingest", "preprocess", "split"]
+    assert "20 decoded, 400 kept" in done.stdout
+    after = read_catalog(folder / "catalog")
+    assert after.images[:400] == before.images
+    assert after.images["image"].to_pylist() == list(range(420))
+    rows = splits_of(fresh_project)
+    assert splits_before < rows
+    assert {image for image, *_ in rows - splits_before} == set(range(400, 420))
+
+
+def splits_of(project: Project) -> set[tuple[int, int, int, str, str]]:
+    table = pq.read_table(project.folder / "data/splits/splits.parquet")
+    return {tuple(row.values()) for row in table.to_pylist()}
+
+
 def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     client = mlflow.MlflowClient(project.tracking_uri)
     run_id = json.loads((project.folder / "models/run.json").read_text())["run_id"]

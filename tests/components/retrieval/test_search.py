@@ -12,7 +12,7 @@ from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.retrieval.lookup import CatalogLookup
 from components.retrieval.search import EmbeddedAttribute, read_embedded_attribute
-from components.tables import Catalog
+from components.tables import Catalog, Numbering
 
 
 def embedded(num_images: int) -> EmbeddedAttribute:
@@ -54,9 +54,12 @@ def catalog() -> Catalog:
     )
     return Catalog(
         schema=AttributeSchema(dataset="d", attributes=attributes),
+        numbering=Numbering(origin="o", next_image=3),
         images=images_table(sha256s),
         labels=labels_table([(0, 0, 0), (0, 1, 1), (0, 1, 2), (2, 1, 0)]),
+        triplets=tables.PUBLISHED_TRIPLETS.empty_table(),
         quarantine=tables.quarantine_table([]),
+        left_out={},
     )
 
 

@@ -1,0 +1,165 @@
+"""Reader of DeepFashion's category and attribute prediction benchmark.
+
+Format (Liu et al., DeepFashion: Powering Robust Clothes Recognition and Retrieval with Rich
+Annotations, CVPR 2016): text files whose first line is the number of rows and whose second names
+the columns; cells are separated by any number of blanks.
+
+    Anno/list_attr_cloth.txt      a-line   3
+    Anno/list_attr_img.txt        img/Sheer_Pleated-Front_Blouse/img_00000001.jpg  -1 -1 1 0
+    Eval/list_eval_partition.txt  img/Sheer_Pleated-Front_Blouse/img_00000001.jpg  train
+
+Names contain blanks, so an attribute's type is its last cell: 1 texture, 2 fabric, 3 shape, 4 part,
+5 style. An image has a number per attribute: 1 yes, -1 no, 0 unknown. What the benchmark calls an
+attribute is a value here, and its type the attribute; an image may have several values of one.
+`Anno` is called `Anno_coarse` and images lie under `Img/img` in later copies of the data set.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from components.datasets.index_files import numbered_lines
+from components.datasets.labelled import Label, LabelledImages
+from components.errors import HemlineError
+
+TYPES = ("texture", "fabric", "shape", "part", "style")
+PARTITION = Path("Eval/list_eval_partition.txt")
+SPLIT_OF = {"train": "train", "val": "valid", "test": "test"}
+_ANNOTATION_FOLDERS = ("Anno", "Anno_coarse")
+
+
+def read_deepfashion(root: Path) -> LabelledImages:
+    """Returns the labels of the benchmark's images, with its partition as their split.
+
+    Images without a row in the partition have no split; they are counted, and so are rows of the
+    partition whose image has no row of attributes.
+
+    Raises:
+        HemlineError: a file is missing, its first line counts other rows than it has, or a line is
+            not of the format.
+    """
+    attributes = read_attributes(attributes_file(root))
+    splits = _read_partition(root / PARTITION)
+    prefix = _image_prefix(root)
+    source = attributes_file(root).with_name("list_attr_img.txt")
+    labels: list[Label] = []
+    images: set[str] = set()
+    num_without = num_in_no_partition = 0
+    for path, positions in _positive_attributes(source, num_attributes=len(attributes)):
+        split = splits.get(path)
+        named = dict.fromkeys(attributes[position] for position in positions)
+        labels += [Label(prefix + path, kind, name, split) for name, kind in named]
+        images.add(path)
+        num_without += not positions
+        num_in_no_partition += split is None
+    return LabelledImages(
+        dataset="DeepFashion",
+        labels=labels,
+        source=str(source),
+        values_of=values_by_type(attributes),
+        left_out={
+            "images without an attribute": num_without,
+            "images in no partition": num_in_no_partition,
+            "rows of the partition without attributes": len(splits.keys() - images),
+        },
+    )
+
+
+def attributes_file(root: Path) -> Path:
+    """Returns where a copy of DeepFashion has its list of attributes; it may be missing."""
+    files = [root / folder / "list_attr_cloth.txt" for folder in _ANNOTATION_FOLDERS]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def read_attributes(path: Path) -> list[tuple[str, str]]:
+    """Returns name and type of DeepFashion's attributes, in the order of the file.
+
+    Raises:
+        HemlineError: the file is missing, counts other rows than it has, or a line does not end in
+            a type.
+    """
+    attributes = []
+    for number, text in _rows(path):
+        *name, kind = text.rsplit(maxsplit=1)
+        if not name or kind not in {"1", "2", "3", "4", "5"}:
+            raise HemlineError(
+                f"{path} line {number}: expected the name of an attribute and its type, "
+                f"1 to {len(TYPES)}, got {text!r}"
+            )
+        attributes.append((name[0], TYPES[int(kind) - 1]))
+    return attributes
+
+
+def values_by_type(attributes: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Returns the names of each type in the order of the file; one that repeats counts once."""
+    return {
+        kind: list(dict.fromkeys(name for name, of in attributes if of == kind)) for kind in TYPES
+    }
+
+
+def _read_partition(path: Path) -> Mapping[str, str]:
+    splits: dict[str, str] = {}
+    for number, text in _rows(path):
+        image, *cells = text.split()
+        if len(cells) != 1 or cells[0] not in SPLIT_OF:
+            raise HemlineError(
+                f"{path} line {number}: expected a path and one of {', '.join(SPLIT_OF)}, "
+                f"got {text!r}"
+            )
+        split = SPLIT_OF[cells[0]]
+        if splits.setdefault(image, split) != split:
+            raise HemlineError(
+                f"{path} line {number}: {image} is in {splits[image]} and in {split}; "
+                "an image can be in one partition"
+            )
+    return splits
+
+
+def _positive_attributes(path: Path, *, num_attributes: int) -> Iterator[tuple[str, list[int]]]:
+    """Yields path and positions of the attributes of an image, one row in memory at a time.
+
+    The real file has 289,222 rows of 1,000 numbers: what is not 1 is passed over by `list.index`.
+    """
+    for number, text in _rows(path):
+        image, *cells = text.split()
+        if len(cells) != num_attributes:
+            raise HemlineError(
+                f"{path} line {number}: expected a path and {num_attributes} numbers, one for each "
+                f"attribute of list_attr_cloth.txt, got {len(cells)}"
+            )
+        unknown = set(cells) - {"-1", "0", "1"}
+        if unknown:
+            raise HemlineError(
+                f"{path} line {number}: {min(unknown)!r} is none of 1 (yes), -1 (no), 0 (unknown)"
+            )
+        yield image, _places_of("1", cells)
+
+
+def _places_of(wanted: str, cells: list[str]) -> list[int]:
+    places: list[int] = []
+    for _ in range(cells.count(wanted)):
+        places.append(cells.index(wanted, places[-1] + 1 if places else 0))
+    return places
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields number and text of the lines after the first two, which count and name them."""
+    lines = numbered_lines(path)
+    _, count = next(lines, (1, ""))
+    if not count.isdecimal():
+        raise HemlineError(f"{path} line 1: expected the number of rows, got {count!r}")
+    next(lines, None)
+    num_rows = 0
+    for line in lines:
+        yield line
+        num_rows += 1
+    if num_rows != int(count):
+        raise HemlineError(
+            f"{path}: its first line counts {count} rows, but {num_rows} follow; "
+            "the file is not whole: extract it anew"
+        )
+
+
+def _image_prefix(root: Path) -> str:
+    # names are compared as listed: file systems that ignore case find `img` where `Img` is
+    listed = {entry.name for entry in root.iterdir()}
+    return "Img/" if "img" not in listed and (root / "Img" / "img").is_dir() else ""
