@@ -101,7 +101,7 @@ labels_of_some_images = st.sets(
 ).map(sorted)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(labels=labels_of_some_images, seed=st.integers(0, 1000))
 def test_every_triplet_is_valid(labels, seed):
     if not probabilities(labels):
@@ -109,8 +109,9 @@ def test_every_triplet_is_valid(labels, seed):
             draw(labels, 100, seed=seed)
         return
     # the rarest case, one good pair among all attributes, values and pairs: 1 in 2 * 3 * 56
-    for triplet in set(rows_of(draw(labels, 5000, seed=seed))):
-        assert is_valid(labels, *triplet)
+    drawn = rows_of(draw(labels, 5000, seed=seed))
+    assert len(drawn) == 5000
+    assert all(is_valid(labels, *triplet) for triplet in set(drawn))
 
 
 def test_the_distribution_of_whole_triplets_is_the_papers():
@@ -158,8 +159,22 @@ def test_an_image_of_every_value_cannot_have_a_negative():
     labels = [(0, 0, 0), (0, 0, 1), (1, 0, 0), (2, 0, 0), (3, 0, 1), (4, 0, 1)]
     drawn = rows_of(draw(labels, 500))
 
-    assert drawn
+    assert len(drawn) == 500
     assert all(0 not in row[1:] for row in drawn)
+
+
+def test_pairs_without_a_negative_do_not_change_how_often_the_others_are_drawn():
+    # 0 has every value of attribute 0; negatives of the pair 1, 2 are one in ten
+    crowd = [(image, 0, 1) for image in range(10, 19)]
+    labels = [(0, 0, 0), (0, 0, 1), (1, 0, 0), (2, 0, 0), (2, 0, 1), (3, 0, 2), (4, 0, 2), *crowd]
+    expected = probabilities(labels)
+    assert expected.total() < 0.9
+    drawn = Counter(rows_of(draw(labels, 50_000)))
+
+    assert drawn.keys() == expected.keys()
+    observed = [drawn[triplet] for triplet in expected]
+    shares = [p / expected.total() * 50_000 for p in expected.values()]
+    assert chisquare(observed, shares).pvalue > LOWEST_P
 
 
 def test_the_order_and_repetition_of_labels_do_not_matter():
