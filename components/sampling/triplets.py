@@ -119,7 +119,7 @@ class TripletSampler:
         )
         for number, (one, other) in enumerate(pairs.T):
             here = rows[pair_of_row.ravel() == number]
-            negative[here] = self._choose(one, other, num=len(here), rng=rng)
+            negative[here] = self._choose(int(one), int(other), num=len(here), rng=rng)
         return negative
 
     def _propose(self, cell: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -129,14 +129,14 @@ class TripletSampler:
         return np.asarray(self._start[other] + _below(self._count[other], rng))
 
     def _choose(
-        self, anchor: np.int64, positive: np.int64, *, num: int, rng: np.random.Generator
+        self, anchor: int, positive: int, *, num: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """Returns negatives drawn from a list of all possible ones, as proposals would be."""
         attribute = self._attribute_of_cell[self._cell_of_row[anchor]]
         first = self._first_cell[attribute]
         last = first + self._num_cells[attribute] - 1
         rows = np.arange(self._start[first], self._start[last] + self._count[last])
-        rows = np.delete(rows, self._impossible(anchor[None], positive[None], rows))
+        rows = np.delete(rows, self._impossible(np.array([anchor]), np.array([positive]), rows))
         if not len(rows):
             return np.full(num, -1)
         weights = 1 / self._count[self._cell_of_row[rows]]

@@ -164,11 +164,13 @@ def test_an_image_of_every_value_cannot_have_a_negative():
 
 
 def test_pairs_without_a_negative_do_not_change_how_often_the_others_are_drawn():
-    # 0 has every value of attribute 0; negatives of the pair 1, 2 are one in ten
+    # 0 has every value, so that no pair with it has a negative; 2 has the value of the crowd
     crowd = [(image, 0, 1) for image in range(10, 19)]
-    labels = [(0, 0, 0), (0, 0, 1), (1, 0, 0), (2, 0, 0), (2, 0, 1), (3, 0, 2), (4, 0, 2), *crowd]
+    everywhere = [(0, 0, value) for value in range(3)]
+    labels = [*everywhere, (1, 0, 0), (2, 0, 0), (2, 0, 1), (3, 0, 2), (4, 0, 2), *crowd]
     expected = probabilities(labels)
     assert expected.total() < 0.9
+    assert min(expected.values()) * 50_000 > 5, "enough of each for a chi-square test"
     drawn = Counter(rows_of(draw(labels, 50_000)))
 
     assert drawn.keys() == expected.keys()
