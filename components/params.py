@@ -61,6 +61,11 @@ class SplitParams:
             raise ValueError(f"train_share + valid_share + test_share must be 1, got {total:g}")
         return self
 
+    @property
+    def searched_distance(self) -> int | None:
+        """The distance at which near-duplicates are looked for; None where they are not."""
+        return None if self.near_duplicates == "ignore" else self.near_duplicate_distance
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SamplingParams:
@@ -240,6 +245,11 @@ def _contradictions(checked: dict[str, Any]) -> list[tuple[bool, str]]:
             split.method == "published" and data.format in ("table", "fashionai"),
             f"data.format {data.format} publishes no split: split.method random"
             + (" or column" if data.format == "table" else ""),
+        ),
+        (
+            split.near_duplicates == "together" and split.method != "random",
+            "split.near_duplicates together needs split.method random: with "
+            f"{split.method} nothing is moved between splits; report lists them",
         ),
         (
             sampling.triplets == "published" and data.format != "zappos50k",

@@ -49,6 +49,7 @@ def train(
         runs.ending(where, run_id),
         ray_session(needed=train_params.num_workers > 0),
     ):
+        runs.log_splits(splits, tracking=where, run_id=run_id)
         run_training(
             TrainingInputs(
                 catalog=catalog.absolute(),

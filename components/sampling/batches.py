@@ -37,14 +37,16 @@ class BatchSampler:
         values_per_attribute: int,
         images_per_value: int,
     ) -> None:
-        frame = labels.to_pandas()
-        grouped = frame.groupby(["attribute", "value"])["image"]
+        cell = ["attribute", "value"]
+        frame = labels.select([*cell, "image"]).to_pandas().drop_duplicates()
+        # the order of rows would otherwise be part of what a seed gives
+        frame = frame.sort_values([*cell, "image"])
         self._images_of: dict[int, list[NDArray[np.int64]]] = {}
-        for (attribute, _), images in grouped:
+        for (attribute, _), images in frame.groupby(cell)["image"]:
             if len(images) > 1:
-                self._images_of.setdefault(attribute, []).append(images.unique())
+                self._images_of.setdefault(attribute, []).append(images.to_numpy())
         self._attributes = [a for a, values in self._images_of.items() if len(values) > 1]
-        self._all_images = frame["image"].unique()
+        self._all_images = np.unique(frame["image"])
         self._attributes_per_batch = min(attributes_per_batch, len(self._attributes))
         self._values_per_attribute = values_per_attribute
         self._images_per_value = images_per_value

@@ -1,128 +1,239 @@
-"""Which images train, validate and test, and which of the latter two ask and which answer."""
+"""Which labels train, validate and test, and which of the latter two ask and which answer."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from components import tables
 from components.errors import HemlineError
+from components.params import SplitParams
+from components.sampling.relations import NEAR_DUPLICATE, units
+from components.sampling.roles import draw_roles, unanswerable
+from components.sampling.spread import spread
 
 SPLITS = ("train", "valid", "test")
-_GOLDEN_RATIO = (5**0.5 - 1) / 2
+_LABEL = ["image", "attribute", "value"]
 
 
-def assign_splits(
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """Splits and roles of labels.
+
+    Attributes:
+        splits: `tables.SPLITS`.
+        unanswerable: `tables.UNANSWERABLE`: what was to be a query when it was assigned.
+    """
+
+    splits: pa.Table
+    unanswerable: pa.Table
+
+
+def split_labels(
     images: pa.Table,
     labels: pa.Table,
+    related: pd.DataFrame,
     *,
-    shares: tuple[float, float, float],
-    query_share: float,
-    seed: int,
-) -> pa.Table:
-    """Returns the splits table: every label with its image's split and its role there.
+    params: SplitParams,
+    previous: Assignment | None = None,
+) -> Assignment:
+    """Returns split and role of every label, by `split.method`.
 
-    Images of identical content (sha256) or of one group stay together, in the split and in the
-    role. Splits are stratified by an image's rarest label, roles by split, attribute and value. A
-    query whose values no gallery item of its attribute has becomes a gallery item.
+    Images of one file or one group stay together, near-duplicates where the params say so.
 
     Args:
         images: catalog rows of the images to use.
         labels: their labels.
-        shares: of the images, for train, valid and test; they add up to 1.
-        query_share: of the labelled images of an attribute within valid and within test.
-        seed: of the shuffle.
+        related: of these images, from `related_images`.
+        params: section `split`.
+        previous: an assignment of the same images and params, to be continued by method random.
 
     Raises:
-        HemlineError: the images are too few: no training image, or no query to measure with.
+        HemlineError: the images are too few: no training image, or no query to measure with; or
+            the data set is to decide, and does not for every label.
     """
+    together = params.near_duplicates == "together"
+    unit = units(related if together else related.drop(columns=NEAR_DUPLICATE, errors="ignore"))
+    if params.method == "random":
+        assigned = assign_splits(
+            labels,
+            unit,
+            shares=(params.train_share, params.valid_share, params.test_share),
+            query_share=params.query_share,
+            seed=params.seed,
+            previous=previous,
+        )
+        remedy = "raise split.{split}_share or label more images"
+    else:
+        _check_all_have_a_split(images, labels, method=params.method)
+        assigned = take_splits(labels, unit, query_share=params.query_share, seed=params.seed)
+        remedy = (
+            f"split.method {params.method} takes the data set's own split: extend that, or set "
+            "split.method random"
+        )
+    _check_usable(assigned.splits, remedy=remedy)
+    return assigned
+
+
+def assign_splits(
+    labels: pa.Table,
+    unit: pd.Series,
+    *,
+    shares: tuple[float, float, float],
+    query_share: float,
+    seed: int,
+    previous: Assignment | None = None,
+) -> Assignment:
+    """Returns split and role of every label, drawn at random.
+
+    Splits are stratified by a unit's rarest label, roles by split, attribute and value. A query
+    whose values no gallery item of its attribute has becomes a gallery item.
+
+    Labels of the previous assignment keep split and role, unless they are queries that lost their
+    answers. A new label goes where its unit is: to the split that has most of the unit's labels (of
+    as many, the alphabetically first), and there to the role that the unit has for the attribute
+    (of both, gallery). What is left is drawn, stratified among itself.
+
+    Args:
+        labels: columns image, attribute and value.
+        unit: of each image, from `units`.
+        shares: of the units, for train, valid and test; they add up to 1.
+        query_share: of the units of an attribute within valid and within test.
+        seed: of the shuffle.
+        previous: what to continue; positions -1 stand for attributes and values that are gone.
+    """
+    earlier = previous.splits if previous else tables.SPLITS.empty_table()
+    is_here = pc.is_in(earlier["image"], pa.array(unit.index))
+    before = _frame(earlier.filter(is_here), unit, tables.SPLITS.names)
+    frame = _frame(labels, unit, _LABEL).merge(
+        before[[*_LABEL, "split", "role"]].astype({"split": object, "role": object}),
+        on=_LABEL,
+        how="left",
+    )
+    is_new = frame["split"].isna()
+    first_new = int(frame.loc[is_new, "image"].min()) if is_new.any() else 0
+    # with the seed alone, each of many small additions would be drawn the same way
+    rng = np.random.default_rng([seed, first_new])
+    frame["split"] = frame["split"].fillna(frame["unit"].map(_main_split(before)))
+    _fill_splits(frame, shares=shares, rng=rng)
+    _fill_roles(frame, before, query_share=query_share, rng=rng)
+    # an old query does not lose its role to a new image of its unit
+    lost = unanswerable(frame.assign(bound=np.where(is_new, frame["unit"], ~frame["image"])))
+    frame.loc[lost, "role"] = "gallery"
+    listed = tables.UNANSWERABLE.names
+    already = previous.unanswerable if previous else tables.UNANSWERABLE.empty_table()
+    was_lost = _keys(frame, listed).isin(_keys(already.to_pandas(), listed))
+    return _assignment(frame, lost=lost | was_lost)
+
+
+def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: int) -> Assignment:
+    """Returns the splits that the data set gives its labels, with its roles where it gives them.
+
+    Held-out labels without a role are gallery where the data set gives roles to others of their
+    split and attribute, and have their role drawn as in `assign_splits` where it gives none. Given
+    queries that their gallery cannot answer are left out, so that the gallery stays as given.
+
+    Args:
+        labels: `tables.LABELS`, none without a split.
+        unit: of each image, from `units`.
+        query_share: of the units of an attribute within valid and within test.
+        seed: of the shuffle.
+    """
+    frame = _frame(labels, unit, tables.SPLITS.names)
+    frame.loc[frame["split"] == "train", "role"] = "train"
+    frame = frame.drop_duplicates(ignore_index=True)
+    within = [frame["split"], frame["attribute"]]
+    is_given = frame["role"].notna().groupby(within).transform("any")
+    frame.loc[is_given & frame["role"].isna(), "role"] = "gallery"
     rng = np.random.default_rng(seed)
+    frame.loc[~is_given, "role"] = draw_roles(frame[~is_given], query_share=query_share, rng=rng)
+    lost = unanswerable(frame.assign(bound=np.where(is_given, frame["image"], frame["unit"])))
+    frame.loc[lost & ~is_given, "role"] = "gallery"
+    return _assignment(frame, lost=lost, left_out=lost & is_given)
+
+
+def _frame(labels: pa.Table, unit: pd.Series, columns: list[str]) -> pd.DataFrame:
+    """Returns the different labels in an order of their own, with the unit of their image."""
+    frame = labels.select(columns).to_pandas().drop_duplicates()
+    frame = frame.sort_values(columns, ignore_index=True)
+    return frame.assign(unit=unit.loc[frame["image"]].to_numpy())
+
+
+def _main_split(before: pd.DataFrame) -> pd.Series:
+    """Returns for each unit the split that most of its labels are in."""
+    counts = before.groupby(["unit", "split"], as_index=False).agg(num_labels=("image", "size"))
+    most_first = counts.sort_values(["num_labels", "split"], ascending=[False, True])
+    return most_first.drop_duplicates("unit").set_index("unit")["split"]
+
+
+def _fill_splits(
+    frame: pd.DataFrame, *, shares: tuple[float, float, float], rng: np.random.Generator
+) -> None:
+    """Draws a split for each unit without one."""
+    frequency = frame.groupby(["attribute", "value"])["image"].transform("size")
+    drawn = frame.assign(frequency=frequency)[frame["split"].isna()]
+    rarest = drawn.sort_values(["frequency", "attribute", "value"]).drop_duplicates("unit")
+    rarest = rarest.sort_values("unit")
+    position = spread(rarest[["attribute", "value"]], rng=rng)
+    chosen = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
+    split_of_unit = pd.Series(np.array(SPLITS, object)[chosen], index=rarest["unit"])
+    frame["split"] = frame["split"].fillna(frame["unit"].map(split_of_unit))
+
+
+def _fill_roles(
+    frame: pd.DataFrame, before: pd.DataFrame, *, query_share: float, rng: np.random.Generator
+) -> None:
+    """Gives each label without a role that of its unit, and draws one where that has none."""
+    keys = ["split", "attribute", "unit"]
+    of_unit = before.sort_values([*keys, "role"]).drop_duplicates(keys).set_index(keys)["role"]
+    inherited = pd.Series(of_unit.reindex(_keys(frame, keys)).to_numpy(), frame.index)
+    frame["role"] = frame["role"].fillna(inherited)
+    frame.loc[frame["split"] == "train", "role"] = "train"
+    is_open = frame["role"].isna()
+    frame.loc[is_open, "role"] = draw_roles(frame[is_open], query_share=query_share, rng=rng)
+
+
+def _keys(frame: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(frame[columns])
+
+
+def _assignment(
+    frame: pd.DataFrame, *, lost: NDArray[np.bool_], left_out: NDArray[np.bool_] | None = None
+) -> Assignment:
+    taken = frame if left_out is None else frame[~left_out]
+    return Assignment(
+        splits=_table(taken, tables.SPLITS),
+        unanswerable=_table(frame[lost], tables.UNANSWERABLE),
+    )
+
+
+def _table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pandas(frame[schema.names], preserve_index=False).cast(schema)
+
+
+def _check_all_have_a_split(images: pa.Table, labels: pa.Table, *, method: str) -> None:
     frame = labels.to_pandas()
-    unit_of_image = pd.Series(_units(images), index=images["image"].to_numpy())
-    frame["unit"] = unit_of_image.loc[frame["image"]].to_numpy()
-    frame["split"] = _split_of_label(frame, shares=shares, rng=rng)
-    frame["role"] = _roles(frame, query_share=query_share, rng=rng)
-    _check_usable(frame)
-    table = pa.Table.from_pandas(frame[tables.SPLITS.names], preserve_index=False)
-    return table.cast(tables.SPLITS)
+    without = frame[~frame["split"].isin(SPLITS)]
+    if without.empty:
+        return
+    paths = images.select(["image", "path"]).to_pandas().set_index("image")["path"]
+    raise HemlineError(
+        f"{len(without)} of {len(frame)} labels have no split, the first of them that of "
+        f"{paths[without['image'].min()]}; split.method {method} needs {', '.join(SPLITS)} for "
+        "each: complete the data set's own split, or set split.method random"
+    )
 
 
-def _check_usable(frame: pd.DataFrame) -> None:
-    roles = set(zip(frame["split"], frame["role"], strict=True))
+def _check_usable(splits: pa.Table, *, remedy: str) -> None:
+    rows = splits.group_by(["split", "role"]).aggregate([]).to_pylist()
+    roles = {(row["split"], row["role"]) for row in rows}
     for split, role in (("train", "train"), ("valid", "query"), ("test", "query")):
         if (split, role) not in roles:
             raise HemlineError(
-                f"{frame['image'].nunique()} images are too few: split {split} got no "
+                f"{len(splits['image'].unique())} images are too few: split {split} got no "
                 f"{'image' if role == 'train' else 'query that its gallery could answer'}; "
-                f"raise split.{split}_share or label more images"
+                f"{remedy.format(split=split)}"
             )
-
-
-def _units(images: pa.Table) -> NDArray[np.int64]:
-    """Returns for each image the number of the set of images that must not be torn apart."""
-    frame = images.select(["sha256", "group"]).to_pandas()
-    num_images = len(frame)
-    rows, columns = [], []
-    for offset, key in ((num_images, "sha256"), (2 * num_images, "group")):
-        codes = pd.factorize(frame[key])[0]
-        has_key = codes >= 0
-        rows.append(np.flatnonzero(has_key))
-        columns.append(codes[has_key] + offset)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    edges = coo_array((np.ones(len(row)), (row, column)), shape=(3 * num_images, 3 * num_images))
-    return np.asarray(connected_components(edges, directed=False)[1][:num_images], np.int64)
-
-
-def _split_of_label(
-    frame: pd.DataFrame, *, shares: tuple[float, float, float], rng: np.random.Generator
-) -> NDArray[np.object_]:
-    frequency = frame.groupby(["attribute", "value"])["image"].transform("size")
-    rarest = frame.assign(frequency=frequency).sort_values(["frequency", "attribute", "value"])
-    units = rarest.drop_duplicates("unit").sort_values("unit")
-    position = _spread(units[["attribute", "value"]], rng=rng)
-    chosen = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
-    split_of_unit = pd.Series(np.array(SPLITS, object)[chosen], index=units["unit"])
-    return np.asarray(split_of_unit.loc[frame["unit"]])
-
-
-def _roles(
-    frame: pd.DataFrame, *, query_share: float, rng: np.random.Generator
-) -> NDArray[np.object_]:
-    held_out = frame[frame["split"] != "train"]
-    keys = ["split", "attribute", "unit"]
-    askers = held_out.sort_values([*keys, "value"]).drop_duplicates(keys)
-    is_query = _spread(askers[["split", "attribute", "value"]], rng=rng) < query_share
-    role = pd.Series(np.where(is_query, "query", "gallery"), pd.MultiIndex.from_frame(askers[keys]))
-    roles = np.full(len(frame), "train", object)
-    roles[frame["split"] != "train"] = role.loc[pd.MultiIndex.from_frame(held_out[keys])]
-    roles[(roles == "query") & ~_answerable(frame, roles)] = "gallery"
-    return roles
-
-
-def _answerable(frame: pd.DataFrame, roles: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Returns for each label whether the gallery shares a value of its attribute with its image.
-
-    The images of a unit keep one role: where one of them is not answerable, none is.
-    """
-    value = ["split", "attribute", "value"]
-    in_gallery = frame.loc[roles == "gallery", value].drop_duplicates()
-    shared = pd.MultiIndex.from_frame(frame[value]).isin(pd.MultiIndex.from_frame(in_gallery))
-    of_attribute = [frame["split"], frame["attribute"]]
-    by_image = pd.Series(shared, frame.index).groupby([*of_attribute, frame["image"]])
-    by_unit = by_image.transform("any").groupby([*of_attribute, frame["unit"]])
-    return np.asarray(by_unit.transform("all"))
-
-
-def _spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns a random position in [0, 1) per row, spread evenly within every stratum.
-
-    Rows are shuffled within their stratum and take successive steps of the golden ratio, so that
-    any share of [0, 1) holds that share of each stratum to within a row or two.
-    """
-    shuffled = strata.assign(order=rng.permutation(len(strata)))
-    order = shuffled.reset_index(drop=True).sort_values([*strata.columns, "order"]).index
-    position = np.empty(len(strata))
-    position[order] = (rng.random() + np.arange(len(strata)) * _GOLDEN_RATIO) % 1
-    return position

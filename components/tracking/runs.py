@@ -121,6 +121,19 @@ def log_file(path: Path, *, tracking: Tracking, run_id: str) -> None:
     tracking.client().log_artifact(run_id, str(path))
 
 
+def log_splits(folder: Path, *, tracking: Tracking, run_id: str) -> None:
+    """Attaches a splits folder's report and leaks to the run.
+
+    Metrics such as `leaks.identical_file` count the images of a kind that lie in a unit of more
+    than one split; kinds that were not looked for have none.
+    """
+    report = read_json(folder / "report.json")
+    leaks = {f"leaks.{kind}": found["num_images"] for kind, found in report["leaks"].items()}
+    log_metrics(leaks, tracking=tracking, run_id=run_id)
+    for name in ("report.json", "leaks.parquet"):
+        tracking.client().log_artifact(run_id, str(folder / name), "splits")
+
+
 def _experiment_id(tracking: Tracking) -> str:
     client = tracking.client()
     known = client.get_experiment_by_name(EXPERIMENT)

@@ -90,7 +90,7 @@ REFUSED = {
         {"data.exclude_attributes": ["neck", 3]},
         "data.exclude_attributes.1: .*string.*(got 3)",
     ),
-    "not a choice": ({"data.format": "zip"}, "data.format: .*'fashionai' or 'table'.*(got 'zip')"),
+    "not a choice": ({"data.format": "zip"}, "data.format: .*'fashionai', .*'table'.*(got 'zip')"),
     "below the range": ({"train.margin": -0.1}, "train.margin: .*0.*(got -0.1)"),
     "above the range": ({"data.max_quarantined_share": 1.5}, "data.max_quar.*1.*(got 1.5)"),
     "zero workers": ({"embed.num_workers": 0}, "embed.num_workers: .*greater than 0.*(got 0)"),
@@ -106,6 +106,43 @@ REFUSED = {
         "split: train_share .* must be 1, got 1.[0-9]+",
     ),
     "shares below 1": ({"split.train_share": 0.01}, "split: .* must be 1, got 0.[0-9]+"),
+    "distance beyond a byte": (
+        {"split.near_duplicate_distance": 9},
+        "split.near_duplicate_distance: .*8.*(got 9)",
+    ),
+    "distance below none": ({"split.near_duplicate_distance": -1}, "split.near_.*0.*(got -1)"),
+    "published files without their data set": (
+        {"data.format": "published"},
+        "data.format published needs data.dataset, such as FashionAI",
+    ),
+    "a data set of other files": (
+        {"data.dataset": "DARN"},
+        "data.dataset is of data.format published only, not of fashionai: make it null",
+    ),
+    "column of no table": (
+        {"split.method": "column"},
+        "split.method column needs data.format table, not fashionai",
+    ),
+    "no published split": (
+        {"split.method": "published"},
+        "data.format fashionai publishes no split: split.method random$",
+    ),
+    "no published split of a table": (
+        {"split.method": "published", "data.format": "table"},
+        "data.format table publishes no split: split.method random or column",
+    ),
+    "together by a split that is given": (
+        {
+            "split.method": "column",
+            "data.format": "table",
+            "split.near_duplicates": "together",
+        },
+        "split.near_duplicates together needs split.method random: with column nothing is moved",
+    ),
+    "no published triplets": (
+        {"sampling.triplets": "published"},
+        "data.format fashionai publishes no triplets: sampling.triplets drawn",
+    ),
     "supcon on triplets": (
         {"train.objective": "supcon", "sampling.method": "triplets"},
         "train.objective supcon needs sampling.method batches, not triplets",
@@ -127,6 +164,31 @@ def test_a_refusal_names_file_key_and_value(write, changes, expected):
     pattern = expected.replace("(", r"\(").replace(")", r"\)")
     assert len(problems) == 1, "a single mistake is a single problem"
     assert re.match(f"  {pattern}", problems[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data.format": "table", "split.method": "column"},
+        {"data.format": "deepfashion", "split.method": "published"},
+        {"data.format": "darn", "split.near_duplicates": "together"},
+        {"data.format": "zappos50k", "sampling.triplets": "published"},
+        {"data.format": "published", "data.dataset": "DARN", "split.method": "published"},
+    ],
+)
+def test_what_goes_together_loads(write, changes):
+    section = load_section(write(changes), SplitParams)
+
+    assert section.method == changes.get("split.method", "random")
+
+
+def test_near_duplicates_that_are_ignored_have_no_distance(write):
+    distances = {
+        name: load_section(write({"split.near_duplicates": name}), SplitParams).searched_distance
+        for name in ("together", "report", "ignore")
+    }
+
+    assert distances == {"together": 3, "report": 3, "ignore": None}
 
 
 def test_several_problems_come_in_one_message(write):

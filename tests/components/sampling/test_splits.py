@@ -1,34 +1,36 @@
 """Splits and roles: nothing torn apart, shares kept, every query answerable."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+from assigning import PARAMS, assigned, distinct, far_apart, rows_of
 from builders import images_table, labels_table
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from components.errors import HemlineError
-from components.sampling.splits import SPLITS, assign_splits
+from components.sampling.splits import SPLITS
 
 SHARES, QUERY_SHARE = (0.8, 0.1, 0.1), 0.2
 
 
-def split(images, labels, *, shares=SHARES, query_share=QUERY_SHARE, seed=0):
-    table = assign_splits(
-        images, labels_table(labels), shares=shares, query_share=query_share, seed=seed
-    )
-    return [tuple(row.values()) for row in table.to_pylist()]
+def split(images, labels, **options):
+    return rows_of(assign(images, labels, **options).splits)
 
 
-def distinct(num_images):
-    return images_table([str(image) for image in range(num_images)])
+def assign(images, labels, *, hashes=None, shares=SHARES, query_share=QUERY_SHARE, seed=0):
+    train, valid, test = shares
+    changes = {"train_share": train, "valid_share": valid, "test_share": test}
+    params = replace(PARAMS, query_share=query_share, seed=seed, **changes)
+    return assigned(images, labels_table(labels), hashes=hashes, params=params)
 
 
 @st.composite
 def data_sets(draw):
-    """Images with copies, groups and several labels of two attributes."""
+    """Images with copies, groups, near-duplicates and several labels of two attributes."""
     num_images = draw(st.integers(20, 60))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     copies = rng.integers(0, draw(st.sampled_from([num_images // 2, 10 * num_images])), num_images)
@@ -44,17 +46,24 @@ def data_sets(draw):
         for _ in range(rng.integers(0, 3))
     }
     assume(labels)
-    return images, sorted(labels)
+    hashes = rng.integers(0, 2**64, num_images, np.uint64)
+    changed = rng.integers(1, num_images, draw(st.integers(0, num_images // 2)))
+    flips = np.uint64(1) << rng.integers(0, 64, (len(changed), 3)).astype(np.uint64)
+    hashes[changed] = hashes[changed - 1] ^ np.bitwise_xor.reduce(flips, axis=1)
+    return images, hashes, sorted(labels)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(data=data_sets(), seed=st.integers(0, 2**32 - 1))
 def test_against_the_definition(data, seed):
-    images, labels = data
+    images, hashes, labels = data
     try:
-        rows = split(images, labels, shares=(0.5, 0.25, 0.25), query_share=0.5, seed=seed)
+        assignment = assign(
+            images, labels, hashes=hashes, shares=(0.5, 0.25, 0.25), query_share=0.5, seed=seed
+        )
     except HemlineError:
         assume(False)  # so few units that a split stayed empty
+    rows = rows_of(assignment.splits)
 
     assert sorted(row[:3] for row in rows) == labels, "every label once"
     splits_of, roles_of, values_of = {}, {}, {}
@@ -70,7 +79,8 @@ def test_against_the_definition(data, seed):
     for one, other in combinations(splits_of, 2):
         copies = facts[one]["sha256"] == facts[other]["sha256"]
         siblings = facts[one]["group"] is not None and facts[one]["group"] == facts[other]["group"]
-        if copies or siblings:
+        near = (int(hashes[one]) ^ int(hashes[other])).bit_count() <= 3
+        if copies or siblings or near:
             assert splits_of[one] == splits_of[other]
             for attribute in range(2):
                 roles = [roles_of.get((image, attribute)) for image in (one, other)]
@@ -85,6 +95,9 @@ def test_against_the_definition(data, seed):
                 and splits_of[other] == splits_of[image]
                 and roles_of[other, a] == {"gallery"}
             ), "a query has a gallery item of a value of its own"
+
+    for image, attribute, value, split_name in rows_of(assignment.unanswerable):
+        assert (image, attribute, value, split_name, "gallery") in rows
 
 
 def test_chains_of_copies_and_products_stay_together():
@@ -144,13 +157,15 @@ def test_the_query_share_holds_for_every_split_attribute_and_value():
                 assert abs(roles.count("query") - QUERY_SHARE * len(roles)) <= 2
 
 
-def test_the_same_seed_gives_the_same_splits_whatever_the_order_of_the_labels():
+def test_the_same_seed_gives_the_same_splits_whatever_the_order_of_the_rows():
     labels = [(image, a, image // 3**a % 3) for image in range(200) for a in range(2)]
-    shuffled = [labels[i] for i in np.random.default_rng(0).permutation(len(labels))]
-    images = distinct(200)
+    rng = np.random.default_rng(0)
+    shuffled = [labels[i] for i in rng.permutation(len(labels))]
+    images = images_table([str(image // 3) for image in range(200)])
+    mixed = images.take(rng.permutation(200))
 
     assert split(images, labels) == split(images, labels)
-    assert sorted(split(images, shuffled)) == sorted(split(images, labels))
+    assert split(mixed, shuffled) == split(images, labels)
     assert split(images, labels, seed=1) != split(images, labels)
 
 
@@ -170,15 +185,20 @@ def test_every_image_has_its_chance_of_every_split():
     assert all(in_test[image] for image in range(num_images))
 
 
-def test_a_lone_value_in_a_held_out_split_is_no_query():
+def test_a_lone_value_in_a_held_out_split_is_no_query_and_is_listed():
     labels = [(image, 0, image % 2) for image in range(100)]
     labels += [(image, 0, image) for image in range(100, 200)]  # values of a single image
 
     for seed in range(5):
-        rows = split(distinct(200), labels, seed=seed)
+        assignment = assign(distinct(200), labels, seed=seed)
+        rows = rows_of(assignment.splits)
         lone = {row[4] for row in rows if row[0] >= 100}
         assert lone == {"train", "gallery"}
         assert any(row[4] == "query" for row in rows)
+        listed = rows_of(assignment.unanswerable)
+        num_lone_held_out = sum(row[0] >= 100 and row[3] != "train" for row in rows)
+        assert abs(len(listed) - QUERY_SHARE * num_lone_held_out) <= 3
+        assert all(image >= 100 for image, *_ in listed)
 
 
 def test_images_without_labels_are_in_no_split():
@@ -191,8 +211,9 @@ def test_images_without_labels_are_in_no_split():
     ("num_images", "shares", "expected"),
     [
         (2, SHARES, r"2 images are too few: split \w+ got no "),
-        (100, (0.8, 0.2, 0.0), r"split test got no query .*; raise split\.test_share"),
-        (100, (0.0, 0.5, 0.5), r"split train got no image; raise split\.train_share"),
+        (100, (0.8, 0.199, 0.001), r"split test got no query .*; raise split\.test_share"),
+        (100, (0.001, 0.499, 0.5), r"split train got no image; raise split\.train_share"),
+        (0, SHARES, "0 images are too few: split train got no image"),
     ],
 )
 def test_a_split_that_nothing_can_be_done_with_is_an_error(num_images, shares, expected):
@@ -207,3 +228,17 @@ def test_held_out_values_of_a_single_image_each_leave_no_query():
 
     with pytest.raises(HemlineError, match="no query that its gallery could answer"):
         split(distinct(50), labels)
+
+
+def test_near_duplicates_are_torn_apart_where_the_params_do_not_keep_them_together():
+    images = distinct(200)
+    labels = labels_table((image, 0, image // 2 % 2) for image in range(200))
+    hashes = np.repeat(far_apart(images)[:100], 2) ^ np.tile(np.uint64([0, 7]), 100)
+
+    def num_torn(near_duplicates):
+        params = replace(PARAMS, near_duplicates=near_duplicates)
+        rows = rows_of(assigned(images, labels, hashes=hashes, params=params).splits)
+        return sum(rows[i][3] != rows[i + 1][3] for i in range(0, 200, 2))
+
+    assert num_torn("together") == 0
+    assert num_torn("report") == num_torn("ignore") > 10

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import HemlineError
+from components.files import write_json
 from components.tracking import runs
 
 
@@ -40,6 +41,25 @@ def test_epochs_are_steps(tracking: runs.Tracking) -> None:
         runs.log_epoch({"epoch": epoch, "loss": loss}, tracking=tracking, run_id=run_id)
     history = tracking.client().get_metric_history(run_id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(0, 2.0), (1, 1.5)]
+
+
+def test_leaks_are_metrics_and_files_of_the_run(tracking: runs.Tracking, tmp_path: Path) -> None:
+    counts = {"identical_file": (2, 5), "group": (0, 0)}
+    leaks = {
+        kind: {"num_units": units, "num_images": images} for kind, (units, images) in counts.items()
+    }
+    write_json({"method": "random", "leaks": leaks}, tmp_path / "report.json")
+    (tmp_path / "leaks.parquet").write_bytes(b"a table")
+    run_id = runs.start_run(tracking, params={}, tags={})
+    runs.log_splits(tmp_path, tracking=tracking, run_id=run_id)
+
+    client = tracking.client()
+    metrics = client.get_run(run_id).data.metrics
+    assert metrics == {"leaks.identical_file": 5, "leaks.group": 0}
+    attached = [file.path for file in client.list_artifacts(run_id, "splits")]
+    assert sorted(attached) == ["splits/leaks.parquet", "splits/report.json"]
+    copy = client.download_artifacts(run_id, "splits/report.json", str(tmp_path / "copies"))
+    assert Path(copy).read_bytes() == (tmp_path / "report.json").read_bytes()
 
 
 def test_a_run_of_another_store_is_named_with_the_remedy(

@@ -1,0 +1,96 @@
+"""The leak report: what lies in more than one split although it is related."""
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from components import tables
+from components.attributes import AttributeSchema
+from components.params import SplitParams
+from components.sampling.relations import NEAR_DUPLICATE
+from components.sampling.splits import SPLITS, Assignment
+
+SAME_IMAGE = "same_image"
+
+
+def find_leaks(splits: pa.Table, related: pd.DataFrame, images: pa.Table) -> pa.Table:
+    """Returns `tables.LEAKS`, sorted: every set of related images in more than one split.
+
+    There is a row per image and split, never one per pair. A set's unit is the smallest image
+    number that is related to it, whether or not that image has labels. Kinds do not repeat what
+    another says: same_image is one image with labels in several splits; identical_file and group
+    need two images; near_duplicate needs two images of different content.
+
+    Args:
+        splits: `tables.SPLITS`.
+        related: of the images, from `related_images`.
+        images: catalog rows, for the paths.
+    """
+    placed = splits.select(["image", "split"]).to_pandas().drop_duplicates(ignore_index=True)
+    order = placed["split"].map({name: place for place, name in enumerate(SPLITS)})
+    same_image = placed["image"].rename(SAME_IMAGE)
+    of_image = related.loc[placed["image"]].reset_index(drop=True)
+    parts = [_of_kind(placed, same_image, [order])]
+    for kind in related:
+        differing = of_image["identical_file"] if kind == NEAR_DUPLICATE else same_image
+        parts.append(_of_kind(placed, of_image[kind], [order, differing]))
+    paths = images.select(["image", "path"]).to_pandas().set_index("image")["path"]
+    leaks = pd.concat(parts).assign(path=lambda rows: rows["image"].map(paths))
+    leaks = leaks.sort_values(["kind", "unit", "image", "split"])[tables.LEAKS.names]
+    return pa.Table.from_pandas(leaks, schema=tables.LEAKS, preserve_index=False)
+
+
+def _of_kind(placed: pd.DataFrame, unit: pd.Series, differing: list[pd.Series]) -> pd.DataFrame:
+    """Returns the rows of units that do not have the same of anything that is to differ."""
+    leaks = pd.Series(True, placed.index)
+    for column in differing:
+        by_unit = column.groupby(unit)
+        leaks &= by_unit.transform("min") != by_unit.transform("max")
+    return placed.assign(kind=str(unit.name), unit=unit)[leaks]
+
+
+def report_of(
+    assigned: Assignment, leaks: pa.Table, *, params: SplitParams, schema: AttributeSchema
+) -> dict[str, Any]:
+    """Returns what `report.json` holds: sizes of the splits, leaks and unanswerable queries.
+
+    Counts are of distinct images and of labels. Leaks are counted for each kind that was looked
+    for: near_duplicate is left out where `split.near_duplicates` is ignore. Unanswerable queries
+    are images, counted once per split and attribute.
+    """
+    return {
+        "method": params.method,
+        "near_duplicate_distance": params.searched_distance,
+        "splits": _sizes(assigned.splits),
+        "leaks": _leaks_by_kind(leaks, is_searched=params.searched_distance is not None),
+        "unanswerable": _by_attribute(assigned.unanswerable, schema),
+    }
+
+
+def _sizes(splits: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
+    grouped = splits.group_by(["split", "role"])
+    counts = grouped.aggregate([("image", "count_distinct"), ("image", "count")]).to_pylist()
+    sizes: dict[str, dict[str, dict[str, int]]] = {split: {} for split in SPLITS}
+    for row in sorted(counts, key=lambda row: row["role"]):
+        sizes[row["split"]][row["role"]] = {
+            "num_images": row["image_count_distinct"],
+            "num_labels": row["image_count"],
+        }
+    return sizes
+
+
+def _leaks_by_kind(leaks: pa.Table, *, is_searched: bool) -> dict[str, dict[str, int]]:
+    kinds = [SAME_IMAGE, "identical_file", "group", *([NEAR_DUPLICATE] if is_searched else [])]
+    frame = leaks.to_pandas()
+    counts = frame.groupby("kind")[["unit", "image"]].nunique().reindex(kinds, fill_value=0)
+    return {
+        kind: {"num_units": int(row["unit"]), "num_images": int(row["image"])}
+        for kind, row in counts.to_dict("index").items()
+    }
+
+
+def _by_attribute(unanswerable: pa.Table, schema: AttributeSchema) -> dict[str, int]:
+    queries = unanswerable.to_pandas().drop_duplicates(["image", "attribute", "split"])
+    counts = queries["attribute"].value_counts().sort_index()
+    return {schema.names[attribute]: int(number) for attribute, number in counts.items()}

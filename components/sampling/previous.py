@@ -1,0 +1,77 @@
+"""The splits of an earlier run: how they are kept, and when they are continued."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components import files, tables
+from components.attributes import AttributeSchema
+from components.errors import HemlineError
+from components.params import SplitParams
+from components.sampling.splits import Assignment
+from components.tables import Catalog
+
+
+def write_assignment(
+    assigned: Assignment, path: Path, *, catalog: Catalog, params: SplitParams
+) -> None:
+    """Writes splits.parquet with all that a later run needs to continue it.
+
+    Everything is in this one file, so that it is continued whole or not at all.
+    """
+    about = {
+        "origin": catalog.numbering.origin,
+        "params": asdict(params),
+        "schema": catalog.schema.as_dict(),
+        "unanswerable": assigned.unanswerable.to_pydict(),
+    }
+    files.write_table(assigned.splits, path, schema=tables.SPLITS, about=about)
+
+
+def read_previous(path: Path, *, catalog: Catalog, params: SplitParams) -> Assignment:
+    """Returns the assignment in a file, with the positions that the catalog's schema has now.
+
+    An attribute or value that the schema no longer has gets position -1.
+
+    Raises:
+        HemlineError: it cannot be continued: the file is of another version of hemline, of other
+            images, or was made with other params.
+    """
+    about = files.read_about(path, schema=tables.SPLITS)
+    if about.keys() != {"origin", "params", "schema", "unanswerable"}:
+        raise HemlineError(f"{path} was made by another version of hemline")
+    if about["origin"] != catalog.numbering.origin:
+        raise HemlineError(f"{path} counts the images of another catalog")
+    was, now = about["params"], asdict(params)
+    changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    if changed:
+        key = changed[0]
+        raise HemlineError(f"{path}: split.{key} was {was.get(key)} and is {now.get(key)}")
+    before = AttributeSchema.from_dict(about["schema"])
+    unanswerable = pa.Table.from_pydict(about["unanswerable"], schema=tables.UNANSWERABLE)
+    return Assignment(
+        splits=_moved(files.read_table(path, schema=tables.SPLITS), before, catalog.schema),
+        unanswerable=_moved(unanswerable, before, catalog.schema),
+    )
+
+
+def _moved(table: pa.Table, before: AttributeSchema, now: AttributeSchema) -> pa.Table:
+    """Returns a table with the positions of one schema replaced by those of another."""
+    values_now = {attribute.name: attribute.values for attribute in now.attributes}
+    value_of = np.full((len(before.attributes), before.max_num_values), -1)
+    for place, attribute in enumerate(before.attributes):
+        found = _places(attribute.values, values_now.get(attribute.name, ()))
+        value_of[place, : len(found)] = found
+    attribute_of = np.array(_places(before.names, now.names))
+    attribute, value = table["attribute"].to_numpy(), table["value"].to_numpy()
+    columns = {name: table[name] for name in table.column_names}
+    columns |= {"attribute": attribute_of[attribute], "value": value_of[attribute, value]}
+    return pa.table(columns).cast(table.schema)
+
+
+def _places(names: Sequence[str], among: Sequence[str]) -> list[int]:
+    place_of = {name: place for place, name in enumerate(among)}
+    return [place_of.get(name, -1) for name in names]

@@ -1,0 +1,46 @@
+"""Queries and gallery: who asks, who answers, and which queries nobody can answer."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.sampling.spread import spread
+
+
+def draw_roles(
+    held_out: pd.DataFrame, *, query_share: float, rng: np.random.Generator
+) -> NDArray[np.object_]:
+    """Returns query or gallery for each held-out label, stratified by attribute and value.
+
+    Labels of one unit, split and attribute have one role: a copy of a query would be its first hit.
+
+    Args:
+        held_out: columns split, attribute, value and unit.
+        query_share: of the units of a split and attribute.
+        rng: of the draw.
+    """
+    keys = ["split", "attribute", "unit"]
+    askers = held_out.sort_values([*keys, "value"]).drop_duplicates(keys)
+    is_query = spread(askers[["split", "attribute", "value"]], rng=rng) < query_share
+    drawn = np.where(is_query, "query", "gallery").astype(object)
+    role = pd.Series(drawn, pd.MultiIndex.from_frame(askers[keys]))
+    return np.asarray(role.loc[pd.MultiIndex.from_frame(held_out[keys])], object)
+
+
+def unanswerable(labels: pd.DataFrame) -> NDArray[np.bool_]:
+    """Returns for each label whether it is a query that its gallery cannot answer.
+
+    The gallery (same split and attribute) must have one of the values that the image has of the
+    attribute. Of labels that are bound together all are unanswerable where one of them is.
+
+    Args:
+        labels: columns image, attribute, value, split, role, and bound: what keeps one role within
+            a split and attribute.
+    """
+    cell = ["split", "attribute", "value"]
+    in_gallery = labels.loc[labels["role"] == "gallery", cell].drop_duplicates()
+    shared = pd.MultiIndex.from_frame(labels[cell]).isin(pd.MultiIndex.from_frame(in_gallery))
+    within = [labels["split"], labels["attribute"]]
+    by_image = pd.Series(shared, labels.index).groupby([*within, labels["image"]])
+    by_bound = by_image.transform("any").groupby([*within, labels["bound"]])
+    return np.asarray((labels["role"] == "query") & ~by_bound.transform("all"))
