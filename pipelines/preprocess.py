@@ -3,10 +3,11 @@
 from components import files, tables
 from components.images.preprocess import preprocess as run_preprocess
 from components.images.quarantine import check_quarantined_share
+from components.images.store import read_hashes
 from components.params import DataParams, PreprocessParams, load_section
 from pipelines import options
 from pipelines.environment import ray_session
-from pipelines.reporting import progress
+from pipelines.reporting import console, progress
 
 
 def preprocess(
@@ -20,7 +21,7 @@ def preprocess(
     section = load_section(params, PreprocessParams)
     images = tables.read_catalog(catalog).images
     with ray_session(), progress("preprocessing", total=images.num_rows) as advance:
-        quarantine = run_preprocess(
+        done = run_preprocess(
             images,
             data,
             store,
@@ -29,10 +30,12 @@ def preprocess(
             num_workers=section.num_workers,
             on_progress=advance,
         )
+    console.print(f"{done.num_decoded} decoded, {images.num_rows - done.num_decoded} kept")
+    files.write_table(read_hashes(store), store / "hashes.parquet", schema=tables.IMAGE_HASHES)
     path = store / "quarantine.parquet"
-    files.write_table(quarantine, path, schema=tables.QUARANTINE)
+    files.write_table(done.quarantine, path, schema=tables.QUARANTINE)
     check_quarantined_share(
-        quarantine.num_rows,
+        done.quarantine.num_rows,
         images.num_rows,
         allowed=load_section(params, DataParams).max_quarantined_share,
         where=path,

@@ -1,13 +1,14 @@
 """The Ray Data job that decodes the catalog's images into the store.
 
 One task makes one shard. A shard that is there with its key is not made again, so that a run that
-was killed goes on where it stopped, and new images alone are decoded.
+was killed goes on where it stopped. A shard that must be made again takes over the images that it
+held already, so that new and changed images alone are decoded.
 """
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from components import tables
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.images.store import (
     Shard,
+    read_reusable,
     read_shards,
     remove_unnamed,
     shard_file,
@@ -25,7 +27,14 @@ from components.images.store import (
     write_shard,
 )
 
-RECIPE = "1"  # raise it when decode.py gives other pixels: all shards are then made anew
+RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then made anew
+
+
+class Preprocessed(NamedTuple):
+    """What a run did: the images that could not be decoded, and how many it had to decode."""
+
+    quarantine: pa.Table
+    num_decoded: int
 
 
 def preprocess(
@@ -37,8 +46,8 @@ def preprocess(
     images_per_shard: int,
     num_workers: int,
     on_progress: Callable[[int], None],
-) -> pa.Table:
-    """Decodes all images of a catalog into the store and returns the quarantine of this step.
+) -> Preprocessed:
+    """Brings all images of a catalog into the store.
 
     Args:
         images: the catalog's images.
@@ -55,6 +64,7 @@ def preprocess(
     # the manifest never names a shard that is being made: a killed run leaves no false key
     write_manifest(store, _ordered(shards), image_size_px=image_size_px)
     todo = [job for job in jobs if job["index"] not in shards]
+    num_decoded = 0
     if todo:
         make = partial(
             _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
@@ -66,10 +76,12 @@ def preprocess(
         for row in results.iter_rows():
             shards[row["index"]] = Shard.from_dict(row["shard"])
             write_manifest(store, _ordered(shards), image_size_px=image_size_px)
+            num_decoded += row["num_decoded"]
             on_progress(row["num_images"])
     ordered = _ordered(shards)
     remove_unnamed(store, ordered)
-    return tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
+    quarantine = tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
+    return Preprocessed(quarantine, num_decoded)
 
 
 def _present(store: Path, jobs: list[dict[str, Any]]) -> dict[int, Shard]:
@@ -99,33 +111,49 @@ def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> lis
 
 
 def _job(images: pa.Table, index: int, *, image_size_px: int) -> dict[str, Any]:
-    sha256s, paths = images["sha256"].to_pylist(), images["path"].to_pylist()
-    return {
-        "index": index,
-        "key": shard_key(sha256s, paths, image_size_px=image_size_px, recipe=RECIPE),
-        "image": images["image"].to_pylist(),
-        "path": paths,
-    }
+    columns = images.select(["image", "path", "sha256"]).to_pydict()
+    key = shard_key(**columns, image_size_px=image_size_px, recipe=RECIPE)
+    return {"index": index, "key": key, **columns}
 
 
 def _make_shard(
     job: dict[str, Any], *, root: Path, store: Path, image_size_px: int
 ) -> dict[str, Any]:
-    images, pixels, quarantined = [], [], []
-    for image, path in zip(job["image"], job["path"], strict=True):
+    path = store / shard_file(job["index"])
+    held = read_reusable(path, image_size_px=image_size_px, recipe=RECIPE)
+    pixels = np.empty((len(job["image"]), image_size_px, image_size_px, 3), np.uint8)
+    stored: list[tuple[int, str]] = []
+    quarantined: list[tuple[str, str, str]] = []
+    num_decoded = 0
+    for image, file, sha256 in zip(job["image"], job["path"], job["sha256"], strict=True):
+        known = held.get((image, sha256))
+        num_decoded += known is None
         try:
-            pixels.append(decode(read_bytes(root / path), image_size_px=image_size_px))
-            images.append(image)
+            pixels[len(stored)] = (
+                decode(read_bytes(root / file), image_size_px=image_size_px)
+                if known is None
+                else known
+            )
+            stored.append((image, sha256))
         except UnreadableImageError as error:
-            quarantined.append((path, error.reason, error.detail))
-    file = shard_file(job["index"])
-    shape = (len(images), image_size_px, image_size_px, 3)
-    stacked = np.concatenate(pixels).reshape(shape) if pixels else np.empty(shape, np.uint8)
-    write_shard(store / file, np.array(images, np.int64), stacked)
+            quarantined.append((file, error.reason, error.detail))
+    write_shard(
+        path,
+        np.array([image for image, _ in stored], np.int64),
+        pixels[: len(stored)],
+        sha256s=[sha256 for _, sha256 in stored],
+        recipe=RECIPE,
+    )
     shard = {
-        "file": file,
+        "file": path.name,
         "key": job["key"],
-        "num_images": len(images),
+        "num_images": len(stored),
         "quarantined": quarantined,
     }
-    return {"index": job["index"], "num_images": len(job["image"]), "shard": shard}
+    num_images = len(job["image"])
+    return {
+        "index": job["index"],
+        "num_images": num_images,
+        "num_decoded": num_decoded,
+        "shard": shard,
+    }

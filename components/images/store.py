@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components import files
+from components import files, tables
 from components.errors import HemlineError
+from components.images.perceptual_hash import perceptual_hashes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +38,39 @@ def shard_file(index: int) -> str:
     return f"shard-{index:05d}.arrow"
 
 
-def shard_key(sha256s: list[str], paths: list[str], *, image_size_px: int, recipe: str) -> str:
-    """Returns the content key of a shard: a hash of its images' hashes and of how it is made.
+def shard_key(
+    *, image: list[int], path: list[str], sha256: list[str], image_size_px: int, recipe: str
+) -> str:
+    """Returns the content key of a shard: a hash of its images and of how it is made.
 
     Args:
-        sha256s: of the image files, in the order of their numbers.
-        paths: of the image files; they stand in the shard's quarantine.
+        image: numbers of the images, ascending.
+        path: of the image files; they stand in the shard's quarantine.
+        sha256: of the image files.
         image_size_px: side of the decoded pixels.
         recipe: version of the decoding code.
     """
-    parts = [recipe, str(image_size_px), *sha256s, *paths]
+    parts = [recipe, str(image_size_px), *map(str, image), *sha256, *path]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def write_shard(path: Path, images: NDArray[np.int64], pixels: NDArray[np.uint8]) -> None:
-    """Writes image numbers [n] and their pixels [n, S, S, 3] as one record batch."""
+def write_shard(
+    path: Path,
+    images: NDArray[np.int64],
+    pixels: NDArray[np.uint8],
+    *,
+    sha256s: list[str],
+    recipe: str,
+) -> None:
+    """Writes images as one record batch.
+
+    Args:
+        path: of the shard.
+        images: their numbers [n].
+        pixels: [n, S, S, 3].
+        sha256s: of their files [n].
+        recipe: version of the decoding code.
+    """
     tensor_type = pa.fixed_shape_tensor(pa.uint8(), pixels.shape[1:])
     values = pa.FixedSizeListArray.from_arrays(
         pa.array(pixels.reshape(-1)), int(np.prod(pixels.shape[1:]))
@@ -59,9 +78,11 @@ def write_shard(path: Path, images: NDArray[np.int64], pixels: NDArray[np.uint8]
     batch = pa.record_batch(
         {
             "image": pa.array(images, pa.int64()),
+            "sha256": pa.array([bytes.fromhex(sha256) for sha256 in sha256s], pa.binary(32)),
+            "perceptual_hash": pa.array(perceptual_hashes(pixels)),
             "pixels": pa.ExtensionArray.from_storage(tensor_type, values),
         }
-    )
+    ).replace_schema_metadata({"recipe": recipe})
     with (
         files.replacing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
@@ -95,10 +116,42 @@ def read_shards(folder: Path) -> list[Shard]:
 
 def read_shard(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as views of the memory map."""
-    batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-    images = batch.column("image").to_numpy()
-    pixels = batch.column("pixels").to_numpy_ndarray()
-    return images, pixels
+    batch = _open(path)
+    return batch.column("image").to_numpy(), batch.column("pixels").to_numpy_ndarray()
+
+
+def read_hashes(folder: Path) -> pa.Table:
+    """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
+    names = tables.IMAGE_HASHES.names
+    shards = [_open(folder / shard.file).select(names) for shard in read_shards(folder)]
+    return pa.Table.from_batches(
+        [shard.replace_schema_metadata() for shard in shards], schema=tables.IMAGE_HASHES
+    ).combine_chunks()
+
+
+def read_reusable(
+    path: Path, *, image_size_px: int, recipe: str
+) -> dict[tuple[int, str], NDArray[np.uint8]]:
+    """Returns the pixels [S, S, 3] in a shard by image number and SHA-256 of the file.
+
+    Empty where there is no such shard, where it was made in another way, or where it is damaged.
+    """
+    try:
+        batch = _open(path)
+        made_alike = batch.schema.metadata == {b"recipe": recipe.encode()}
+        pixels = batch.column("pixels").to_numpy_ndarray()
+        if not made_alike or pixels.shape[1:] != (image_size_px, image_size_px, 3):
+            return {}
+        keys = zip(
+            batch.column("image").to_pylist(), batch.column("sha256").to_pylist(), strict=True
+        )
+    except (OSError, pa.ArrowException, KeyError, AttributeError, IndexError):
+        return {}
+    return {(image, sha256.hex()): pixels[row] for row, (image, sha256) in enumerate(keys)}
+
+
+def _open(path: Path) -> pa.RecordBatch:
+    return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
 
 
 class ImageStore:
@@ -145,7 +198,6 @@ class ImageStore:
         shards, places = self._shard_of_row[rows], self._row_in_shard[rows]
         size = self.image_size_px
         out = np.empty((len(images), size, size, 3), np.uint8)
-        for shard in np.unique(shards):
-            here = shards == shard
-            out[here] = self._pixels[shard][places[here]]
+        for row, (shard, place) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
+            out[row] = self._pixels[shard][place]  # one copy, from the map to where it is wanted
         return out

@@ -1,6 +1,11 @@
 """From bytes to pixels: the geometry against torchvision's, colours, and what is refused."""
 
 import io
+import os
+import resource
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +17,8 @@ from torchvision.transforms.v2 import InterpolationMode, functional
 from components.images.decode import MAX_PIXELS, UnreadableImageError, decode, image_size
 from components.images.decode import read_bytes as read_image_bytes
 
-SIZE = 32
+SIZE, PHOTOGRAPH_SIZE = 32, 112
+REAL_DATA = os.environ.get("HEMLINE_REAL_DATA")
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -90,14 +96,66 @@ def test_the_centre_is_kept(width, height):
     assert np.array_equal(decode(encoded(image), image_size_px=SIZE), np.array(centre))
 
 
-@pytest.mark.parametrize(("width", "height"), [(192, 96), (96, 192), (640, 320), (1600, 800)])
-def test_a_jpeg_matches_its_full_decoding(width, height):
-    """JPEG's own scaling while decoding must leave enough pixels for the resize that follows."""
-    data = encoded(smooth(width, height), "JPEG", quality=95)
-    whole = by_torchvision(Image.open(io.BytesIO(data)))
-    difference = np.abs(decode(data, image_size_px=SIZE).astype(int) - whole)
+@pytest.mark.parametrize(
+    ("width", "height", "scale"),
+    [(63, 90, 1), (64, 64, 2), (64, 200, 2), (126, 140, 2), (128, 128, 4), (256, 999, 8)],
+)
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_leaves_enough(width, height, scale):
+    data = encoded(smooth(width, height - height % scale), "JPEG", quality=95)
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (width // scale, height // scale))
+    assert image.width == width / scale
+    expected = decode(encoded(image), image_size_px=SIZE)
 
-    assert difference.mean() < 1
+    assert np.array_equal(decode(data, image_size_px=SIZE), expected)
+
+
+def differences(data):
+    """Returns mean and largest difference of a JPEG's pixels to those of decoding it in full."""
+    whole = encoded(Image.open(io.BytesIO(data)))
+    pixels = [decode(x, image_size_px=PHOTOGRAPH_SIZE).astype(int) for x in (data, whole)]
+    return np.abs(pixels[0] - pixels[1]).mean(), np.abs(pixels[0] - pixels[1]).max()
+
+
+@pytest.mark.parametrize(("width", "height"), [(224, 224), (300, 500), (448, 448), (1600, 900)])
+def test_decoding_at_a_scale_changes_little(width, height):
+    coarse = noise(24, 24).resize((width, height), Image.Resampling.BICUBIC)
+    mean, largest = differences(encoded(coarse, "JPEG", quality=95))
+
+    assert mean <= 4
+    assert largest <= 70
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="HEMLINE_REAL_DATA does not name the photographs' folder")
+def test_decoding_photographs_at_a_scale_changes_little():
+    paths = sorted((Path(REAL_DATA) / "fashion_products/images").glob("*.jpg"))[:400]
+    found = np.array([differences(path.read_bytes()) for path in paths])
+
+    assert found[:, 0].mean() <= 2
+    assert found[:, 0].max() <= 6
+    assert found[:, 1].max() <= 90
+
+
+def test_floats_have_no_range_and_are_refused():
+    data = encoded(Image.fromarray(np.full((40, 40), 0.5, np.float32)), "TIFF")
+
+    assert reason_of(decode, data, image_size_px=SIZE) == "not_an_image"
+
+
+def test_a_bomb_takes_no_memory():
+    """A PNG of 178 million grey pixels, each of them there: 170 kB that would become 170 MB."""
+    width = 20_000
+    rows = zlib.compress((b"\0" + bytes(width)) * width, 9)
+    bomb = png_header(width, width)[:33] + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    assert reason_of(decode, bomb, image_size_px=SIZE) == "too_large"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+def png_chunk(kind, content):
+    length, checksum = struct.pack(">I", len(content)), zlib.crc32(kind + content)
+    return length + kind + content + struct.pack(">I", checksum)
 
 
 @pytest.mark.parametrize("width", [1, 2, 60_000])
@@ -202,6 +260,7 @@ def test_exif_orientation_is_applied(orientation):
     expected = decode(encoded(Image.fromarray(upright)), image_size_px=SIZE)
     difference = np.abs(decode(turned, image_size_px=SIZE).astype(int) - expected)
     assert difference.max() <= 1  # the filter runs over rows and columns in another order
+    assert image_size(turned) == (64, 96)
 
 
 def test_damaged_exif_does_not_cost_the_image():
@@ -210,9 +269,10 @@ def test_damaged_exif_does_not_cost_the_image():
     assert decode(data, image_size_px=SIZE).shape == (SIZE, SIZE, 3)
 
 
-def test_the_first_frame_of_an_animation_is_taken():
+@pytest.mark.parametrize(("file_format", "options"), [("GIF", {}), ("WEBP", {"lossless": True})])
+def test_the_first_frame_of_an_animation_is_taken(file_format, options):
     first, second = Image.new("RGB", (SIZE, SIZE), RED), Image.new("RGB", (SIZE, SIZE), BLUE)
-    data = encoded(first, "GIF", save_all=True, append_images=[second])
+    data = encoded(first, file_format, save_all=True, append_images=[second], **options)
 
     assert Image.open(io.BytesIO(data)).n_frames == 2
     assert (decode(data, image_size_px=SIZE) == RED).all()

@@ -39,10 +39,18 @@ def label(root, numbers):
 
 
 def run(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD):
-    """Runs the job and returns the quarantine and the sum of what was reported as done."""
-    catalog = build_catalog(read_labels(root, data_format="table"), root, exclude_attributes=[])
+    """Runs the job and returns its quarantine."""
+    return run_and_count(
+        root, store, image_size_px=image_size_px, images_per_shard=images_per_shard
+    )[0]
+
+
+def run_and_count(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD, previous=None):
+    """Runs the job and returns its quarantine, how many images it decoded, and the catalog."""
+    labelled = read_labels(root, data_format="table")
+    catalog = build_catalog(labelled, root, exclude_attributes=[], previous=previous)
     done = []
-    quarantine = preprocess(
+    quarantine, num_decoded = preprocess(
         catalog.images,
         root,
         store,
@@ -52,7 +60,7 @@ def run(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD):
         on_progress=done.append,
     )
     assert sum(done) == catalog.images.num_rows
-    return quarantine.to_pylist()
+    return quarantine.to_pylist(), num_decoded, catalog
 
 
 def assert_holds(store, root, numbers, *, image_size_px=SIZE):
@@ -117,6 +125,40 @@ def test_new_images_remake_the_last_shard_only(data, store):
     after = times(store)
     assert (after[:3], len(after)) == (made_at[:3], 5)
     assert after[3] > made_at[3]
+
+
+def test_of_a_shard_that_is_made_again_only_new_images_are_decoded(data, store, tmp_path):
+    write_files(data, {f"{i:02}.png": picture(i) for i in range(NUM_IMAGES, 35)})
+    label(data, range(35))
+    _, num_decoded, _ = run_and_count(data, store)
+
+    assert num_decoded == 5
+    _, num_decoded, _ = run_and_count(data, tmp_path / "from scratch")
+    assert num_decoded == 35
+    assert contents(store) == contents(tmp_path / "from scratch")
+
+
+def test_a_removed_image_leaves_a_hole_and_nothing_is_decoded(data, store):
+    _, _, before = run_and_count(data, store)
+    label(data, [number for number in range(NUM_IMAGES) if number != 11])
+    _, num_decoded, _ = run_and_count(data, store, previous=before)
+
+    assert num_decoded == 0
+    held = ImageStore(store).images.tolist()
+    assert held == [n for n in range(NUM_IMAGES) if n not in (TRUNCATED, 11)]
+
+
+def test_a_shard_without_images_goes_and_the_others_keep_their_numbers(data, store):
+    _, _, before = run_and_count(data, store)
+    left = [*range(PER_SHARD), *range(2 * PER_SHARD, NUM_IMAGES)]
+    label(data, left)
+    _, num_decoded, _ = run_and_count(data, store, previous=before)
+
+    assert num_decoded == 0
+    assert [path.name for path in shard_files(store)] == [
+        f"shard-0000{index}.arrow" for index in (0, 2, 3)
+    ]
+    assert ImageStore(store).images.tolist() == [n for n in left if n != TRUNCATED]
 
 
 def test_another_size_remakes_all(data, store):

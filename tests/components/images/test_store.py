@@ -1,15 +1,21 @@
 """The store gives back the pixels it was given, whatever shards they lie in."""
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components import tables
 from components.errors import HemlineError
+from components.images.perceptual_hash import perceptual_hashes
 from components.images.store import (
     ImageStore,
     Shard,
+    read_hashes,
+    read_reusable,
     read_shard,
     read_shards,
     remove_unnamed,
@@ -28,6 +34,10 @@ PIXELS = {
 }
 
 
+def sha256(image):
+    return hashlib.sha256(str(image).encode()).hexdigest()
+
+
 def write_store(folder, shards):
     listed = []
     for index, images in enumerate(shards):
@@ -36,6 +46,8 @@ def write_store(folder, shards):
             folder / shard_file(index),
             np.array(images, np.int64),
             pixels.reshape(-1, SIZE, SIZE, 3),
+            sha256s=[sha256(image) for image in images],
+            recipe="r",
         )
         listed.append(
             Shard(
@@ -123,7 +135,7 @@ def test_a_shard_comes_back_as_written(tmp_path, images):
 def test_a_shard_is_a_plain_arrow_file(folder):
     table = pa.ipc.open_file(folder / shard_file(2)).read_all()
 
-    assert table.schema.names == ["image", "pixels"]
+    assert table.schema.names == ["image", "sha256", "perceptual_hash", "pixels"]
     assert table.schema.field("pixels").type == pa.fixed_shape_tensor(pa.uint8(), (SIZE, SIZE, 3))
     assert np.array_equal(table["pixels"].chunk(0).to_numpy_ndarray()[1], PIXELS[7])
 
@@ -155,18 +167,75 @@ def test_files_that_are_not_named_are_removed_and_no_others(tmp_path):
 
 
 def test_a_key_tells_apart_all_that_goes_into_a_shard():
-    made_of = {"sha256s": ["a", "b"], "paths": ["1", "2"], "image_size_px": 32, "recipe": "1"}
+    made_of = {
+        "image": [4, 5],
+        "path": ["1", "2"],
+        "sha256": ["a", "b"],
+        "image_size_px": 32,
+        "recipe": "1",
+    }
     others = [
         made_of | change
         for change in (
-            {"sha256s": ["b", "a"]},
-            {"sha256s": ["a"], "paths": ["1"]},
-            {"sha256s": ["a", "c"]},
-            {"paths": ["1", "3"]},
+            {"sha256": ["b", "a"]},
+            {"image": [4], "sha256": ["a"], "path": ["1"]},
+            {"sha256": ["a", "c"]},
+            {"path": ["1", "3"]},
+            {"image": [4, 6]},
             {"image_size_px": 64},
             {"recipe": "2"},
         )
     ]
 
-    assert shard_key(**made_of) == shard_key(**made_of)
-    assert len({shard_key(**other) for other in [made_of, *others]}) == 7
+    assert len({shard_key(**made_of), *(shard_key(**other) for other in others)}) == 8
+
+
+def test_hashes_of_all_images_are_read_from_the_shards(folder):
+    held = ImageStore(folder)
+    expected = perceptual_hashes(held.gather(held.images))
+
+    assert read_hashes(folder).to_pydict() == {
+        "image": held.images.tolist(),
+        "perceptual_hash": expected.tolist(),
+    }
+
+
+def test_an_empty_store_has_no_hashes(tmp_path):
+    write_store(tmp_path, [[]])
+
+    assert read_hashes(tmp_path).equals(tables.IMAGE_HASHES.empty_table())
+
+
+def reusable(path, **changes):
+    return read_reusable(path, **({"image_size_px": SIZE, "recipe": "r"} | changes))
+
+
+def test_images_can_be_taken_over_by_number_and_content(folder):
+    held = reusable(folder / shard_file(2))
+
+    assert held.keys() == {(5, sha256(5)), (7, sha256(7))}
+    assert np.array_equal(held[7, sha256(7)], PIXELS[7])
+
+
+@pytest.mark.parametrize("changes", [{"image_size_px": 8}, {"recipe": "s"}])
+def test_a_shard_that_was_made_otherwise_gives_nothing(folder, changes):
+    assert reusable(folder / shard_file(2), **changes) == {}
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_missing_or_damaged_shard_gives_nothing(tmp_path, share):
+    write_store(tmp_path, SHARDS)
+    path = tmp_path / shard_file(0)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+    assert reusable(path) == {}
+    assert reusable(tmp_path / "absent.arrow") == {}
+
+
+def test_a_shard_of_another_layout_gives_nothing(tmp_path):
+    batch = pa.record_batch({"image": [1], "pixels": [b"xyz"]})
+    path = tmp_path / shard_file(0)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+    assert reusable(path) == {}
