@@ -8,17 +8,19 @@ from components.errors import HemlineError
 def check_quarantined_share(
     num_quarantined: int, num_images: int, *, allowed: float, where: Path
 ) -> None:
-    """Raises a HemlineError when a larger share of the images than allowed was left out.
+    """Raises a HemlineError when a larger share of the images than allowed is in quarantine.
 
     Args:
-        num_quarantined: images left out, of `num_images` in all.
-        num_images: images in all.
+        num_quarantined: different images that have a row in the quarantine, for themselves or for
+            one of their labels; of `num_images`.
+        num_images: different images that have a row there or are used; some have and are.
         allowed: share, `data.max_quarantined_share`.
-        where: the table that lists them, for the message.
+        where: the quarantine, for the message.
     """
     share = num_quarantined / max(num_images, 1)
     if share > allowed:
         raise HemlineError(
-            f"{num_quarantined} of {num_images} images ({share:.1%}) cannot be used, allowed are "
-            f"{allowed:.1%} (data.max_quarantined_share); {where} lists them with their reasons"
+            f"{num_quarantined} of {num_images} images ({share:.1%}) cannot be used, or a label of "
+            f"theirs cannot; allowed are {allowed:.1%} (data.max_quarantined_share). {where} lists "
+            "them with their reasons: mend them, or allow more"
         )

@@ -3,9 +3,12 @@
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from builders import encoded, noise, write_files
+from builders import encoded, noise, png_header, write_files
+from PIL import Image
 
+from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.read import read_labels
 from components.images.decode import decode
@@ -247,6 +250,59 @@ def test_a_run_that_was_stopped_goes_on(data, store, monkeypatch):
 
     assert_holds(store, data, range(NUM_IMAGES))
     assert shard_files(store)[first].stat().st_mtime_ns == made_at
+
+
+GOOD = {
+    "CMYK.jpg": encoded(noise(40, 30).convert("CMYK"), "JPEG"),
+    "grey of 16 bits.png": encoded(Image.fromarray(np.full((30, 40), 40_000, np.uint16))),
+    "palette.png": encoded(noise(40, 30).convert("P"), transparency=1),
+    "alpha.png": encoded(noise(40, 30).convert("RGBA")),
+    "turned.jpg": encoded(
+        noise(40, 30), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0"
+    ),
+    "moving.gif": encoded(
+        noise(40, 30), "GIF", save_all=True, append_images=[noise(40, 30, seed=1)]
+    ),
+    "moving.webp": encoded(noise(9, 9), "WEBP", save_all=True, append_images=[noise(9, 9, seed=1)]),
+    "tiny.png": encoded(noise(1, 1)),
+    "long.png": encoded(noise(60_000, 1)),
+    "a 'name' with \"quotes\",\nand a new line.png": picture(1),
+}
+BAD = {
+    "empty.jpg": (b"", "empty_file"),
+    "text.jpg": (b"see attachment", "not_an_image"),
+    "truncated.jpg": (encoded(noise(90, 90), "JPEG")[:-900], "truncated"),
+    "truncated.png": (picture(2)[:-900], "truncated"),
+    "bomb.png": (png_header(50_000, 50_000), "too_large"),
+    "floats.tiff": (encoded(Image.new("F", (9, 9)), "TIFF"), "not_an_image"),
+}
+
+
+def test_every_file_ends_in_the_store_or_in_the_quarantine(tmp_path):
+    """Also files that went bad after they were listed."""
+    root = write_files(tmp_path / "data", GOOD | {name: data for name, (data, _) in BAD.items()})
+    (root / "folder.jpg").mkdir()
+    names = sorted([*GOOD, *BAD, "folder.jpg", "gone.jpg"])
+    rows = [{"image": i, "path": name, "sha256": f"{i:064x}"} for i, name in enumerate(names)]
+    table = pa.Table.from_pylist(rows, schema=tables.IMAGES)
+    quarantine, num_decoded = preprocess(
+        table,
+        root,
+        tmp_path / "store",
+        image_size_px=SIZE,
+        images_per_shard=5,
+        num_workers=2,
+        on_progress=lambda _: None,
+    )
+
+    assert num_decoded == len(names)
+    assert [names[image] for image in ImageStore(tmp_path / "store").images] == sorted(GOOD)
+    found = {row["path"]: row["reason"] for row in quarantine.to_pylist()}
+    assert found == {
+        **{name: reason for name, (_, reason) in BAD.items()},
+        "folder.jpg": "missing",
+        "gone.jpg": "missing",
+    }
 
 
 def test_without_images_the_store_is_empty(data, tmp_path):

@@ -1,0 +1,138 @@
+"""A store at a URL (s3://, gs://, …): published once, copied once to each node's own disk.
+
+At the URL lie `manifest.json` and one file per shard, which bears the shard's key in its name. What
+a manifest names is therefore never overwritten: shards are uploaded first, then the manifest, and
+what it no longer names is removed last.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from components import files
+from components.errors import HemlineError
+from components.images.store import Shard, read_shards, remove_unnamed, write_manifest
+
+_MANIFEST, _NEW_MANIFEST = "manifest.json", "manifest.json.new"
+_MAX_ATTEMPTS = 3  # to copy a store that is published anew meanwhile
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreLocation:
+    """Where a store lies, for workers on any node.
+
+    Attributes:
+        address: path of a folder that all nodes see, or URL of a published store.
+        cache: folder on a node's own disk for copies of published stores.
+    """
+
+    address: str
+    cache: Path
+
+    def local(self) -> Path:
+        """Returns a folder on this node with the store; a published one is copied there first.
+
+        Only shards that the copy does not hold yet are fetched. Processes of a node wait for one
+        another, so that each shard is fetched once.
+
+        Raises:
+            HemlineError: the URL cannot be read, or no store is published there.
+        """
+        if "://" not in self.address:
+            return Path(self.address)
+        folder = self.cache / self.address.replace("://", "/").strip("/").replace("/", "--")
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            _copy(self.address, folder)
+        return folder
+
+
+def publish_store(store: Path, url: str) -> int:
+    """Brings a store to a URL and returns how many shards had to be uploaded.
+
+    Whoever reads meanwhile sees the store as it was before or as it is after.
+
+    Raises:
+        HemlineError: the URL cannot be written.
+    """
+    shards = read_shards(store)
+    system, root = _open(url)
+    try:
+        system.makedirs(root, exist_ok=True)
+        there = {
+            PurePosixPath(row["name"]).name: row["size"] for row in system.ls(root, detail=True)
+        }
+        missing = [
+            shard
+            for shard in shards
+            if there.get(_remote_name(shard)) != (store / shard.file).stat().st_size
+        ]
+        for shard in missing:
+            system.put_file(str(store / shard.file), f"{root}/{_remote_name(shard)}")
+        system.put_file(str(store / _MANIFEST), f"{root}/{_NEW_MANIFEST}")
+        system.mv(f"{root}/{_NEW_MANIFEST}", f"{root}/{_MANIFEST}")
+        named = {_MANIFEST, *(_remote_name(shard) for shard in shards)}
+        for name in there.keys() - named:
+            system.rm_file(f"{root}/{name}")
+    except Exception as error:  # each driver has its own kinds
+        raise HemlineError(f"{url} cannot be written: {error}") from error
+    return len(missing)
+
+
+def _copy(url: str, folder: Path) -> None:
+    system, root = _open(url)
+    for attempt in range(_MAX_ATTEMPTS):
+        manifest = _read_manifest(system, root, url)
+        try:
+            _fetch(system, root, manifest, folder)
+            return
+        except FileNotFoundError as error:  # published anew, and the old shards removed
+            if attempt == _MAX_ATTEMPTS - 1:
+                raise HemlineError(f"{url} lacks {error}; publish the store again") from error
+        except Exception as error:  # each driver has its own kinds
+            raise HemlineError(f"{url} cannot be read: {error}") from error
+
+
+def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], folder: Path) -> None:
+    wanted = [Shard.from_dict(entry) for entry in manifest["shards"]]
+    size = manifest["image_size_px"]
+    held = [shard for shard in read_shards(folder) if (folder / shard.file).exists()]
+    kept = [shard for shard in held if shard in wanted]
+    write_manifest(folder, kept, image_size_px=size)  # what is fetched anew is not named meanwhile
+    for shard in wanted:
+        if shard not in kept:
+            with files.replacing(folder / shard.file) as temporary:
+                system.get_file(f"{root}/{_remote_name(shard)}", str(temporary))
+            kept.append(shard)
+            write_manifest(folder, kept, image_size_px=size)
+    write_manifest(folder, wanted, image_size_px=size)
+    remove_unnamed(folder, wanted)
+
+
+def _remote_name(shard: Shard) -> str:
+    return f"{Path(shard.file).stem}-{shard.key[:32]}.arrow"
+
+
+def _read_manifest(system: AbstractFileSystem, root: str, url: str) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(system.cat_file(f"{root}/{_MANIFEST}"))
+    except FileNotFoundError as error:
+        raise HemlineError(
+            f"{url} has no {_MANIFEST}: `hemline preprocess --publish {url}` puts a store there"
+        ) from error
+    except Exception as error:  # each driver has its own kinds
+        raise HemlineError(f"{url} cannot be read: {error}") from error
+    return manifest
+
+
+def _open(url: str) -> tuple[AbstractFileSystem, str]:
+    try:
+        system, root = url_to_fs(url, use_listings_cache=False)
+    except (ImportError, ValueError) as error:  # the driver's package, or the protocol, is missing
+        raise HemlineError(f"{url}: {error}") from error
+    return system, root.rstrip("/")
