@@ -5,14 +5,14 @@ from components.params import EmbedParams, load_section
 from components.retrieval.embed import EmbedderActors, embed_catalogue
 from components.tracking import registry
 from pipelines import options
-from pipelines.environment import ray_session, tracking
+from pipelines.environment import ray_session, store_location, tracking
 from pipelines.reporting import progress
 
 
 def embed(
     *,
     catalog: options.Catalog,
-    store: options.Store,
+    store: options.StoreAddress,
     registration: options.Registration,
     embeddings: options.Embeddings,
     params: options.Params = options.PARAMS,
@@ -24,7 +24,7 @@ def embed(
     images = tables.read_catalog(catalog).images
     with ray_session(), progress("embedding", total=images.num_rows) as advance:
         embed_catalogue(
-            store,
+            store_location(store),
             images,
             embeddings,
             schema=package.schema,

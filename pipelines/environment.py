@@ -1,4 +1,4 @@
-"""The only reader of environment variables: where MLflow and Ray are, and the project's folder."""
+"""The only reader of environment variables: where things are, the project's folder among them."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.images.remote_store import StoreLocation
 from components.tracking.runs import Tracking
 
 DVC_QUEUED_EXPERIMENTS = Path(".dvc/tmp/exps")
@@ -18,6 +19,13 @@ def project_folder() -> Path:
         if here.is_relative_to(folder / DVC_QUEUED_EXPERIMENTS):
             return folder
     return here
+
+
+def store_location(address: str) -> StoreLocation:
+    """Returns where a store lies; copies of published ones go to HEMLINE_CACHE or ~/.cache."""
+    cache = os.environ.get("HEMLINE_CACHE") or Path.home() / ".cache" / "hemline"
+    where = address if "://" in address else str(Path(address).absolute())
+    return StoreLocation(address=where, cache=Path(cache))
 
 
 def tracking() -> Tracking:

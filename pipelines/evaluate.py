@@ -21,7 +21,7 @@ from components.retrieval.evaluation import (
 from components.tracking import runs
 from components.training.trained import read_trained_model
 from pipelines import options
-from pipelines.environment import tracking
+from pipelines.environment import store_location, tracking
 from pipelines.reporting import console, progress
 
 Bars = Annotated[Path, typer.Option(help="CSV file for MAP per attribute.")]
@@ -31,7 +31,7 @@ def evaluate(
     *,
     model: options.Model,
     run: options.Run,
-    store: options.Store,
+    store: options.StoreAddress,
     splits: options.Splits,
     triplets: options.Triplets,
     metrics: options.Metrics,
@@ -46,7 +46,7 @@ def evaluate(
     with progress("embedding the test split", total=len(images)) as advance:
         embeddings = encode(
             lambda pixels, attributes: trained.network(normalise(pixels), attributes),
-            ImageStore(store),
+            ImageStore(store_location(store).local()),
             images,
             num_attributes=len(trained.schema.attributes),
             device=torch.device("cpu"),

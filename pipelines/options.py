@@ -9,6 +9,9 @@ Params = Annotated[Path, typer.Option(help="File with the run's parameters.")]
 Data = Annotated[Path, typer.Option(help="The data set as it lies on disk.")]
 Catalog = Annotated[Path, typer.Option(help="Folder of the catalog.")]
 Store = Annotated[Path, typer.Option(help="Folder of the image store.")]
+StoreAddress = Annotated[
+    str, typer.Option(help="Folder of the image store, or the URL that it is published at.")
+]
 Splits = Annotated[Path, typer.Option(help="Folder of the splits.")]
 Triplets = Annotated[Path, typer.Option(help="Folder of triplets and batches.")]
 Model = Annotated[Path, typer.Option(help="Folder of the trained model.")]

@@ -1,13 +1,22 @@
 """Stage `preprocess`: the catalog's images → the store."""
 
+from typing import Annotated
+
+import typer
+
 from components import files, tables
 from components.images.preprocess import preprocess as run_preprocess
 from components.images.quarantine import check_quarantined_share
+from components.images.remote_store import publish_store
 from components.images.store import read_hashes
 from components.params import DataParams, PreprocessParams, load_section
 from pipelines import options
 from pipelines.environment import ray_session
 from pipelines.reporting import console, progress
+
+Publish = Annotated[
+    str | None, typer.Option(help="URL (s3://, gs://, …) to bring the store to as well.")
+]
 
 
 def preprocess(
@@ -15,6 +24,7 @@ def preprocess(
     data: options.Data,
     catalog: options.Catalog,
     store: options.Store,
+    publish: Publish = None,
     params: options.Params = options.PARAMS,
 ) -> None:
     """Decode, resize and crop all images into memory-mapped shards."""
@@ -40,3 +50,5 @@ def preprocess(
         allowed=load_section(params, DataParams).max_quarantined_share,
         where=path,
     )
+    if publish:
+        console.print(f"{publish_store(store, publish)} shards uploaded to {publish}")

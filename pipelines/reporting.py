@@ -10,32 +10,62 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 _WIDTH_ELSEWHERE = 160  # of tables in a log, where no terminal sets a width
+_SECONDS_BETWEEN_LINES = 30  # of a log
 
 console = Console(
     highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE
 )
 
 
+class _SpeedColumn(ProgressColumn):
+    """Images per second, over the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f} images/s" if task.speed else "")
+
+
 @contextmanager
 def progress(task: str, *, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function that counts images done; shows a bar with speed and time left."""
-    start = time.monotonic()
+    """Gives a function that counts images done.
+
+    A terminal shows a bar with speed and time left, a log a line every half minute.
+    """
+    start = last_line = time.monotonic()
+    num_done = 0
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _SpeedColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
+
+    def advance(num_images: int) -> None:
+        nonlocal num_done, last_line
+        num_done += num_images
+        bar.advance(number, num_images)
+        now = time.monotonic()
+        if bar.disable and now - last_line > _SECONDS_BETWEEN_LINES:
+            last_line = now
+            speed = num_done / (now - start)
+            left_s = (total - num_done) / speed
+            console.print(
+                f"{task}: {num_done} of {total} images, {speed:.0f} images/s, {left_s:.0f} s left"
+            )
+
     with bar:
         number = bar.add_task(task, total=total)
-        yield lambda done: bar.advance(number, done)
+        yield advance
     seconds = time.monotonic() - start
     console.print(f"{task}: {total} images in {seconds:.1f} s ({total / seconds:.0f} images/s)")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from components import files, tables
+from components.images.store import ImageStore
 from components.params import ModelParams, TrainParams, load_section, resolved
 from components.tracking import provenance, runs
 from components.training.setup import TrainingInputs
@@ -15,7 +16,7 @@ from components.training.state import BEST_WEIGHTS, read_history
 from components.training.trained import write_trained_model
 from components.training.worker import run_training
 from pipelines import options
-from pipelines.environment import project_folder, ray_session, tracking
+from pipelines.environment import project_folder, ray_session, store_location, tracking
 
 Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
 
@@ -23,7 +24,7 @@ Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
 def train(
     *,
     catalog: options.Catalog,
-    store: options.Store,
+    store: options.StoreAddress,
     splits: options.Splits,
     triplets: options.Triplets,
     model: options.Model,
@@ -34,7 +35,8 @@ def train(
     """Train the network; an interrupted run of the same params and inputs is gone on with."""
     model_params = load_section(params, ModelParams)
     train_params = load_section(params, TrainParams)
-    state_folder = _state_folder(params, [catalog, store, splits, triplets])
+    location = store_location(store)
+    state_folder = _state_folder(params, [catalog, location.local(), splits, triplets])
     where = tracking()
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
@@ -42,7 +44,7 @@ def train(
         params=resolved(params),
         tags={
             **provenance.git_tags(),
-            **provenance.dvc_tags([catalog, store, splits, triplets]),
+            **provenance.dvc_tags([catalog, Path(store), splits, triplets]),
         },
     )
     with (
@@ -53,7 +55,7 @@ def train(
         run_training(
             TrainingInputs(
                 catalog=catalog.absolute(),
-                store=store.absolute(),
+                store=location,
                 splits=splits.absolute(),
                 triplets=triplets.absolute(),
             ),
@@ -67,7 +69,7 @@ def train(
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
         schema=tables.read_schema(catalog / "schema.json"),
-        image_size_px=files.read_json(store / "manifest.json")["image_size_px"],
+        image_size_px=ImageStore(location.local()).image_size_px,
     )
     files.write_csv(read_history(state_folder), curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)

@@ -21,6 +21,7 @@ from torch import nn
 
 from components import files, tables
 from components.attributes import AttributeSchema
+from components.images.remote_store import StoreLocation
 from components.images.store import read_shard, read_shards
 
 LoadNetwork = Callable[[], nn.Module]
@@ -43,7 +44,7 @@ def attribute_folder(embeddings: Path, attribute: str) -> Path:
 
 
 def embed_catalogue(
-    store: Path,
+    store: StoreLocation,
     images: pa.Table,
     out: Path,
     *,
@@ -60,7 +61,7 @@ def embed_catalogue(
     without it is not complete.
 
     Args:
-        store: folder of the image store.
+        store: where the image store lies.
         images: the catalog's images, for their paths.
         out: folder to write.
         schema: attributes that the model knows.
@@ -71,11 +72,13 @@ def embed_catalogue(
         on_progress: called with the number of images done since its last call.
     """
     shutil.rmtree(out, ignore_errors=True)
-    paths = [(store / shard.file).absolute() for shard in read_shards(store) if shard.num_images]
-    jobs = [_job(index, path, images) for index, path in enumerate(paths)]
+    folder = store.local()
+    shards = [shard.file for shard in read_shards(folder) if shard.num_images]
+    jobs = [_job(index, folder / shard, images) for index, shard in enumerate(shards)]
     results = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(
         _Embedder,
         fn_constructor_kwargs={
+            "store": store,
             "out": out.absolute(),
             "attributes": schema.names,
             "load_network": load_network,
@@ -104,7 +107,7 @@ def _job(index: int, shard: Path, images: pa.Table) -> dict[str, Any]:
     numbers, _ = read_shard(shard)
     rows = np.searchsorted(images["image"].to_numpy(), numbers)
     paths = images["path"].take(pa.array(rows)).to_pylist()
-    return {"index": index, "shard": str(shard), "paths": paths}
+    return {"index": index, "shard": shard.name, "paths": paths}
 
 
 class _Embedder:
@@ -113,6 +116,7 @@ class _Embedder:
     def __init__(
         self,
         *,
+        store: StoreLocation,
         out: Path,
         attributes: list[str],
         load_network: LoadNetwork,
@@ -124,13 +128,14 @@ class _Embedder:
         self._device = torch.device("cuda" if actors.use_gpu else "cpu")
         self._network = load_network().to(self._device)
         self._batch_size = actors.batch_size_per_worker
+        self._store = store.local()
         self._out = out
         self._attributes = attributes
         self._model_name = model_name
         self._model_version = model_version
 
     def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
-        images, pixels = read_shard(Path(job["shard"]))
+        images, pixels = read_shard(self._store / job["shard"])
         embeddings_NKD = self._embed(pixels)
         for k, attribute in enumerate(self._attributes):
             part = attribute_folder(self._out, attribute) / f"part-{job['index']:05d}.parquet"

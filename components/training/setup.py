@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 
 from components import files, tables
 from components.errors import HemlineError
+from components.images.remote_store import StoreLocation
 from components.images.store import ImageStore
 from components.models.build import build_model
 from components.params import ModelParams, TrainParams
@@ -25,7 +26,7 @@ class TrainingInputs:
     """Where a run's inputs lie."""
 
     catalog: Path
-    store: Path
+    store: StoreLocation
     splits: Path
     triplets: Path
 
@@ -46,7 +47,7 @@ def build_run(
     """
     schema = tables.read_schema(inputs.catalog / "schema.json")
     splits = files.read_table(inputs.splits / "splits.parquet", schema=tables.SPLITS)
-    store = ImageStore(inputs.store)
+    store = ImageStore(inputs.store.local())
     plan = _plan(inputs.triplets, train_params)
     if plan.rows_per_step % place.world_size:
         raise HemlineError(

@@ -32,7 +32,7 @@ def run_training(
     """Trains to the end of the plan; leaves state and best weights in `state_folder`.
 
     Args:
-        inputs: absolute paths that all workers see.
+        inputs: absolute paths that all workers see, and the store, which may be a URL.
         model_params: the network.
         train_params: objective, optimiser, number and kind of workers; 0 workers train in this
             process, without Ray's processes.

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from builders import labels_table
 from small_run import noise, write_store
 
 from components import files, tables
@@ -50,8 +51,7 @@ def labels() -> pa.Table:
         for value in values
     ]
     order = np.random.default_rng(0).permutation(len(rows))
-    columns = zip(*(rows[i] for i in order), strict=True)
-    return pa.table(dict(zip(tables.LABELS.names, columns, strict=True))).cast(tables.LABELS)
+    return labels_table(rows[i] for i in order)
 
 
 def make_feed(plan, store, labels) -> Feed:
