@@ -36,8 +36,7 @@ def image_size(data: bytes) -> tuple[int, int]:
         UnreadableImageError: empty_file, not_an_image or too_large.
     """
     with _open(data) as image:
-        width, height = image.size
-        return (height, width) if _lies_on_its_side(image) else (width, height)
+        return _upright_size(image)
 
 
 def decode(data: bytes, *, image_size_px: int) -> NDArray[np.uint8]:
@@ -52,18 +51,20 @@ def decode(data: bytes, *, image_size_px: int) -> NDArray[np.uint8]:
         UnreadableImageError: empty_file, not_an_image, too_large or truncated.
     """
     with _open(data) as image:
-        width, height = image.size
+        width, height = _upright_size(image)
+        stored_width = image.width
         try:
             image.draft("RGB", (image_size_px, image_size_px))
-            scale = math.ceil(width / image.width)
-            rgb = _flatten(ImageOps.exif_transpose(image))
+            scale = math.ceil(stored_width / image.width)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)  # a copy would cost as much as decoding
+            rgb = _flatten(image)
         except UnreadableImageError:
             raise
         except Exception as error:  # Pillow's decoders raise many kinds for damaged data
             raise UnreadableImageError("truncated", _first_line(error)) from error
-        if _lies_on_its_side(image):
-            width, height = height, width
-        return np.asarray(_resize_and_crop(rgb, image_size_px, (width / scale, height / scale)))
+        extent = rgb.size if scale == 1 else (width / scale, height / scale)
+        return np.asarray(_resize_and_crop(rgb, image_size_px, extent))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -97,11 +98,13 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
-def _lies_on_its_side(image: Image.Image) -> bool:
+def _upright_size(image: Image.Image) -> tuple[int, int]:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
+        # PngImageFile's own method would decode the image to look for EXIF behind its pixels
+        lies_on_its_side = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
     except Exception:  # damaged EXIF does not cost the image: decoding ignores it too
-        return False
+        lies_on_its_side = False
+    return (image.height, image.width) if lies_on_its_side else image.size
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -112,7 +115,7 @@ def _flatten(image: Image.Image) -> Image.Image:
             "RGB"
         )
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
     return Image.alpha_composite(white, rgba).convert("RGB")

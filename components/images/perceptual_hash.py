@@ -23,8 +23,9 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """
     grey = np.empty((len(pixels), _SIDE_PX, _SIDE_PX), np.float32)
     for place, picture in enumerate(pixels):
-        image = Image.fromarray(picture).convert("L")
-        grey[place] = np.asarray(image.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX))
+        image = Image.fromarray(picture)
+        small = image.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX, reducing_gap=1.0)
+        grey[place] = np.asarray(small.convert("L"))
     lowest = (_BASIS @ grey @ _BASIS.T).reshape(-1, 64).round(2)  # rounding errors are no structure
     above = lowest > np.median(lowest, axis=1, keepdims=True)
     return np.packbits(above, axis=1).view(">u8").astype(np.uint64).ravel()
