@@ -5,19 +5,22 @@ was killed goes on where it stopped. A shard that must be made again takes over 
 held already, so that new and changed images alone are decoded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import ray
+from numpy.typing import NDArray
 
 from components import tables
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.images.store import (
     Shard,
+    StoredImages,
     read_reusable,
     read_shards,
     remove_unnamed,
@@ -28,6 +31,7 @@ from components.images.store import (
 )
 
 RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then made anew
+_IMAGES_PER_BATCH = 64  # in memory while a shard is made
 
 
 class Preprocessed(NamedTuple):
@@ -120,40 +124,62 @@ def _make_shard(
     job: dict[str, Any], *, root: Path, store: Path, image_size_px: int
 ) -> dict[str, Any]:
     path = store / shard_file(job["index"])
-    held = read_reusable(path, image_size_px=image_size_px, recipe=RECIPE)
-    pixels = np.empty((len(job["image"]), image_size_px, image_size_px, 3), np.uint8)
-    stored: list[tuple[int, str]] = []
-    quarantined: list[tuple[str, str, str]] = []
-    num_decoded = 0
-    for image, file, sha256 in zip(job["image"], job["path"], job["sha256"], strict=True):
-        known = held.get((image, sha256))
-        num_decoded += known is None
-        try:
-            pixels[len(stored)] = (
-                decode(read_bytes(root / file), image_size_px=image_size_px)
-                if known is None
-                else known
-            )
-            stored.append((image, sha256))
-        except UnreadableImageError as error:
-            quarantined.append((file, error.reason, error.detail))
-    write_shard(
-        path,
-        np.array([image for image, _ in stored], np.int64),
-        pixels[: len(stored)],
-        sha256s=[sha256 for _, sha256 in stored],
-        recipe=RECIPE,
+    making = _Making(
+        root=root,
+        held=read_reusable(path, image_size_px=image_size_px, recipe=RECIPE),
+        image_size_px=image_size_px,
     )
+    write_shard(path, making.batches(job), image_size_px=image_size_px, recipe=RECIPE)
+    num_images = len(job["image"])
     shard = {
         "file": path.name,
         "key": job["key"],
-        "num_images": len(stored),
-        "quarantined": quarantined,
+        "num_images": num_images - len(making.quarantined),
+        "quarantined": making.quarantined,
     }
-    num_images = len(job["image"])
     return {
         "index": job["index"],
         "num_images": num_images,
-        "num_decoded": num_decoded,
+        "num_decoded": making.num_decoded,
         "shard": shard,
     }
+
+
+class _Making:
+    """Brings the images of a shard together, and counts on the way.
+
+    Attributes:
+        num_decoded: images that the shard did not hold before.
+        quarantined: path, reason and detail of those that could not be decoded.
+    """
+
+    def __init__(
+        self, *, root: Path, held: dict[tuple[int, str], NDArray[np.uint8]], image_size_px: int
+    ) -> None:
+        self._root = root
+        self._held = held
+        self._image_size_px = image_size_px
+        self.num_decoded = 0
+        self.quarantined: list[tuple[str, str, str]] = []
+
+    def batches(self, job: dict[str, Any]) -> Iterator[StoredImages]:
+        """Yields the images of a shard; the next batch overwrites the pixels of the last."""
+        shape = (_IMAGES_PER_BATCH, self._image_size_px, self._image_size_px, 3)
+        pixels = np.empty(shape, np.uint8)
+        rows = zip(job["image"], job["path"], job["sha256"], strict=True)
+        while chunk := list(islice(rows, _IMAGES_PER_BATCH)):
+            stored: list[tuple[int, str]] = []
+            for image, path, sha256 in chunk:
+                try:
+                    pixels[len(stored)] = self._pixels_of(image, path, sha256)
+                    stored.append((image, sha256))
+                except UnreadableImageError as error:
+                    self.quarantined.append((path, error.reason, error.detail))
+            images, sha256s = [image for image, _ in stored], [sha256 for _, sha256 in stored]
+            yield StoredImages(images, sha256s, pixels[: len(stored)])
+
+    def _pixels_of(self, image: int, path: str, sha256: str) -> NDArray[np.uint8]:
+        if (image, sha256) in self._held:
+            return self._held[image, sha256]
+        self.num_decoded += 1
+        return decode(read_bytes(self._root / path), image_size_px=self._image_size_px)

@@ -2,12 +2,15 @@
 
 `manifest.json` lists the shards in order. Shard i covers the image numbers
 [i * images_per_shard, (i + 1) * images_per_shard); a shard's key is a hash of what went into it.
+A shard is written, and so it lies on disk, as record batches of a few images each, so that making
+one takes the same memory however large it is.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +19,11 @@ from numpy.typing import NDArray
 from components import files, tables
 from components.errors import HemlineError
 from components.images.perceptual_hash import perceptual_hashes
+
+_SHARD = pa.schema(
+    [("image", pa.int64()), ("sha256", pa.binary(32)), ("perceptual_hash", pa.uint64())]
+)
+"""A shard's columns before `pixels`, whose type holds their size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,41 +62,42 @@ def shard_key(
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+class StoredImages(NamedTuple):
+    """Images of a shard: their numbers [n], SHA-256 of their files [n], and pixels [n, S, S, 3]."""
+
+    images: list[int]
+    sha256s: list[str]
+    pixels: NDArray[np.uint8]
+
+
 def write_shard(
-    path: Path,
-    images: NDArray[np.int64],
-    pixels: NDArray[np.uint8],
-    *,
-    sha256s: list[str],
-    recipe: str,
+    path: Path, batches: Iterable[StoredImages], *, image_size_px: int, recipe: str
 ) -> None:
-    """Writes images as one record batch.
+    """Writes images as they come.
 
     Args:
         path: of the shard.
-        images: their numbers [n].
-        pixels: [n, S, S, 3].
-        sha256s: of their files [n].
+        batches: its images in the order of their numbers; pixels may be reused after each.
+        image_size_px: side of the pixels, S.
         recipe: version of the decoding code.
     """
-    tensor_type = pa.fixed_shape_tensor(pa.uint8(), pixels.shape[1:])
-    values = pa.FixedSizeListArray.from_arrays(
-        pa.array(pixels.reshape(-1)), int(np.prod(pixels.shape[1:]))
-    )
-    batch = pa.record_batch(
-        {
-            "image": pa.array(images, pa.int64()),
-            "sha256": pa.array([bytes.fromhex(sha256) for sha256 in sha256s], pa.binary(32)),
-            "perceptual_hash": pa.array(perceptual_hashes(pixels)),
-            "pixels": pa.ExtensionArray.from_storage(tensor_type, values),
-        }
-    ).replace_schema_metadata({"recipe": recipe})
+    pixels_type = pa.fixed_shape_tensor(pa.uint8(), (image_size_px, image_size_px, 3))
+    schema = _SHARD.append(pa.field("pixels", pixels_type)).with_metadata({"recipe": recipe})
     with (
         files.replacing(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, batch.schema) as writer,
+        pa.ipc.new_file(sink, schema) as writer,
     ):
-        writer.write_batch(batch)
+        for images, sha256s, pixels in batches:
+            values = pa.array(pixels.reshape(-1))
+            tensors = pa.FixedSizeListArray.from_arrays(values, 3 * image_size_px**2)
+            columns = [
+                pa.array(images, pa.int64()),
+                pa.array([bytes.fromhex(sha256) for sha256 in sha256s], pa.binary(32)),
+                pa.array(perceptual_hashes(pixels)),
+                pa.ExtensionArray.from_storage(pixels_type, tensors),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
 def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> None:
@@ -115,18 +124,17 @@ def read_shards(folder: Path) -> list[Shard]:
 
 
 def read_shard(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as views of the memory map."""
-    batch = _open(path)
-    return batch.column("image").to_numpy(), batch.column("pixels").to_numpy_ndarray()
+    """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as a copy."""
+    table = _open(path).read_all()
+    return table["image"].to_numpy(), table["pixels"].combine_chunks().to_numpy_ndarray()
 
 
 def read_hashes(folder: Path) -> pa.Table:
     """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
     names = tables.IMAGE_HASHES.names
-    shards = [_open(folder / shard.file).select(names) for shard in read_shards(folder)]
-    return pa.Table.from_batches(
-        [shard.replace_schema_metadata() for shard in shards], schema=tables.IMAGE_HASHES
-    ).combine_chunks()
+    shards = [_open(folder / shard.file).read_all().select(names) for shard in read_shards(folder)]
+    plain = [shard.replace_schema_metadata() for shard in shards]
+    return pa.concat_tables([tables.IMAGE_HASHES.empty_table(), *plain])
 
 
 def read_reusable(
@@ -136,22 +144,31 @@ def read_reusable(
 
     Empty where there is no such shard, where it was made in another way, or where it is damaged.
     """
+    held = {}
     try:
-        batch = _open(path)
-        made_alike = batch.schema.metadata == {b"recipe": recipe.encode()}
-        pixels = batch.column("pixels").to_numpy_ndarray()
-        if not made_alike or pixels.shape[1:] != (image_size_px, image_size_px, 3):
+        file = _open(path)
+        if file.schema.metadata != {b"recipe": recipe.encode()}:
             return {}
-        keys = zip(
-            batch.column("image").to_pylist(), batch.column("sha256").to_pylist(), strict=True
-        )
-    except (OSError, pa.ArrowException, KeyError, AttributeError, IndexError):
+        for batch in _batches(file):
+            images, sha256s = (batch.column(name).to_pylist() for name in ("image", "sha256"))
+            pixels = batch.column("pixels").to_numpy_ndarray()
+            if pixels.shape[1:] != (image_size_px, image_size_px, 3):
+                return {}
+            for row, (image, sha256) in enumerate(zip(images, sha256s, strict=True)):
+                held[image, sha256.hex()] = pixels[row]
+    except (OSError, pa.ArrowException, KeyError, AttributeError):
         return {}
-    return {(image, sha256.hex()): pixels[row] for row, (image, sha256) in enumerate(keys)}
+    return held
 
 
-def _open(path: Path) -> pa.RecordBatch:
-    return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+def _open(path: Path) -> pa.ipc.RecordBatchFileReader:
+    return pa.ipc.open_file(pa.memory_map(str(path)))
+
+
+def _batches(file: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
+    """Yields the batches of a shard as views of the memory map."""
+    for index in range(file.num_record_batches):
+        yield file.get_batch(index)
 
 
 class ImageStore:
@@ -173,12 +190,13 @@ class ImageStore:
         for shard in shards:
             if not (folder / shard.file).exists():
                 raise HemlineError(f"{folder / shard.file} is missing; run `dvc repro preprocess`")
-        parts = [read_shard(folder / shard.file) for shard in shards if shard.num_images]
-        self._pixels = [pixels for _, pixels in parts]
-        counts = [len(images) for images, _ in parts]
-        self._shard_of_row = np.repeat(np.arange(len(parts)), counts)
-        self._row_in_shard = np.concatenate([np.arange(n) for n in counts] or [np.arange(0)])
-        self.images = np.concatenate([i for i, _ in parts] or [np.empty(0, np.int64)])
+        batches = [batch for shard in shards for batch in _batches(_open(folder / shard.file))]
+        numbers = [batch.column("image").to_numpy() for batch in batches]
+        counts = [len(images) for images in numbers]
+        self._pixels = [batch.column("pixels").to_numpy_ndarray() for batch in batches]
+        self._batch_of_row = np.repeat(np.arange(len(batches)), counts)
+        self._place_of_row = np.concatenate([np.arange(n) for n in counts] or [np.arange(0)])
+        self.images = np.concatenate(numbers or [np.empty(0, np.int64)])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -195,9 +213,9 @@ class ImageStore:
         if not found.all():
             absent = images[~found][:5].tolist()
             raise HemlineError(f"the store does not hold images {absent}; run `dvc repro`")
-        shards, places = self._shard_of_row[rows], self._row_in_shard[rows]
+        found_at = zip(self._batch_of_row[rows], self._place_of_row[rows], strict=True)
         size = self.image_size_px
         out = np.empty((len(images), size, size, 3), np.uint8)
-        for row, (shard, place) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
-            out[row] = self._pixels[shard][place]  # one copy, from the map to where it is wanted
+        for row, (batch, place) in enumerate(found_at):
+            out[row] = self._pixels[batch][place]  # one copy, from the map to where it is wanted
         return out

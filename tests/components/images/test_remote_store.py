@@ -16,6 +16,7 @@ from components.images.remote_store import StoreLocation, publish_store
 from components.images.store import (
     ImageStore,
     Shard,
+    StoredImages,
     shard_file,
     write_manifest,
     write_shard,
@@ -38,7 +39,8 @@ def write_store(folder, versions):
         images = np.arange(PER_SHARD) + index * PER_SHARD
         pixels = np.stack([pixels_of(image, version) for image in images])
         path = folder / shard_file(index)
-        write_shard(path, images, pixels, sha256s=["00" * 32] * PER_SHARD, recipe="r")
+        batch = StoredImages(images.tolist(), ["00" * 32] * PER_SHARD, pixels)
+        write_shard(path, [batch], image_size_px=SIZE, recipe="r")
         key = hashlib.sha256(path.read_bytes()).hexdigest()
         shards.append(Shard(file=path.name, key=key, num_images=PER_SHARD, quarantined=()))
     write_manifest(folder, shards, image_size_px=SIZE)

@@ -14,6 +14,7 @@ from components.images.perceptual_hash import perceptual_hashes
 from components.images.store import (
     ImageStore,
     Shard,
+    StoredImages,
     read_hashes,
     read_reusable,
     read_shard,
@@ -42,13 +43,13 @@ def write_store(folder, shards):
     listed = []
     for index, images in enumerate(shards):
         pixels = np.array([PIXELS[image] for image in images], np.uint8)
-        write_shard(
-            folder / shard_file(index),
-            np.array(images, np.int64),
-            pixels.reshape(-1, SIZE, SIZE, 3),
-            sha256s=[sha256(image) for image in images],
-            recipe="r",
-        )
+        pixels = pixels.reshape(-1, SIZE, SIZE, 3)
+        sha256s = [sha256(image) for image in images]
+        batches = [  # two images to a batch
+            StoredImages(images[i : i + 2], sha256s[i : i + 2], pixels[i : i + 2])
+            for i in range(0, len(images), 2)
+        ]
+        write_shard(folder / shard_file(index), batches, image_size_px=SIZE, recipe="r")
         listed.append(
             Shard(
                 file=shard_file(index),

@@ -14,7 +14,13 @@ import torch
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.images.remote_store import StoreLocation
-from components.images.store import Shard, shard_file, write_manifest, write_shard
+from components.images.store import (
+    Shard,
+    StoredImages,
+    shard_file,
+    write_manifest,
+    write_shard,
+)
 from components.params import ModelParams, TrainParams, resolved
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.triplets import TripletSampler, plan_triplets
@@ -74,13 +80,9 @@ def write_store(folder: Path, images: np.ndarray, pixels: np.ndarray, *, shards:
     """Writes the pixels of the given image numbers, shared out among a number of shards."""
     listed = []
     for index, rows in enumerate(np.array_split(np.arange(len(images)), shards)):
-        write_shard(
-            folder / shard_file(index),
-            images[rows],
-            pixels[rows],
-            sha256s=["00" * 32] * len(rows),
-            recipe="r",
-        )
+        batch = StoredImages(images[rows].tolist(), ["00" * 32] * len(rows), pixels[rows])
+        path = folder / shard_file(index)
+        write_shard(path, [batch], image_size_px=IMAGE_SIZE_PX, recipe="r")
         listed.append(Shard(file=shard_file(index), key="", num_images=len(rows), quarantined=()))
     write_manifest(folder, listed, image_size_px=IMAGE_SIZE_PX)
 
