@@ -102,7 +102,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even text
         raise HemlineError(f"{path} is not JSON: {error}") from error
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from components import files
 from components.attributes import AttributeSchema
+from components.errors import HemlineError
 
 IMAGES = pa.schema(
     [
@@ -207,16 +208,30 @@ def write_catalog(catalog: Catalog, folder: Path) -> None:
 
 
 def read_catalog(folder: Path) -> Catalog:
-    """Returns the catalog in a folder."""
+    """Returns the catalog in a folder.
+
+    Raises:
+        HemlineError: a file is missing, or is not as this version of hemline writes it.
+    """
     return Catalog(
         schema=read_schema(folder / "schema.json"),
-        numbering=Numbering(**files.read_about(folder / "images.parquet", schema=IMAGES)),
+        numbering=_read_numbering(folder / "images.parquet"),
         images=files.read_table(folder / "images.parquet", schema=IMAGES),
         labels=files.read_table(folder / "labels.parquet", schema=LABELS),
         triplets=files.read_table(folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS),
         quarantine=files.read_table(folder / "quarantine.parquet", schema=QUARANTINE),
         left_out=files.read_json(folder / "left_out.json"),
     )
+
+
+def _read_numbering(path: Path) -> Numbering:
+    about = files.read_about(path, schema=IMAGES)
+    if about.keys() != {"origin", "next_image"}:
+        raise HemlineError(
+            f"{path} does not say which numbers its images have had; it was made by another "
+            "version of hemline: `dvc repro` makes it anew"
+        )
+    return Numbering(**about)
 
 
 def read_schema(path: Path) -> AttributeSchema:

@@ -18,6 +18,7 @@ from components.errors import HemlineError
 COMMANDS = {
     "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
     "ingest": "Stage: read a data set's labels and images into the catalog.",
+    "describe": "Print what a catalog or a data set on disk holds, and what was left out.",
     "preprocess": "Stage: decode and resize all images into the store (Ray Data).",
     "split": "Stage: assign images to train, valid and test, and to query and gallery.",
     "triplets": "Stage: draw what training sees, for all epochs ahead.",

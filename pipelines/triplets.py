@@ -14,12 +14,23 @@ def triplets(
     triplets: options.Triplets,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Draw the triplets of every epoch, of validation and of test, and the planned batches."""
+    """Draw or take the triplets of every epoch, of validation and of test; plan the batches."""
     section = load_section(params, SamplingParams)
     schema = tables.read_schema(catalog / "schema.json")
     assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
-    left_out = write_plans(assigned, triplets, params=section, schema=schema)
+    published = None
+    if section.triplets == "published":
+        published = files.read_table(catalog / "triplets.parquet", schema=tables.PUBLISHED_TRIPLETS)
+    left_out = write_plans(assigned, triplets, params=section, schema=schema, published=published)
     for split, kinds in left_out.items():
-        for kind, names in kinds.items():
-            if names:
-                console.print(f"{split}: {len(names)} {kind.replace('_', ' ')}: {', '.join(names)}")
+        for kind, found in kinds.items():
+            if found:
+                what = f"{split}: {_shown(found, kind.replace('_', ' '))}"
+                console.print(what, markup=False)
+
+
+def _shown(found: list[str] | dict[str, int], kind: str) -> str:
+    if isinstance(found, list):
+        return f"{len(found)} {kind}: {', '.join(found)}"
+    numbers = ", ".join(f"{name} {number}" for name, number in found.items())
+    return f"{sum(found.values())} {kind}: {numbers}"

@@ -1,5 +1,7 @@
 """Writes what training and evaluation will see: the files of the stage `triplets`."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,42 +12,117 @@ from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.params import SamplingParams
 from components.sampling.batches import BatchSampler, plan_batches
+from components.sampling.published_triplets import (
+    as_epoch,
+    plan_published,
+    triplets_in_split,
+)
 from components.sampling.splits import SPLITS
 from components.sampling.triplets import TripletSampler, plan_triplets
 
+LeftOut = Mapping[str, list[str] | dict[str, int]]  # names, or numbers by name
+
 
 def write_plans(
-    splits: pa.Table, folder: Path, *, params: SamplingParams, schema: AttributeSchema
-) -> dict[str, dict[str, list[str]]]:
+    splits: pa.Table,
+    folder: Path,
+    *,
+    params: SamplingParams,
+    schema: AttributeSchema,
+    published: pa.Table | None = None,
+) -> dict[str, LeftOut]:
     """Writes triplets of each split and, for method `batches`, the batches of all epochs.
 
-    Returns what could not be sampled: per split, the names of values of a single image and of
-    attributes of a single value. The same is written to `left_out.json`.
+    Returns what was left out, by split and kind: where triplets are drawn, the names of values of a
+    single image and of attributes of a single value; where they are published, how many triplets
+    of each attribute reach out of the split. The same is written to `left_out.json`.
+
+    Args:
+        splits: `tables.SPLITS`.
+        folder: to write to.
+        params: section `sampling`.
+        schema: of the catalog.
+        published: `tables.PUBLISHED_TRIPLETS` to take; without them, triplets are drawn.
+
+    Raises:
+        HemlineError: a split has no labels, or gives no triplet.
     """
     left_out = {}
+    remedy = "label more images" if published is None else "or set sampling.triplets drawn"
     for number, split in enumerate(SPLITS):
         labels = splits.filter(pc.field("split") == split)
         if not labels.num_rows:
-            continue
+            raise HemlineError(f"the splits have no labels of split {split}: `dvc repro split`")
         try:
-            sampler = TripletSampler(labels)
+            plan, left_out[split] = _plan(
+                labels,
+                published,
+                split=split,
+                params=params,
+                seed=params.seed + number,  # splits are not to repeat each other
+                schema=schema,
+            )
+            files.write_row_groups(plan, folder / f"{split}.parquet", schema=tables.TRIPLETS)
         except HemlineError as error:
-            raise HemlineError(f"split {split}: {error}; label more images") from error
-        is_train = split == "train"
+            raise HemlineError(f"split {split}: {error}; {remedy}") from error
+    if params.method == "batches":
+        _write_batches(splits, folder, params=params)
+    files.write_json(left_out, folder / "left_out.json")
+    return left_out
+
+
+def _plan(
+    labels: pa.Table,
+    published: pa.Table | None,
+    *,
+    split: str,
+    params: SamplingParams,
+    seed: int,
+    schema: AttributeSchema,
+) -> tuple[Iterator[pa.Table], LeftOut]:
+    """Returns the epochs of a split and what they leave out."""
+    is_train = split == "train"
+    if published is None:
+        sampler = TripletSampler(labels)
         plan = plan_triplets(
             sampler,
             num_epochs=params.num_epochs if is_train else 1,
             triplets_per_epoch=(
                 params.triplets_per_epoch if is_train else params.evaluation_triplets
             ),
-            seed=params.seed + number,
+            seed=seed,
         )
-        files.write_row_groups(plan, folder / f"{split}.parquet", schema=tables.TRIPLETS)
-        left_out[split] = _names(sampler, schema)
-    if params.method == "batches":
-        _write_batches(splits, folder, params=params)
-    files.write_json(left_out, folder / "left_out.json")
-    return left_out
+        return plan, _not_sampled(sampler, schema)
+    listed = published.filter(pc.field("split") == split)
+    taken, others = triplets_in_split(listed, labels)
+    left_out = {"published_triplets_that_reach_out_of_the_split": _per_attribute(others, schema)}
+    if not is_train:
+        return iter([as_epoch(taken, 0)]), left_out
+    plan = plan_published(
+        taken,
+        num_epochs=params.num_epochs,
+        triplets_per_epoch=params.triplets_per_epoch,
+        seed=seed,
+    )
+    return plan, left_out
+
+
+def _not_sampled(sampler: TripletSampler, schema: AttributeSchema) -> LeftOut:
+    attributes = schema.attributes
+    return {
+        "values_with_one_image": [
+            f"{attributes[a].name}={attributes[a].values[v]}"
+            for a, v in sampler.left_out.values_with_one_image
+        ],
+        "attributes_with_one_value": [
+            attributes[a].name for a in sampler.left_out.attributes_with_one_value
+        ],
+    }
+
+
+def _per_attribute(triplets: pa.Table, schema: AttributeSchema) -> dict[str, int]:
+    counts = Counter(triplets["attribute"].to_pylist())
+    return {schema.names[attribute]: counts[attribute] for attribute in sorted(counts)}
 
 
 def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) -> None:
@@ -61,16 +138,3 @@ def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) ->
         seed=params.seed,
     )
     files.write_row_groups(batches, folder / "batches.parquet", schema=tables.BATCHES)
-
-
-def _names(sampler: TripletSampler, schema: AttributeSchema) -> dict[str, list[str]]:
-    attributes = schema.attributes
-    return {
-        "values_with_one_image": [
-            f"{attributes[a].name}={attributes[a].values[v]}"
-            for a, v in sampler.left_out.values_with_one_image
-        ],
-        "attributes_with_one_value": [
-            attributes[a].name for a in sampler.left_out.attributes_with_one_value
-        ],
-    }

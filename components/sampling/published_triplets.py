@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import tables
@@ -13,33 +12,29 @@ from components.errors import HemlineError
 _SLOTS = ("anchor", "positive", "negative")
 
 
-def triplets_of_split(
-    published: pa.Table, splits: pa.Table, *, split: str
-) -> tuple[pa.Table, pa.Table]:
-    """Returns the published triplets of a split that can be used, and the others, in their order.
+def triplets_in_split(published: pa.Table, labels: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Returns the published triplets of a split that stay in it, and the others, in their order.
 
-    A triplet can be used where each of its images has a label of its attribute in the split: the
-    splits decide, not the lists.
+    A triplet stays in the split where each of its images has a label of its attribute there; what
+    the lists were made for does not count.
 
     Args:
-        published: `tables.PUBLISHED_TRIPLETS`.
-        splits: `tables.SPLITS`.
-        split: train, valid or test.
+        published: `tables.PUBLISHED_TRIPLETS` of one split.
+        labels: `tables.SPLITS` of that split.
 
     Raises:
-        HemlineError: none can be used.
+        HemlineError: none stays in it.
     """
-    triplets = published.filter(pc.field("split") == split).combine_chunks()
-    labels = splits.filter(pc.field("split") == split)
     labelled = _keys(labels, "image")
-    is_usable = np.all([np.isin(_keys(triplets, slot), labelled) for slot in _SLOTS], axis=0)
-    if not is_usable.any():
+    stays = np.all([np.isin(_keys(published, slot), labelled) for slot in _SLOTS], axis=0)
+    if not stays.any():
         raise HemlineError(
-            f"split {split}: none of its {triplets.num_rows} published triplets has images with "
-            "labels in that split; split.method published takes the split they were made for, "
-            "and sampling.triplets drawn needs none"
+            f"each of {published.num_rows} published triplets has an image without a label of its "
+            "attribute in this split"
+            if published.num_rows
+            else "the data set publishes no triplets"
         )
-    return triplets.filter(is_usable), triplets.filter(~is_usable)
+    return published.filter(stays), published.filter(~stays)
 
 
 def plan_published(

@@ -114,12 +114,13 @@ class TripletSampler:
         for _ in range(_NUM_PROPOSALS):
             negative[rows] = self._propose(cell[rows], rng)
             rows = rows[self._impossible(anchor[rows], positive[rows], negative[rows])]
-        pairs, pair_of_row = np.unique(
-            np.stack([anchor[rows], positive[rows]]), axis=1, return_inverse=True
+        # pairs of the same values have the same negatives, and there are fewer unions than pairs
+        unions, union_of_row = np.unique(
+            self._union(anchor[rows], positive[rows]), axis=0, return_inverse=True
         )
-        for number, (one, other) in enumerate(pairs.T):
-            here = rows[pair_of_row.ravel() == number]
-            negative[here] = self._choose(int(one), int(other), num=len(here), rng=rng)
+        for number, union in enumerate(unions):
+            here = rows[union_of_row.ravel() == number]
+            negative[here] = self._choose(union[union >= 0], num=len(here), rng=rng)
         return negative
 
     def _propose(self, cell: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -128,15 +129,26 @@ class TripletSampler:
         other += other >= cell
         return np.asarray(self._start[other] + _below(self._count[other], rng))
 
+    def _union(self, anchor: NDArray[np.int64], positive: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns the cells of anchor and positive together [n, 2M], sorted, -1 padded in front."""
+        cells = np.concatenate([self._value_sets[anchor], self._value_sets[positive]], axis=1)
+        cells.sort(axis=1)
+        cells[:, 1:][cells[:, 1:] == cells[:, :-1]] = -1  # in both: they are neighbours now
+        cells.sort(axis=1)
+        return cells
+
     def _choose(
-        self, anchor: int, positive: int, *, num: int, rng: np.random.Generator
+        self, union: NDArray[np.int64], *, num: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Returns negatives drawn from a list of all possible ones, as proposals would be."""
-        attribute = self._attribute_of_cell[self._cell_of_row[anchor]]
+        """Returns negatives without the cells of a union, drawn from a list as proposals would be.
+
+        They are -1 where the list is empty.
+        """
+        attribute = self._attribute_of_cell[union[0]]
         first = self._first_cell[attribute]
         last = first + self._num_cells[attribute] - 1
         rows = np.arange(self._start[first], self._start[last] + self._count[last])
-        rows = np.delete(rows, self._impossible(np.array([anchor]), np.array([positive]), rows))
+        rows = rows[~np.isin(self._value_sets[rows], union).any(axis=1)]
         if not len(rows):
             return np.full(num, -1)
         weights = 1 / self._count[self._cell_of_row[rows]]

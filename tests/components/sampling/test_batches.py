@@ -108,6 +108,25 @@ def test_the_order_of_a_batch_does_not_tell_its_values():
     assert first_two_alike == pytest.approx(1 / 11, abs=0.07)  # five standard deviations
 
 
+@pytest.mark.parametrize("labels", [DISJOINT, [(i % 40, i % 3, i // 7 % 4) for i in range(120)]])
+def test_the_order_and_repetition_of_labels_do_not_matter(labels):
+    shuffled = [labels[i] for i in np.random.default_rng(0).permutation(len(labels))]
+    drawn, again = (
+        [sampler(rows).draw(rng=np.random.default_rng(seed)).tolist() for seed in range(5)]
+        for rows in (sorted(set(labels)), shuffled + labels[:7])
+    )
+
+    assert drawn == again
+
+
+def test_an_image_that_is_named_twice_is_no_pair():
+    labels = [(image, 0, image % 2) for image in range(20)] + [(99, 0, 2), (99, 0, 2)]
+    drawing, rng = sampler(labels, attributes=1, values=3, images=2), np.random.default_rng(0)
+
+    # as in the test above: drawn as a value it would be in every batch
+    assert np.mean([99 in drawing.draw(rng=rng) for _ in range(200)]) < 0.5
+
+
 def test_labels_without_pairs_of_two_values_are_an_error():
     with pytest.raises(HemlineError, match="no attribute has two values with two training images"):
         sampler([(0, 0, 0), (1, 0, 0), (2, 0, 1)])

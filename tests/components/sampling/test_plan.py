@@ -9,6 +9,7 @@ from builders import PROJECT
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
+from components.errors import HemlineError
 from components.params import SamplingParams, load_section
 from components.sampling.plan import write_plans
 
@@ -45,12 +46,13 @@ def splits_table(names=("train", "valid", "test")):
     return pa.Table.from_pylist(records, schema=tables.SPLITS)
 
 
-def write(folder, *, splits=None, **changes):
+def write(folder, *, splits=None, published=None, **changes):
     return write_plans(
         splits_table() if splits is None else splits,
         folder,
         params=replace(PARAMS, **changes),
         schema=SCHEMA,
+        published=published,
     )
 
 
@@ -99,11 +101,78 @@ def test_what_was_left_out_is_named_and_written(tmp_path):
     assert files.read_json(tmp_path / "left_out.json") == left_out
 
 
-def test_a_split_without_images_gets_no_file(tmp_path):
-    left_out = write(tmp_path, splits=splits_table(("train", "test")))
+@pytest.mark.parametrize("missing", ["train", "valid", "test"])
+def test_a_split_without_labels_is_an_error_that_names_it(tmp_path, missing):
+    others = splits_table([name for name in IMAGES_OF if name != missing])
 
-    assert left_out.keys() == {"train", "test"}
-    assert not (tmp_path / "valid.parquet").exists()
+    with pytest.raises(HemlineError, match=f"no labels of split {missing}"):
+        write(tmp_path, splits=others)
+
+
+def test_a_split_without_triplets_is_an_error_that_names_it(tmp_path):
+    single = (pc.field("split") != "valid") | (pc.field("image") == 20)
+
+    with pytest.raises(HemlineError, match=r"split valid: no attribute has two .*; label more"):
+        write(tmp_path, splits=splits_table().filter(single))
+
+
+def test_labels_that_hardly_allow_a_triplet_are_an_error_that_names_the_split(tmp_path):
+    valid = splits_table().filter(pc.field("split") != "valid")
+    both = [(image, 0, value, "valid", "query") for image in (20, 21) for value in (0, 1)]
+    records = [dict(zip(tables.SPLITS.names, row, strict=True)) for row in both]
+    splits = pa.concat_tables([valid, pa.Table.from_pylist(records, schema=tables.SPLITS)])
+
+    with pytest.raises(HemlineError, match=r"split valid: no triplet can be drawn.*; label more"):
+        write(tmp_path, splits=splits)
+
+
+def published_table():
+    """Returns 30 triplets of train, 5 each of valid and test, and two that reach out of theirs."""
+    rows = [("train", 0, image, (image + 2) % 20, (image + 1) % 20) for image in range(20)]
+    rows += [("train", 0, image, (image + 4) % 20, (image + 1) % 20) for image in range(10)]
+    rows += [("valid", 1, image, image + 1, image + 2) for image in range(20, 25)]
+    rows += [("test", 0, image, image + 1, image + 2) for image in range(34, 29, -1)]
+    rows += [("train", 1, 0, 1, 25), ("test", 1, 5, 30, 31)]  # images of valid and of train
+    records = [dict(zip(tables.PUBLISHED_TRIPLETS.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(records, schema=tables.PUBLISHED_TRIPLETS)
+
+
+def rows_of(table):
+    return [tuple(row.values())[1:] for row in table.to_pylist()]
+
+
+def test_published_triplets_are_taken_and_those_that_reach_out_are_counted(tmp_path):
+    left_out = write(tmp_path, published=published_table(), triplets_per_epoch=12)
+    published = [tuple(row.values()) for row in published_table().to_pylist()]
+
+    for split, count in (("valid", 5), ("test", 5)):
+        (epoch,) = read(tmp_path / f"{split}.parquet")
+        assert rows_of(epoch) == [row[1:] for row in published if row[0] == split][:count]
+        assert set(epoch["epoch"].to_pylist()) == {0}
+    epochs = read(tmp_path / "train.parquet")
+    assert [epoch.num_rows for epoch in epochs] == [12, 12, 12]
+    assert all(set(rows_of(epoch)) <= {row[1:] for row in published[:30]} for epoch in epochs)
+    kind = "published_triplets_that_reach_out_of_the_split"
+    assert left_out == {
+        "train": {kind: {"hem": 1}},
+        "valid": {kind: {}},
+        "test": {kind: {"hem": 1}},
+    }
+    assert files.read_json(tmp_path / "left_out.json") == left_out
+
+
+@pytest.mark.parametrize("missing", ["train", "valid", "test"])
+def test_a_split_without_published_triplets_is_an_error_that_names_it(tmp_path, missing):
+    published = published_table().filter(pc.field("split") != missing)
+
+    with pytest.raises(HemlineError, match=rf"split {missing}: .*no triplets; .*triplets drawn"):
+        write(tmp_path, published=published)
+
+
+def test_published_triplets_and_batches_go_together(tmp_path):
+    write(tmp_path, published=published_table())
+
+    assert len(read(tmp_path / "batches.parquet", tables.BATCHES)) == 3
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path):
@@ -119,7 +188,8 @@ def test_splits_are_drawn_from_streams_of_their_own(tmp_path):
     """The same labels under the names train and test must not give the same triplets."""
     train = splits_table(("train",))
     twin = train.set_column(3, "split", pa.array(["test"] * train.num_rows))
-    write(tmp_path, splits=pa.concat_tables([train, twin]), evaluation_triplets=50)
+    splits = pa.concat_tables([train, splits_table(("valid",)), twin])
+    write(tmp_path, splits=splits, evaluation_triplets=50)
 
     first, test = (read(tmp_path / f"{name}.parquet")[0] for name in ("train", "test"))
     assert not pc.all(pc.equal(first["anchor"], test["anchor"])).as_py()

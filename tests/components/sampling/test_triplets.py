@@ -179,6 +179,20 @@ def test_pairs_without_a_negative_do_not_change_how_often_the_others_are_drawn()
     assert chisquare(observed, shares).pvalue > LOWEST_P
 
 
+def test_rare_negatives_are_drawn_as_common_ones():
+    # one in eight proposed negatives shares no value with 0 and 1: an image of a value of one
+    # image, or of a value of three
+    labels = [(image, 0, value) for image in (0, 1) for value in range(15)]
+    labels += [(2, 0, 15), *[(image, 0, 16) for image in (3, 4, 5)]]
+    expected = probabilities(labels)
+    assert min(expected.values()) * 50_000 > 5, "enough of each for a chi-square test"
+    drawn = Counter(rows_of(draw(labels, 50_000)))
+
+    assert drawn.keys() == expected.keys()
+    observed = [drawn[triplet] for triplet in expected]
+    assert chisquare(observed, [p * 50_000 for p in expected.values()]).pvalue > LOWEST_P
+
+
 def test_the_order_and_repetition_of_labels_do_not_matter():
     shuffled = [TOY[i] for i in np.random.default_rng(0).permutation(len(TOY))]
 

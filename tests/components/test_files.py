@@ -1,0 +1,184 @@
+"""Files on disk: what is written is read back, whole or not at all."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components import files, tables
+from components.errors import HemlineError
+
+SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int16())])
+
+
+def table_of(*rows):
+    records = [dict(zip(SCHEMA.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(records, schema=SCHEMA)
+
+
+def numbers(*values):
+    return table_of(*[("x", value) for value in values])
+
+
+def test_columns_are_brought_into_the_order_and_types_of_the_schema(tmp_path):
+    shuffled = pa.table({"number": [2], "extra": ["x"], "name": ["a"]})
+    files.write_table(shuffled, tmp_path / "t.parquet", schema=SCHEMA)
+
+    assert files.read_table(tmp_path / "t.parquet", schema=SCHEMA).equals(table_of(("a", 2)))
+
+
+def test_a_value_that_the_schema_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(pa.ArrowInvalid):
+        files.write_table(
+            pa.table({"name": ["a"], "number": [2**15]}), tmp_path / "t.parquet", schema=SCHEMA
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_table_is_about_comes_back_and_leaves_the_table_as_it_is(tmp_path):
+    about = {"origin": "ä" * 64, "next": 2**40, "params": {"shares": [0.8, 0.2], "none": None}}
+    path = tmp_path / "t.parquet"
+    files.write_table(numbers(1, 2), path, schema=SCHEMA, about=about)
+
+    assert files.read_about(path, schema=SCHEMA) == about
+    assert files.read_table(path, schema=SCHEMA).equals(numbers(1, 2))
+
+
+def test_a_table_is_about_what_it_was_last_written_with(tmp_path):
+    path = tmp_path / "t.parquet"
+    files.write_table(numbers(1), path, schema=SCHEMA, about={"run": 1})
+    again = files.read_table(path, schema=SCHEMA)
+    files.write_table(again, path, schema=SCHEMA, about={"run": 2})
+    assert files.read_about(path, schema=SCHEMA) == {"run": 2}
+
+    files.write_table(again, path, schema=SCHEMA)
+    assert files.read_about(path, schema=SCHEMA) == {}
+
+
+def test_about_of_a_file_with_other_columns_is_refused(tmp_path):
+    files.write_table(numbers(1), tmp_path / "t.parquet", schema=SCHEMA, about={"run": 1})
+
+    with pytest.raises(HemlineError, match="another version"):
+        files.read_about(tmp_path / "t.parquet", schema=tables.SPLITS)
+
+
+def test_row_groups_are_epochs(tmp_path):
+    path, epochs = tmp_path / "t.parquet", [numbers(1, 2, 3), numbers(), numbers(4)]
+    files.write_row_groups(iter(epochs), path, schema=SCHEMA)
+
+    assert files.num_row_groups(path, schema=SCHEMA) == 3
+    for index, epoch in enumerate(epochs):
+        assert files.read_row_group(path, index, schema=SCHEMA).equals(epoch)
+    assert files.read_table(path, schema=SCHEMA).equals(numbers(1, 2, 3, 4))
+
+
+def test_a_large_epoch_stays_one_row_group(tmp_path):
+    count = 2**20 + 1  # Parquet's writer would by itself begin a new group after 2**20 rows
+    files.write_table(
+        pa.table({"epoch": np.zeros(count), "batch": np.zeros(count), "image": np.arange(count)}),
+        tmp_path / "b.parquet",
+        schema=tables.BATCHES,
+    )
+
+    assert files.num_row_groups(tmp_path / "b.parquet", schema=tables.BATCHES) == 1
+
+
+@pytest.mark.parametrize("read", [files.read_table, files.read_about, files.num_row_groups])
+def test_a_missing_table_is_named(tmp_path, read):
+    with pytest.raises(HemlineError, match=r"t\.parquet is missing; `dvc repro`"):
+        read(tmp_path / "t.parquet", schema=SCHEMA)
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet at all", b"PAR1" + b"\0" * 20])
+def test_a_file_that_is_not_parquet_is_named(tmp_path, content):
+    (tmp_path / "t.parquet").write_bytes(content)
+
+    with pytest.raises(HemlineError, match=r"t\.parquet is not a Parquet file"):
+        files.read_table(tmp_path / "t.parquet", schema=SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"name": ["a"]},
+        {"name": ["a"], "number": [1]},  # int64
+        {"number": pa.array([1], pa.int16()), "name": ["a"]},  # another order
+    ],
+)
+def test_other_columns_types_or_orders_are_refused(tmp_path, columns):
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+
+    with pytest.raises(HemlineError, match=r"expected \['name', 'number'\]; .* another version"):
+        files.read_table(tmp_path / "t.parquet", schema=SCHEMA)
+
+
+def test_json_comes_back_in_the_order_given(tmp_path):
+    value = {"z": [1, None, 0.5], "a": {"länge": "kurz"}}
+    files.write_json(value, tmp_path / "new" / "v.json")
+
+    read = files.read_json(tmp_path / "new" / "v.json")
+    assert read == value
+    assert list(read) == ["z", "a"]
+
+
+def test_a_missing_json_file_is_named(tmp_path):
+    with pytest.raises(HemlineError, match=r"v\.json is missing; `dvc repro`"):
+        files.read_json(tmp_path / "v.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_file_that_is_not_json_is_named(tmp_path, content):
+    (tmp_path / "v.json").write_bytes(content)
+
+    with pytest.raises(HemlineError, match=r"v\.json is not JSON"):
+        files.read_json(tmp_path / "v.json")
+
+
+def test_csv_has_a_header_and_the_schemas_columns(tmp_path):
+    rows = [{"num_queries": 12, "attribute": "neck", "map": 61.5, "random_map": 20.5}]
+    files.write_csv(rows, tmp_path / "m.csv", schema=tables.MAP_PER_ATTRIBUTE)
+
+    assert (tmp_path / "m.csv").read_text().splitlines() == [
+        '"attribute","map","random_map"',
+        '"neck",61.5,20.5',
+    ]
+
+
+def test_replacing_replaces_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def interrupted():
+        with files.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_generator_that_fails_halfway_leaves_the_old_table(tmp_path):
+    path = tmp_path / "t.parquet"
+    files.write_table(numbers(1, 2), path, schema=SCHEMA)
+
+    def failing():
+        yield numbers(3)
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        files.write_row_groups(failing(), path, schema=SCHEMA)
+    assert files.read_table(path, schema=SCHEMA).equals(numbers(1, 2))
+    assert list(tmp_path.iterdir()) == [path]
