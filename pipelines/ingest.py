@@ -1,7 +1,9 @@
 """Stage `ingest`: a data set on disk → the catalog."""
 
+from collections import Counter
 from pathlib import Path
 
+from components import files, tables
 from components.datasets.catalog import build_catalog
 from components.datasets.read import read_labels
 from components.errors import HemlineError
@@ -27,19 +29,31 @@ def ingest(
         exclude_attributes=section.exclude_attributes,
         previous=_previous(catalog),
     )
+    _print(built)
+    _check_quarantine(built, catalog / "quarantine.parquet", allowed=section.max_quarantined_share)
     write_catalog(built, catalog)
-    unusable = set(built.quarantine["path"].to_pylist())
+
+
+def _print(built: Catalog) -> None:
     console.print(
         f"{built.images.num_rows} images, {built.labels.num_rows} labels of "
-        f"{len(built.schema.attributes)} attributes; {len(unusable)} images in quarantine"
-        + "".join(f"; {number} {rows}" for rows, number in built.left_out.items())
+        f"{len(built.schema.attributes)} attributes; {built.quarantine.num_rows} rows in quarantine"
     )
-    check_quarantined_share(
-        len(unusable),
-        len(unusable | set(built.images["path"].to_pylist())),
-        allowed=section.max_quarantined_share,
-        where=catalog / "quarantine.parquet",
-    )
+    reasons = Counter(built.quarantine["reason"].to_pylist())
+    for what, number in [*reasons.most_common(), *built.left_out.items()]:
+        console.print(f"{what}: {number}", markup=False)
+
+
+def _check_quarantine(built: Catalog, path: Path, *, allowed: float) -> None:
+    """Stops where too much cannot be used.
+
+    Only the quarantine is written then. A disk that was not there for a moment would otherwise cost
+    its images their numbers.
+    """
+    files.write_table(built.quarantine, path, schema=tables.QUARANTINE)
+    quarantined = set(built.quarantine["path"].to_pylist())
+    paths = quarantined | set(built.images["path"].to_pylist())
+    check_quarantined_share(len(quarantined), len(paths), allowed=allowed, where=path)
 
 
 def _previous(catalog: Path) -> Catalog | None:
@@ -48,5 +62,5 @@ def _previous(catalog: Path) -> Catalog | None:
     try:
         return read_catalog(catalog)
     except HemlineError as error:
-        console.print(f"numbering images anew: {error}")
+        console.print(f"numbering images anew: {error}", markup=False)
         return None

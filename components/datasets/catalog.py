@@ -18,6 +18,8 @@ from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, image_size, read_bytes
 from components.tables import Catalog, Numbering
 
+_MAX_NUM_VALUES = 2**15  # of an attribute: tables count them from 0 in int16
+
 
 class _ImageFile(NamedTuple):
     path: str
@@ -43,12 +45,14 @@ def build_catalog(
         labelled: what the reader read.
         root: folder of the data set.
         exclude_attributes: names of attributes to leave out.
-        previous: the catalog to continue: its images keep their numbers, its attributes and values
-            their positions. A catalog of another data set is not continued.
+        previous: the catalog to continue: its images keep their numbers and its values their
+            positions; new ones come behind. So do attributes, but for those that no image has any
+            more. A catalog of another data set (of another name, or without a common path) is not
+            continued.
 
     Raises:
         HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
-            left with a single value.
+            left with a single value or has more than positions can count.
     """
     labels = _without(labelled, exclude_attributes)
     paths = list(dict.fromkeys(label.path for label in labels))
@@ -56,9 +60,12 @@ def build_catalog(
         looked_at = list(pool.map(lambda path: _look_at(root, path), paths))
     files = [entry for entry in looked_at if isinstance(entry, _ImageFile)]
     quarantine = [entry for entry in looked_at if not isinstance(entry, _ImageFile)]
+    quarantine += labelled.unusable
     if not files:
-        found = f"; the first: {': '.join(quarantine[0])}" if quarantine else ""
-        raise HemlineError(f"{labelled.source}: none of {len(paths)} images can be used{found}")
+        found = f"; the first row in quarantine: {': '.join(quarantine[0])}" if quarantine else ""
+        raise HemlineError(
+            f"{labelled.source}: none of {len(paths)} labelled images can be used{found}"
+        )
     if previous and not _continues(labelled, files, previous):
         previous = None
     number_of, numbering = _number(files, previous)
@@ -70,7 +77,7 @@ def build_catalog(
         images=_images_table(files, number_of=number_of, groups=labelled.groups),
         labels=_labels_table(usable, number_of=number_of, schema=schema),
         triplets=_triplets_table(labelled, number_of=number_of, schema=schema),
-        quarantine=tables.quarantine_table([*quarantine, *labelled.unusable]),
+        quarantine=tables.quarantine_table(quarantine),
         left_out=labelled.left_out,
     )
 
@@ -141,21 +148,29 @@ def _schema(
     seen: dict[str, set[str]] = {}
     for label in labels:
         seen.setdefault(label.attribute, set()).add(label.value)
-    for attribute, found in seen.items():
-        if len(found) == 1:
-            raise HemlineError(
-                f"{labelled.source}: attribute {attribute!r} has the single value "
-                f"{next(iter(found))!r}, so there is nothing to tell apart; "
-                "add it to data.exclude_attributes or label other values"
-            )
     before = {x.name: x.values for x in previous.schema.attributes} if previous else {}
-    names = [name for name in (*before, *labelled.values_of, *seen) if name in seen]
     attributes = []
-    for name in dict.fromkeys(names):
-        published = labelled.values_of.get(name) or sorted(seen[name])
-        values = tuple(dict.fromkeys([*before.get(name, ()), *published]))
-        attributes.append(Attribute(name=name, values=values))
+    for name in dict.fromkeys((*before, *labelled.values_of, *seen)):
+        if name in seen:
+            values = (*before.get(name, ()), *labelled.values_of.get(name, ()), *sorted(seen[name]))
+            attributes.append(Attribute(name=name, values=tuple(dict.fromkeys(values))))
+    for attribute in attributes:
+        _check_values(attribute, seen[attribute.name], source=labelled.source)
     return AttributeSchema(dataset=labelled.dataset, attributes=tuple(attributes))
+
+
+def _check_values(attribute: Attribute, seen: Collection[str], *, source: str) -> None:
+    if len(seen) == 1:
+        raise HemlineError(
+            f"{source}: attribute {attribute.name!r} has the single value {next(iter(seen))!r}, "
+            "so there is nothing to tell apart; add it to data.exclude_attributes or label other "
+            "values"
+        )
+    if len(attribute.values) > _MAX_NUM_VALUES:
+        raise HemlineError(
+            f"{source}: attribute {attribute.name!r} has {len(attribute.values)} values, at most "
+            f"{_MAX_NUM_VALUES} are allowed; add it to data.exclude_attributes"
+        )
 
 
 def _images_table(

@@ -45,7 +45,7 @@ class LabelledImages:
     Attributes:
         dataset: name of the data set.
         labels: in the order of the files; an image may have several.
-        source: the file that the labels were read from, for messages.
+        source: the file or folder that the labels were read from, for messages.
         values_of: the published values per attribute in their published order; empty for formats
             that publish none, whose attributes come in order of appearance and whose values in
             alphabetical order.
@@ -68,19 +68,46 @@ class LabelledImages:
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and cells of every line of a CSV file that is not blank.
+    """Yields number and cells of every line of a CSV file that is not blank.
 
-    Bytes that are not UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the
-    file; `read.py` sets such rows apart.
+    The number is that of the first line where quoted cells go over several. Bytes that are not
+    UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the file; `read.py` sets
+    such labels apart.
 
     Raises:
-        HemlineError: the file is not CSV in UTF-8 (a byte order mark is allowed).
+        HemlineError: the file is empty, is not CSV in UTF-8 (a byte order mark is allowed), or has
+            another separator than commas.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.reader(file, strict=True)
+    is_empty = True
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.reader(file, strict=True)
+        number = 1
+        try:
             for row in reader:
                 if len(row) > 1 or "".join(row).strip():
-                    yield reader.line_num, row
-    except (csv.Error, UnicodeError) as error:
-        raise HemlineError(f"{path} is not a CSV file in UTF-8: {error}") from error
+                    _check_dialect(row, path=path, number=number)
+                    yield number, row
+                    is_empty = False
+                number = reader.line_num + 1
+        except csv.Error as error:
+            raise _not_csv(path, number, str(error)) from error
+    if is_empty:
+        raise HemlineError(f"{path} is empty; restore it from where it came")
+
+
+def _check_dialect(row: list[str], *, path: Path, number: int) -> None:
+    if any("\0" in cell for cell in row):
+        raise _not_csv(path, number, "a NUL character, which files in UTF-16 are full of")
+    separator = next((character for character in ";\t|" if character in row[0]), None)
+    if len(row) == 1 and separator:
+        raise HemlineError(
+            f"{path} line {number}: the separator seems to be {separator!r}; save the file as CSV "
+            "with commas"
+        )
+
+
+def _not_csv(path: Path, number: int, found: str) -> HemlineError:
+    return HemlineError(
+        f"{path} is not a CSV file in UTF-8: line {number}: {found}; save it as CSV UTF-8 with "
+        "commas"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion
 from components.datasets.fashionai import read_fashionai
+from components.datasets.index_files import printable
 from components.datasets.labelled import Label, LabelledImages
 from components.datasets.published import read_published
 from components.datasets.table import read_table_format
@@ -28,9 +29,7 @@ READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
 def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> LabelledImages:
     """Returns the labels of a data set on disk.
 
-    Paths are normalised (`./a.jpg` is `a.jpg`) and repeated labels counted once. Set apart with
-    their reason are labels whose text is not UTF-8 and, in data sets where an image has one value
-    of an attribute, labels that contradict each other. Images are not looked at.
+    Images are not looked at. See `cleaned` for what is done to what the reader read.
 
     Args:
         root: folder of the data set.
@@ -48,48 +47,61 @@ def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> 
 
 
 def cleaned(labelled: LabelledImages) -> LabelledImages:
-    """Returns what a reader read with every path normalised and every label usable and once."""
-    texts, not_texts = _apart(labelled.labels)
+    """Returns the same with every path normalised, every label once, and every text UTF-8.
+
+    `./a.jpg` and `x/../a.jpg` are `a.jpg`. Set apart with their reason are labels whose text is not
+    UTF-8 and, in data sets where an image has one value of an attribute, all values of an attribute
+    of which an image has several. Elsewhere backslashes and numbers stand for such bytes.
+    """
+    texts, unusable = _apart(labelled.labels)
     labels = list(dict.fromkeys(x._replace(path=posixpath.normpath(x.path)) for x in texts))
-    left_out = {**labelled.left_out, "repeated labels": len(texts) - len(labels)}
     contradicting = _contradicting(labels) if labelled.one_value_each else {}
+    unusable += [(posixpath.normpath(path), why, more) for path, why, more in labelled.unusable]
+    unusable += contradicting.values()
+    counts = {**labelled.left_out, "repeated labels": len(texts) - len(labels)}
     triplets = replace(
         labelled.triplets, paths=[posixpath.normpath(path) for path in labelled.triplets.paths]
     )
     return replace(
         labelled,
+        dataset=printable(labelled.dataset),
         labels=[label for label in labels if (label.path, label.attribute) not in contradicting],
-        groups={posixpath.normpath(path): group for path, group in labelled.groups.items()},
+        values_of={
+            printable(attribute): [printable(value) for value in values]
+            for attribute, values in labelled.values_of.items()
+        },
+        groups={
+            posixpath.normpath(path): printable(group)
+            for path, group in labelled.groups.items()
+            if printable(path) == path
+        },
         triplets=triplets,
-        unusable=[*labelled.unusable, *not_texts, *contradicting.values()],
-        left_out={what: number for what, number in left_out.items() if number},
+        unusable=[(printable(path), why, printable(more)) for path, why, more in unusable],
+        left_out={printable(what): number for what, number in counts.items() if number},
     )
 
 
 def _apart(labels: Sequence[Label]) -> tuple[list[Label], list[Unusable]]:
-    """Returns the labels that are text, and the others (surrogates: PEP 383) for the quarantine."""
-    texts, others = [], []
+    """Returns the labels that are UTF-8, and the others for the quarantine."""
+    texts: list[Label] = []
+    others: list[Unusable] = []
     for label in labels:
         written = ",".join((label.path, label.attribute, label.value))
-        shown = written.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        if shown == written:
+        if printable(written) == written:
             texts.append(label)
         else:
-            path = label.path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            others.append((path, "bad_name", f"not UTF-8: {shown}"))
+            path = posixpath.normpath(label.path)
+            others.append((path, "bad_name", f"not UTF-8: {written}"))
     return texts, others
 
 
 def _contradicting(labels: Sequence[Label]) -> dict[tuple[str, str], Unusable]:
-    values: dict[tuple[str, str], list[str]] = {}
+    """Returns image and attribute of several values, and what the quarantine says of them."""
+    values: dict[tuple[str, str], set[str]] = {}
     for label in labels:
-        values.setdefault((label.path, label.attribute), []).append(label.value)
+        values.setdefault((label.path, label.attribute), set()).add(label.value)
     return {
-        (path, attribute): (
-            path,
-            "conflicting_values",
-            f"{attribute}: {', '.join(sorted(several))}",
-        )
-        for (path, attribute), several in values.items()
-        if len(several) > 1
+        (path, attribute): (path, "conflicting_values", f"{attribute}: {', '.join(sorted(found))}")
+        for (path, attribute), found in values.items()
+        if len(found) > 1
     }

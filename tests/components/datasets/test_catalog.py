@@ -1,51 +1,36 @@
 """From label files and pictures to the catalog: numbering, names, and what is left out."""
 
+import csv
 import hashlib
 import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import png, png_header, write_files
+from cataloguing import (
+    HEADER,
+    add_row,
+    assert_same_files,
+    build,
+    build_of,
+    labels_by_name,
+    write_data_set,
+    write_three_images,
+)
 
 from components import tables
-from components.datasets.catalog import build_catalog
-from components.datasets.read import read_labels
+from components.datasets.labelled import Label, PublishedTriplets
 from components.errors import HemlineError
 
-HEADER = "image,attribute,value\n"
 # the environment is where people say where their data lies; tests read this one name only
 REAL_DATA = os.environ.get("HEMLINE_REAL_DATA")
 
 
-def build(root, *, data_format="table", exclude=()):
-    return build_catalog(
-        read_labels(root, data_format=data_format), root, exclude_attributes=exclude
-    )
-
-
-def write_data_set(root, rows, files):
-    """Writes a data set of the table format; an image of its own for each name."""
-    lines = [",".join(row) for row in rows]
-    write_files(root, {name: png(seed) for seed, name in enumerate(files)})
-    return write_files(root, {"labels.csv": HEADER + "\n".join(lines) + "\n"})
-
-
 @pytest.fixture
 def root(tmp_path):
-    """Three usable images; more rows and files are added by the tests."""
-    rows = [
-        ("c.png", "neck", "v"),
-        ("a.png", "hem", "short"),
-        ("a.png", "neck", "round"),
-        ("b.png", "hem", "long"),
-    ]
-    return write_data_set(tmp_path / "data", rows, ["a.png", "b.png", "c.png"])
-
-
-def add_row(root, path):
-    with (root / "labels.csv").open("a") as file:
-        file.write(f"{path},neck,v\n")
+    return write_three_images(tmp_path / "data")
 
 
 def test_images_are_numbered_in_the_order_of_the_label_file(root):
@@ -73,7 +58,8 @@ def test_attributes_come_in_order_of_appearance_and_values_by_the_alphabet(root)
         ),
     }
     rows = [tuple(row.values()) for row in catalog.labels.to_pylist()]
-    assert rows == [(0, 0, 1), (1, 0, 0), (1, 1, 1), (2, 1, 0)]
+    assert [row[:3] for row in rows] == [(0, 0, 1), (1, 0, 0), (1, 1, 1), (2, 1, 0)]
+    assert {row[3:] for row in rows} == {(None, None)}, "the data set says no split, no role"
 
 
 def test_fashionai_keeps_the_published_order_of_attributes_and_values(tmp_path):
@@ -89,7 +75,7 @@ def test_fashionai_keeps_the_published_order_of_attributes_and_values(tmp_path):
 
     assert catalog.schema.names == ["skirt_length", "neck_design"]
     assert catalog.schema.attributes[1].values[:2] == ("invisible", "turtle")
-    rows = [tuple(row.values()) for row in catalog.labels.to_pylist()]
+    rows = [tuple(row.values())[:3] for row in catalog.labels.to_pylist()]
     assert rows == [(0, 0, 5), (0, 1, 1), (1, 0, 1), (1, 1, 4)]
 
 
@@ -111,6 +97,14 @@ def write_folder(root):
 
 def link_to_nothing(root):
     (root / "x.png").symlink_to("y.png")
+
+
+def link_to_itself(root):
+    (root / "x.png").symlink_to("x.png")
+
+
+def write_pipe(root):
+    os.mkfifo(root / "x.png")
 
 
 def link_outside(root):
@@ -146,10 +140,13 @@ def do_nothing(root):
         (do_nothing, "x.png", "missing"),
         (do_nothing, "a.png/x.png", "missing"),
         (do_nothing, "x" * 300 + ".png", "missing"),
-        (do_nothing, "x\0.png", "missing"),
+        (link_to_itself, "x.png", "missing"),
+        (write_pipe, "x.png", "not_a_file"),
         (link_to_nothing, "x.png", "missing"),
         (write_beside, "../x.png", "outside_root"),
         (write_beside, "../data-2/x.png", "outside_root"),
+        (do_nothing, "..", "outside_root"),
+        (do_nothing, ".", "not_a_file"),
         (do_nothing, "/etc/hostname", "outside_root"),
         (link_outside, "x.png", "outside_root"),
         (link_folder_outside, "folder/x.png", "outside_root"),
@@ -194,14 +191,122 @@ def test_numbers_are_dense_when_the_first_image_is_left_out(root):
     assert set(catalog.labels["image"].to_pylist()) == {0, 1}
 
 
-def test_an_image_keeps_its_number_when_data_is_added(root):
+def test_a_name_with_a_nul_is_that_of_no_file(root):
+    labels = [Label("a.png", "neck", "v"), Label("b.png", "neck", "u"), Label("x\0", "neck", "v")]
+    catalog = build_of(root, *labels)
+
+    rows = [("x\0", "missing", "no file can have this name")]
+    assert [tuple(row.values()) for row in catalog.quarantine.to_pylist()] == rows
+
+
+def test_an_absolute_path_is_refused_even_into_the_root(root):
+    add_row(root, f"{root}/a.png")
+    catalog = build(root)
+
+    assert catalog.images.num_rows == 3
+    rows = [(f"{root}/a.png", "outside_root", "an absolute path")]
+    assert [tuple(row.values()) for row in catalog.quarantine.to_pylist()] == rows
+
+
+@pytest.mark.parametrize("folder", ["", "images"])
+@pytest.mark.parametrize(
+    "name",
+    ["a b.png", "it's.png", 'a".png', "a,b.png", "a\nb.png", "a\\b.png", "ä😀.png", "a|b;c.png"],
+)
+def test_unusual_names_are_names(tmp_path, folder, name):
+    write_files(tmp_path / folder, {name: png(0), "b.png": png(1)})
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "neck"), (name, "v"), ("b.png", "round")])
+    catalog = build(tmp_path)
+
+    assert catalog.images["path"].to_pylist() == [
+        f"{folder}/{x}".lstrip("/") for x in (name, "b.png")
+    ]
+    assert catalog.quarantine.num_rows == 0
+
+
+def test_a_name_in_another_encoding_is_shown_in_quarantine(root):
+    name = b"\xe4.png"
+    (root / os.fsdecode(name)).write_bytes(png(9))
+    with (root / "labels.csv").open("ab") as file:
+        file.write(name + b",neck,v\n")
+    catalog = build(root)
+
+    rows = [("\\xe4.png", "bad_name", "not UTF-8: \\xe4.png,neck,v")]
+    assert [tuple(row.values()) for row in catalog.quarantine.to_pylist()] == rows
+    assert catalog.images.num_rows == 3
+
+
+@pytest.mark.parametrize("spelling", ["./a.png", "x/../a.png", ".//a.png"])
+def test_spellings_of_a_path_are_one_image(root, spelling):
     before = build(root)
-    write_files(root, {"0.png": png(5)})
-    add_row(root, "0.png")
+    add_row(root, spelling)
     after = build(root)
 
-    assert after.images.slice(0, 3).equals(before.images)
-    assert after.images["path"].to_pylist()[3] == "0.png"
+    assert after.images.equals(before.images)
+    assert labels_by_name(after) == sorted([*labels_by_name(before), ("a.png", "neck", "v")])
+
+
+def test_splits_roles_and_groups_reach_the_tables(root):
+    content = """image,neck,split,role,group
+b.png,v,test,query,p2
+a.png,round,valid,candidate,
+c.png,v,train,train,p2
+a.png,v,,,p1
+"""
+    catalog = build(write_files(root, {"labels.csv": content}))
+
+    assert catalog.images["path"].to_pylist() == ["b.png", "a.png", "c.png"]
+    assert catalog.images["group"].to_pylist() == ["p2", "p1", "p2"]
+    assert [tuple(row.values()) for row in catalog.labels.to_pylist()] == [
+        (0, 0, 1, "test", "query"),
+        (1, 0, 0, "valid", "gallery"),
+        (1, 0, 1, None, None),
+        (2, 0, 1, "train", None),
+    ]
+
+
+def test_an_image_can_be_used_while_one_of_its_labels_cannot(root):
+    unusable = [("a.png", "unknown_value", "line 9"), ("a.png", "no_value", "line 8")]
+    labels = [Label("a.png", "neck", "v"), Label("b.png", "neck", "u"), Label("x.png", "neck", "u")]
+    catalog = build_of(root, *labels, unusable=unusable, left_out={"rows": 3})
+
+    assert catalog.images["path"].to_pylist() == ["a.png", "b.png"]
+    assert [tuple(row.values()) for row in catalog.quarantine.to_pylist()] == [
+        ("a.png", "no_value", "line 8"),
+        ("a.png", "unknown_value", "line 9"),
+        ("x.png", "missing", "no such file"),
+    ]
+    assert catalog.left_out == {"rows": 3}
+
+
+def test_published_triplets_of_usable_images_are_kept(root):
+    triplets = PublishedTriplets(
+        paths=["a.png", "x.png", "c.png", "b.png"],
+        rows={
+            ("train", "hem"): np.array([[0, 0, 3]]),
+            ("test", "neck"): np.array([[0, 2, 3], [0, 1, 3], [3, 2, 0]]),
+            ("test", "fit"): np.array([[0, 2, 3]]),
+        },
+    )
+    labels = [Label(x, y, x) for x in ("c.png", "a.png", "b.png") for y in ("neck", "hem")]
+    catalog = build_of(root, *labels, triplets=triplets)
+
+    assert [tuple(row.values()) for row in catalog.triplets.to_pylist()] == [
+        ("train", 1, 1, 1, 2),
+        ("test", 0, 1, 0, 2),
+        ("test", 0, 2, 0, 1),
+    ]
+
+
+def test_published_values_stay_before_those_that_only_labels_have(root):
+    labels = [Label("a.png", "neck", "x"), Label("b.png", "neck", "v")]
+    catalog = build_of(root, *labels, values_of={"hem": ["long"], "neck": ["v", "round"]})
+
+    assert [(x.name, x.values) for x in catalog.schema.attributes] == [
+        ("neck", ("v", "round", "x"))
+    ]
+    assert labels_by_name(catalog) == [("a.png", "neck", "x"), ("b.png", "neck", "v")]
 
 
 def test_an_attribute_of_one_value_is_refused_with_the_remedy(root):
@@ -224,7 +329,7 @@ def test_images_of_excluded_attributes_only_are_left_out(root):
 
     assert catalog.schema.names == ["hem"]
     assert catalog.images["path"].to_pylist() == ["a.png", "b.png"]
-    assert catalog.labels.to_pydict() == {"image": [0, 1], "attribute": [0, 0], "value": [1, 0]}
+    assert labels_by_name(catalog) == [("a.png", "hem", "short"), ("b.png", "hem", "long")]
 
 
 def test_an_unknown_excluded_attribute_is_named(root):
@@ -235,13 +340,29 @@ def test_an_unknown_excluded_attribute_is_named(root):
 def test_no_usable_image_is_an_error_that_shows_the_first(tmp_path):
     root = write_data_set(tmp_path, [("a.png", "neck", "v"), ("b.png", "neck", "u")], [])
 
-    with pytest.raises(HemlineError, match=r"none of 2 images .* the first: a\.png: missing"):
+    with pytest.raises(HemlineError, match=r"none of 2 labelled images .*quarantine: a\.png: miss"):
         build(root)
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(HemlineError, match=r"data\.root: no folder .*nowhere"):
-        build(tmp_path / "nowhere")
+def test_no_usable_label_is_an_error_that_shows_the_first(root):
+    write_files(root, {"labels.csv": HEADER + "a.png,neck,\n"})
+    expected = r"none of 0 labelled images .*quarantine: a\.png: no_value: labels\.csv line 2"
+    with pytest.raises(HemlineError, match=expected):
+        build(root)
+
+    write_files(root, {"labels.csv": HEADER})
+    with pytest.raises(HemlineError, match=r"none of 0 labelled images can be used$"):
+        build(root)
+
+
+def test_more_values_than_the_tables_can_count_are_refused(root):
+    paths = ["a.png", "b.png"]
+    values = [str(number) for number in range(2**15 + 1)]
+    labels = [Label(paths[place % 2], "price", value) for place, value in enumerate(values)]
+
+    assert build_of(root, *labels[:-1]).schema.max_num_values == 2**15
+    with pytest.raises(HemlineError, match=r"'price' has 32769 values, at most 32768 .*exclude_at"):
+        build_of(root, *labels)
 
 
 def test_two_builds_are_the_same_to_the_byte(root, tmp_path):
@@ -249,10 +370,7 @@ def test_two_builds_are_the_same_to_the_byte(root, tmp_path):
     for folder in ("one", "two"):
         tables.write_catalog(build(root), tmp_path / folder)
 
-    written = sorted((tmp_path / "one").iterdir())
-    assert len(written) == 4
-    for path in written:
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    assert_same_files(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.skipif(not REAL_DATA, reason="HEMLINE_REAL_DATA does not name the photographs' folder")

@@ -1,0 +1,128 @@
+"""A table in a CSV or a Parquet file, read as texts: one reading for both."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.datasets.labelled import read_csv
+from components.errors import HemlineError
+
+Row = Mapping[str, Sequence[str]]
+"""Texts by column: one, but for lists in Parquet, and none for null."""
+
+_INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+_BYTES = (
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
+)
+
+
+def read_columns(path: Path) -> list[str]:
+    """Returns the names of the columns of a table, without blanks around them.
+
+    Raises:
+        HemlineError: the file is not what its name says, or two columns have one name.
+    """
+    columns = list(_columns(path))
+    for name in filter(None, columns):
+        if columns.count(name) > 1:
+            raise HemlineError(f"{path}: two columns are named {name!r}; rename or remove one")
+    return columns
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """Yields where a row stands, for messages, and its texts in the given columns.
+
+    Bytes that are not UTF-8 come as surrogates, as from `read_csv`. Numbers in Parquet are written
+    as Arrow does: 3 and 3.0 are `3` (with missing values, pandas makes floats of integers), true is
+    `true`, and not a number is `nan`.
+
+    Raises:
+        HemlineError: the file is damaged, a line of CSV has another number of cells than the first,
+            or a column of Parquet is neither of texts and numbers nor of lists of them.
+    """
+    return (_csv_rows if path.suffix == ".csv" else _parquet_rows)(path, columns)
+
+
+def _columns(path: Path) -> Iterator[str]:
+    if path.suffix == ".csv":
+        _, header = next(read_csv(path))
+        yield from (name.strip() for name in header)
+        return
+    for name in _open_parquet(path).schema_arrow.names:
+        if not _INDEX_OF_PANDAS.fullmatch(name):
+            yield name.strip()
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    lines = read_csv(path)
+    _, header = next(lines)
+    names = [name.strip() for name in header]
+    places = {column: names.index(column) for column in columns}
+    for number, row in lines:
+        if len(row) != len(header):
+            raise HemlineError(
+                f"{path} line {number}: expected {len(header)} cells as in the first line, "
+                f"got {len(row)}"
+            )
+        yield f"line {number}", {column: [row[place]] for column, place in places.items()}
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    file = _open_parquet(path)
+    name_of = {name.strip(): name for name in file.schema_arrow.names}
+    for column in columns:
+        _check_type(file.schema_arrow.field(name_of[column]).type, path=path, column=column)
+    number = 0
+    try:
+        for batch in file.iter_batches(columns=[name_of[column] for column in columns]):
+            texts = [_texts(batch.column(name_of[column])) for column in columns]
+            for row in zip(*texts, strict=True):
+                number += 1
+                yield f"row {number}", dict(zip(columns, row, strict=True))
+    except (pa.ArrowException, OSError) as error:
+        raise HemlineError(f"{path} is damaged after row {number}: {error}") from error
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise HemlineError(f"{path} is not a Parquet file: {error}; write it anew") from error
+
+
+def _check_type(kind: pa.DataType, *, path: Path, column: str) -> None:
+    items = kind.value_type if _is_list(kind) else kind
+    if pa.types.is_dictionary(items):
+        items = items.value_type
+    # not left to the cast to texts, which takes bytes
+    if pa.types.is_nested(items) or any(is_bytes(items) for is_bytes in _BYTES):
+        raise HemlineError(
+            f"{path}: column {column} is of type {kind}; expected texts, numbers or lists of them"
+        )
+
+
+def _texts(column: pa.Array) -> list[list[str]]:
+    """Returns the texts of every cell; through bytes, as Arrow does not check that they are UTF-8.
+
+    Dictionaries are decoded by the way.
+    """
+    if not _is_list(column.type):
+        cells = column.cast(pa.string()).cast(pa.binary()).to_pylist()
+        return [[] if cell is None else [_decoded(cell)] for cell in cells]
+    cells = column.cast(pa.list_(pa.string())).cast(pa.list_(pa.binary())).to_pylist()
+    return [[_decoded(text) for text in cell or [] if text is not None] for cell in cells]
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode(errors="surrogateescape")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(is_list(kind) for is_list in _LISTS)
