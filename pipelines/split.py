@@ -63,6 +63,8 @@ def _print(report: dict[str, Any], folder: Path) -> None:
     for name, roles in report["splits"].items():
         for role, size in roles.items():
             console.print(f"{name}, {role}: {size['num_images']} images")
+    if report["num_labels_without_split"]:
+        console.print(f"{report['num_labels_without_split']} labels have no published split")
     for kind, found in report["leaks"].items():
         if found["num_units"]:
             console.print(

@@ -63,6 +63,7 @@ def report_of(
         "method": params.method,
         "near_duplicate_distance": params.searched_distance,
         "splits": _sizes(assigned.splits),
+        "num_labels_without_split": assigned.num_without_split,
         "leaks": _leaks_by_kind(leaks, is_searched=params.searched_distance is not None),
         "unanswerable": _by_attribute(assigned.unanswerable, schema),
     }

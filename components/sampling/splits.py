@@ -1,6 +1,6 @@
 """Which labels train, validate and test, and which of the latter two ask and which answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -26,10 +26,12 @@ class Assignment:
     Attributes:
         splits: `tables.SPLITS`.
         unanswerable: `tables.UNANSWERABLE`: what was to be a query when it was assigned.
+        num_without_split: labels that a published split leaves out.
     """
 
     splits: pa.Table
     unanswerable: pa.Table
+    num_without_split: int = 0
 
 
 def split_labels(
@@ -53,7 +55,7 @@ def split_labels(
 
     Raises:
         HemlineError: the images are too few: no training image, or no query to measure with; or
-            the data set is to decide, and does not for every label.
+            a column is to decide, and does not for every label.
     """
     together = params.near_duplicates == "together"
     unit = units(related if together else related.drop(columns=NEAR_DUPLICATE, errors="ignore"))
@@ -68,8 +70,12 @@ def split_labels(
         )
         remedy = "raise split.{split}_share or label more images"
     else:
-        _check_all_have_a_split(images, labels, method=params.method)
-        assigned = take_splits(labels, unit, query_share=params.query_share, seed=params.seed)
+        given = labels.filter(pc.is_in(labels["split"], pa.array(SPLITS)))
+        if params.method == "column":
+            _check_all_have_a_split(images, labels)
+        assigned = take_splits(given, unit, query_share=params.query_share, seed=params.seed)
+        num_without_split = labels.num_rows - given.num_rows
+        assigned = replace(assigned, num_without_split=num_without_split)
         remedy = (
             f"split.method {params.method} takes the data set's own split: extend that, or set "
             "split.method random"
@@ -214,7 +220,7 @@ def _table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pandas(frame[schema.names], preserve_index=False).cast(schema)
 
 
-def _check_all_have_a_split(images: pa.Table, labels: pa.Table, *, method: str) -> None:
+def _check_all_have_a_split(images: pa.Table, labels: pa.Table) -> None:
     frame = labels.to_pandas()
     without = frame[~frame["split"].isin(SPLITS)]
     if without.empty:
@@ -222,8 +228,8 @@ def _check_all_have_a_split(images: pa.Table, labels: pa.Table, *, method: str) 
     paths = images.select(["image", "path"]).to_pandas().set_index("image")["path"]
     raise HemlineError(
         f"{len(without)} of {len(frame)} labels have no split, the first of them that of "
-        f"{paths[without['image'].min()]}; split.method {method} needs {', '.join(SPLITS)} for "
-        "each: complete the data set's own split, or set split.method random"
+        f"{paths[without['image'].min()]}; split.method column needs {', '.join(SPLITS)} for "
+        "each: complete the column, or set split.method random"
     )
 
 

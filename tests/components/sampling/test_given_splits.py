@@ -147,15 +147,22 @@ def test_the_order_of_the_rows_does_not_matter():
     assert one.unanswerable == other.unanswerable
 
 
-def test_labels_without_a_split_are_an_error_that_counts_them():
+def test_labels_that_a_published_split_leaves_out_are_counted():
+    others = [(9, 0, 1, None, None), (7, 0, 1, None, None), (7, 1, 1, "dev", None)]
+    found = taken([*USABLE, *others])
+
+    assert found.splits == taken(USABLE).splits
+    assert found.num_without_split == 3
+
+
+def test_labels_without_a_split_in_the_column_are_an_error_that_counts_them():
     rows = [*USABLE, (9, 0, 1, None, None), (7, 0, 1, None, None), (7, 1, 1, "dev", None)]
 
     with pytest.raises(HemlineError) as error:
         taken(rows, method="column")
     assert str(error.value) == (
         "3 of 8 labels have no split, the first of them that of 7.png; split.method column needs "
-        "train, valid, test for each: complete the data set's own split, or set split.method "
-        "random"
+        "train, valid, test for each: complete the column, or set split.method random"
     )
 
 

@@ -200,6 +200,7 @@ def test_the_report_by_hand():
     assert report == {
         "method": "random",
         "near_duplicate_distance": 5,
+        "num_labels_without_split": 0,
         "splits": {
             "train": {"train": {"num_images": 1, "num_labels": 2}},
             "valid": {"gallery": {"num_images": 1, "num_labels": 1}},
