@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from small_run import MODEL, TRAIN, write_inputs
 
 from components.errors import HemlineError
+from components.images.remote_store import StoreLocation, publish_store
 from components.params import TrainParams
 from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, EpochRecord, read_history
@@ -41,6 +42,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> TrainingInputs:
     return write_inputs(tmp_path_factory.mktemp("inputs"), num_epochs=NUM_EPOCHS, steps_per_epoch=2)
 
 
+def published(inputs: TrainingInputs, folder: Path) -> TrainingInputs:
+    """Returns the same inputs, whose store the workers have to copy from a URL."""
+    url = f"file://{folder}/published"
+    publish_store(inputs.store.local(), url)
+    return replace(inputs, store=StoreLocation(address=url, cache=folder / "cache"))
+
+
 def run(inputs: TrainingInputs, folder: Path, params: TrainParams, log_epoch) -> None:
     run_training(
         inputs,
@@ -59,7 +67,7 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     undisturbed.mkdir()
     disturbed.mkdir()
     run(inputs, undisturbed, TWO_WORKERS, note_epoch)
-    run(inputs, disturbed, TWO_WORKERS, note_epoch_and_die_once)
+    run(published(inputs, tmp_path), disturbed, TWO_WORKERS, note_epoch_and_die_once)
 
     assert (undisturbed / "epochs").read_text().split() == ["0", "1", "2"]
     assert (disturbed / "epochs").read_text().split() == ["0", "1", "1", "2"]
