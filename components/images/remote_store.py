@@ -6,6 +6,7 @@ what it no longer names is removed last.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +20,7 @@ from components.errors import HemlineError
 from components.images.store import Shard, read_shards, remove_unnamed, write_manifest
 
 _MANIFEST, _NEW_MANIFEST = "manifest.json", "manifest.json.new"
-_MAX_ATTEMPTS = 3  # to copy a store that is published anew meanwhile
+_SHARD_NAME = re.compile(r"shard-\d+-[0-9a-f]{32}\.arrow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,8 @@ def publish_store(store: Path, url: str) -> int:
     system, root = _open(url)
     try:
         system.makedirs(root, exist_ok=True)
-        there = {
-            PurePosixPath(row["name"]).name: row["size"] for row in system.ls(root, detail=True)
-        }
+        found = system.find(root, maxdepth=1, detail=True)
+        there = {PurePosixPath(path).name: entry["size"] for path, entry in found.items()}
         missing = [
             shard
             for shard in shards
@@ -76,9 +76,9 @@ def publish_store(store: Path, url: str) -> int:
             system.put_file(str(store / shard.file), f"{root}/{_remote_name(shard)}")
         system.put_file(str(store / _MANIFEST), f"{root}/{_NEW_MANIFEST}")
         system.mv(f"{root}/{_NEW_MANIFEST}", f"{root}/{_MANIFEST}")
-        named = {_MANIFEST, *(_remote_name(shard) for shard in shards)}
-        for name in there.keys() - named:
-            system.rm_file(f"{root}/{name}")
+        for name in there.keys() - {_remote_name(shard) for shard in shards}:
+            if _SHARD_NAME.fullmatch(name):  # whatever else lies there is somebody's own
+                system.rm_file(f"{root}/{name}")
     except Exception as error:  # each driver has its own kinds
         raise HemlineError(f"{url} cannot be written: {error}") from error
     return len(missing)
@@ -86,16 +86,18 @@ def publish_store(store: Path, url: str) -> int:
 
 def _copy(url: str, folder: Path) -> None:
     system, root = _open(url)
-    for attempt in range(_MAX_ATTEMPTS):
-        manifest = _read_manifest(system, root, url)
+    tried: dict[str, Any] | None = None
+    lacking = ""
+    # a shard may be gone because the store is published anew: then its manifest is another one
+    while (manifest := _read_manifest(system, root, url)) != tried:
+        tried = manifest
         try:
-            _fetch(system, root, manifest, folder)
-            return
-        except FileNotFoundError as error:  # published anew, and the old shards removed
-            if attempt == _MAX_ATTEMPTS - 1:
-                raise HemlineError(f"{url} lacks {error}; publish the store again") from error
+            return _fetch(system, root, manifest, folder)
+        except FileNotFoundError as error:
+            lacking = str(error)
         except Exception as error:  # each driver has its own kinds
             raise HemlineError(f"{url} cannot be read: {error}") from error
+    raise HemlineError(f"{url} lacks {lacking}; publish the store again")
 
 
 def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], folder: Path) -> None:

@@ -110,7 +110,7 @@ def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> 
 def remove_unnamed(folder: Path, shards: list[Shard]) -> None:
     """Removes shard files that are not among the given ones, and leftovers of killed writers."""
     named = {shard.file for shard in shards}
-    for path in folder.glob("*shard-*"):
+    for path in [*folder.glob("shard-*"), *folder.glob(".*.tmp")]:
         if path.name not in named:
             path.unlink()
 
@@ -131,10 +131,10 @@ def read_shard(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
 
 def read_hashes(folder: Path) -> pa.Table:
     """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
-    names = tables.IMAGE_HASHES.names
-    shards = [_open(folder / shard.file).read_all().select(names) for shard in read_shards(folder)]
-    plain = [shard.replace_schema_metadata() for shard in shards]
-    return pa.concat_tables([tables.IMAGE_HASHES.empty_table(), *plain])
+    schema = tables.IMAGE_HASHES
+    shards = [_read_batches(folder / shard.file) for shard in read_shards(folder)]
+    batches = [batch.select(schema.names) for shard in shards for batch in shard]
+    return pa.Table.from_batches([b.replace_schema_metadata() for b in batches], schema=schema)
 
 
 def read_reusable(
@@ -168,7 +168,20 @@ def _open(path: Path) -> pa.ipc.RecordBatchFileReader:
 def _batches(file: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
     """Yields the batches of a shard as views of the memory map."""
     for index in range(file.num_record_batches):
-        yield file.get_batch(index)
+        batch = file.get_batch(index)
+        batch.validate()  # reading where a damaged file's sizes lead could end the process
+        yield batch
+
+
+def _read_batches(path: Path) -> list[pa.RecordBatch]:
+    try:
+        return list(_batches(_open(path)))
+    except FileNotFoundError as error:
+        raise HemlineError(f"{path} is missing; run `dvc repro preprocess`") from error
+    except (OSError, pa.ArrowException) as error:
+        raise HemlineError(
+            f"{path} is damaged ({error}); remove it and run `dvc repro preprocess`"
+        ) from error
 
 
 class ImageStore:
@@ -183,14 +196,11 @@ class ImageStore:
         """Maps all shards into memory.
 
         Raises:
-            HemlineError: there is no manifest, or a shard that it names is missing.
+            HemlineError: there is no manifest, or a shard that it names is missing or damaged.
         """
         self.image_size_px = int(files.read_json(folder / "manifest.json")["image_size_px"])
-        shards = read_shards(folder)
-        for shard in shards:
-            if not (folder / shard.file).exists():
-                raise HemlineError(f"{folder / shard.file} is missing; run `dvc repro preprocess`")
-        batches = [batch for shard in shards for batch in _batches(_open(folder / shard.file))]
+        files_of_shards = [folder / shard.file for shard in read_shards(folder)]
+        batches = [batch for path in files_of_shards for batch in _read_batches(path)]
         numbers = [batch.column("image").to_numpy() for batch in batches]
         counts = [len(images) for images in numbers]
         self._pixels = [batch.column("pixels").to_numpy_ndarray() for batch in batches]

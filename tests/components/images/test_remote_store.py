@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from components.errors import HemlineError
 from components.images.remote_store import StoreLocation, publish_store
@@ -54,13 +55,27 @@ def assert_shows(folder, versions):
         assert np.array_equal(shown, pixels_of(image, versions[image // PER_SHARD]))
 
 
-@pytest.fixture(params=["file", "memory"])
+class ObjectStore(MemoryFileSystem):
+    """As S3 is: a folder is there when something lies in it, and cannot be made."""
+
+    protocol = "objects"
+
+    def makedirs(self, path, exist_ok=False):
+        pass
+
+
+fsspec.register_implementation("objects", ObjectStore)
+
+
+@pytest.fixture(params=["file", "memory", "objects"])
 def url(request, tmp_path):
     yield {
         "file": f"file://{tmp_path}/published/store",
         "memory": "memory://bucket/store",
+        "objects": "objects://bucket/store",
     }[request.param]
-    fsspec.filesystem("memory").store.clear()
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture
@@ -110,6 +125,19 @@ def test_shards_that_are_gone_are_removed_everywhere(location, tmp_path):
     assert len(list(copy.glob("shard-*"))) == 2
     system, root = fsspec.core.url_to_fs(location.address)
     assert len(system.ls(root, detail=False)) == 3, "two shards and the manifest"
+
+
+def test_what_else_lies_at_the_url_stays(location, tmp_path):
+    publish_store(write_store(tmp_path / "store", [0, 0]), location.address)
+    system, root = fsspec.core.url_to_fs(location.address)
+    others = {f"{root}/{name}" for name in ("shard-list.arrow", "labels.csv", "raw/a.jpg")}
+    system.makedirs(f"{root}/raw")
+    for other in others:
+        system.pipe_file(other, b"mine")
+    publish_store(write_store(tmp_path / "store", [1]), location.address)
+
+    assert others < set(system.find(root))
+    assert len(system.find(root)) == 2 + len(others), "a shard and the manifest"
 
 
 def test_an_interrupted_copy_goes_on_and_is_never_half_seen(location, tmp_path):

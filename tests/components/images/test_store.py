@@ -118,6 +118,16 @@ def test_a_shard_that_the_manifest_names_must_be_there(tmp_path):
         ImageStore(tmp_path)
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_damaged_shard_is_named(tmp_path, share):
+    write_store(tmp_path, SHARDS)
+    path = tmp_path / shard_file(2)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+    with pytest.raises(HemlineError, match=r"shard-00002\.arrow is damaged .* remove it"):
+        ImageStore(tmp_path)
+
+
 def test_a_store_without_manifest_is_missing(tmp_path):
     with pytest.raises(HemlineError, match=r"manifest\.json is missing"):
         ImageStore(tmp_path)
@@ -160,6 +170,7 @@ def test_the_manifest_comes_back_as_written(tmp_path):
 def test_files_that_are_not_named_are_removed_and_no_others(tmp_path):
     listed = write_store(tmp_path, SHARDS)
     (tmp_path / ".shard-00009.arrow.123.tmp").touch()
+    (tmp_path / ".manifest.json.123.tmp").touch()
     (tmp_path / "quarantine.parquet").touch()
     remove_unnamed(tmp_path, listed[:2])
 
@@ -231,6 +242,17 @@ def test_a_missing_or_damaged_shard_gives_nothing(tmp_path, share):
 
     assert reusable(path) == {}
     assert reusable(tmp_path / "absent.arrow") == {}
+
+
+def test_changed_bytes_in_a_shard_do_not_end_the_process(tmp_path):
+    """Each byte of what describes the shard is set to 255: some of them are sizes and places."""
+    write_store(tmp_path, SHARDS)
+    path = tmp_path / shard_file(0)
+    data, changed = path.read_bytes(), tmp_path / "changed.arrow"
+    for place in range(len(data)):
+        changed.unlink(missing_ok=True)  # the last one may still be mapped
+        changed.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+        assert all(pixels.shape == (SIZE, SIZE, 3) for pixels in reusable(changed).values())
 
 
 def test_a_shard_of_another_layout_gives_nothing(tmp_path):
