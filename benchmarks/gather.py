@@ -69,7 +69,7 @@ def main() -> None:
 
 def make_store(images: pa.Table, folder: Path, size: int) -> ImageStore:
     """Returns a store of the images, made by the pipeline's own job."""
-    ray.init(address="local", log_to_driver=False)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
     preprocess(
         images,
         folder,

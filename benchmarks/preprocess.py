@@ -71,7 +71,7 @@ def decode_all(paths: list[Path], size: int) -> None:
 
 def time_job(images: pa.Table, folder: Path, size: int) -> float:
     """Returns the seconds of the job, without starting Ray and its workers."""
-    ray.init(address="local", num_cpus=num_cores(), log_to_driver=False)
+    ray.init(address="local", num_cpus=num_cores(), include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     run_job(images.slice(0, 64), folder, folder / "warm-up", size, images_per_shard=8)
     start = time.perf_counter()

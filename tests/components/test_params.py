@@ -184,11 +184,13 @@ def test_what_goes_together_loads(write, changes):
 
 def test_near_duplicates_that_are_ignored_have_no_distance(write):
     distances = {
-        name: load_section(write({"split.near_duplicates": name}), SplitParams).searched_distance
+        name: load_section(
+            write({"split.near_duplicates": name, "split.near_duplicate_distance": 6}), SplitParams
+        ).searched_distance
         for name in ("together", "report", "ignore")
     }
 
-    assert distances == {"together": 3, "report": 3, "ignore": None}
+    assert distances == {"together": 6, "report": 6, "ignore": None}
 
 
 def test_several_problems_come_in_one_message(write):
