@@ -71,14 +71,19 @@ def build_catalog(
     number_of, numbering = _number(files, previous)
     usable = [label for label in labels if label.path in number_of]
     schema = _schema(labelled, usable, previous)
+    triplets = _triplets_table(labelled, number_of=number_of, schema=schema)
+    num_published = sum(len(rows) for rows in labelled.triplets.rows.values())
+    left_out = dict(labelled.left_out)
+    if num_lost := num_published - triplets.num_rows:
+        left_out["published triplets of images or attributes that are not used"] = num_lost
     return Catalog(
         schema=schema,
         numbering=numbering,
         images=_images_table(files, number_of=number_of, groups=labelled.groups),
         labels=_labels_table(usable, number_of=number_of, schema=schema),
-        triplets=_triplets_table(labelled, number_of=number_of, schema=schema),
+        triplets=triplets,
         quarantine=tables.quarantine_table(quarantine),
-        left_out=labelled.left_out,
+        left_out=left_out,
     )
 
 

@@ -297,6 +297,7 @@ def test_published_triplets_of_usable_images_are_kept(root):
         ("test", 0, 1, 0, 2),
         ("test", 0, 2, 0, 1),
     ]
+    assert catalog.left_out == {"published triplets of images or attributes that are not used": 2}
 
 
 def test_published_values_stay_before_those_that_only_labels_have(root):
