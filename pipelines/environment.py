@@ -25,7 +25,7 @@ def store_location(address: str) -> StoreLocation:
     """Returns where a store lies; copies of published ones go to HEMLINE_CACHE or ~/.cache."""
     cache = os.environ.get("HEMLINE_CACHE") or Path.home() / ".cache" / "hemline"
     where = address if "://" in address else str(Path(address).absolute())
-    return StoreLocation(address=where, cache=Path(cache))
+    return StoreLocation(address=where, cache=Path(cache).absolute())
 
 
 def tracking() -> Tracking:

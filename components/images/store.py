@@ -124,17 +124,30 @@ def read_shards(folder: Path) -> list[Shard]:
 
 
 def read_shard(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as a copy."""
-    table = _open(path).read_all()
+    """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as a copy.
+
+    Raises:
+        HemlineError: the shard is missing or damaged.
+    """
+    table = _map(path)
     return table["image"].to_numpy(), table["pixels"].combine_chunks().to_numpy_ndarray()
+
+
+def read_numbers(path: Path) -> NDArray[np.int64]:
+    """Returns the image numbers [n] of a shard; pixels are not touched.
+
+    Raises:
+        HemlineError: the shard is missing or damaged.
+    """
+    return np.asarray(_map(path)["image"].to_numpy())
 
 
 def read_hashes(folder: Path) -> pa.Table:
     """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
-    schema = tables.IMAGE_HASHES
-    shards = [_read_batches(folder / shard.file) for shard in read_shards(folder)]
-    batches = [batch.select(schema.names) for shard in shards for batch in shard]
-    return pa.Table.from_batches([b.replace_schema_metadata() for b in batches], schema=schema)
+    names = tables.IMAGE_HASHES.names
+    shards = [_map(folder / shard.file).select(names) for shard in read_shards(folder)]
+    plain = [shard.replace_schema_metadata() for shard in shards]
+    return pa.concat_tables([tables.IMAGE_HASHES.empty_table(), *plain])
 
 
 def read_reusable(
@@ -173,9 +186,11 @@ def _batches(file: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def _read_batches(path: Path) -> list[pa.RecordBatch]:
+def _map(path: Path) -> pa.Table:
+    """Returns a shard as a view of the memory map, a chunk per batch."""
     try:
-        return list(_batches(_open(path)))
+        file = _open(path)
+        return pa.Table.from_batches(list(_batches(file)), schema=file.schema)
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing; run `dvc repro preprocess`") from error
     except (OSError, pa.ArrowException) as error:
@@ -199,8 +214,8 @@ class ImageStore:
             HemlineError: there is no manifest, or a shard that it names is missing or damaged.
         """
         self.image_size_px = int(files.read_json(folder / "manifest.json")["image_size_px"])
-        files_of_shards = [folder / shard.file for shard in read_shards(folder)]
-        batches = [batch for path in files_of_shards for batch in _read_batches(path)]
+        shards = [_map(folder / shard.file) for shard in read_shards(folder)]
+        batches = [batch for shard in shards for batch in shard.to_batches()]
         numbers = [batch.column("image").to_numpy() for batch in batches]
         counts = [len(images) for images in numbers]
         self._pixels = [batch.column("pixels").to_numpy_ndarray() for batch in batches]

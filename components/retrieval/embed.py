@@ -22,7 +22,7 @@ from torch import nn
 from components import files, tables
 from components.attributes import AttributeSchema
 from components.images.remote_store import StoreLocation
-from components.images.store import read_shard, read_shards
+from components.images.store import read_numbers, read_shard, read_shards
 
 LoadNetwork = Callable[[], nn.Module]
 """Returns a network from (uint8 pixels [B, S, S, 3], attributes [B, K]) to [B, K, D]."""
@@ -104,7 +104,7 @@ def embed_catalogue(
 
 
 def _job(index: int, shard: Path, images: pa.Table) -> dict[str, Any]:
-    numbers, _ = read_shard(shard)
+    numbers = read_numbers(shard)
     rows = np.searchsorted(images["image"].to_numpy(), numbers)
     paths = images["path"].take(pa.array(rows)).to_pylist()
     return {"index": index, "shard": shard.name, "paths": paths}

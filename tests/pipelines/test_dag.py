@@ -123,6 +123,11 @@ def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
     for name, row in figures["attributes"].items():
         assert run.data.metrics[f"test.map.{name}"] == row["map"]
+    report = json.loads((project.folder / "data/splits/report.json").read_text())
+    for kind, found in report["leaks"].items():
+        assert run.data.metrics[f"leaks.{kind}"] == found["num_images"]
+    attached = {artifact.path for artifact in client.list_artifacts(run_id, "splits")}
+    assert attached == {"splits/report.json", "splits/leaks.parquet"}
     steps = [metric.step for metric in client.get_metric_history(run_id, "valid_map")]
     assert steps == [0, 1]
     head = project.run("git", "rev-parse", "HEAD").stdout.strip()

@@ -16,6 +16,7 @@ from components.images.store import (
     Shard,
     StoredImages,
     read_hashes,
+    read_numbers,
     read_reusable,
     read_shard,
     read_shards,
@@ -124,8 +125,9 @@ def test_a_damaged_shard_is_named(tmp_path, share):
     path = tmp_path / shard_file(2)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
-    with pytest.raises(HemlineError, match=r"shard-00002\.arrow is damaged .* remove it"):
-        ImageStore(tmp_path)
+    for read in (lambda: ImageStore(tmp_path), lambda: read_shard(path)):
+        with pytest.raises(HemlineError, match=r"shard-00002\.arrow is damaged .* remove it"):
+            read()
 
 
 def test_a_store_without_manifest_is_missing(tmp_path):
@@ -139,6 +141,7 @@ def test_a_shard_comes_back_as_written(tmp_path, images):
     read_images, read_pixels = read_shard(tmp_path / shard_file(0))
 
     assert read_images.tolist() == images
+    assert read_numbers(tmp_path / shard_file(0)).tolist() == images
     assert read_pixels.shape == (len(images), SIZE, SIZE, 3)
     assert all(np.array_equal(read_pixels[i], PIXELS[image]) for i, image in enumerate(images))
 
