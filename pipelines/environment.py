@@ -51,9 +51,8 @@ def ray_session(*, needed: bool = True) -> Iterator[None]:
     import ray.data  # noqa: PLC0415 - a second of import time that only the Ray stages need
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
-    # the dashboard of a Ray that ends with this command would only take time from its workers
-    dashboard = False if address == "local" else None
-    ray.init(address=address, include_dashboard=dashboard, logging_level=logging.ERROR)
+    # with its dashboard: without one, Ray Train complains all along that it cannot ask it
+    ray.init(address=address, logging_level=logging.ERROR)
     # stages show their own progress, and need not be told that Ray's is off
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
