@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from components.errors import HemlineError
+from components.networks import NETWORK_PARTS, Parts, resolve_parts
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -87,12 +88,44 @@ class SamplingParams:
 class ModelParams:
     """Section `model`: the network."""
 
-    name: Literal["ag_man"]
-    backbone: Literal["resnet18", "resnet34", "resnet50"]
+    name: str
+    backbone: Literal[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnext50_32x4d",
+        "convnext_tiny",
+        "efficientnet_v2_s",
+    ]
     weights: str
     embedding_dim: PositiveInt
     attention_dim: PositiveInt
     normalise_features: bool
+    hierarchical: bool | None
+    classification: bool | None
+    asa: bool | None
+    sa: bool | None
+    spatial_kernel_size: int | None
+    aca: str | None
+    ca: bool | None
+    masks: str | None
+
+    @model_validator(mode="after")
+    def _parts_make_a_network(self) -> "ModelParams":
+        resolve_parts(self.name, self.parts)
+        return self
+
+    @property
+    def parts(self) -> Parts:
+        """What was chosen of every part that can be switched; None where nothing was."""
+        names = {part: None for parts in NETWORK_PARTS.values() for part in parts}
+        return {part: getattr(self, part) for part in names}
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the network has a branch that names the attribute."""
+        return bool(resolve_parts(self.name, self.parts).get("classification"))
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -100,9 +133,12 @@ class TrainParams:
     """Section `train`: objective, optimiser, and the processes that train."""
 
     seed: Seed
-    objective: Literal["triplet", "supcon"]
+    objective: Literal["triplet", "batch_triplet", "supcon", "multi_similarity"]
     margin: Annotated[float, Field(ge=0, le=2)]
     temperature: PositiveFloat
+    positive_scale: PositiveFloat
+    negative_scale: PositiveFloat
+    similarity_threshold: Annotated[float, Field(ge=-1, le=1)]
     loss_weighting: Literal["fixed", "uncertainty"]
     triplets_per_batch: PositiveInt
     optimizer: Literal["adam", "adamw"]
@@ -222,12 +258,17 @@ def _describe(section: str, detail: Any) -> str:
 def _contradictions(checked: dict[str, Any]) -> list[tuple[bool, str]]:
     """Returns what two values together may not be, and whether they are."""
     data, split, sampling = checked["data"], checked["split"], checked["sampling"]
-    objective = checked["train"].objective
-    wanted = {"triplet": "triplets", "supcon": "batches"}[objective]
+    model, objective = checked["model"], checked["train"].objective
+    wanted = "triplets" if objective == "triplet" else "batches"
     return [
         (
             sampling.method != wanted,
             f"train.objective {objective} needs sampling.method {wanted}, not {sampling.method}",
+        ),
+        (
+            checked["train"].loss_weighting == "uncertainty" and not model.classifies,
+            f"train.loss_weighting uncertainty weighs two losses; this {model.name} has no "
+            "classification branch and so one loss: fixed",
         ),
         (
             data.format == "published" and data.dataset is None,

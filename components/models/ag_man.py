@@ -2,7 +2,7 @@
 
 Source: Attribute-Guided Multi-Level Attention Network for Fine-Grained Fashion Retrieval,
 IEEE Access 2024, section 2 and Fig. 1. Departures: K attributes of an image share one backbone
-pass (`attention.py` says how); branch 1 is a method of its own, because inference never needs it.
+pass (`attention.py` says how); branch 1 runs in training only, because inference never needs it.
 
 Shape letters: B images, K attributes asked of an image, N attributes of the schema, D embedding,
 C channels of the backbone's third stage, H W positions of its map.
@@ -16,8 +16,10 @@ from components.models.attention import (
     AttributeGuidedSpatialAttention,
     ChannelAttention,
     SpatialAttention,
+    UniformAttention,
 )
-from components.models.backbones import ResNetBackbone
+from components.models.backbones import Backbone
+from components.models.network import AttentionNetwork, feature_norm, unit_length, weighted_sum
 
 
 class HierarchicalFeature(nn.Module):
@@ -49,77 +51,92 @@ class AttributeClassifier(nn.Module):
         return self.linear(self.last_stage(features_BCHW).mean(dim=(2, 3)))
 
 
-class AGMAN(nn.Module):
-    """Attribute-guided multi-level attention network.
-
-    `forward` embeds; `spatial_attention` shows where it looked; `forward_branches` serves
-    training, which wants both branches from one backbone pass.
+class AGMAN(AttentionNetwork):
+    """Attribute-guided multi-level attention network; the switches are those of Tables 5 to 8.
 
     Args:
-        backbone: third-stage features and the fourth stage, which branch 1 takes over.
+        backbone: whose last stage branch 1 takes over.
         num_attributes: attributes of the schema, N.
         embedding_dim: length of an embedding, D.
         attention_dim: width of the attribute-guided spatial attention.
-        normalise_features: BatchNorm after the 1x1 convolution that reduces the features; not in
-            the paper. All images share a large mean feature there, so that with random weights
-            their embeddings start at cosines near 0.93, where a loss on cosines learns slowly.
+        normalise_features: BatchNorm after the 1x1 convolution that reduces the features.
+        hierarchical: false leaves F3 to both branches, in place of F23 and [F23; F3].
+        classification: false leaves branch 1 out.
+        asa: false weighs all positions alike.
+        sa: false keeps the first spatial attention's map as it is.
         spatial_kernel_size: of the spatial attention; 1 in the paper, 7 in the authors' code.
+        aca: addition or concatenation of vector and encoded attribute, or none.
+        ca: false leaves the channel attention out.
     """
 
     def __init__(
         self,
-        backbone: ResNetBackbone,
+        backbone: Backbone,
         *,
         num_attributes: int,
         embedding_dim: int,
         attention_dim: int,
-        normalise_features: bool = False,
-        spatial_kernel_size: int = 1,
+        normalise_features: bool,
+        hierarchical: bool,
+        classification: bool,
+        asa: bool,
+        sa: bool,
+        spatial_kernel_size: int,
+        aca: str,
+        ca: bool,
     ) -> None:
         super().__init__()
-        last_stage, backbone.last_stage = backbone.last_stage, nn.Identity()
+        last_stage = backbone.take_last_stage()
         self.backbone = backbone
-        self.hierarchy = HierarchicalFeature(backbone.mid_channels, backbone.channels)
-        self.classifier = AttributeClassifier(last_stage, backbone.last_channels, num_attributes)
+        self.hierarchy = self.classifier = self.sa = self.aca = self.ca = None
+        if hierarchical:
+            self.hierarchy = HierarchicalFeature(backbone.mid_channels, backbone.channels)
+        if classification:
+            last_channels = backbone.last_channels
+            self.classifier = AttributeClassifier(last_stage, last_channels, num_attributes)
+        fused_channels = backbone.channels * (2 if hierarchical else 1)
         self.reduce = nn.Sequential(
-            nn.Conv2d(2 * backbone.channels, embedding_dim, kernel_size=1),
-            nn.BatchNorm2d(embedding_dim) if normalise_features else nn.Identity(),
+            nn.Conv2d(fused_channels, embedding_dim, kernel_size=1),
+            feature_norm(embedding_dim, normalise_features=normalise_features),
         )
-        self.asa = AttributeGuidedSpatialAttention(num_attributes, embedding_dim, attention_dim)
-        self.sa = SpatialAttention(spatial_kernel_size)
-        self.aca = AttributeGuidedChannelAttention(num_attributes, embedding_dim)
-        self.ca = ChannelAttention(embedding_dim)
+        self.asa: nn.Module = UniformAttention()
+        if asa:
+            self.asa = AttributeGuidedSpatialAttention(num_attributes, embedding_dim, attention_dim)
+        if sa:
+            self.sa = SpatialAttention(spatial_kernel_size)
+        if aca != "none":
+            self.aca = AttributeGuidedChannelAttention(num_attributes, embedding_dim, fusion=aca)
+        if ca:
+            self.ca = ChannelAttention(embedding_dim)
 
-    def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
-        """Returns embeddings [B, K, D] of unit length.
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns the map that branch 2 attends to [B, D, H, W]."""
+        return self._fuse(images_B3HW)[0]
 
-        Args:
-            images_B3HW: normalised images, sides divisible by 16.
-            attributes_BK: which attributes to embed each image for, int64 in [0, N).
-        """
-        features_BDHW, _ = self._features(images_B3HW)
-        return self._embed(features_BDHW, attributes_BK)
+    def attend(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position, after both spatial attentions [B, K, H, W]."""
+        maps_BKHW = self.asa(features_BDHW, attributes_BK)
+        return self.sa(features_BDHW, maps_BKHW) if self.sa else maps_BKHW
 
-    def forward_branches(self, images_B3HW: Tensor, attributes_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what `forward` returns, and branch 1's logits [B, N], from one backbone pass."""
-        features_BDHW, hierarchical = self._features(images_B3HW)
-        return self._embed(features_BDHW, attributes_BK), self.classifier(hierarchical)
+    def embed(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns branch 2's vectors [B, K, D]."""
+        vectors_BKD = weighted_sum(self.attend(features_BDHW, attributes_BK), features_BDHW)
+        if self.aca:
+            vectors_BKD = self.aca(vectors_BKD, attributes_BK)
+        return self.ca(vectors_BKD) if self.ca else vectors_BKD
 
-    def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
-        """Returns the weight of every position [B, K, H, W], after both spatial attentions."""
-        features_BDHW, _ = self._features(images_B3HW)
-        return self._attend(features_BDHW, attributes_BK)
+    def forward_branches(
+        self, images_B3HW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the embeddings [B, K, D] and branch 1's logits [B, N], from one backbone pass."""
+        features_BDHW, hierarchical = self._fuse(images_B3HW)
+        embeddings_BKD = unit_length(self.embed(features_BDHW, attributes_BK))
+        return embeddings_BKD, self.classifier(hierarchical) if self.classifier else None
 
-    def _features(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+    def _fuse(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns branch 2's map [B, D, H, W] and branch 1's [B, C, H, W]."""
         mid, features_BCHW = self.backbone(images_B3HW)
+        if not self.hierarchy:
+            return self.reduce(features_BCHW), features_BCHW
         hierarchical = self.hierarchy(mid, features_BCHW)  # F23
         return self.reduce(torch.cat([hierarchical, features_BCHW], dim=1)), hierarchical
-
-    def _attend(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
-        return self.sa(features_BDHW, self.asa(features_BDHW, attributes_BK))
-
-    def _embed(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
-        maps_BKHW = self._attend(features_BDHW, attributes_BK)
-        vectors_BKD = torch.einsum("bkhw,bdhw->bkd", maps_BKHW, features_BDHW)
-        vectors_BKD = self.ca(self.aca(vectors_BKD, attributes_BK))
-        return nn.functional.normalize(vectors_BKD, dim=-1)

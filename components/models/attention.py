@@ -1,4 +1,4 @@
-"""The four attentions of AG-MAN, for several attributes of one image at once.
+"""The four attentions of AG-MAN and AG-MLAN, for several attributes of one image at once.
 
 Source: AG-MAN (IEEE Access 2024), section 2.3, Eq. 1-6 and Fig. 3. The paper attends to one
 attribute at a time. Here every module takes K attributes per image, and nothing of shape
@@ -9,21 +9,48 @@ Shape letters: B images, K attributes asked of an image, C channels, H W positio
 E width of the attribute embedding inside the spatial attention.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 
 class AttributeEncoder(nn.Module):
-    """p(a) = sigmoid(W a) * (W a), W an embedding followed by a linear layer (Eq. 2 and 5)."""
+    """W a, W an embedding followed by a linear layer, then an activation (Eq. 2 and 5).
 
-    def __init__(self, num_attributes: int, width: int) -> None:
+    AG-MAN's activation is sigmoid(x) * x, which torch calls SiLU.
+    """
+
+    def __init__(
+        self,
+        num_attributes: int,
+        width: int,
+        *,
+        activation: Callable[[Tensor], Tensor] = nn.functional.silu,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_attributes, width)
         self.linear = nn.Linear(width, width)
+        self._activation = activation
 
     def forward(self, attributes_BK: Tensor) -> Tensor:
         """Returns the encoded attributes [B, K, width]."""
-        return nn.functional.silu(self.linear(self.embedding(attributes_BK)))
+        return self._activation(self.linear(self.embedding(attributes_BK)))
+
+
+class UniformAttention(nn.Module):
+    """Every position counts the same: what is left where a spatial attention is taken out."""
+
+    def forward(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight 1 / (H W) of every position [B, K, H, W]."""
+        num_images, _, height, width = features_BCHW.shape
+        shape = (num_images, attributes_BK.shape[1], height, width)
+        return features_BCHW.new_full(shape, 1 / (height * width))
+
+
+def spatial_softmax(scores_BKHW: Tensor) -> Tensor:
+    """Returns weights that sum to 1 over the positions of each map [B, K, H, W]."""
+    return scores_BKHW.flatten(2).softmax(dim=-1).view_as(scores_BKHW)
 
 
 class AttributeGuidedSpatialAttention(nn.Module):
@@ -47,7 +74,7 @@ class AttributeGuidedSpatialAttention(nn.Module):
         queries_BKE = self.encode(attributes_BK)  # Eq. 2
         scores_BKHW = torch.einsum("bke,behw->bkhw", queries_BKE, keys_BEHW)
         scores_BKHW = scores_BKHW / queries_BKE.shape[-1] ** 0.5
-        return self.scale * scores_BKHW.flatten(2).softmax(dim=-1).view_as(scores_BKHW)  # Eq. 3
+        return self.scale * spatial_softmax(scores_BKHW)  # Eq. 3
 
 
 class SpatialAttention(nn.Module):
@@ -72,16 +99,19 @@ class SpatialAttention(nn.Module):
 
 
 class AttributeGuidedChannelAttention(nn.Module):
-    """ACA: which channels of the attended vector speak of the attribute? (Eq. 5-6, addition).
+    """ACA: which channels of the attended vector speak of the attribute? (Eq. 5-6).
 
-    W_2 of Eq. 6b is one scalar, as in the authors' code.
+    W_2 of Eq. 6b is one scalar, as in the authors' code. AG-MAN's Eq. 6a adds the encoded attribute
+    to the vector (`fusion` addition); AG-MLAN's, and the code of both, set one beside the other
+    (`fusion` concatenation).
     """
 
-    def __init__(self, num_attributes: int, channels: int) -> None:
+    def __init__(self, num_attributes: int, channels: int, *, fusion: str) -> None:
         super().__init__()
+        self._adds = fusion == "addition"
         self.encode = AttributeEncoder(num_attributes, channels)
         self.gate = nn.Sequential(
-            nn.Linear(channels, channels),
+            nn.Linear(channels if self._adds else 2 * channels, channels),
             nn.ReLU(),
             nn.Linear(channels, channels),
             nn.Sigmoid(),
@@ -90,7 +120,12 @@ class AttributeGuidedChannelAttention(nn.Module):
 
     def forward(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the vectors with every channel weighted [B, K, C]."""
-        gates_BKC = self.gate(self.encode(attributes_BK) + vectors_BKC)  # Eq. 6a
+        encoded_BKC = self.encode(attributes_BK)  # Eq. 5
+        if self._adds:
+            fused = encoded_BKC + vectors_BKC
+        else:
+            fused = torch.cat([encoded_BKC, vectors_BKC], dim=-1)
+        gates_BKC = self.gate(fused)  # Eq. 6a
         return vectors_BKC * self.scale * gates_BKC  # Eq. 6b
 
 

@@ -1,4 +1,4 @@
-"""Convolutional backbones from torchvision, cut where the attention branches need them.
+"""Convolutional backbones from torchvision, cut where the networks need them.
 
 Shape letters: B images, H W pixels of the input.
 """
@@ -11,38 +11,64 @@ from torchvision import models
 
 from components.errors import HemlineError
 
+_PROBE_SIZE_PX = 64
 
-class ResNetBackbone(nn.Module):
-    """A torchvision ResNet up to its third stage; the fourth is handed out as `last_stage`.
+
+class Backbone(nn.Module):
+    """A chain of blocks, cut by what they make of an image: stages end where the map is halved.
 
     Attributes:
         mid_channels: channels of the second stage's map, which is [H/8, W/8].
         channels: channels of the third stage's map, which is [H/16, W/16].
         last_channels: channels after `last_stage`, whose map is [H/32, W/32].
+        last_stage: from the third stage's map; not run by `forward`.
     """
 
-    def __init__(self, resnet: models.ResNet) -> None:
+    def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-        self.stage1 = resnet.layer1
-        self.stage2 = resnet.layer2
-        self.stage3 = resnet.layer3
-        self.last_stage = resnet.layer4
-        self.last_channels = resnet.fc.in_features
-        self.channels = self.last_channels // 2  # a ResNet doubles its width at every stage
-        self.mid_channels = self.last_channels // 4
+        shapes = _output_shapes(blocks)
+        sides = [shape[-1] for shape in shapes]
+        mid, third = (
+            max(index for index, side in enumerate(sides) if side == _PROBE_SIZE_PX // stride)
+            for stride in (8, 16)
+        )
+        self.to_second_stage = nn.Sequential(*blocks[: mid + 1])
+        self.third_stage = nn.Sequential(*blocks[mid + 1 : third + 1])
+        self.last_stage: nn.Module = nn.Sequential(*blocks[third + 1 :])
+        self.mid_channels = shapes[mid][1]
+        self.channels = shapes[third][1]
+        self.last_channels = shapes[-1][1]
 
     def forward(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the maps of the second and the third stage."""
-        mid = self.stage2(self.stage1(self.stem(images_B3HW)))
-        return mid, self.stage3(mid)
+        mid = self.to_second_stage(images_B3HW)
+        return mid, self.third_stage(mid)
+
+    def take_last_stage(self) -> nn.Module:
+        """Returns the last stage, which is from then on no part of the backbone."""
+        last_stage, self.last_stage = self.last_stage, nn.Identity()
+        return last_stage
 
 
-def build_backbone(name: str, *, weights: str) -> ResNetBackbone:
-    """Returns a torchvision ResNet as backbone.
+@torch.no_grad()
+def _output_shapes(blocks: list[nn.Module]) -> list[torch.Size]:
+    """Returns the shape of the map after each block, for one square image."""
+    map_1CHW = torch.zeros(1, 3, _PROBE_SIZE_PX, _PROBE_SIZE_PX)
+    shapes = []
+    for block in blocks:
+        was_training = block.training
+        map_1CHW = block.eval()(map_1CHW)  # batch statistics are left alone
+        block.train(was_training)
+        shapes.append(map_1CHW.shape)
+    return shapes
+
+
+def build_backbone(name: str, *, weights: str) -> Backbone:
+    """Returns a torchvision network as backbone, its classifier cut off.
 
     Args:
-        name: `resnet18`, `resnet34` or `resnet50`.
+        name: of torchvision, of a family whose blocks stand one after another: resnet18, 34, 50 and
+            101, resnext50_32x4d, convnext_tiny, efficientnet_v2_s and their larger sisters.
         weights: `none` (random initialisation), the name of a torchvision weight set such as
             `IMAGENET1K_V1` (downloaded once by torchvision), or the path of a state dict of the
             whole torchvision network, its classifier included or not.
@@ -52,16 +78,24 @@ def build_backbone(name: str, *, weights: str) -> ResNetBackbone:
             dict or does not fit.
     """
     if weights == "none":
-        return ResNetBackbone(models.get_model(name, weights=None))
+        return Backbone(_blocks(models.get_model(name, weights=None)))
     published = models.get_model_weights(name).__members__
     if weights in published:
-        return ResNetBackbone(models.get_model(name, weights=published[weights]))
-    resnet = models.get_model(name, weights=None)
-    _load_state_dict(resnet, Path(weights), known=[*published])
-    return ResNetBackbone(resnet)
+        return Backbone(_blocks(models.get_model(name, weights=published[weights])))
+    network = models.get_model(name, weights=None)
+    _load_state_dict(network, Path(weights), known=[*published])
+    return Backbone(_blocks(network))
 
 
-def _load_state_dict(resnet: nn.Module, path: Path, *, known: list[str]) -> None:
+def _blocks(network: nn.Module) -> list[nn.Module]:
+    """Returns the blocks of a torchvision classifier in the order in which an image meets them."""
+    if isinstance(network, models.ResNet):
+        stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+        return [stem, network.layer1, network.layer2, network.layer3, network.layer4]
+    return list(network.get_submodule("features").children())
+
+
+def _load_state_dict(network: nn.Module, path: Path, *, known: list[str]) -> None:
     if not path.is_file():
         raise HemlineError(
             f"model.weights: no file {path}, and no published weight set of that name; "
@@ -74,15 +108,19 @@ def _load_state_dict(resnet: nn.Module, path: Path, *, known: list[str]) -> None
             f"model.weights: {path} is damaged or no state dict; "
             "write one with torch.save(network.state_dict(), path)"
         ) from error
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    state = {key: value for key, value in state.items() if not _is_of_classifier(key)}
     try:
-        missing, unexpected = resnet.load_state_dict(state, strict=False)
+        missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:  # shapes that differ are raised, whatever `strict` says
         raise HemlineError(f"model.weights: {path} does not fit the backbone: {error}") from error
-    missing = [key for key in missing if not key.startswith("fc.")]
+    missing = [key for key in missing if not _is_of_classifier(key)]
     if missing or unexpected:
         raise HemlineError(
             f"model.weights: {path} does not fit the backbone: "
             f"{len(missing)} parameters missing, {len(unexpected)} unknown, "
             f"such as {(missing + unexpected)[0]}"
         )
+
+
+def _is_of_classifier(key: str) -> bool:
+    return key.startswith(("fc.", "classifier."))

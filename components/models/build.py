@@ -1,8 +1,28 @@
 """From names and numbers to a network."""
 
+from collections.abc import Callable
+from typing import Any
+
 from components.errors import HemlineError
 from components.models.ag_man import AGMAN
+from components.models.ag_mlan import AGMLAN
+from components.models.asen import ASEN, ASENV2
+from components.models.attn_fashion import AttnFashion
 from components.models.backbones import build_backbone
+from components.models.csn import CSN
+from components.models.network import EmbeddingNetwork
+from components.models.triplet_network import TripletNetwork
+from components.networks import resolve_parts
+
+_NETWORKS: dict[str, Callable[..., EmbeddingNetwork]] = {
+    "ag_man": AGMAN,
+    "ag_mlan": AGMLAN,
+    "asen": ASEN,
+    "asen_v2": ASENV2,
+    "attn_fashion": AttnFashion,
+    "csn": CSN,
+    "triplet_network": TripletNetwork,
+}
 
 
 def build_model(
@@ -14,18 +34,38 @@ def build_model(
     embedding_dim: int,
     attention_dim: int,
     normalise_features: bool,
-) -> AGMAN:
+    **parts: Any,
+) -> EmbeddingNetwork:
     """Returns the network that params name, its backbone loaded and the rest initialised.
 
+    Args:
+        name: one of `components.networks.NETWORK_PARTS`.
+        num_attributes: attributes of the schema.
+        backbone: a torchvision network, see `build_backbone`.
+        weights: of the backbone.
+        embedding_dim: length of an embedding.
+        attention_dim: width of the spatial attention that knows the attribute, where there is one.
+        normalise_features: BatchNorm on the map that attributes are asked of.
+        parts: the switches of ablations (hierarchical, classification, asa, sa,
+            spatial_kernel_size, aca, ca, masks); None stands for what the network's paper has.
+
     Raises:
-        HemlineError: the name is unknown, or `build_backbone` cannot load the weights.
+        HemlineError: name, parts and widths do not make a network, or `build_backbone` cannot load
+            the weights.
     """
-    if name != "ag_man":
-        raise HemlineError(f"model.name: no network {name!r}; allowed: ag_man")
-    return AGMAN(
+    options = resolve_parts(name, parts)
+    if "masks" in options and embedding_dim < num_attributes:
+        raise HemlineError(
+            f"model.embedding_dim {embedding_dim} leaves no dimension for each of "
+            f"{num_attributes} attributes, which the masks of {name} need"
+        )
+    if name != "triplet_network":
+        options["num_attributes"] = num_attributes
+    if name not in ("triplet_network", "csn"):
+        options["attention_dim"] = attention_dim
+    return _NETWORKS[name](
         build_backbone(backbone, weights=weights),
-        num_attributes=num_attributes,
         embedding_dim=embedding_dim,
-        attention_dim=attention_dim,
         normalise_features=normalise_features,
+        **options,
     )

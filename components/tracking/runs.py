@@ -110,10 +110,11 @@ def log_metrics(
     tracking.client().log_batch(run_id, metrics=batch)
 
 
-def log_epoch(record: Mapping[str, float], *, tracking: Tracking, run_id: str) -> None:
-    """Logs a record of the learning curve, its epoch as the step."""
-    metrics = {key: value for key, value in record.items() if key != "epoch"}
-    log_metrics(metrics, tracking=tracking, run_id=run_id, step=int(record["epoch"]))
+def log_epoch(record: Mapping[str, Any], *, tracking: Tracking, run_id: str) -> None:
+    """Logs what a record of the learning curve has, its epoch as the step."""
+    metrics = {key: value for key, value in record.items() if value is not None}
+    step = int(metrics.pop("epoch"))
+    log_metrics(metrics, tracking=tracking, run_id=run_id, step=step)
 
 
 def log_file(path: Path, *, tracking: Tracking, run_id: str) -> None:

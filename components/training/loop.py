@@ -1,7 +1,8 @@
 """The training loop of one worker: epochs of steps, validation after each, state saved."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,12 @@ from components.images.store import ImageStore
 from components.images.transforms import normalise
 from components.retrieval.encode import encode
 from components.retrieval.evaluation import evaluate_retrieval, held_out_images, overall_map
-from components.tables import TRAINING
 from components.training.feed import Feed
 from components.training.plan import Plan
 from components.training.progress import ProgressLine
 from components.training.state import EpochRecord, TrainingState
 
-LogEpoch = Callable[[EpochRecord], None]
+LogEpoch = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,8 @@ def train(run: Run, forward: nn.Module, *, place: Place, log_epoch: LogEpoch) ->
         run: with its state already restored.
         forward: the learner, or a data-parallel wrapper of it.
         place: of this worker.
-        log_epoch: called by the first worker after every epoch.
+        log_epoch: called by the first worker after every epoch with its record and the images
+            trained on per second.
 
     Raises:
         HemlineError: the loss is not finite; the state stays that of the last good epoch.
@@ -71,14 +72,23 @@ def train(run: Run, forward: nn.Module, *, place: Place, log_epoch: LogEpoch) ->
     )
     while run.state.epoch < num_epochs:
         epoch = run.state.epoch
+        start = time.perf_counter()
         losses = _train_epoch(run, forward, place=place, progress=progress)
+        num_images = num_steps * run.plan.images_per_step
+        images_per_s = num_images / (time.perf_counter() - start)
         valid_map = _validate(run, place=place)
-        values = [epoch, *losses.tolist(), valid_map]
-        record: EpochRecord = dict(zip(TRAINING.names, values, strict=True))
+        loss, ranking_loss, classification_loss = losses.tolist()
+        record = EpochRecord(
+            epoch=epoch,
+            loss=loss,
+            ranking_loss=ranking_loss,
+            classification_loss=None if math.isnan(classification_loss) else classification_loss,
+            valid_map=valid_map,
+        )
         if place.rank == 0:
-            log_epoch(record)
+            log_epoch({**record, "images_per_s": images_per_s})
             progress.note(
-                f"epoch {epoch + 1}/{num_epochs} done: loss {record['loss']:.4f}, "
+                f"epoch {epoch + 1}/{num_epochs} done: loss {loss:.4f}, "
                 f"validation MAP {valid_map:.2f}"
             )
         run.state.finish_epoch(record, save=place.rank == 0)

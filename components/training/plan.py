@@ -69,6 +69,11 @@ class Plan(ABC):
         """Returns images [rows, slots] and attributes [rows] of an epoch."""
 
     @property
+    def images_per_step(self) -> int:
+        """Images of all workers together in a step."""
+        return self.rows_per_step * self._images.shape[1]
+
+    @property
     def num_steps(self) -> int:
         """Steps of the loaded epoch; rows beyond the last full step are not used."""
         return len(self._images) // self.rows_per_step

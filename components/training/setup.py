@@ -16,9 +16,10 @@ from components.models.build import build_model
 from components.params import ModelParams, TrainParams
 from components.training.feed import Feed
 from components.training.loop import Place, Run
+from components.training.objectives import build_objective
 from components.training.plan import BatchPlan, Plan, TripletPlan
 from components.training.state import TrainingState
-from components.training.step import ContrastiveObjective, Learner, Objective, TripletObjective
+from components.training.step import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +64,11 @@ def build_run(
         embedding_dim=model_params.embedding_dim,
         attention_dim=model_params.attention_dim,
         normalise_features=model_params.normalise_features,
+        **model_params.parts,
     )
     learner = Learner(
         network.to(memory_format=torch.channels_last),
-        _objective(train_params),
+        build_objective(train_params),
         loss_weighting=train_params.loss_weighting,
     ).to(place.device)
     optimizer = _optimizer(learner, train_params)
@@ -98,12 +100,6 @@ def _plan(folder: Path, params: TrainParams) -> Plan:
         flip_probability=params.flip_probability,
         seed=params.seed,
     )
-
-
-def _objective(params: TrainParams) -> Objective:
-    if params.objective == "triplet":
-        return TripletObjective(margin=params.margin)
-    return ContrastiveObjective(temperature=params.temperature, margin=params.margin)
 
 
 def _optimizer(learner: Learner, params: TrainParams) -> Optimizer:

@@ -1,6 +1,7 @@
 """All that is learned or counted in a run, saved and restored as one."""
 
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch.optim import Optimizer
@@ -14,8 +15,15 @@ from components.training.trained import save_weights
 BEST_WEIGHTS = "best.safetensors"
 _STATE = "state.pt"
 
-EpochRecord = dict[str, float]
-"""A row of the learning curve: the columns of `tables.TRAINING`."""
+
+class EpochRecord(TypedDict):
+    """A row of the learning curve: the columns of `tables.TRAINING`."""
+
+    epoch: int
+    loss: float
+    ranking_loss: float
+    classification_loss: float | None  # None where the network does not classify
+    valid_map: float
 
 
 class TrainingState:

@@ -8,8 +8,8 @@ from torch import nn
 
 from components import files
 from components.attributes import AttributeSchema
-from components.models.ag_man import AGMAN
 from components.models.build import build_model
+from components.models.network import EmbeddingNetwork
 from components.params import ModelParams
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -26,7 +26,7 @@ class TrainedModel:
         image_size_px: side of the images it was trained on.
     """
 
-    network: AGMAN
+    network: EmbeddingNetwork
     schema: AttributeSchema
     image_size_px: int
 

@@ -1,0 +1,165 @@
+"""ASEN: one branch, with a spatial and a channel attention that both know the attribute.
+
+Source: Fine-Grained Fashion Similarity Learning by Attribute-Specific Embedding Network, AAAI 2020,
+Eq. 1-8; ASEN_V2 after the description of the authors' second version, which has no paper.
+Departures: K attributes of an image share one backbone pass and no map is made per attribute.
+
+Shape letters: B images, K attributes asked of an image, N attributes of the schema, D embedding,
+C channels of the backbone's third stage, H W positions of its map, E width of the attribute inside
+the spatial attention.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from components.errors import HemlineError
+from components.models.attention import AttributeEncoder, spatial_softmax
+from components.models.backbones import Backbone
+from components.models.one_branch import OneBranchNetwork
+
+_REDUCTION = 2  # of the channel attention's hidden layer: 1024 to 512
+
+
+class AttributeAwareSpatialAttention(nn.Module):
+    """ASA of the paper: the score of a position is learned from p(a) * p(I) (Eq. 1-3)."""
+
+    def __init__(self, num_attributes: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, width, kernel_size=1)
+        self.embedding = nn.Embedding(num_attributes, width)
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position [B, K, H, W]; a map sums to 1."""
+        keys_BEHW = self.project(features_BCHW).tanh()  # Eq. 1
+        queries_BKE = self.embedding(attributes_BK).tanh()  # Eq. 2
+        # Conv_1 of Eq. 3 is linear, so that its weights can go to the attribute's side
+        weighted_BKE = queries_BKE * self.score.weight
+        scores_BKHW = torch.einsum("bke,behw->bkhw", weighted_BKE, keys_BEHW) + self.score.bias
+        return spatial_softmax(scores_BKHW.tanh())  # Eq. 3
+
+
+class ScaledSpatialAttention(nn.Module):
+    """ASA of the second version: BatchNorm before tanh, and a scaled dot product as the score."""
+
+    def __init__(self, num_attributes: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Conv2d(channels, width, kernel_size=1), nn.BatchNorm2d(width), nn.Tanh()
+        )
+        self.encode = AttributeEncoder(num_attributes, width, activation=torch.tanh)
+
+    def forward(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position [B, K, H, W]; a map sums to 1."""
+        keys_BEHW = self.project(features_BCHW)
+        queries_BKE = self.encode(attributes_BK)
+        scores_BKHW = torch.einsum("bke,behw->bkhw", queries_BKE, keys_BEHW)
+        return spatial_softmax(scores_BKHW / queries_BKE.shape[-1] ** 0.5)
+
+
+class AttributeAwareChannelAttention(nn.Module):
+    """ACA: which channels of the attended vector speak of the attribute? (Eq. 5-7).
+
+    Args of the constructor:
+        encode: from attributes to q(a) [B, K, encoded_dim] (Eq. 5).
+        encoded_dim: C in the paper, C / 2 in the second version.
+        channels: of the attended vector, C.
+    """
+
+    def __init__(self, encode: nn.Module, *, encoded_dim: int, channels: int) -> None:
+        super().__init__()
+        hidden = channels // _REDUCTION
+        self.encode = encode
+        self.gate = nn.Sequential(
+            nn.Linear(encoded_dim + channels, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, channels),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the vectors with every channel weighted [B, K, C]."""
+        fused = torch.cat([self.encode(attributes_BK), vectors_BKC], dim=-1)
+        return vectors_BKC * self.gate(fused)  # Eq. 6 and 7
+
+
+class ASEN(OneBranchNetwork):
+    """Attribute-specific embedding network; the switches are those of the paper's Tables 1 to 3.
+
+    Args:
+        backbone: of which the first three stages are used.
+        num_attributes: attributes of the schema, N.
+        embedding_dim: length of an embedding, D.
+        attention_dim: width of the spatial attention, E.
+        normalise_features: BatchNorm on the third stage's map.
+        asa: false weighs all positions alike.
+        aca: concatenation, or none.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_attributes: int,
+        embedding_dim: int,
+        attention_dim: int,
+        normalise_features: bool,
+        asa: bool,
+        aca: str,
+    ) -> None:
+        channels = backbone.channels
+        encode = nn.Sequential(nn.Embedding(num_attributes, channels), nn.ReLU())  # Eq. 5
+        attend = AttributeAwareSpatialAttention(num_attributes, channels, attention_dim)
+        gate = AttributeAwareChannelAttention(encode, encoded_dim=channels, channels=channels)
+        super().__init__(
+            backbone,
+            asa=attend if asa else None,
+            aca=gate if aca != "none" else None,
+            last=nn.Linear(channels, embedding_dim),  # Eq. 8
+            normalise_features=normalise_features,
+        )
+
+
+class ASENV2(OneBranchNetwork):
+    """The authors' second version: other attentions, and no layer after them.
+
+    Its embedding is the attended vector itself, so that D is C.
+
+    Args:
+        backbone: and all others as ASEN's.
+        num_attributes: attributes of the schema, N.
+        embedding_dim: must be the width of the third stage.
+        attention_dim: width of the spatial attention, E.
+        normalise_features: BatchNorm on the third stage's map.
+        asa: false weighs all positions alike.
+        aca: concatenation, or none.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_attributes: int,
+        embedding_dim: int,
+        attention_dim: int,
+        normalise_features: bool,
+        asa: bool,
+        aca: str,
+    ) -> None:
+        channels = backbone.channels
+        if embedding_dim != channels:
+            raise HemlineError(
+                f"model.embedding_dim: the embedding of asen_v2 is its backbone's third map, "
+                f"{channels} channels wide (got {embedding_dim}); set it to {channels}"
+            )
+        width = channels // _REDUCTION
+        encode = AttributeEncoder(num_attributes, width, activation=torch.relu)
+        attend = ScaledSpatialAttention(num_attributes, channels, attention_dim)
+        gate = AttributeAwareChannelAttention(encode, encoded_dim=width, channels=channels)
+        super().__init__(
+            backbone,
+            asa=attend if asa else None,
+            aca=gate if aca != "none" else None,
+            last=nn.Identity(),
+            normalise_features=normalise_features,
+        )

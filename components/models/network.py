@@ -1,0 +1,75 @@
+"""What all networks share: how they are called, and what they promise.
+
+Shape letters: B images, K attributes asked of an image, N attributes of the schema, D embedding,
+C channels of a map, H W its positions.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class EmbeddingNetwork(nn.Module, ABC):
+    """From images and attributes to embeddings.
+
+    `features` is what is read from an image once; `embed` asks it for any number of attributes, so
+    that K attributes cost one backbone pass.
+    """
+
+    @abstractmethod
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns what `embed` needs of the images."""
+
+    @abstractmethod
+    def embed(self, features: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns a vector of any length for each image and attribute [B, K, D]."""
+
+    def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns embeddings [B, K, D] of unit length.
+
+        Args:
+            images_B3HW: normalised images, sides divisible by 32.
+            attributes_BK: which attributes to embed each image for, int64 in [0, N).
+        """
+        return unit_length(self.embed(self.features(images_B3HW), attributes_BK))
+
+    def forward_branches(
+        self, images_B3HW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns what `forward` returns, and the logits of the attribute classification [B, N].
+
+        Training wants both from one backbone pass. None where the network does not classify.
+        """
+        return self(images_B3HW, attributes_BK), None
+
+
+class AttentionNetwork(EmbeddingNetwork):
+    """A network that says where in the image it looked."""
+
+    @abstractmethod
+    def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position of the map [B, K, H, W]."""
+
+    def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position of the map for each attribute [B, K, H, W]."""
+        return self.attend(self.features(images_B3HW), attributes_BK)
+
+
+def unit_length(vectors_BKD: Tensor) -> Tensor:
+    """Returns the vectors divided by their Euclidean length."""
+    return nn.functional.normalize(vectors_BKD, dim=-1)
+
+
+def weighted_sum(maps_BKHW: Tensor, features_BCHW: Tensor) -> Tensor:
+    """Returns the sum of the features over positions, weighted by each map [B, K, C]."""
+    return torch.einsum("bkhw,bchw->bkc", maps_BKHW, features_BCHW)
+
+
+def feature_norm(channels: int, *, normalise_features: bool) -> nn.Module:
+    """Returns BatchNorm for the map that attributes are asked of, or nothing.
+
+    Not in the papers. All images share a large mean feature in an untrained backbone, so that their
+    embeddings start at cosines near 0.93, where a loss on cosines learns slowly.
+    """
+    return nn.BatchNorm2d(channels) if normalise_features else nn.Identity()

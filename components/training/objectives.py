@@ -1,0 +1,89 @@
+"""What training ranks embeddings by: triplets, or every label of the global batch."""
+
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from components.losses.batch_triplet import batch_triplet_loss
+from components.losses.contrastive import supervised_contrastive_loss
+from components.losses.multi_similarity import multi_similarity_loss
+from components.losses.triplet import triplet_loss
+from components.params import TrainParams
+
+
+class Objective(Protocol):
+    """Ranks embeddings [B, K, D] by the values [B, K, V] of their images; returns a scalar loss."""
+
+    def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
+        """Returns the loss."""
+
+
+class TripletObjective:
+    """The papers': neighbours in the batch are (anchor, positive, negative) of one attribute."""
+
+    def __init__(self, *, margin: float) -> None:
+        self._margin = margin
+
+    def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
+        """Returns the triplet loss; embeddings [3T, 1, D]."""
+        anchors, positives, negatives = embeddings.float().unflatten(0, (-1, 3)).unbind(1)
+        return triplet_loss(anchors, positives, negatives, margin=self._margin)
+
+
+class _GatherBatches(torch.autograd.Function):
+    """The batches of all workers one after another, as every worker then sees them.
+
+    Each of the W workers computes the same loss of all batches, so each knows the gradient of its
+    own one without asking. DDP averages over the workers: W times that gradient makes the average
+    the gradient of the one loss. (torch.distributed.nn's differentiable all_gather mixes up the
+    elements of a gradient that is not contiguous: gloo, torch 2.15.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, batch: Tensor) -> Tensor:
+        batch = batch.contiguous()
+        gathered = [torch.empty_like(batch) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(gathered, batch)
+        return torch.cat(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        num_workers = torch.distributed.get_world_size()
+        return num_workers * gradient.chunk(num_workers)[torch.distributed.get_rank()]
+
+
+class BatchObjective:
+    """Every label of the global batch against every other: workers exchange their embeddings."""
+
+    def __init__(self, loss: Objective) -> None:
+        self._loss = loss
+
+    def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
+        """Returns the loss over the batches of all workers, the same on each of them."""
+        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+            embeddings = _GatherBatches.apply(embeddings)
+            values = _GatherBatches.apply(values.to(torch.uint8)).bool()
+        return self._loss(embeddings, values)
+
+
+def build_objective(params: TrainParams) -> Objective:
+    """Returns the objective that params name."""
+    if params.objective == "triplet":
+        return TripletObjective(margin=params.margin)
+    if params.objective == "batch_triplet":
+        return BatchObjective(partial(batch_triplet_loss, margin=params.margin))
+    if params.objective == "multi_similarity":
+        loss = partial(
+            multi_similarity_loss,
+            margin=params.margin,
+            positive_scale=params.positive_scale,
+            negative_scale=params.negative_scale,
+            threshold=params.similarity_threshold,
+        )
+        return BatchObjective(loss)
+    return BatchObjective(
+        partial(supervised_contrastive_loss, temperature=params.temperature, margin=params.margin)
+    )
