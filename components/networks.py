@@ -1,10 +1,13 @@
 """What the networks are called, and which of their parts can be switched."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from components.errors import HemlineError
 
+NetworkName = Literal[
+    "ag_man", "ag_mlan", "asen", "asen_v2", "attn_fashion", "csn", "triplet_network"
+]
 Parts = dict[str, Any]
 
 _TWO_BRANCHES: dict[str, tuple[Any, ...]] = {

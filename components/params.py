@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from components.errors import HemlineError
-from components.networks import NETWORK_PARTS, Parts, resolve_parts
+from components.networks import NETWORK_PARTS, NetworkName, Parts, resolve_parts
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -88,7 +88,7 @@ class SamplingParams:
 class ModelParams:
     """Section `model`: the network."""
 
-    name: str
+    name: NetworkName
     backbone: Literal[
         "resnet18",
         "resnet34",

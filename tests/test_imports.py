@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 # What a package may import of hemline, beside itself and the foundations.
 MAY_IMPORT = {
     "components.errors": set(),
+    "components.networks": set(),
     "components.params": set(),
     "components.attributes": set(),
     "components.files": set(),
@@ -40,18 +41,20 @@ MAY_IMPORT = {
 }
 FOUNDATIONS = {
     "components.errors",
+    "components.networks",
     "components.params",
     "components.attributes",
     "components.files",
     "components.tables",
 }
 FOUNDATION_IMPORTS = {
-    "components.params": {"components.errors"},
+    "components.networks": {"components.errors"},
+    "components.params": {"components.errors", "components.networks"},
     "components.attributes": {"components.errors"},
     "components.files": {"components.errors"},
     "components.tables": {"components.attributes", "components.errors", "components.files"},
     # torch only: no tables, no params
-    "components.models": {"components.errors"},
+    "components.models": {"components.errors", "components.networks"},
     "components.losses": set(),
 }
 
@@ -68,7 +71,15 @@ KNOWN_IN = {
     "typer": ("pipelines/",),
     "rich": ("pipelines/",),
 }
-ALLOWED_IN_TORCH_ONLY = {"torch", "torchvision", "components", "pathlib", "typing", "collections"}
+ALLOWED_IN_TORCH_ONLY = {
+    "abc",
+    "collections",
+    "components",
+    "pathlib",
+    "torch",
+    "torchvision",
+    "typing",
+}
 
 FILES = sorted([*ROOT.glob("components/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 

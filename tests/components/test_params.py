@@ -143,6 +143,26 @@ REFUSED = {
         {"sampling.triplets": "published"},
         "data.format fashionai publishes no triplets: sampling.triplets drawn",
     ),
+    "part of another network": (
+        {"model.name": "csn", "model.hierarchical": False},
+        "model: csn has no part hierarchical: make it null; csn has masks",
+    ),
+    "nothing knows the attribute": (
+        {"model.asa": False, "model.aca": "none"},
+        "model: asa false and aca none leave ag_man no part that knows the attribute",
+    ),
+    "weights for one loss": (
+        {"model.name": "asen", "train.loss_weighting": "uncertainty"},
+        "train.loss_weighting uncertainty weighs two losses; this asen has no classification branch and so one loss",
+    ),
+    "weights for the loss that an ablation leaves": (
+        {"model.classification": False, "train.loss_weighting": "uncertainty"},
+        "train.loss_weighting uncertainty weighs two losses; this ag_man has no classification branch and so one loss",
+    ),
+    "batches for triplets of a batch": (
+        {"train.objective": "batch_triplet", "sampling.method": "triplets"},
+        "train.objective batch_triplet needs sampling.method batches, not triplets",
+    ),
     "supcon on triplets": (
         {"train.objective": "supcon", "sampling.method": "triplets"},
         "train.objective supcon needs sampling.method batches, not triplets",

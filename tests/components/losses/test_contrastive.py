@@ -8,45 +8,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
 
 from components.losses.contrastive import supervised_contrastive_loss
-
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # the loss computes in float32, the loop in float64
 
 
 def loop(embeddings_BKD, values_BKV, *, temperature, margin):
     """Barbano et al.'s Eq. 8, one anchor, attribute and positive at a time, and m/t on top."""
-    has = [[{v for v, there in enumerate(k) if there} for k in b] for b in values_BKV.tolist()]
     losses = []
-    for attribute in range(values_BKV.shape[1]):
-        for anchor in range(len(values_BKV)):
-            scores = embeddings_BKD[:, attribute] @ embeddings_BKD[anchor, attribute] / temperature
-            ours = has[anchor][attribute]
-            others = [b for b in range(len(has)) if b != anchor and has[b][attribute]]
-            positives = [b for b in others if ours & has[b][attribute]]
-            negatives = [b for b in others if ours and not ours & has[b][attribute]]
-            if not positives or not negatives:
-                continue
-            against = sum(torch.exp(scores[n]) for n in negatives)
-            terms = [
-                margin / temperature
-                - torch.log(
-                    torch.exp(scores[p]) / (torch.exp(scores[p] - margin / temperature) + against)
-                )
-                for p in positives
-            ]
-            losses.append(sum(terms) / len(positives))
+    for similarity, positives, negatives in anchors(embeddings_BKD, values_BKV):
+        scores = {b: s / temperature for b, s in similarity.items()}
+        against = sum(torch.exp(scores[n]) for n in negatives)
+        terms = [
+            margin / temperature
+            - torch.log(
+                torch.exp(scores[p]) / (torch.exp(scores[p] - margin / temperature) + against)
+            )
+            for p in positives
+        ]
+        losses.append(sum(terms) / len(positives))
     return sum(losses) / len(losses) if losses else 0 * embeddings_BKD.sum()
-
-
-def unit_vectors(*shape: int, seed: int = 0) -> torch.Tensor:
-    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return torch.nn.functional.normalize(drawn, dim=-1)
-
-
-def one_value_each(values: list[int]) -> torch.Tensor:
-    """Returns bool [B, 1, V] of one attribute; -1 for an image without a label."""
-    return torch.tensor([[[v == value for v in range(3)]] for value in values])
 
 
 @settings(deadline=None)

@@ -46,6 +46,9 @@ TRAIN = _PARAMS["train"] | {
     "objective": "supcon",
     "margin": 0.2,
     "temperature": 0.1,
+    "positive_scale": 2.0,
+    "negative_scale": 10.0,  # of 50, rounding in float32 would show
+    "similarity_threshold": 0.5,
     "loss_weighting": "uncertainty",
     "triplets_per_batch": 8,
     "optimizer": "adam",
@@ -129,11 +132,18 @@ def write_inputs(folder: Path, *, num_epochs: int, steps_per_epoch: int) -> Trai
     return inputs
 
 
-def build(inputs: TrainingInputs, state_folder: Path, *, place: Place = HERE, **changes) -> Run:
+def build(
+    inputs: TrainingInputs,
+    state_folder: Path,
+    *,
+    place: Place = HERE,
+    model: ModelParams = MODEL,
+    **changes,
+) -> Run:
     """Returns a run with changed training params."""
     return build_run(
         inputs,
-        model_params=MODEL,
+        model_params=model,
         train_params=TrainParams(**TRAIN | changes),
         state_folder=state_folder,
         place=place,

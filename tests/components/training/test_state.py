@@ -32,7 +32,7 @@ def train_all(inputs, folder, *, kill_after: int | None = None, **changes):
     logged = []
 
     def log_epoch(record):
-        logged.append(record)
+        logged.append({key: value for key, value in record.items() if key != "images_per_s"})
         if record["epoch"] == kill_after:
             raise Killed
 

@@ -1,18 +1,21 @@
 """One optimisation step: what is learned, that it learns, and that workers agree."""
 
 import multiprocessing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed
-from small_run import HERE, build, write_inputs
+from small_run import HERE, MODEL, build, write_inputs
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from components.losses.batch_triplet import batch_triplet_loss
 from components.losses.classification import attribute_classification_loss
 from components.losses.contrastive import supervised_contrastive_loss
+from components.losses.multi_similarity import multi_similarity_loss
 from components.losses.triplet import triplet_loss
 from components.training.loop import Run, train
 from components.training.setup import TrainingInputs
@@ -20,7 +23,8 @@ from components.training.step import Losses
 
 torch.set_num_threads(1)
 
-OBJECTIVES = ["supcon", "triplet"]
+BATCH_OBJECTIVES = ["supcon", "batch_triplet", "multi_similarity"]
+OBJECTIVES = ["triplet", *BATCH_OBJECTIVES]
 NUM_STEPS = 60
 
 
@@ -38,7 +42,9 @@ def test_the_optimiser_holds_every_trainable_parameter_once(inputs, tmp_path, we
     assert {id(parameter) for parameter in held} == {id(p) for p in trainable.values()}
     assert all(parameter.requires_grad for parameter in held)
     assert ("combine.log_variances" in trainable) == (weighting == "uncertainty")
-    assert {"network.backbone.stem.0.weight", "network.classifier.linear.weight"} < {*trainable}
+    assert {"network.backbone.third_stage.0.0.conv1.weight", "network.classifier.linear.weight"} < {
+        *trainable
+    }
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -91,23 +97,47 @@ def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
     with torch.no_grad():
         losses = learner(batch)
         embeddings, logits = learner.network.forward_branches(images, batch.attributes)
-    if objective == "triplet":
-        slots = embeddings[0::3, 0], embeddings[1::3, 0], embeddings[2::3, 0]
-        ranking = triplet_loss(*slots, margin=0.2)
-    else:
-        ranking = supervised_contrastive_loss(embeddings, batch.values, temperature=0.1, margin=0.2)
+    slots = embeddings[0::3, 0], embeddings[1::3, 0], embeddings[2::3, 0]
+    definitions = {
+        "triplet": lambda: triplet_loss(*slots, margin=0.2),
+        "supcon": lambda: supervised_contrastive_loss(
+            embeddings, batch.values, temperature=0.1, margin=0.2
+        ),
+        "batch_triplet": lambda: batch_triplet_loss(embeddings, batch.values, margin=0.2),
+        "multi_similarity": lambda: multi_similarity_loss(
+            embeddings,
+            batch.values,
+            margin=0.2,
+            positive_scale=2.0,
+            negative_scale=10.0,
+            threshold=0.5,
+        ),
+    }
+    ranking = definitions[objective]()
     classification = attribute_classification_loss(logits, batch.labelled)
     torch.testing.assert_close(losses.ranking, ranking)
     torch.testing.assert_close(losses.classification, classification)
     torch.testing.assert_close(losses.total, 0.5 * ranking + 0.5 * classification)
 
 
+@pytest.mark.parametrize("name", ["csn", "asen_v2", "ag_man"])
+def test_without_classification_the_ranking_is_all_there_is(inputs, tmp_path, name):
+    """And the learning curve says that there is no other loss."""
+    classification = False if name == "ag_man" else None
+    model = replace(MODEL, name=name, classification=classification, embedding_dim=256)
+    run = build(inputs, tmp_path, model=model, loss_weighting="fixed")
+    losses = run.state.learner(next(run.feed.batches(first_step=0, rank=0, world_size=1)))
+    assert losses.classification.isnan()
+    assert torch.equal(losses.total.detach(), losses.ranking)
+    losses.total.backward()
+    without = [name for name, p in run.state.learner.named_parameters() if p.grad is None]
+    assert not without
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective):
     """Their two attributes cut across one another, so that MAP 100 needs a space for each."""
-    margin = {"supcon": 0.2, "triplet": 1.0}[
-        objective
-    ]  # 1: all triplets have work, for a short run
+    margin = 1.0 if "triplet" in objective else 0.2  # 1: all triplets have work, for a short run
     constant = {"schedule": "step", "step_factor": 1.0}
     changes = {"objective": objective, "margin": margin, "flip_probability": 0.0, **constant}
     run = build(inputs, tmp_path, **changes)
@@ -125,7 +155,7 @@ def one_step(run: Run, forward: nn.Module, *, rank: int, world_size: int) -> Los
     return losses
 
 
-def _work(rank: int, world_size: int, inputs: TrainingInputs, folder: Path) -> None:
+def _work(rank: int, world_size: int, inputs: TrainingInputs, folder: Path, objective: str) -> None:
     """One worker of the test below; leaves its losses and gradients in a file."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
@@ -135,7 +165,7 @@ def _work(rank: int, world_size: int, inputs: TrainingInputs, folder: Path) -> N
         world_size=world_size,
         timeout=timedelta(seconds=120),
     )
-    run = build(inputs, folder / "state")
+    run = build(inputs, folder / "state", objective=objective)
     losses = one_step(
         run, DistributedDataParallel(run.state.learner), rank=rank, world_size=world_size
     )
@@ -144,17 +174,18 @@ def _work(rank: int, world_size: int, inputs: TrainingInputs, folder: Path) -> N
     torch.distributed.destroy_process_group()
 
 
-def test_two_workers_take_the_contrastive_step_of_one(inputs, tmp_path):
+@pytest.mark.parametrize("objective", BATCH_OBJECTIVES)
+def test_two_workers_take_the_step_of_one(inputs, tmp_path, objective):
     """Each image meets positives and negatives of both workers, forward and backward."""
     second = multiprocessing.get_context("spawn").Process(
-        target=_work, args=(1, 2, inputs, tmp_path)
+        target=_work, args=(1, 2, inputs, tmp_path, objective)
     )
     second.start()
-    _work(0, 2, inputs, tmp_path)
+    _work(0, 2, inputs, tmp_path, objective)
     second.join()
     workers = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
-    run = build(inputs, tmp_path / "state")
+    run = build(inputs, tmp_path / "state", objective=objective)
     losses = one_step(run, run.state.learner, rank=0, world_size=1)
     total, ranking, classification = (
         torch.stack(both) for both in zip(*(w["losses"] for w in workers), strict=True)
