@@ -1,7 +1,7 @@
 """The tables on disk: their Arrow schemas, and what makes up a catalog."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,6 +51,18 @@ PUBLISHED_TRIPLETS = pa.schema(
     ]
 )
 """One row per triplet of image numbers that the data set itself publishes; often none."""
+
+REGIONS = pa.schema(
+    [
+        ("image", pa.int64()),
+        ("attribute", pa.int16()),
+        ("left", pa.float32()),
+        ("top", pa.float32()),
+        ("right", pa.float32()),
+        ("bottom", pa.float32()),
+    ]
+)
+"""One row per image and attribute whose place is known: a box in pixels of the upright image."""
 
 QUARANTINE = pa.schema([("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
 """One row per image or label that was left out; `reason` is one of `QUARANTINE_REASONS`."""
@@ -179,6 +191,7 @@ class Catalog:
         images: `IMAGES`.
         labels: `LABELS`.
         triplets: `PUBLISHED_TRIPLETS`.
+        regions: `REGIONS`: where attributes show, where the data set says it; often nowhere.
         quarantine: `QUARANTINE`: images and labels that cannot be used.
         left_out: how many rows of the data set carry nothing, by what they are.
     """
@@ -190,6 +203,7 @@ class Catalog:
     triplets: pa.Table
     quarantine: pa.Table
     left_out: Mapping[str, int]
+    regions: pa.Table = field(default_factory=REGIONS.empty_table)
 
 
 def write_catalog(catalog: Catalog, folder: Path) -> None:
@@ -203,6 +217,7 @@ def write_catalog(catalog: Catalog, folder: Path) -> None:
     files.write_table(catalog.images, folder / "images.parquet", schema=IMAGES, about=about)
     files.write_table(catalog.labels, folder / "labels.parquet", schema=LABELS)
     files.write_table(catalog.triplets, folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS)
+    files.write_table(catalog.regions, folder / "regions.parquet", schema=REGIONS)
     files.write_table(catalog.quarantine, folder / "quarantine.parquet", schema=QUARANTINE)
     files.write_json(dict(catalog.left_out), folder / "left_out.json")
 
@@ -219,6 +234,7 @@ def read_catalog(folder: Path) -> Catalog:
         images=files.read_table(folder / "images.parquet", schema=IMAGES),
         labels=files.read_table(folder / "labels.parquet", schema=LABELS),
         triplets=files.read_table(folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS),
+        regions=files.read_table(folder / "regions.parquet", schema=REGIONS),
         quarantine=files.read_table(folder / "quarantine.parquet", schema=QUARANTINE),
         left_out=files.read_json(folder / "left_out.json"),
     )

@@ -1,5 +1,6 @@
 """Stage `evaluate`: the trained network on the test split → metrics and plots."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,11 @@ import typer
 
 from components import files, tables
 from components.images.store import ImageStore
-from components.images.transforms import normalise
+from components.retrieval.attention import (
+    add_attention,
+    attention_in_regions,
+    labelled_regions,
+)
 from components.retrieval.encode import encode
 from components.retrieval.evaluation import (
     bars_of,
@@ -31,35 +36,53 @@ def evaluate(
     *,
     model: options.Model,
     run: options.Run,
+    catalog: options.Catalog,
     store: options.StoreAddress,
     splits: options.Splits,
     triplets: options.Triplets,
     metrics: options.Metrics,
     bars: Bars,
 ) -> None:
-    """Measure MAP per attribute beside a random ranking, and triplet relation accuracy."""
+    """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
+
+    Where the data set says in which region an attribute shows, the share of attention in it too.
+    """
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
     table = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
     images = held_out_images(table, "test")
+    pictures = ImageStore(store_location(store).local())
+    start = time.perf_counter()
     with progress("embedding the test split", total=len(images)) as advance:
         embeddings = encode(
-            lambda pixels, attributes: trained.network(normalise(pixels), attributes),
-            ImageStore(store_location(store).local()),
+            trained.embed,
+            pictures,
             images,
             num_attributes=len(trained.schema.attributes),
             device=torch.device("cpu"),
             on_progress=advance,
         )
+    images_per_s = len(images) / (time.perf_counter() - start)
     test_triplets = files.read_table(triplets / "test.parquet", schema=tables.TRIPLETS)
     figures = report(
         evaluate_retrieval(table, "test", images, embeddings),
         trained.schema,
         triplet_accuracy=evaluate_triplets(test_triplets, images, embeddings),
     )
+    figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
+    found = attention_in_regions(
+        trained.attend,
+        pictures,
+        labelled_regions(
+            files.read_table(catalog / "regions.parquet", schema=tables.REGIONS), table, "test"
+        ),
+        files.read_table(catalog / "images.parquet", schema=tables.IMAGES),
+    )
+    add_attention(figures, found, trained.schema)
     files.write_json(figures, metrics)
     files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)
-    runs.log_metrics(metrics_of(figures, prefix="test"), tracking=where, run_id=run_id)
+    logged = {**metrics_of(figures, prefix="test"), "test.images_per_s": images_per_s}
+    runs.log_metrics(logged, tracking=where, run_id=run_id)
     runs.log_file(metrics, tracking=where, run_id=run_id)
     console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, Region
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, image_size, read_bytes
 from components.tables import Catalog, Numbering
@@ -82,6 +82,7 @@ def build_catalog(
         images=_images_table(files, number_of=number_of, groups=labelled.groups),
         labels=_labels_table(usable, number_of=number_of, schema=schema),
         triplets=triplets,
+        regions=_regions_table(labelled.regions, number_of=number_of, schema=schema),
         quarantine=tables.quarantine_table(quarantine),
         left_out=left_out,
     )
@@ -216,6 +217,19 @@ def _triplets_table(
         }
         parts.append(pa.table(columns).cast(tables.PUBLISHED_TRIPLETS))
     return pa.concat_tables([tables.PUBLISHED_TRIPLETS.empty_table(), *parts])
+
+
+def _regions_table(
+    regions: Sequence[Region], *, number_of: dict[str, int], schema: AttributeSchema
+) -> pa.Table:
+    """Returns the regions of usable images, those of attributes that are left out aside."""
+    position = {name: index for index, name in enumerate(schema.names)}
+    rows = [
+        (number_of[path], position[attribute], *box)
+        for path, attribute, *box in regions
+        if path in number_of and attribute in position
+    ]
+    return _table(sorted(rows), tables.REGIONS) if rows else tables.REGIONS.empty_table()
 
 
 def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:

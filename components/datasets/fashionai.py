@@ -9,6 +9,8 @@ One letter per value: y yes, n no, m maybe (may stand beside a y, and is not tak
 that holds `Annotations` or `Tests`. That is the data root, or a folder one or two below it, as the
 parts of the challenge (train1, train2, base, web, z_rank/Tests/question.csv, answer_a.csv) lie
 where they were extracted side by side.
+
+A file `truth.parquet` in that folder, as `hemline wardrobe` writes it, says where attributes show.
 """
 
 import posixpath
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from components.datasets.fashionai_values import FASHIONAI_VALUES
 from components.datasets.labelled import Label, LabelledImages, read_csv
+from components.datasets.wardrobe.truth import read_truth
 from components.errors import HemlineError
 
 # patterns of fixed depth, so that folders of images are never walked
@@ -36,6 +39,7 @@ def read_fashionai(root: Path) -> LabelledImages:
             has another number of columns or no path.
     """
     files = _annotation_files(root)
+    folders = {file.parent.parent: None for file in files}
     labels: list[Label] = []
     unusable: list[tuple[str, str, str]] = []
     num_unlabelled = 0
@@ -58,6 +62,7 @@ def read_fashionai(root: Path) -> LabelledImages:
         source=str(files[0]) if len(files) == 1 else f"{root} ({len(files)} annotation files)",
         values_of=FASHIONAI_VALUES,
         one_value_each=True,
+        regions=[region for folder in folders for region in read_truth(folder, root=root)],
         unusable=unusable,
         left_out={"rows without a label": num_unlabelled},
     )

@@ -25,6 +25,17 @@ class Label(NamedTuple):
     role: str | None = None
 
 
+class Region(NamedTuple):
+    """Where in the image at `path` an attribute shows: a box in pixels of the upright image."""
+
+    path: str
+    attribute: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class PublishedTriplets:
     """Triplets that a data set publishes.
@@ -52,6 +63,7 @@ class LabelledImages:
         one_value_each: an image has one value of an attribute; two of them contradict each other.
         groups: what an image belongs to (a product, for one), by path, where the data set says it.
         triplets: the triplets that the data set publishes.
+        regions: where attributes show, where the data set says it.
         unusable: labels that cannot be used, as rows of `tables.QUARANTINE`.
         left_out: how many rows of the files carry nothing, by what they are.
     """
@@ -63,6 +75,7 @@ class LabelledImages:
     one_value_each: bool = False
     groups: Mapping[str, str] = field(default_factory=dict)
     triplets: PublishedTriplets = PublishedTriplets()
+    regions: Sequence[Region] = ()
     unusable: Sequence[tuple[str, str, str]] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 

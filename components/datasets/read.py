@@ -59,6 +59,7 @@ def cleaned(labelled: LabelledImages) -> LabelledImages:
     unusable += [(posixpath.normpath(path), why, more) for path, why, more in labelled.unusable]
     unusable += contradicting.values()
     counts = {**labelled.left_out, "repeated labels": len(texts) - len(labels)}
+    regions = [x._replace(path=posixpath.normpath(x.path)) for x in labelled.regions]
     triplets = replace(
         labelled.triplets, paths=[posixpath.normpath(path) for path in labelled.triplets.paths]
     )
@@ -76,6 +77,7 @@ def cleaned(labelled: LabelledImages) -> LabelledImages:
             if printable(path) == path
         },
         triplets=triplets,
+        regions=regions,
         unusable=[(printable(path), why, printable(more)) for path, why, more in unusable],
         left_out={printable(what): number for what, number in counts.items() if number},
     )

@@ -1,8 +1,8 @@
 """AttnFashion: spatial and channel attention, each guided by the attribute's embedding.
 
 Source: Learning attribute-guided fashion similarity with spatial and channel attention, Wan et
-al., Journal of Experimental & Theoretical Artificial Intelligence, 2022. Its text was not to be had.
-What is known is its title, and that the AG-MAN paper compares with it as one branch of two
+al., Journal of Experimental & Theoretical Artificial Intelligence, 2022, whose text was not to be
+had. What is known is its title, and that the AG-MAN paper compares with it as one branch of two
 attribute-aware attentions, without hierarchical features or classification. The rest is inferred:
 where comes before which channels, as in ASEN; the embedded attribute guides both by
 multiplication, where ASEN concatenates in the second; the map is a softmax over positions of a

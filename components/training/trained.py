@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from components import files
 from components.attributes import AttributeSchema
+from components.images.transforms import normalise
 from components.models.build import build_model
-from components.models.network import EmbeddingNetwork
+from components.models.network import AttentionNetwork, EmbeddingNetwork
 from components.params import ModelParams
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -29,6 +30,16 @@ class TrainedModel:
     network: EmbeddingNetwork
     schema: AttributeSchema
     image_size_px: int
+
+    def embed(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns embeddings [B, K, D] of uint8 pixels."""
+        return self.network(normalise(pixels_BSS3), attributes_BK)
+
+    def attend(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
+        """Returns where the network looks in uint8 pixels [B, K, H, W]; None where it cannot."""
+        if not isinstance(self.network, AttentionNetwork):
+            return None
+        return self.network.spatial_attention(normalise(pixels_BSS3), attributes_BK)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

@@ -27,6 +27,7 @@ ROWS = {
     "hashes": (tables.IMAGE_HASHES, (0, 2**64 - 1)),
     "splits": (tables.SPLITS, (3, 0, 1, "valid", "query")),
     "leaks": (tables.LEAKS, ("near_duplicate", 3, 4, "ä.png", "test")),
+    "regions": (tables.REGIONS, (3, 1, 0.5, 0.25, 11.0, 12.0)),
     "unanswerable": (tables.UNANSWERABLE, (3, 0, 1, "valid")),
     "triplets": (tables.TRIPLETS, (32767, 1, 5, 6, 2**40)),
     "batches": (tables.BATCHES, (0, 70_000, 5)),
@@ -44,6 +45,7 @@ CATALOG = Catalog(
     images=table_of(*ROWS["images"]),
     labels=table_of(*ROWS["labels"], ROWS["labels without a split"][1]),
     triplets=table_of(*ROWS["published triplets"]),
+    regions=table_of(*ROWS["regions"]),
     quarantine=table_of(*ROWS["quarantine"]),
     left_out={"repeated labels": 3, "question rows": 2**40},
 )
@@ -83,6 +85,7 @@ def test_a_catalog_comes_back_as_written(tmp_path):
         {"numbering": Numbering(origin="0f" * 32, next_image=8)},
         {"left_out": {}},
         {"triplets": tables.PUBLISHED_TRIPLETS.empty_table()},
+        {"regions": tables.REGIONS.empty_table()},
     ],
 )
 def test_a_catalog_that_is_written_again_is_the_new_one(tmp_path, change):
@@ -101,13 +104,14 @@ def test_a_catalog_that_is_written_again_is_the_new_one(tmp_path, change):
         "images.parquet",
         "labels.parquet",
         "triplets.parquet",
+        "regions.parquet",
         "quarantine.parquet",
         "left_out.json",
     ],
 )
 def test_a_catalog_that_lacks_a_file_is_not_read(tmp_path, name):
     tables.write_catalog(CATALOG, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
     (tmp_path / name).unlink()
 
     with pytest.raises(HemlineError, match=f"{name} is missing"):

@@ -16,19 +16,8 @@ import pyarrow.parquet as pq
 
 from components.datasets.fashionai_values import FASHIONAI_VALUES
 from components.datasets.wardrobe.picture import Truth, draw_picture, sample_spec
+from components.datasets.wardrobe.truth import TRUTH_FILE, TRUTH_SCHEMA
 from components.errors import HemlineError
-
-TRUTH_FILE = "truth.parquet"
-TRUTH_SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("attribute", pa.string()),
-        ("labelled", pa.bool_()),
-        ("value", pa.string()),
-        *((edge, pa.float32()) for edge in ("x0", "y0", "x1", "y1")),
-    ]
-)
-"""One row per image and attribute; `value` and the box in pixels may be null."""
 
 _MIN_IMAGE_SIZE_PX = 64
 _JPEG_QUALITY = 90

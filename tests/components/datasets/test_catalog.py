@@ -21,7 +21,8 @@ from cataloguing import (
 )
 
 from components import tables
-from components.datasets.labelled import Label, PublishedTriplets
+from components.datasets.catalog import build_catalog
+from components.datasets.labelled import Label, LabelledImages, PublishedTriplets, Region
 from components.errors import HemlineError
 
 # the environment is where people say where their data lies; tests read this one name only
@@ -388,3 +389,30 @@ def test_real_photographs():
     attributes = catalog.schema.attributes
     rows = zip(*catalog.labels.select(["attribute", "value"]).to_pydict().values(), strict=True)
     assert Counter((attributes[a].name, attributes[a].values[v]) for a, v in rows) == counts
+
+
+def test_regions_are_those_of_usable_images_and_attributes(root):
+    write_files(root, {"a.png": png(0), "b.png": png(1)})
+    catalog = build_catalog(
+        LabelledImages(
+            dataset="data",
+            labels=[
+                Label("a.png", "neck", "v"),
+                Label("b.png", "neck", "round"),
+                Label("a.png", "hem", "short"),
+            ],
+            source="labels.csv",
+            regions=[
+                Region("b.png", "neck", 1, 2, 3.5, 4),
+                Region("a.png", "neck", 0, 0, 1, 1),
+                Region("a.png", "hem", 0, 0, 2, 2),
+                Region("gone.png", "neck", 0, 0, 2, 2),
+            ],
+        ),
+        root,
+        exclude_attributes=["hem"],
+    )
+    assert [tuple(row.values()) for row in catalog.regions.to_pylist()] == [
+        (0, 0, 0, 0, 1, 1),
+        (1, 0, 1, 2, 3.5, 4),
+    ]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.read import read_labels
 from components.datasets.wardrobe.outfit import (
     HIDING,
     INVISIBLE,
@@ -241,3 +242,19 @@ def test_progress_adds_up_to_the_number_of_images(tmp_path):
     write(tmp_path / "out", num_images=70, on_progress=finished.append)
     assert sum(finished) == 70
     assert len(finished) > 1
+
+
+def test_the_truths_boxes_become_regions(tmp_path):
+    """Also where wardrobes lie side by side; what has no box has no region."""
+    for part in ("one", "two"):
+        write(tmp_path / part)
+    regions = read_labels(tmp_path, data_format="fashionai").regions
+    rows = pq.read_table(tmp_path / "one/truth.parquet").to_pylist()
+    with_box = [row for row in rows if row["x0"] is not None]
+    assert 0 < len(with_box) < len(rows)
+    assert len(regions) == 2 * len(with_box)
+    assert set(regions) == {
+        (f"{part}/{row['path']}", row["attribute"], *(row[x] for x in ("x0", "y0", "x1", "y1")))
+        for part in ("one", "two")
+        for row in with_box
+    }

@@ -1,0 +1,143 @@
+"""How much of an attribute's attention falls into the region that decides it.
+
+Shape letters: N pairs of image and attribute, H W positions of the map.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.attributes import AttributeSchema
+from components.images.crop import boxes_in_crop
+from components.images.store import ImageStore
+
+Attend = Callable[[Tensor, Tensor], Tensor | None]
+"""(pixels uint8 [B, S, S, 3], attributes int64 [B, K]) -> weights of positions [B, K, H, W].
+
+None where the network has no attention to show.
+"""
+
+_EDGES = ["left", "top", "right", "bottom"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionInRegions:
+    """Of pairs of an image and an attribute whose region is known; shares in [0, 1].
+
+    Attributes:
+        attributes_N: attribute of each pair.
+        shares_N: of the attention's total weight, what falls into the region; NaN where the
+            network has none to show.
+        areas_N: of the image's area, what the region covers: the share of uniform attention.
+    """
+
+    attributes_N: NDArray[np.int64]
+    shares_N: NDArray[np.float64]
+    areas_N: NDArray[np.float64]
+
+
+@torch.inference_mode()
+def attention_in_regions(
+    attend: Attend,
+    store: ImageStore,
+    regions: pa.Table,
+    images: pa.Table,
+    *,
+    batch_size: int = 64,
+) -> AttentionInRegions:
+    """Returns the shares of attention for every region.
+
+    The share of a region is sum(w c) / sum(w) over the positions of the map, w the absolute weight
+    of a position and c how much of its cell the region covers. Regions outside the crop do not
+    count.
+
+    Args:
+        attend: the network's spatial attention.
+        store: pixels of the images.
+        regions: `tables.REGIONS`.
+        images: `tables.IMAGES`, for the images' sizes.
+        batch_size: images that the network sees at once.
+    """
+    images_N = regions["image"].to_numpy()
+    sizes = images.take(np.searchsorted(images["image"].to_numpy(), images_N))
+    boxes_N4 = boxes_in_crop(
+        np.stack([regions[edge].to_numpy() for edge in _EDGES], axis=1),
+        np.stack([sizes[side].to_numpy() for side in ("width", "height")], axis=1),
+    )
+    areas_N = (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
+    inside = areas_N > 0
+    images_N, boxes_N4, areas_N = images_N[inside], boxes_N4[inside], areas_N[inside]
+    attributes_N = regions["attribute"].to_numpy()[inside].astype(np.int64)
+    shares_N = np.full(len(images_N), np.nan)
+    for start in range(0, len(images_N), batch_size):
+        rows = slice(start, start + batch_size)
+        pixels = torch.from_numpy(store.gather(images_N[rows]))
+        maps_N1HW = attend(pixels, torch.from_numpy(attributes_N[rows, None]))
+        if maps_N1HW is None:
+            break
+        weights_NHW = maps_N1HW[:, 0].abs().double().numpy()
+        covered_NHW = coverage(boxes_N4[rows], *weights_NHW.shape[1:])
+        total_N = weights_NHW.sum(axis=(1, 2))
+        shares_N[rows] = (weights_NHW * covered_NHW).sum(axis=(1, 2)) / total_N
+    return AttentionInRegions(attributes_N=attributes_N, shares_N=shares_N, areas_N=areas_N)
+
+
+def labelled_regions(regions: pa.Table, splits: pa.Table, split: str) -> pa.Table:
+    """Returns the regions of the labels of a split, by image and attribute."""
+    labels = splits.filter(pc.field("split") == split).select(["image", "attribute"])
+    kept = regions.join(labels, keys=["image", "attribute"], join_type="left semi")
+    return kept.sort_by([("image", "ascending"), ("attribute", "ascending")])
+
+
+def add_attention(
+    figures: dict[str, Any], found: AttentionInRegions, schema: AttributeSchema
+) -> None:
+    """Adds `attention_in_region` and `region_share` to a report, overall and per attribute.
+
+    Means over pairs, in percent: the share of attention in the region, and the share that uniform
+    attention would have there. Nothing is added where nothing is known.
+    """
+    seen_N = ~np.isnan(found.shares_N)
+    if not seen_N.any():
+        return
+    figures |= _means(found, seen_N)
+    for name, row in figures["attributes"].items():
+        of_attribute_N = seen_N & (found.attributes_N == schema.index(name))
+        if of_attribute_N.any():
+            row.update(_means(found, of_attribute_N))
+
+
+def _means(found: AttentionInRegions, rows_N: NDArray[np.bool_]) -> dict[str, float]:
+    return {
+        "attention_in_region": 100 * float(found.shares_N[rows_N].mean()),
+        "region_share": 100 * float(found.areas_N[rows_N].mean()),
+    }
+
+
+def coverage(boxes_N4: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """Returns how much of each cell of a grid a box covers [N, H, W], in [0, 1].
+
+    Args:
+        boxes_N4: left, top, right and bottom as shares of the grid's sides.
+        height: rows of the grid.
+        width: columns of the grid.
+    """
+    across_NW = _overlap(boxes_N4[:, [0]], boxes_N4[:, [2]], width)
+    down_NH = _overlap(boxes_N4[:, [1]], boxes_N4[:, [3]], height)
+    return down_NH[:, :, None] * across_NW[:, None, :]
+
+
+def _overlap(
+    start_N1: NDArray[np.float64], end_N1: NDArray[np.float64], cells: int
+) -> NDArray[np.float64]:
+    """Returns how much of each of the cells of [0, 1] the interval covers [N, cells]."""
+    edges = np.arange(cells)
+    covered = np.minimum(end_N1 * cells, edges + 1) - np.maximum(start_N1 * cells, edges)
+    return np.asarray(covered.clip(0, 1))
