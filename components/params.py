@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -197,15 +198,26 @@ def load_section(path: Path, section: type[Section]) -> Section:
         HemlineError: the file or a section is missing, a key is unknown, a value has the wrong
             type or is not allowed, or two values contradict each other.
     """
-    checked = _check(path, _read_yaml(path))
+    checked = check(_read_yaml(path), source=str(path))
     return next(value for value in checked.values() if isinstance(value, section))
 
 
 def resolved(path: Path) -> dict[str, dict[str, Any]]:
     """Returns all sections of a params file as plain values, checked as `load_section` does."""
     raw = _read_yaml(path)
-    _check(path, raw)
+    check(raw, source=str(path))
     return raw
+
+
+def changed(
+    sections: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Returns a copy of all sections with values, given by `section.key`, put in."""
+    copy = {name: dict(keys) for name, keys in sections.items()}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        copy.setdefault(section, {})[key] = value
+    return copy
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -222,7 +234,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _check(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
+def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """Returns the checked dataclass of every section.
+
+    Args:
+        raw: all sections as plain values.
+        source: what they come from, for messages.
+
+    Raises:
+        HemlineError: as `load_section`.
+    """
     problems = [f"{name}: unknown section" for name in raw if name not in _SECTIONS]
     checked = {}
     for name, section in _SECTIONS.items():
@@ -239,7 +260,7 @@ def _check(path: Path, raw: dict[str, Any]) -> dict[str, Any]:
     if not problems:
         problems = [rule for holds, rule in _contradictions(checked) if holds]
     if problems:
-        raise HemlineError("\n".join([f"{path} cannot be used:", *(f"  {p}" for p in problems)]))
+        raise HemlineError("\n".join([f"{source} cannot be used:", *(f"  {p}" for p in problems)]))
     return checked
 
 
