@@ -1,4 +1,4 @@
-"""Files on disk: Parquet, CSV and JSON, written whole or not at all.
+"""Files on disk: Parquet, CSV, JSON, YAML and text, written whole or not at all.
 
 Every write goes to a temporary name beside the target, is synced, and is then renamed, so that a
 file under its final name is always whole.
@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import yaml
 
 from components.errors import HemlineError
 
@@ -104,6 +105,26 @@ def read_json(path: Path) -> Any:
         raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
     except ValueError as error:  # not JSON, or not even text
         raise HemlineError(f"{path} is not JSON: {error}") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Returns what a YAML file holds.
+
+    Raises:
+        HemlineError: the file is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise HemlineError(f"{path} is missing") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise HemlineError(f"{path} is not YAML: {error}") from error
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes a text file."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 @contextmanager

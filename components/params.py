@@ -209,6 +209,11 @@ def resolved(path: Path) -> dict[str, dict[str, Any]]:
     return raw
 
 
+def parse_value(text: str) -> Any:
+    """Returns a value as it would be read from the params file."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def changed(
     sections: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:

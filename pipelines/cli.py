@@ -27,6 +27,7 @@ COMMANDS = {
     "register": "Stage: log the model to MLflow and register it.",
     "embed": "Stage: embed the catalogue with the registered model (Ray Data).",
     "search": "Find the items nearest to an image in one attribute.",
+    "compare": "Train networks and ablations under one budget, and set them side by side.",
     "preset": "Print or take a recipe by name: hemline, or the papers'.",
     "summary": "Print what the last run gave, and what to try next.",
 }

@@ -48,7 +48,7 @@ def read_preset(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise HemlineError(f"no preset {name!r} in {FOLDER}/; there are {known or 'none'}")
-    sections = YAML(typ="safe").load(path.read_text())
+    sections = files.read_yaml(path)
     return {
         f"{section}.{key}": value
         for section, keys in sections.items()

@@ -117,6 +117,12 @@ def log_epoch(record: Mapping[str, Any], *, tracking: Tracking, run_id: str) -> 
     log_metrics(metrics, tracking=tracking, run_id=run_id, step=step)
 
 
+def read_history(run_id: str, metric: str, *, tracking: Tracking) -> list[float]:
+    """Returns what was logged of a metric, in order; empty where that is nothing."""
+    history = tracking.client().get_metric_history(run_id, metric)
+    return [entry.value for entry in sorted(history, key=lambda entry: entry.step)]
+
+
 def log_file(path: Path, *, tracking: Tracking, run_id: str) -> None:
     """Attaches a file to the run."""
     tracking.client().log_artifact(run_id, str(path))
