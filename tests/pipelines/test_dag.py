@@ -18,6 +18,7 @@ from project import Project
 
 from components.retrieval.search import read_embedded_attribute
 from components.tables import read_catalog
+from components.training.trained import read_trained_model
 
 STAGES = ["ingest", "preprocess", "split", "triplets", "train", "evaluate", "register", "embed"]
 
@@ -36,6 +37,13 @@ def test_repro_measures_registers_and_embeds(project: Project) -> None:
     assert len(figures["attributes"]) > 4  # of 8: the tiny split leaves some without a query
     assert 0 < figures["random_map"] < 100
     assert 0 < figures["map"] <= 100
+    assert 0 < figures["region_share"] < 100
+    assert 0 < figures["attention_in_region"] < 100
+    for row in figures["attributes"].values():
+        assert 0 <= row["attention_in_region"] <= 100
+    model = read_trained_model(project.folder / "models/network")
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    assert figures["num_parameters"] == parameters
 
     catalog = read_catalog(project.folder / "data/catalog")
     embedded = read_embedded_attribute(project.folder / "data/embeddings", "coat_length")
@@ -119,7 +127,8 @@ def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["train.margin"] == "0.2"
-    assert run.data.metrics.keys() >= {"valid_map", "loss", "test.map", "test.random_map"}
+    logged = {"valid_map", "loss", "images_per_s", "test.map", "test.random_map"}
+    assert run.data.metrics.keys() >= logged | {"test.images_per_s"}
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
     for name, row in figures["attributes"].items():
         assert run.data.metrics[f"test.map.{name}"] == row["map"]

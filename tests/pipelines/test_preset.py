@@ -87,3 +87,11 @@ def test_a_change_leaves_what_it_was_made_from_alone():
     assert other["train"]["margin"] == 0.5
     assert params == resolved(Path("params.yaml"))
     check(other, source="test")
+
+
+def test_every_variant_of_the_comparison_makes_a_network():
+    """As far as can be known without building its backbone."""
+    params = resolved(PROJECT / "params.yaml")
+    for variants in yaml.safe_load((PROJECT / "comparison.yaml").read_text()).values():
+        for name, values in variants.items():
+            check(changed(params, values), source=name)
