@@ -20,7 +20,7 @@ class AttributeMasks(nn.Module):
     def __init__(self, num_attributes: int, embedding_dim: int, *, masks: str) -> None:
         super().__init__()
         owner_D = torch.arange(embedding_dim) * num_attributes // embedding_dim
-        own_ND = nn.functional.one_hot(owner_D, num_attributes).T.float()
+        own_ND = nn.functional.one_hot(owner_D, num_attributes).T.contiguous().float()
         if masks == "learned":
             self.beta = nn.Parameter(own_ND.clamp(min=_ELSEWHERE))
         else:

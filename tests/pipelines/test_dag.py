@@ -126,7 +126,7 @@ def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     run_id = json.loads((project.folder / "models/run.json").read_text())["run_id"]
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.margin"] == "0.2"
+    assert run.data.params["train.margin"] == "0.1"
     logged = {"valid_map", "loss", "images_per_s", "test.map", "test.random_map"}
     assert run.data.metrics.keys() >= logged | {"test.images_per_s"}
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())

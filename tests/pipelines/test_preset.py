@@ -54,7 +54,7 @@ def test_written_values_are_used_and_comments_stay(capsys):
     before = resolved(Path("params.yaml"))
     assert run("paper", "--write") == 0
     shown = capsys.readouterr().out
-    assert "train.objective: supcon -> triplet" in shown
+    assert "train.objective: multi_similarity -> triplet" in shown
     assert "train.flip_probability" not in shown, "it is the same in both"
     params = resolved(Path("params.yaml"))
     assert params == changed(before, read_preset("paper"))
