@@ -7,25 +7,32 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from components import files
 from components.errors import HemlineError
 from components.figures.bars import Bar, write_bars
+from components.figures.comparison import Measured, as_markdown, tabulate
 from components.params import changed, check, parse_value, resolved
-from components.retrieval.comparison import Measured, as_markdown, tabulate
-from components.tracking import runs
+from components.tracking import provenance, runs
 from components.tracking.runs import Tracking
 from pipelines import options
 from pipelines.environment import tracking
 from pipelines.experiments import (
+    VARIED_SECTIONS,
     experiment_name,
     finished_experiments,
+    read_inputs,
     read_results,
     run_experiment,
 )
 from pipelines.reporting import console
 
 Values = dict[str, Any]
+Groups = dict[str, dict[str, Values]]
+
+AXIS = "percent; the line is the 95 % interval over queries"
 
 Names = Annotated[
     list[str] | None,
@@ -47,7 +54,6 @@ def compare(
     set_param: SetParam = None,
     out: Out = Path("comparison"),
     list_only: List = False,
-    params: options.Params = options.PARAMS,
 ) -> None:
     """Train variants on the same data, seeds and steps, and set them side by side.
 
@@ -60,34 +66,48 @@ def compare(
         return
     budget = dict(_parse(text) for text in set_param or [])
     chosen = {name: {**budget, **values} for name, values in _choose(groups, names).items()}
-    experiments = _name_experiments(chosen, params)
-    failed = _train(chosen, experiments)
-    if len(failed) < len(chosen):
-        measured = _measure({name: experiments[name] for name in chosen if name not in failed})
-        _report(measured, out)
-    if failed:
-        raise HemlineError(f"failed: {', '.join(failed)}; what they printed stands above")
+    experiments = _name_experiments(chosen)
+    failures = _train(chosen, experiments)
+    if len(failures) < len(chosen):
+        _report(_measure({name: experiments[name] for name in chosen if name not in failures}), out)
+    if failures:
+        ends = "".join(f"\n\n{name} ended with\n{end}" for name, end in failures.items())
+        raise HemlineError(f"failed: {', '.join(failures)}{ends}")
 
 
-def _read_groups(path: Path) -> dict[str, dict[str, Values]]:
-    groups: dict[str, dict[str, Values]] = files.read_yaml(path)
-    names = [name for variants in groups.values() for name in variants] + [*groups]
+def _read_groups(path: Path) -> Groups:
+    try:
+        groups = TypeAdapter(Groups).validate_python(files.read_yaml(path), strict=True)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ": ".join(str(part) for part in detail["loc"]) or "the file"
+        raise HemlineError(
+            f"{path} must hold groups of variants, each with the params that it changes, such as "
+            f"networks: {{csn: {{model.name: csn}}}}; {where} is {detail['input']!r}"
+        ) from error
+    names = _written_names(path)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise HemlineError(f"{path}: {twice.pop()!r} stands there twice; give each its own name")
     return groups
 
 
-def _list(groups: Mapping[str, Mapping[str, Values]]) -> None:
+def _written_names(path: Path) -> list[str]:
+    """Returns all names of groups and variants; of two alike, what YAML reads has the last only."""
+    groups = yaml.compose(path.read_text())
+    assert isinstance(groups, yaml.MappingNode)
+    variants = [variant for _, group in groups.value for variant in group.value]
+    return [key.value for key, _ in groups.value + variants]
+
+
+def _list(groups: Groups) -> None:
     for group, variants in groups.items():
         console.print(group)
         for name, values in variants.items():
             console.print(f"  {name:32}{' '.join(f'{k}={v}' for k, v in values.items())}")
 
 
-def _choose(
-    groups: Mapping[str, Mapping[str, Values]], names: Sequence[str] | None
-) -> dict[str, Values]:
+def _choose(groups: Groups, names: Sequence[str] | None) -> dict[str, Values]:
     known = {name: values for variants in groups.values() for name, values in variants.items()}
     chosen: dict[str, Values] = {}
     for name in names or known:
@@ -107,29 +127,52 @@ def _parse(text: str) -> tuple[str, Any]:
     return key, parse_value(value)
 
 
-def _name_experiments(chosen: Mapping[str, Values], params: Path) -> dict[str, str]:
+def _name_experiments(chosen: Mapping[str, Values]) -> dict[str, str]:
     """Returns the experiment of each variant; every variant's params are checked on the way."""
-    sections = resolved(params)
+    sections = resolved(options.PARAMS)
+    inputs = read_inputs(sections)
     experiments = {}
     for name, values in chosen.items():
         varied = changed(sections, values)
         check(varied, source=f"variant {name!r}")
-        trained = {section: varied[section] for section in ("sampling", "model", "train")}
-        experiments[name] = experiment_name(name, trained)
+        _check_data_stays(sections, varied, source=f"variant {name!r}")
+        trained = {section: varied[section] for section in VARIED_SECTIONS}
+        experiments[name] = experiment_name(name, params=trained, inputs=inputs)
     return experiments
 
 
-def _train(chosen: Mapping[str, Values], experiments: Mapping[str, str]) -> list[str]:
-    """Runs the experiments that have not finished yet; returns the variants that failed."""
+def _check_data_stays(
+    sections: Mapping[str, Values], varied: Mapping[str, Values], *, source: str
+) -> None:
+    others = [name for name in sections if name not in VARIED_SECTIONS]
+    different = [
+        f"{name}.{key}"
+        for name in others
+        for key, value in sections[name].items()
+        if varied[name][key] != value
+    ]
+    if different:
+        raise HemlineError(
+            f"{source} changes {', '.join(different)}, and a comparison varies "
+            f"{', '.join(VARIED_SECTIONS)} only: its data is that of the workspace. "
+            "Change params.yaml, `dvc repro triplets`, and then compare"
+        )
+
+
+def _train(chosen: Mapping[str, Values], experiments: Mapping[str, str]) -> dict[str, str]:
+    """Runs the experiments that have not finished; returns the end of the log of what failed."""
     finished = finished_experiments()
-    failed = []
+    failures = {}
     for number, (name, values) in enumerate(chosen.items(), start=1):
         done = experiments[name] in finished
-        state = "trained before" if done else experiments[name]
+        state = f"{experiments[name]}{', trained before' if done else ''}"
         console.print(f"[{number}/{len(chosen)}] {name}: {state}", markup=False)
-        if not done and not run_experiment(experiments[name], values):
-            failed.append(name)
-    return failed
+        try:
+            if not done:
+                run_experiment(experiments[name], values)
+        except HemlineError as error:
+            failures[name] = str(error)
+    return failures
 
 
 def _measure(experiments: Mapping[str, str]) -> list[Measured]:
@@ -156,7 +199,7 @@ def _report(measured: Sequence[Measured], out: Path) -> None:
     markdown = as_markdown(table)
     files.write_text(markdown, out / "table.md")
     files.write_text(table.to_csv(index=False), out / "table.csv")
-    write_bars(_bars(table), out / "map.png", title="MAP on the test split", axis="percent")
+    write_bars(_bars(table), out / "map.png", title="MAP on the test split", axis=AXIS)
     _log(table, out, where=tracking())
     console.print(markdown, markup=False)
     console.print(f"written: {out}/table.md, {out}/table.csv, {out}/map.png")
@@ -171,7 +214,8 @@ def _bars(table: pd.DataFrame) -> list[Bar]:
 
 
 def _log(table: pd.DataFrame, out: Path, *, where: Tracking) -> None:
-    run_id = runs.start_run(where, params={}, tags={"mlflow.runName": "comparison"})
+    tags = {"mlflow.runName": "comparison", **provenance.git_tags()}
+    run_id = runs.start_run(where, params={}, tags=tags)
     with runs.ending(where, run_id):
         scores = {
             f"map.{_metric(name)}": score

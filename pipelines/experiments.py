@@ -3,60 +3,114 @@
 import json
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.api import DVCFileSystem
 
+from components import files
 from components.errors import HemlineError
 from components.tracking import provenance
+
+VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
 
 _STAGES = ("triplets", "train", "evaluate")
 _INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are taken as they are
 _LOCK = Path("dvc.lock")
+_TAIL_LINES = 15
 
 
-def experiment_name(label: str, params: Mapping[str, Any]) -> str:
-    """Returns a name that two experiments share only if they compute the same.
+def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what `dvc.lock` says of the outputs that every experiment starts from.
 
-    It ends in a hash of the params, of the data as `dvc.lock` has it, and of the code.
+    Args:
+        sections: of the workspace's params.yaml.
 
     Raises:
-        HemlineError: the workspace has not been through the stages before training.
+        HemlineError: the workspace has not been through the stages before training, or with other
+            params than these.
     """
-    stages = yaml.safe_load(_LOCK.read_text())["stages"] if _LOCK.exists() else {}
-    missing = [stage for stage in _INPUTS if stage not in stages]
-    if missing:
-        raise HemlineError(
-            f"stage {missing[0]} has not run here: `dvc repro triplets`, and then compare"
-        )
-    data = {stage: stages[stage]["outs"] for stage in _INPUTS}
-    code = sorted([*Path("components").rglob("*.py"), *map(_file_of, _STAGES)])
-    key = provenance.run_key({"params": params, "data": data}, code)
+    stages = files.read_yaml(_LOCK)["stages"] if _LOCK.exists() else {}
+    for stage in _INPUTS:
+        if stage not in stages:
+            raise HemlineError(
+                f"stage {stage} has not run here: `dvc repro triplets`, and then compare"
+            )
+        for name, value in stages[stage]["params"]["params.yaml"].items():
+            if value != _value(sections, name):
+                raise HemlineError(
+                    f"{name} of params.yaml has changed since stage {stage} ran: "
+                    "`dvc repro triplets`, and then compare"
+                )
+    return {stage: stages[stage]["outs"] for stage in _INPUTS}
+
+
+def _value(sections: Mapping[str, Mapping[str, Any]], name: str) -> Any:
+    """Returns a section, or one value of it, by its name in `dvc.yaml`."""
+    section, _, key = name.partition(".")
+    return sections[section][key] if key else sections[section]
+
+
+def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+    """Returns a name that two experiments share only if they compute the same.
+
+    It ends in a hash of the params, of the inputs as `read_inputs` returns them, and of the
+    commands and the code of the stages as `dvc.yaml` has them. DVC's own memory of past runs does
+    not help: it leaves out stages with an output of `cache: false`, which training has.
+    """
+    stages = {stage: files.read_yaml(Path("dvc.yaml"))["stages"][stage] for stage in _STAGES}
+    commands = {name: stage["cmd"] for name, stage in stages.items()}
+    code = _code(dep for stage in stages.values() for dep in stage["deps"])
+    key = provenance.run_key({"params": params, "data": inputs, "commands": commands}, code)
     slug = "".join(letter if letter.isalnum() else "-" for letter in label)
     return f"compare-{slug}-{key[:8]}"
 
 
-def _file_of(stage: str) -> Path:
-    return Path("pipelines") / f"{stage}.py"
+def _code(dependencies: Iterable[str]) -> list[Path]:
+    """Returns the files of code among what stages depend on."""
+    paths = {Path(path) for path in dependencies}
+    code = [path for path in paths if path.parts[0] in ("components", "pipelines")]
+    return sorted({file for path in code for file in (path, *path.rglob("*.py")) if file.is_file()})
 
 
-def run_experiment(name: str, values: Mapping[str, Any]) -> bool:
-    """Trains and evaluates with changed params; returns whether it went well.
+def run_experiment(name: str, values: Mapping[str, Any]) -> None:
+    """Trains and evaluates with changed params; what the stages print passes through.
 
     The stages before keep the outputs that `dvc.lock` names: their own inputs, such as raw images
-    that git does not know, are not in the copy. What the stages print passes through.
+    that git does not know, are not in the copy.
+
+    Raises:
+        HemlineError: the experiment failed; the message is the end of what it printed.
     """
     changes = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
     options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(_LOCK)]
-    return _dvc("exp", "run", *options, *changes, *_STAGES).returncode == 0
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with subprocess.Popen(
+        _dvc("exp", "run", *options, *changes, *_STAGES),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            tail.append(line)
+    if process.returncode:
+        raise HemlineError("".join(tail).strip())
 
 
 def finished_experiments() -> set[str]:
-    """Returns the names of the experiments that have finished, on any commit."""
-    done = _dvc("exp", "list", "--all-commits", "--name-only", capture_output=True)
+    """Returns the names of the experiments that have finished, on any commit.
+
+    Raises:
+        HemlineError: DVC cannot list them, as outside a git repository.
+    """
+    command = _dvc("exp", "list", "--all-commits", "--name-only")
+    done = subprocess.run(command, text=True, check=False, capture_output=True)
+    if done.returncode:
+        raise HemlineError(f"DVC cannot list its experiments: {done.stderr.strip()}")
     return set(done.stdout.split())
 
 
@@ -71,6 +125,5 @@ def read_results(names: Iterable[str]) -> dict[str, tuple[dict[str, Any], str]]:
     return results
 
 
-def _dvc(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, text=True, check=False, **options)
+def _dvc(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", *arguments]

@@ -1,6 +1,7 @@
 """`hemline compare` with real DVC, on the tiny project."""
 
 import json
+import re
 from pathlib import Path
 
 import mlflow
@@ -8,7 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from project import Project
+from project import ROOT, Project
+
+from components.errors import HemlineError
+from components.params import changed, check, resolved
+from pipelines import compare as operation
+from pipelines.experiments import experiment_name, read_inputs
 
 VARIANTS = {
     "networks": {
@@ -86,6 +92,8 @@ def test_table_and_chart_are_shown_and_logged(compared):
         [experiment.experiment_id], "attributes.run_name = 'comparison'", max_results=1
     )
     assert run.info.status == "FINISHED"
+    head = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert run.data.tags["mlflow.source.git.commit"] == head
     assert run.data.metrics.keys() == {"map.one space", "map.masks", "map.random ranking"}
     attached = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert attached == {"table.md", "table.csv", "map.png"}
@@ -95,54 +103,98 @@ def test_what_was_trained_is_not_trained_again_and_a_failure_costs_nothing_else(
     project, _ = compared
     done = compare(project, "wide", "masks", *BUDGET, check=False)
     assert done.returncode == 1
-    assert "[2/2] masks: trained before" in done.stdout
+    assert re.search(r"\[2/2\] masks: compare-masks-\w{8}, trained before", done.stdout)
     assert "Running stage 'train'" not in done.stdout.split("[2/2]")[1]
+    assert "hemline: failed: wide\n\nwide ended with\n" in done.stderr
     assert "embedding of asen_v2 is its backbone's third map, 256 channels wide" in done.stderr
-    assert "hemline: failed: wide" in done.stderr
     table = pd.read_csv(project.folder / "comparison/table.csv")
     assert table["variant"].tolist()[:-1] == ["masks"]
 
 
-REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "unknown name": (("nets",), "no variant 'nets'; groups: networks, broken; variants: one space"),
-    "unknown key": (("masks", "-S", "train.margni=1"), "train.margni: unknown key"),
-    "contradiction": (("networks", "-S", "model.asa=false"), "has no part asa"),
-    "no value": (("masks", "-S", "train.margin"), "give section.key=value"),
+REFUSED: dict[str, tuple[list[str], list[str], str]] = {
+    "unknown name": (["nets"], [], "no variant 'nets'; groups: networks, broken; variants: one sp"),
+    "unknown key": (["masks"], ["train.margni=1"], "train.margni: unknown key"),
+    "contradiction": (["networks"], ["model.asa=false"], "has no part asa"),
+    "no value": (["masks"], ["train.margin"], "give section.key=value"),
+    "other data": (["masks"], ["split.seed=8"], "'masks' changes split.seed"),
+    "other size": (["masks"], ["preprocess.image_size_px=96"], "changes preprocess.image_size_px"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "expected"), REFUSED.values(), ids=REFUSED.keys())
-def test_mistakes_are_told_before_anything_runs(compared, arguments, expected):
-    project, _ = compared
-    done = compare(project, *arguments, check=False)
-    assert done.returncode == 1
-    assert expected in done.stderr
-    assert "Running stage" not in done.stdout
+@pytest.mark.parametrize(("names", "values", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_mistakes_are_told_before_anything_runs(compared, monkeypatch, names, values, expected):
+    monkeypatch.chdir(compared[0].folder)
+    monkeypatch.setattr(operation, "run_experiment", lambda *_: pytest.fail("something ran"))
+    with pytest.raises(HemlineError, match=re.escape(expected)):
+        operation.compare(names, variants=Path("variants.yaml"), set_param=values)
 
 
-def test_a_workspace_without_data_is_told_what_to_run(compared):
-    project, _ = compared
-    lock = project.folder / "dvc.lock"
-    content = lock.read_text()
-    lock.unlink()
-    try:
-        done = compare(project, "masks", check=False)
-    finally:
-        lock.write_text(content)
-    assert done.returncode == 1
-    assert "stage ingest has not run here: `dvc repro triplets`" in done.stderr
+FILES = {
+    "twice in a group": ("a: {x: {}, x: {}}", "'x' stands there twice"),
+    "twice in two groups": ("a: {x: {}}\nb: {x: {}}", "'x' stands there twice"),
+    "a group's name": ("a: {a: {}}", "'a' stands there twice"),
+    "no values": ("a: {x: }", "a: x is None"),
+    "a list": ("a: [x]", "a is ['x']"),
+    "empty": ("", "the file is None"),
+}
 
 
-def test_variants_are_listed(compared):
-    project, _ = compared
-    shown = compare(project, "--list").stdout.splitlines()
+@pytest.mark.parametrize(("text", "expected"), FILES.values(), ids=FILES.keys())
+def test_a_file_that_is_not_groups_of_variants_is_refused(tmp_path, text, expected):
+    (tmp_path / "variants.yaml").write_text(text)
+    with pytest.raises(HemlineError, match=re.escape(expected)):
+        operation.compare(variants=tmp_path / "variants.yaml", list_only=True)
+
+
+def test_a_workspace_without_data_is_told_what_to_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HemlineError, match="stage ingest has not run here: `dvc repro triplets`"):
+        read_inputs({})
+
+
+def test_a_workspace_with_data_of_other_params_is_told_what_to_run(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    sections = yaml.safe_load(Path("params.yaml").read_text())
+    assert read_inputs(sections).keys() == {"ingest", "preprocess", "split"}
+    sections["preprocess"]["image_size_px"] = 96
+    with pytest.raises(HemlineError, match=r"preprocess of params\.yaml has changed since"):
+        read_inputs(sections)
+
+
+def test_a_name_stands_for_params_data_and_code(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    known = {"params": {"train": {"seed": 3}}, "inputs": {"split": "a"}}
+    names = [
+        experiment_name("ag man", **known),
+        experiment_name("ag man", **{**known, "params": {"train": {"seed": 4}}}),
+        experiment_name("ag man", **{**known, "inputs": {"split": "b"}}),
+    ]
+    for file, counts in (("models/csn.py", True), ("figures/sheet.py", False)):
+        path = Path("components") / file
+        code = path.read_text()
+        path.write_text(f"{code}\n")
+        edited = experiment_name("ag man", **known)
+        path.write_text(code)
+        assert (edited != names[0]) == counts, f"{file} is code of training or not"
+    assert experiment_name("ag man", **known) == names[0]
+    assert len({*names}) == 3
+    assert all(re.fullmatch(r"compare-ag-man-\w{8}", name) for name in names)
+
+
+def test_variants_are_listed(tmp_path, capsys):
+    (tmp_path / "variants.yaml").write_text(yaml.safe_dump(VARIANTS, sort_keys=False))
+    operation.compare(variants=tmp_path / "variants.yaml", list_only=True)
+    shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "networks"
     assert shown[1].split() == ["one", "space", "model.name=triplet_network"]
 
 
-def test_a_name_that_stands_there_twice_is_refused(compared, tmp_path: Path):
-    project, _ = compared
-    (tmp_path / "twice.yaml").write_text("a: {x: {}}\nb: {x: {}}\n")
-    done = compare(project, "--variants", str(tmp_path / "twice.yaml"), check=False)
-    assert done.returncode == 1
-    assert "'x' stands there twice" in done.stderr
+@pytest.mark.parametrize("preset", ["hemline", "paper"])
+def test_the_projects_own_variants_can_be_trained_with_every_preset(preset):
+    groups = yaml.safe_load((ROOT / "comparison.yaml").read_text())
+    recipe = yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text())
+    sections = resolved(ROOT / "params.yaml")
+    sections = {name: {**keys, **recipe.get(name, {})} for name, keys in sections.items()}
+    for variants in groups.values():
+        for name, values in variants.items():
+            check(changed(sections, values), source=name)

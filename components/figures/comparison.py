@@ -35,7 +35,8 @@ def tabulate(variants: Sequence[Measured]) -> pd.DataFrame:
     """
     ranked = sorted(variants, key=lambda variant: -variant.figures["map"])
     last = {"variant": RANDOM, **_quality(ranked[0].figures, score="random_map")}
-    return pd.DataFrame([*map(_row, ranked), last])
+    table = pd.DataFrame([*map(_row, ranked), last])
+    return table.astype({"num_parameters": "Int64"})  # whole numbers, though some may be missing
 
 
 def as_markdown(table: pd.DataFrame) -> str:

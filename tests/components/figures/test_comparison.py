@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from components.retrieval.comparison import RANDOM, Measured, as_markdown, tabulate
+from components.figures.comparison import RANDOM, Measured, as_markdown, tabulate
 
 
 def measured(name: str, score: float, **others) -> Measured:
@@ -38,6 +38,12 @@ def test_what_is_not_known_is_empty(table):
     assert table["attention_in_region"].isna().tolist() == [False, True, True]
     assert table["embedded_images_per_s"].isna().all()
     assert table["map_low"].isna().tolist() == [False, False, True]
+    assert table.to_csv(columns=["num_parameters"], index=False).split() == [
+        "num_parameters",
+        "1234567",
+        "1234567",
+        '""',
+    ]
 
 
 def test_markdown_has_a_row_per_variant_with_its_interval(table):
@@ -54,7 +60,7 @@ def test_markdown_has_a_row_per_variant_with_its_interval(table):
     assert rows[0]["trained_images_per_s"] == "100"
     assert rows[0]["num_parameters"] == "1.23 M"
     assert rows[1]["attention_in_region"] == ""
-    assert rows[2] == {name: "" for name in lines[0]} | {
+    assert rows[2] == dict.fromkeys(lines[0], "") | {
         "variant": RANDOM,
         "map": "20.00",
         "neck": "10.00",
