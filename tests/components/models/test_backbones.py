@@ -1,15 +1,28 @@
-"""Backbones: their widths, and where their weights come from."""
+"""Backbones: where they are cut, and where their weights come from."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torchvision import models
 
 from components.errors import HemlineError
-from components.models.backbones import ResNetBackbone, build_backbone
+from components.models.backbones import Backbone, build_backbone
+from components.models.build import build_model
 
 torch.set_num_threads(1)
+
+WIDTHS = {  # after the second, third and last stage, of the papers' tables
+    "resnet18": (128, 256, 512),
+    "resnet34": (128, 256, 512),
+    "resnet50": (512, 1024, 2048),
+    "resnet101": (512, 1024, 2048),
+    "resnext50_32x4d": (512, 1024, 2048),
+    "convnext_tiny": (192, 384, 768),
+    "efficientnet_v2_s": (64, 160, 1280),
+}
+FAMILIES = ("resnet18", "convnext_tiny", "efficientnet_v2_s")
 
 
 @pytest.fixture(scope="module")
@@ -24,43 +37,97 @@ def weights(resnet, tmp_path) -> Path:
     return tmp_path / "weights.pth"
 
 
-def assert_holds(backbone: ResNetBackbone, resnet: models.ResNet) -> None:
-    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        _, third = backbone.eval()(images)
-        stem = resnet.eval().maxpool(resnet.relu(resnet.bn1(resnet.conv1(images))))
-        expected = resnet.layer3(resnet.layer2(resnet.layer1(stem)))
-        assert torch.equal(third, expected)
-        assert torch.equal(backbone.last_stage(third), resnet.layer4(expected))
+def random_images(height: int, width: int) -> Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
-def test_widths_are_those_of_the_maps(name):
-    backbone = build_backbone(name, weights="none").eval()
+@torch.no_grad()
+def pooled_by(network: nn.Module, images: Tensor) -> Tensor:
+    """Returns what torchvision's network pools, run as a whole."""
+    seen = []
+    hook = network.avgpool.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network.eval()(images)
+    hook.remove()
+    return seen[0]
+
+
+@torch.no_grad()
+def assert_holds(backbone: Backbone, network: nn.Module) -> None:
+    images = random_images(64, 96)
+    _, third = backbone.eval()(images)
+    assert torch.equal(backbone.last_stage(third), pooled_by(network, images))
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_the_cut_network_is_torchvisions(name):
+    torch.manual_seed(7)
+    whole = models.get_model(name, weights=None)
+    state_after = torch.get_rng_state()
+    torch.manual_seed(7)
+    backbone = build_backbone(name, weights="none")
+    # neither random numbers nor batch statistics were touched when the widths were read
+    assert torch.equal(torch.get_rng_state(), state_after)
+    assert all(module.training for module in backbone.modules())
+    kept = [tensor for name, tensor in whole.named_buffers() if name in whole.state_dict()]
+    assert len(kept) == len(list(backbone.buffers()))
+    for tensor, untouched in zip(backbone.buffers(), kept, strict=True):
+        assert torch.equal(tensor, untouched)
+
     with torch.no_grad():
-        mid, third = backbone(torch.zeros(1, 3, 64, 96))
+        mid, third = backbone.eval()(random_images(64, 96))
         last = backbone.last_stage(third)
-    assert mid.shape == (1, backbone.mid_channels, 8, 12)
-    assert third.shape == (1, backbone.channels, 4, 6)
-    assert last.shape == (1, backbone.last_channels, 2, 3)
-    assert backbone.last_channels == (2048 if name == "resnet50" else 512)
+    mid_width, width, last_width = WIDTHS[name]
+    assert (backbone.mid_channels, backbone.channels, backbone.last_channels) == WIDTHS[name]
+    assert mid.shape == (2, mid_width, 8, 12)
+    assert third.shape == (2, width, 4, 6)
+    assert last.shape == (2, last_width, 2, 3)
+    assert torch.equal(last, pooled_by(whole, random_images(64, 96)))
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_every_backbone_carries_a_network(name):
+    network = build_model(
+        name="ag_man",
+        num_attributes=3,
+        backbone=name,
+        weights="none",
+        embedding_dim=8,
+        attention_dim=4,
+        normalise_features=True,
+    ).eval()
+    with torch.no_grad():
+        embeddings, logits = network.forward_branches(
+            random_images(64, 96), torch.tensor([[0, 2], [1, 1]])
+        )
+    assert embeddings.shape == (2, 2, 8)
+    assert logits.shape == (2, 3)
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2, 2))
+
+
+def test_the_last_stage_can_be_taken():
+    backbone = build_backbone("resnet18", weights="none")
+    last_stage = backbone.last_stage
+    assert backbone.take_last_stage() is last_stage
+    assert not any("layer4" in name or "last_stage" in name for name in backbone.state_dict())
+    assert backbone(random_images(32, 32))[1].shape == (2, 256, 2, 2)
 
 
 def test_none_starts_anew_every_time():
     first, second = (build_backbone("resnet18", weights="none") for _ in range(2))
-    assert not torch.equal(first.stem[0].weight, second.stem[0].weight)
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
 
 
-def test_a_state_dict_is_taken_up(resnet, weights):
-    assert_holds(build_backbone("resnet18", weights=str(weights)), resnet)
-
-
-def test_a_state_dict_may_lack_the_classifier_or_have_another(resnet, weights):
-    state = {k: v for k, v in resnet.state_dict().items() if not k.startswith("fc.")}
-    torch.save(state, weights)
-    assert_holds(build_backbone("resnet18", weights=str(weights)), resnet)
-    torch.save(state | {"fc.weight": torch.zeros(7, 512), "fc.bias": torch.zeros(7)}, weights)
-    assert_holds(build_backbone("resnet18", weights=str(weights)), resnet)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_state_dict_may_have_any_classifier_or_none(tmp_path, name):
+    network = models.get_model(name, weights=None, num_classes=7)
+    path = tmp_path / "weights.pth"
+    torch.save(network.state_dict(), path)
+    assert_holds(build_backbone(name, weights=str(path)), network)
+    heads = ("fc.", "classifier.")
+    headless = {k: v for k, v in network.state_dict().items() if not k.startswith(heads)}
+    assert len(headless) < len(network.state_dict())
+    torch.save(headless, path)
+    assert_holds(build_backbone(name, weights=str(path)), network)
 
 
 def test_a_published_name_goes_through_torchvisions_loader(resnet, tmp_path, monkeypatch):

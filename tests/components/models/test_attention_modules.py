@@ -1,8 +1,9 @@
 """The four attentions against the paper's equations, read literally, in float64."""
 
-import paper_equations as paper
+import ag_man_equations as paper
 import pytest
 import torch
+from comparison import assert_same, randomise
 
 from components.models.attention import (
     AttributeEncoder,
@@ -10,12 +11,12 @@ from components.models.attention import (
     AttributeGuidedSpatialAttention,
     ChannelAttention,
     SpatialAttention,
+    UniformAttention,
 )
 
 NUM_ATTRIBUTES = 4
 CHANNELS = 6
 ATTRIBUTES_BK = torch.tensor([[0, 2, 2], [3, 1, 0]])
-ROUNDING = 1e-9  # float64 sums of some dozens of terms, in another order
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -32,25 +33,15 @@ def per_attribute(function, inputs_B):
     return torch.stack(rows)
 
 
-def assert_same(module, actual, expected, *inputs):
-    assert paper.relative_error(actual, expected) < ROUNDING
-    found = paper.gradients(actual, module, *inputs)
-    wanted = paper.gradients(expected, module, *inputs)
-    assert found.keys() == wanted.keys()
-    assert len(found) == len(list(module.parameters())) + len(inputs)
-    for name in wanted:
-        assert paper.relative_error(found[name], wanted[name]) < ROUNDING, name
-
-
 def test_attribute_encoder_is_eq_2():
-    module = paper.randomise(AttributeEncoder(NUM_ATTRIBUTES, 5))
+    module = randomise(AttributeEncoder(NUM_ATTRIBUTES, 5))
     expected = per_attribute(lambda _, a: paper.encoded_attribute(module, a), ATTRIBUTES_BK)
     assert_same(module, module(ATTRIBUTES_BK), expected)
 
 
 @pytest.mark.parametrize("scale", [1.3, -0.7])
 def test_attribute_guided_spatial_attention_is_eq_1_to_3(scale):
-    module = paper.randomise(AttributeGuidedSpatialAttention(NUM_ATTRIBUTES, CHANNELS, 5))
+    module = randomise(AttributeGuidedSpatialAttention(NUM_ATTRIBUTES, CHANNELS, 5))
     module.scale.data.fill_(scale)
     features = random(2, CHANNELS, 3, 4)
     maps = module(features, ATTRIBUTES_BK)
@@ -65,7 +56,7 @@ def test_attribute_guided_spatial_attention_is_eq_1_to_3(scale):
 @pytest.mark.parametrize("sign", [1, -1, 0], ids=["positive", "negative", "mixed"])
 def test_spatial_attention_is_eq_4(kernel_size, sign):
     """Where a map value is negative, the attended maximum is the value times the minimum."""
-    module = paper.randomise(SpatialAttention(kernel_size))
+    module = randomise(SpatialAttention(kernel_size))
     features = random(2, CHANNELS, 3, 4)
     drawn = random(2, 3, 3, 4)
     maps = (sign * drawn.abs() if sign else drawn).detach().requires_grad_()
@@ -80,25 +71,21 @@ def test_spatial_attention_is_eq_4(kernel_size, sign):
     assert_same(module, actual, expected, features, maps)
 
 
-def test_attribute_guided_channel_attention_is_eq_5_and_6():
-    module = paper.randomise(AttributeGuidedChannelAttention(NUM_ATTRIBUTES, CHANNELS))
+@pytest.mark.parametrize("fusion", ["addition", "concatenation"])
+def test_attribute_guided_channel_attention_is_eq_5_and_6(fusion):
+    module = randomise(AttributeGuidedChannelAttention(NUM_ATTRIBUTES, CHANNELS, fusion=fusion))
     vectors = random(2, 3, CHANNELS)
-    expected = torch.stack(
-        [
-            torch.stack(
-                [
-                    paper.attribute_guided_channel_attention(module, vector, int(a))
-                    for vector, a in zip(vectors_K, attributes_K, strict=True)
-                ]
-            )
-            for vectors_K, attributes_K in zip(vectors, ATTRIBUTES_BK, strict=True)
-        ]
-    )
-    assert_same(module, module(vectors, ATTRIBUTES_BK), expected, vectors)
+    expected = [
+        paper.attribute_guided_channel_attention(module, vector, int(a), fusion=fusion)
+        for vectors_K, attributes_K in zip(vectors, ATTRIBUTES_BK, strict=True)
+        for vector, a in zip(vectors_K, attributes_K, strict=True)
+    ]
+    actual = module(vectors, ATTRIBUTES_BK)
+    assert_same(module, actual, torch.stack(expected).view_as(vectors), vectors)
 
 
 def test_channel_attention_is_figure_3d():
-    module = paper.randomise(ChannelAttention(CHANNELS, reduction=2))
+    module = randomise(ChannelAttention(CHANNELS, reduction=2))
     vectors = random(2, 3, CHANNELS)
     expected = torch.stack([paper.channel_attention(module, v) for v in vectors.flatten(0, 1)])
     assert_same(module, module(vectors), expected.view_as(vectors), vectors)
@@ -107,3 +94,11 @@ def test_channel_attention_is_figure_3d():
 def test_channel_attention_squeezes_by_16_to_one_at_least():
     assert ChannelAttention(1024).gate[0].out_features == 64
     assert ChannelAttention(8).gate[0].out_features == 1
+
+
+def test_uniform_attention_averages():
+    features = random(2, CHANNELS, 3, 4)
+    maps = UniformAttention()(features, ATTRIBUTES_BK)
+    assert maps.shape == (2, 3, 3, 4)
+    assert maps.dtype == features.dtype
+    assert maps.unique().tolist() == [1 / 12]

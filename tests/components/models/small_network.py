@@ -1,0 +1,36 @@
+"""Every network, small enough to be compared with loops."""
+
+import torch
+from torch import Tensor
+
+from components.models.build import build_model
+from components.models.network import EmbeddingNetwork
+from components.networks import NETWORK_PARTS
+
+NAMES = tuple(NETWORK_PARTS)
+NUM_ATTRIBUTES = 5
+EMBEDDING_DIM = 12
+THIRD_STAGE_WIDTH = 256  # of resnet18
+ATTRIBUTES_BK = torch.tensor([[4, 0, 2], [1, 3, 3]])
+
+
+def build(
+    name: str, *, normalise_features: bool = False, embedding_dim: int = EMBEDDING_DIM, **parts
+) -> EmbeddingNetwork:
+    """Returns a network on resnet18 without its published weights."""
+    torch.manual_seed(1)
+    return build_model(
+        name=name,
+        num_attributes=NUM_ATTRIBUTES,
+        backbone="resnet18",
+        weights="none",
+        embedding_dim=THIRD_STAGE_WIDTH if name == "asen_v2" else embedding_dim,
+        attention_dim=8,
+        normalise_features=normalise_features,
+        **parts,
+    )
+
+
+def random_images(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Returns the same normally distributed images every time."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=dtype)

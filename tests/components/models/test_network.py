@@ -1,0 +1,149 @@
+"""What every network promises: one backbone pass, rows that do not meet, no map per attribute."""
+
+import pytest
+import torch
+from comparison import ROUNDING, randomise, relative_error
+from small_network import (
+    ATTRIBUTES_BK,
+    EMBEDDING_DIM,
+    NAMES,
+    NUM_ATTRIBUTES,
+    THIRD_STAGE_WIDTH,
+    build,
+    random_images,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from components.models.backbones import Backbone
+from components.models.network import AttentionNetwork, EmbeddingNetwork
+
+torch.set_num_threads(1)
+
+ONE_SPACE = "triplet_network"  # for all attributes
+POOL_FIRST = (ONE_SPACE, "csn")
+# widths that make a map per attribute the largest tensor of all, by far
+MANY, IMAGE_SIZE_PX = 64, 64
+MAP_PER_ATTRIBUTE = 2 * MANY * THIRD_STAGE_WIDTH * (IMAGE_SIZE_PX // 16) ** 2
+
+
+class LargestOutput(TorchDispatchMode):
+    """Notes the number of elements of the largest tensor that an operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **kwargs or {})
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return result
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def named(request) -> tuple[str, EmbeddingNetwork]:
+    return request.param, randomise(build(request.param)).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def network(named) -> EmbeddingNetwork:
+    return named[1]
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return random_images(2, 3, 32, 48)
+
+
+def test_one_pass_for_all_attributes_equals_one_pass_each(named, images):
+    name, network = named
+    every_BN = torch.arange(NUM_ATTRIBUTES).expand(len(images), -1)
+    together = network(images, every_BN)
+    for attribute in range(NUM_ATTRIBUTES):
+        alone = network(images, every_BN[:, attribute : attribute + 1])
+        assert relative_error(together[:, attribute], alone[:, 0]) < ROUNDING
+    for first in range(NUM_ATTRIBUTES - 1):
+        differs = relative_error(together[:, first], together[:, first + 1]) > 1e-4
+        assert differs == (name != ONE_SPACE)
+
+
+def test_rows_are_independent_of_one_another(network, images):
+    together = network(images, ATTRIBUTES_BK)
+    for row, image in enumerate(images):
+        alone = network(image[None], ATTRIBUTES_BK[row : row + 1])
+        assert relative_error(together[row], alone[0]) < ROUNDING
+    assert relative_error(together[0], together[1]) > 1e-3  # or else nothing was told apart
+
+
+@pytest.mark.parametrize("num_asked", [1, 9])
+def test_the_backbone_runs_once_whatever_is_asked(network, images, num_asked):
+    calls = []
+    backbone = network.backbone
+    hooks = [
+        module.register_forward_hook(lambda *_: calls.append(1))
+        for module in (backbone, backbone.to_second_stage, backbone.third_stage)
+    ]
+    network.forward_branches(images, torch.zeros(2, num_asked, dtype=torch.int64))
+    for hook in hooks:
+        hook.remove()
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("height", [32, 64])
+def test_shapes_and_unit_length(named, height):
+    name, network = named
+    images = random_images(2, 3, height, 96)
+    embeddings = network(images, ATTRIBUTES_BK)
+    width = THIRD_STAGE_WIDTH if name == "asen_v2" else EMBEDDING_DIM
+    assert embeddings.shape == (2, 3, width)
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2, 3, dtype=torch.float64))
+    assert isinstance(network, AttentionNetwork) == (name not in POOL_FIRST)
+    if isinstance(network, AttentionNetwork):
+        maps = network.spatial_attention(images, ATTRIBUTES_BK)
+        assert maps.shape == (2, 3, height // 16, 6)
+
+
+def test_maps_without_a_scale_sum_to_one(images):
+    for name in ("asen", "asen_v2", "attn_fashion"):
+        maps = randomise(build(name)).spatial_attention(images, ATTRIBUTES_BK)
+        torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(2, 3, dtype=torch.float64))
+
+
+def test_only_the_two_branch_networks_classify(named, images):
+    name, network = named
+    embeddings, logits = network.forward_branches(images, ATTRIBUTES_BK)
+    assert torch.equal(embeddings, network(images, ATTRIBUTES_BK))
+    assert (logits is None) == (name not in ("ag_man", "ag_mlan"))
+    assert logits is None or logits.shape == (2, NUM_ATTRIBUTES)
+
+
+def test_no_stage_is_held_that_is_not_used(named):
+    name, network = named
+    backbone = next(module for module in network.modules() if isinstance(module, Backbone))
+    held = list(backbone.last_stage.parameters())
+    assert bool(held) == (name in POOL_FIRST)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_map_is_made_per_attribute_forward_or_backward(name):
+    network = build(name, embedding_dim=THIRD_STAGE_WIDTH, normalise_features=True)
+    images = random_images(2, 3, IMAGE_SIZE_PX, IMAGE_SIZE_PX, dtype=torch.float32)
+    attributes_BK = torch.arange(MANY).expand(2, -1) % NUM_ATTRIBUTES
+    with LargestOutput() as largest:
+        network(images, attributes_BK)
+        features = network.features(images).detach().requires_grad_()
+        network.embed(features, attributes_BK).sum().backward()
+    assert largest.numel < MAP_PER_ATTRIBUTE / 2
+
+
+def test_a_map_per_attribute_would_be_noticed():
+    side = IMAGE_SIZE_PX // 16
+    with LargestOutput() as largest:
+        torch.ones(2, MANY, 1, side, side) * torch.ones(2, 1, THIRD_STAGE_WIDTH, side, side)
+    assert largest.numel == MAP_PER_ATTRIBUTE
+    vectors = torch.ones(2, MANY, THIRD_STAGE_WIDTH, 1, 1, requires_grad=True)
+    attended = vectors.expand(-1, -1, -1, side, side).sum()
+    with LargestOutput() as largest:
+        attended.backward()
+    assert largest.numel == MAP_PER_ATTRIBUTE
