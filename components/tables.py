@@ -148,9 +148,18 @@ TRAINING = pa.schema(
 
 
 MAP_PER_ATTRIBUTE = pa.schema(
-    [("attribute", pa.string()), ("map", pa.float64()), ("random_map", pa.float64())]
+    [
+        ("attribute", pa.string()),
+        ("map", pa.float64()),
+        ("map_low", pa.float64()),
+        ("map_high", pa.float64()),
+        ("random_map", pa.float64()),
+    ]
 )
-"""MAP (percent) of each attribute, of the model and of a random ranking: DVC's bar plots."""
+"""MAP (percent) of each attribute, of the model and of a random ranking: DVC's bar plots.
+
+map_low to map_high is the 95 % interval of the model's over queries.
+"""
 
 
 def embeddings_schema(embedding_dim: int) -> pa.Schema:

@@ -1,5 +1,6 @@
 """The self-contained model: an exported graph from pixels to embeddings, and what it knows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,20 @@ class Package:
         Raises:
             HemlineError: the network does not know the attribute.
         """
-        asked_11 = torch.tensor([[self.schema.index(attribute)]])
+        return self.embed_each(pixels_SS3, [attribute])[attribute]
+
+    def embed_each(
+        self, pixels_SS3: NDArray[np.uint8], attributes: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Returns the embedding [D] of one image's pixels for each attribute, in one pass.
+
+        Raises:
+            HemlineError: the network does not know an attribute.
+        """
+        asked_1K = torch.tensor([[self.schema.index(attribute) for attribute in attributes]])
         with torch.inference_mode():
-            embeddings_11D = self.load_network()(torch.tensor(pixels_SS3)[None], asked_11)
-        embedding: NDArray[np.float32] = embeddings_11D[0, 0].numpy()
-        return embedding
+            embeddings_1KD = self.load_network()(torch.tensor(pixels_SS3)[None], asked_1K)
+        return dict(zip(attributes, embeddings_1KD[0].numpy(), strict=True))
 
 
 def write_package(

@@ -1,11 +1,14 @@
 """Evaluation of a split: who is a query, who is in the gallery, and what is averaged over what."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
+from components.errors import HemlineError
 from components.retrieval.evaluation import (
     bars_of,
     evaluate_retrieval,
@@ -16,7 +19,7 @@ from components.retrieval.evaluation import (
     overall_map,
     report,
 )
-from components.retrieval.metrics import expected_random_average_precision
+from components.retrieval.metrics import bootstrap_interval, expected_random_average_precision
 
 SCHEMA = AttributeSchema(
     dataset="by hand",
@@ -64,6 +67,7 @@ TEST_IMAGES = np.arange(10, 20)
 #         15 asks at 12: 17 (relevant) first: AP 1.  16 asks at 25: 18, 19 (5 off), 17: AP 1/3
 ANGLES = [0, 1, 2, 3, 0, 12, 25.5, 10, 20, 30]
 AP = {0: [5 / 6], 1: [1 / 3, 1.0, 1 / 3]}
+ROLES = ("query", "gallery")
 
 
 def test_a_split_by_hand():
@@ -102,12 +106,35 @@ def test_embeddings_that_are_the_values_reach_100():
     assert overall_map(swapped) < 60  # each attribute is judged in its own space
 
 
-def test_a_query_without_a_match_is_left_out():
+def test_a_query_without_a_match_is_left_out_and_counted():
     unmatched = [*ROWS, (23, 0, 1, "valid", "query"), (24, 0, 0, "valid", "query")]
     rows = [row for row in unmatched if row[0] != 21]  # the only long one of the gallery
     results = evaluate_retrieval(table(rows), "valid", np.arange(20, 25), at_angles([0] * 5))
+    assert results[0].query_images_Q.tolist() == [20, 24]
     assert results[0].ap_Q.tolist() == [1, 1]
     assert results[0].random_ap_Q.tolist() == [1, 1]
+    assert results[0].num_unmatched == 1
+
+
+def test_an_attribute_without_an_answerable_query_is_left_out():
+    rows = [row for row in ROWS if row[0] != 13 and row[0] != 11]  # no short one in the gallery
+    results = evaluate_retrieval(table(rows), "test", TEST_IMAGES, at_angles(ANGLES))
+    assert [*results] == [1]
+
+
+def test_nothing_to_evaluate_is_an_error():
+    with pytest.raises(HemlineError, match="no query has an item of its value in the gallery"):
+        overall_map(evaluate_retrieval(table(ROWS[:1]), "test", TEST_IMAGES, at_angles(ANGLES)))
+
+
+def test_a_query_in_the_gallery_is_not_its_own_match():
+    rows = [(image, 0, image == 12, "test", role) for image in (10, 11, 12) for role in ROLES]
+    results = evaluate_retrieval(table(rows), "test", np.arange(10, 13), at_angles([0, 20, 5]))
+    # 10 finds 12 before 11, and 11 finds 12 before 10, among two; nobody has the value of 12
+    assert results[0].query_images_Q.tolist() == [10, 11]
+    assert results[0].ap_Q.tolist() == [1 / 2, 1 / 2]
+    assert results[0].random_ap_Q.tolist() == pytest.approx([3 / 4, 3 / 4])
+    assert results[0].num_unmatched == 1
 
 
 def test_report():
@@ -118,13 +145,44 @@ def test_report():
     assert written["random_map"] == pytest.approx((random_map[0] + 3 * random_map[1]) / 4)
     assert written["triplet_accuracy"] == 91.5
     assert written["num_queries"] == 4
+    assert written["r_precision"] == pytest.approx(100 * (1 / 2 + 0 + 1 + 0) / 4)
     assert [*written["attributes"]] == ["length", "collar"]
+    low, high = bootstrap_interval(np.array(AP[1]))
     assert written["attributes"]["collar"] == {
         "map": pytest.approx(100 * (1 / 3 + 1 + 1 / 3) / 3),
+        "map_low": pytest.approx(100 * low),
+        "map_high": pytest.approx(100 * high),
         "random_map": pytest.approx(random_map[1]),
+        "precision_at_1": pytest.approx(100 / 3),
+        "precision_at_10": pytest.approx(10),  # one relevant item, of three in all
+        "recall_at_10": 100,
+        "r_precision": pytest.approx(100 / 3),
+        "ndcg_at_10": pytest.approx(100 * (1 / 2 + 1 + 1 / 2) / 3),  # at ranks 3, 1 and 3
         "num_queries": 3,
+        "num_unmatched": 0,
         "num_gallery": 3,
     }
+
+
+def test_the_overall_interval_is_over_the_queries_of_all_attributes():
+    results = evaluate_retrieval(table(ROWS), "test", TEST_IMAGES, at_angles(ANGLES))
+    written = report(results, SCHEMA, triplet_accuracy=91.5)
+    low, high = bootstrap_interval(np.array([*AP[0], *AP[1]]))
+    assert (written["map_low"], written["map_high"]) == pytest.approx((100 * low, 100 * high))
+    assert written["map_low"] < written["map"] < written["map_high"]
+
+
+def test_a_report_is_json_that_any_reader_takes():
+    """Not even with queries and an attribute that nothing matches."""
+    unmatched = [(20, 1, 0, "test", "query"), (21, 2, 0, "test", "query")]
+    rows = [*ROWS, *unmatched, (22, 2, 1, "test", "gallery")]
+    rows = [row for row in rows if row[:3] not in {(18, 1, 0), (19, 1, 0)}]
+    results = evaluate_retrieval(
+        table(rows), "test", np.arange(10, 23), at_angles([*ANGLES, 1, 2, 3])
+    )
+    written = report(results, SCHEMA, triplet_accuracy=91.5)
+    assert written["num_unmatched"] == written["attributes"]["collar"]["num_unmatched"] == 1
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
 
 
 def test_a_report_as_flat_metrics_and_as_bars():
@@ -134,15 +192,23 @@ def test_a_report_as_flat_metrics_and_as_bars():
     flat = metrics_of(figures, prefix="test")
     assert {*flat} == {
         "test.map",
+        "test.map_low",
+        "test.map_high",
+        "test.precision_at_1",
+        "test.precision_at_10",
+        "test.recall_at_10",
+        "test.r_precision",
+        "test.ndcg_at_10",
         "test.random_map",
         "test.triplet_accuracy",
         "test.map.length",
         "test.map.collar",
     }
     assert (flat["test.map"], flat["test.map.collar"]) == (figures["map"], collar["map"])
-    bars = {bar["attribute"]: (bar["map"], bar["random_map"]) for bar in bars_of(figures)}
+    columns = tables.MAP_PER_ATTRIBUTE.names
+    bars = {bar["attribute"]: [bar[name] for name in columns[1:]] for bar in bars_of(figures)}
     assert bars.keys() == {"length", "collar"}
-    assert bars["collar"] == (collar["map"], collar["random_map"])
+    assert bars["collar"] == [collar[x] for x in ("map", "map_low", "map_high", "random_map")]
 
 
 def test_held_out_images_are_ascending_and_once_each():
