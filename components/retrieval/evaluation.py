@@ -27,7 +27,7 @@ from components.retrieval.metrics import (
     precision_at,
     r_precision,
     recall_at,
-    triplet_relation_accuracy,
+    triplets_in_order,
 )
 from components.retrieval.ranking import Items, Measure, measure
 
@@ -40,6 +40,9 @@ MEASURES: Mapping[str, Measure] = {
     "ndcg_at_10": partial(ndcg_at, k=10),
 }
 """What is reported of queries, by the names of the means."""
+
+_SLOTS = ("anchor", "positive", "negative")
+_TRIPLETS_AT_ONCE = 2**13  # 100 MB of embeddings of 1,024 dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +179,29 @@ def median_query(
 def evaluate_triplets(
     triplets: pa.Table, images: NDArray[np.int64], embeddings: NDArray[np.float32]
 ) -> float:
-    """Returns the triplet relation accuracy on the given triplets, in percent."""
-    attribute = triplets["attribute"].to_numpy()
-    anchors, positives, negatives = (
-        embeddings[np.searchsorted(images, triplets[name].to_numpy()), attribute]
-        for name in ("anchor", "positive", "negative")
-    )
-    return 100 * triplet_relation_accuracy(anchors, positives, negatives)
+    """Returns the triplet relation accuracy on the given triplets of all attributes, in percent.
+
+    Args:
+        triplets: `tables.TRIPLETS`, drawn or published.
+        images: ascending numbers of the embedded images [n].
+        embeddings: of unit length [n, N, D].
+
+    Raises:
+        HemlineError: there is no triplet, or an image of one is not embedded.
+    """
+    attribute_T = triplets["attribute"].to_numpy()
+    numbers_T3 = np.stack([triplets[slot].to_numpy() for slot in _SLOTS], axis=1)
+    if not len(numbers_T3):
+        raise HemlineError("there is no triplet to evaluate: `dvc repro triplets`")
+    if not np.isin(numbers_T3, images).all():
+        raise HemlineError("triplets name images outside their split: `dvc repro triplets`")
+    places_T3 = np.searchsorted(images, numbers_T3)
+    in_order = []
+    for start in range(0, len(places_T3), _TRIPLETS_AT_ONCE):
+        part = slice(start, start + _TRIPLETS_AT_ONCE)
+        triplet_3TD = embeddings[places_T3[part].T, attribute_T[part]]
+        in_order.append(triplets_in_order(*triplet_3TD))
+    return 100 * float(np.concatenate(in_order).mean())
 
 
 def _result(queries: Items, gallery: Items) -> AttributeResult:

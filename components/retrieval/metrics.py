@@ -166,9 +166,18 @@ def triplet_relation_accuracy(
 
     s is the dot product of unit vectors; a tie counts as wrong. Source: AG-MAN section 3.1.
     """
+    return float(triplets_in_order(anchors_TD, positives_TD, negatives_TD).mean())
+
+
+def triplets_in_order(
+    anchors_TD: NDArray[np.floating],
+    positives_TD: NDArray[np.floating],
+    negatives_TD: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    """Returns which triplets have s(anchor, positive) > s(anchor, negative) [T]."""
     to_positive_T = (anchors_TD * positives_TD).sum(axis=1)
     to_negative_T = (anchors_TD * negatives_TD).sum(axis=1)
-    return float((to_positive_T > to_negative_T).mean())
+    return np.asarray(to_positive_T > to_negative_T)
 
 
 def _precision_among_equals(

@@ -11,7 +11,7 @@ score as a random ranking does.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,20 +101,14 @@ def measure(
 
     An item is relevant to a query where they share a value; one that has the query's image number
     is not in the query's ranking. Similarities are computed in float32, or in float64 where
-    embeddings are. Beside the embeddings about 0.5 GiB per thread is used at most, whatever their
-    number, and as many threads as torch has.
+    embeddings are. Beside the embeddings, 0.5 GiB and 0.2 GiB per thread are used at most, whatever
+    their number; there are as many threads as torch has.
 
     Raises:
         ValueError: queries and gallery do not have values and image numbers in the same form, or
             an embedding is not a number.
     """
-    if (queries.images_N is None) != (gallery.images_N is None):
-        raise ValueError(
-            "image numbers leave a query out of its ranking: give them of both or none"
-        )
-    if queries.values_N.shape[1:] != gallery.values_N.shape[1:]:
-        shapes = f"{queries.values_N.shape} and {gallery.values_N.shape}"
-        raise ValueError(f"values of queries and gallery differ in form: {shapes}")
+    _check_same_form(queries, gallery)
     queries, gallery = _with_single_values(queries, gallery)
     num_threads = torch.get_num_threads()
     at_once = min(_QUERIES_AT_ONCE, _SIMILARITIES_AT_ONCE // max(1, len(gallery)))
@@ -123,7 +117,7 @@ def measure(
         for chunk in _slices(len(queries), at_once):
             # one matrix product at a time: BLAS has threads of its own
             similarity_QG, relevant_QG = _compared(queries.rows(chunk), gallery)
-            num_parts = max(num_threads, similarity_QG.size // _RANKED_AT_ONCE)
+            num_parts = max(num_threads, math.ceil(similarity_QG.size / _RANKED_AT_ONCE))
             num_parts = min(num_parts, len(similarity_QG))
             parts += threads.map(
                 partial(_scores, measures),
@@ -158,18 +152,10 @@ def rank_relevant(
         raise ValueError("embeddings are not all numbers: a similarity is NaN")
     stop_Q = num_relevant_Q.cumsum()
     pairs_of = list(map(slice, stop_Q - num_relevant_Q, stop_Q))
-    upto_P = np.empty(len(similarity_P), np.int64)
-    for similarity_G, pairs in zip(similarity_QG, pairs_of, strict=True):
+    for pairs in pairs_of:
         similarity_P[pairs].sort()
-        upto_P[pairs] = similarity_G.searchsorted(similarity_P[pairs], side="right")
     query_P = np.arange(len(stop_Q)).repeat(num_relevant_Q)
-    tied_P = np.ones_like(upto_P)
-    before_P = similarity_QG[query_P, np.maximum(upto_P - 2, 0)]
-    with_ties = np.unique(query_P[(before_P == similarity_P) & (upto_P > 1)])
-    for query in with_ties.tolist():  # few: a second search for all would be half as dear again
-        pairs = pairs_of[query]
-        below = similarity_QG[query].searchsorted(similarity_P[pairs], side="left")
-        tied_P[pairs] = upto_P[pairs] - below
+    upto_P, tied_P = _places(similarity_QG, query_P, similarity_P, pairs_of)
     run_start_P, run_stop_P = _runs(query_P, similarity_P)
     return RelevantRanks(
         num_relevant_Q=num_relevant_Q,
@@ -179,6 +165,16 @@ def rank_relevant(
         relevant_above_P=stop_Q[query_P] - run_stop_P,
         relevant_tied_P=run_stop_P - run_start_P,
     )
+
+
+def _check_same_form(queries: Items, gallery: Items) -> None:
+    if (queries.images_N is None) != (gallery.images_N is None):
+        raise ValueError(
+            "image numbers leave a query out of its ranking: give them of both or none"
+        )
+    if queries.values_N.shape[1:] != gallery.values_N.shape[1:]:
+        shapes = f"{queries.values_N.shape} and {gallery.values_N.shape}"
+        raise ValueError(f"values of queries and gallery differ in form: {shapes}")
 
 
 def _scores(
@@ -229,6 +225,33 @@ def _with_single_values(queries: Items, gallery: Items) -> tuple[Items, Items]:
         return queries, gallery
     queries, gallery = (replace(items, values_N=items.values_N.argmax(axis=1)) for items in both)
     return queries, gallery
+
+
+def _places(
+    similarity_QG: NDArray[np.floating],
+    query_P: NDArray[np.int64],
+    similarity_P: NDArray[np.floating],
+    pairs_of: Sequence[slice],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns how many items are at most as similar as each pair's, and how many exactly [P].
+
+    Args:
+        similarity_QG: ascending in each row.
+        query_P: of the pairs.
+        similarity_P: of the pairs, ascending for each query.
+        pairs_of: where the pairs of each query lie.
+    """
+    upto_P = np.empty(len(similarity_P), np.int64)
+    for similarity_G, pairs in zip(similarity_QG, pairs_of, strict=True):
+        upto_P[pairs] = similarity_G.searchsorted(similarity_P[pairs], side="right")
+    tied_P = np.ones_like(upto_P)
+    before_P = similarity_QG[query_P, np.maximum(upto_P - 2, 0)]
+    with_ties = np.unique(query_P[(before_P == similarity_P) & (upto_P > 1)])
+    for query in with_ties.tolist():  # a second search for all would take half as long again
+        pairs = pairs_of[query]
+        below = similarity_QG[query].searchsorted(similarity_P[pairs], side="left")
+        tied_P[pairs] = upto_P[pairs] - below
+    return upto_P, tied_P
 
 
 def _runs(

@@ -135,12 +135,12 @@ def test_a_file_that_is_not_json_is_named(tmp_path, content):
 
 
 def test_csv_has_a_header_and_the_schemas_columns(tmp_path):
-    rows = [{"num_queries": 12, "attribute": "neck", "map": 61.5, "random_map": 20.5}]
+    rows = [{"num_queries": 12, "map": 61.5, "attribute": "neck", "random_map": 20.5}]
     files.write_csv(rows, tmp_path / "m.csv", schema=tables.MAP_PER_ATTRIBUTE)
 
     assert (tmp_path / "m.csv").read_text().splitlines() == [
-        '"attribute","map","random_map"',
-        '"neck",61.5,20.5',
+        '"attribute","map","map_low","map_high","random_map"',
+        '"neck",61.5,,,20.5',
     ]
 
 
