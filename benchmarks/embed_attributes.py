@@ -19,7 +19,7 @@ from components.models.ag_man import AGMAN
 from components.models.attention import SpatialAttention
 from components.models.backbones import build_backbone
 
-NUM_ATTRIBUTES, BATCH_SIZE, NUM_THREADS = 8, 8, 2
+NUM_ATTRIBUTES, BATCH_SIZE, NUM_THREADS = 8, 16, 2
 SAME = 1e-4  # of float32 embeddings, their sums taken in another order
 
 

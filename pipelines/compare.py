@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from components import files
 from components.errors import HemlineError
 from components.figures.bars import Bar, write_bars
-from components.figures.comparison import Measured, as_markdown, tabulate
+from components.figures.comparison import Measured, as_markdown, over_seeds, tabulate
+from components.figures.curves import write_curves
 from components.params import changed, check, parse_value, resolved
 from components.tracking import provenance, runs
 from components.tracking.runs import Tracking
@@ -21,10 +23,11 @@ from pipelines import options
 from pipelines.environment import tracking
 from pipelines.experiments import (
     VARIED_SECTIONS,
+    Result,
     experiment_name,
     finished_experiments,
     read_inputs,
-    read_results,
+    read_result,
     run_experiment,
 )
 from pipelines.reporting import console
@@ -32,7 +35,7 @@ from pipelines.reporting import console
 Values = dict[str, Any]
 Groups = dict[str, dict[str, Values]]
 
-AXIS = "percent; the line is the 95 % interval over queries"
+_WRITTEN = ("table.md", "table.csv", "map.png", "learning.png")
 
 Names = Annotated[
     list[str] | None,
@@ -43,7 +46,11 @@ SetParam = Annotated[
     list[str] | None,
     typer.Option("--set-param", "-S", help="section.key=value, for every variant: the budget."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the table and the chart.")]
+Seed = Annotated[
+    list[int] | None,
+    typer.Option(help="Of sampling and training; several train every variant once with each."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the table and the charts.")]
 List = Annotated[bool, typer.Option("--list", help="List groups and variants, and train nothing.")]
 
 
@@ -52,6 +59,7 @@ def compare(
     *,
     variants: VariantsFile = Path("comparison.yaml"),
     set_param: SetParam = None,
+    seed: Seed = None,
     out: Out = Path("comparison"),
     list_only: List = False,
 ) -> None:
@@ -66,13 +74,30 @@ def compare(
         return
     budget = dict(_parse(text) for text in set_param or [])
     chosen = {name: {**budget, **values} for name, values in _choose(groups, names).items()}
-    experiments = _name_experiments(chosen)
-    failures = _train(chosen, experiments)
-    if len(failures) < len(chosen):
-        _report(_measure({name: experiments[name] for name in chosen if name not in failures}), out)
+    trials = _plan(chosen, seeds=seed or [])
+    failures = _train(trials)
+    trained = [trial for trial in trials if trial.experiment not in failures]
+    if trained:
+        _report(trained, out)
     if failures:
-        ends = "".join(f"\n\n{name} ended with\n{end}" for name, end in failures.items())
-        raise HemlineError(f"failed: {', '.join(failures)}{ends}")
+        failed = [trial for trial in trials if trial.experiment in failures]
+        ends = "".join(f"\n\n{t.name} ended with\n{failures[t.experiment]}" for t in failed)
+        raise HemlineError(f"failed: {', '.join(t.name for t in failed)}{ends}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A variant with one seed, and the experiment that trains it."""
+
+    variant: str
+    seed: int
+    values: Values
+    experiment: str
+
+    @property
+    def name(self) -> str:
+        """The variant and its seed, for people."""
+        return f"{self.variant}, seed {self.seed}"
 
 
 def _read_groups(path: Path) -> Groups:
@@ -127,18 +152,26 @@ def _parse(text: str) -> tuple[str, Any]:
     return key, parse_value(value)
 
 
-def _name_experiments(chosen: Mapping[str, Values]) -> dict[str, str]:
-    """Returns the experiment of each variant; every variant's params are checked on the way."""
+def _plan(chosen: Mapping[str, Values], *, seeds: Sequence[int]) -> list[Trial]:
+    """Returns what is to be trained; the params of each are checked on the way."""
     sections = resolved(options.PARAMS)
     inputs = read_inputs(sections)
-    experiments = {}
+    trials = []
     for name, values in chosen.items():
-        varied = changed(sections, values)
-        check(varied, source=f"variant {name!r}")
-        _check_data_stays(sections, varied, source=f"variant {name!r}")
-        trained = {section: varied[section] for section in VARIED_SECTIONS}
-        experiments[name] = experiment_name(name, params=trained, inputs=inputs)
-    return experiments
+        for seeded in [{"train.seed": s, "sampling.seed": s} for s in seeds] or [{}]:
+            varied = changed(sections, {**values, **seeded})
+            check(varied, source=f"variant {name!r}")
+            _check_data_stays(sections, varied, source=f"variant {name!r}")
+            trained = {section: varied[section] for section in VARIED_SECTIONS}
+            trials.append(
+                Trial(
+                    variant=name,
+                    seed=varied["train"]["seed"],
+                    values={**values, **seeded},
+                    experiment=experiment_name(name, params=trained, inputs=inputs),
+                )
+            )
+    return trials
 
 
 def _check_data_stays(
@@ -159,50 +192,59 @@ def _check_data_stays(
         )
 
 
-def _train(chosen: Mapping[str, Values], experiments: Mapping[str, str]) -> dict[str, str]:
+def _train(trials: Sequence[Trial]) -> dict[str, str]:
     """Runs the experiments that have not finished; returns the end of the log of what failed."""
     finished = finished_experiments()
     failures = {}
-    for number, (name, values) in enumerate(chosen.items(), start=1):
-        done = experiments[name] in finished
-        state = f"{experiments[name]}{', trained before' if done else ''}"
-        console.print(f"[{number}/{len(chosen)}] {name}: {state}", markup=False)
+    for number, trial in enumerate(trials, start=1):
+        done = trial.experiment in finished
+        state = f"{trial.experiment}{', trained before' if done else ''}"
+        console.print(f"[{number}/{len(trials)}] {trial.name}: {state}", markup=False)
         try:
             if not done:
-                run_experiment(experiments[name], values)
+                run_experiment(trial.experiment, trial.values)
         except HemlineError as error:
-            failures[name] = str(error)
+            failures[trial.experiment] = str(error)
     return failures
 
 
-def _measure(experiments: Mapping[str, str]) -> list[Measured]:
+def _report(trained: Sequence[Trial], out: Path) -> None:
+    """Writes, logs and prints the table and the charts."""
     where = tracking()
-    results = read_results(experiments.values())
-    measured = []
-    for name, experiment in experiments.items():
-        figures, run_id = results[experiment]
-        speeds = runs.read_history(run_id, "images_per_s", tracking=where)
-        embedding = runs.read_history(run_id, "test.images_per_s", tracking=where)
-        measured.append(
-            Measured(
-                name=name,
-                figures=figures,
-                trained_images_per_s=statistics.median(speeds) if speeds else None,
-                embedded_images_per_s=embedding[-1] if embedding else None,
-            )
-        )
-    return measured
-
-
-def _report(measured: Sequence[Measured], out: Path) -> None:
+    results = [read_result(trial.experiment) for trial in trained]
+    measured = [_measured(*pair, where=where) for pair in zip(trained, results, strict=True)]
     table = tabulate(measured)
-    markdown = as_markdown(table)
+    means = over_seeds(table)
+    has_seeds = len(means) < len(table)
+    markdown = "\n".join(map(as_markdown, [means, table] if has_seeds else [table]))
     files.write_text(markdown, out / "table.md")
     files.write_text(table.to_csv(index=False), out / "table.csv")
-    write_bars(_bars(table), out / "map.png", title="MAP on the test split", axis=AXIS)
-    _log(table, out, where=tracking())
+    line = "the lowest to the highest seed" if has_seeds else "the 95 % interval over queries"
+    write_bars(
+        _bars(means if has_seeds else table),
+        out / "map.png",
+        title="MAP on the test split",
+        axis=f"percent; the line is {line}",
+    )
+    curves: dict[str, list[list[float]]] = {}
+    for trial, result in zip(trained, results, strict=True):
+        curves.setdefault(trial.variant, []).append(result.valid_maps)
+    write_curves(curves, out / "learning.png", title="Learning curves", axis="validation MAP, %")
+    _log(means, out, where=where)
     console.print(markdown, markup=False)
-    console.print(f"written: {out}/table.md, {out}/table.csv, {out}/map.png")
+    console.print(f"written: {', '.join(f'{out}/{name}' for name in _WRITTEN)}")
+
+
+def _measured(trial: Trial, result: Result, *, where: Tracking) -> Measured:
+    speeds = runs.read_history(result.run_id, "images_per_s", tracking=where)
+    embedding = runs.read_history(result.run_id, "test.images_per_s", tracking=where)
+    return Measured(
+        variant=trial.variant,
+        seed=trial.seed,
+        figures=result.figures,
+        trained_images_per_s=statistics.median(speeds) if speeds else None,
+        embedded_images_per_s=embedding[-1] if embedding else None,
+    )
 
 
 def _bars(table: pd.DataFrame) -> list[Bar]:
@@ -213,16 +255,16 @@ def _bars(table: pd.DataFrame) -> list[Bar]:
     ]
 
 
-def _log(table: pd.DataFrame, out: Path, *, where: Tracking) -> None:
+def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:
     tags = {"mlflow.runName": "comparison", **provenance.git_tags()}
     run_id = runs.start_run(where, params={}, tags=tags)
     with runs.ending(where, run_id):
         scores = {
             f"map.{_metric(name)}": score
-            for name, score in zip(table["variant"], table["map"], strict=True)
+            for name, score in zip(means["variant"], means["map"], strict=True)
         }
         runs.log_metrics(scores, tracking=where, run_id=run_id)
-        for name in ("table.md", "table.csv", "map.png"):
+        for name in _WRITTEN:
             runs.log_file(out / name, tracking=where, run_id=run_id)
 
 

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from dvc.api import DVCFileSystem
 
 from components import files
@@ -20,6 +22,21 @@ _STAGES = ("triplets", "train", "evaluate")
 _INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are taken as they are
 _LOCK = Path("dvc.lock")
 _TAIL_LINES = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an experiment gave.
+
+    Attributes:
+        figures: its evaluation on the test split.
+        valid_maps: MAP on the validation split after each epoch, in percent.
+        run_id: of its MLflow run.
+    """
+
+    figures: Mapping[str, Any]
+    valid_maps: list[float]
+    run_id: str
 
 
 def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -114,15 +131,14 @@ def finished_experiments() -> set[str]:
     return set(done.stdout.split())
 
 
-def read_results(names: Iterable[str]) -> dict[str, tuple[dict[str, Any], str]]:
-    """Returns evaluation and MLflow run of finished experiments, by name."""
-    results = {}
-    for name in names:
-        tree = DVCFileSystem(".", rev=name)
-        figures = json.loads(tree.read_text("metrics/evaluation.json"))
-        run = json.loads(tree.read_text("models/run.json"))
-        results[name] = (figures, run["run_id"])
-    return results
+def read_result(name: str) -> Result:
+    """Returns what a finished experiment gave."""
+    tree = DVCFileSystem(".", rev=name)
+    figures = json.loads(tree.read_text("metrics/evaluation.json"))
+    run = json.loads(tree.read_text("models/run.json"))
+    with tree.open("plots/training.csv") as curve:
+        valid_maps = pd.read_csv(curve)["valid_map"].tolist()
+    return Result(figures=figures, valid_maps=valid_maps, run_id=run["run_id"])
 
 
 def _dvc(*arguments: str) -> list[str]:

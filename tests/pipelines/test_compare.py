@@ -82,9 +82,10 @@ def name_of(project: Project, experiment: str) -> str:
 def test_table_and_chart_are_shown_and_logged(compared):
     project, _ = compared
     folder = project.folder / "comparison"
-    with Image.open(folder / "map.png") as image:
-        assert image.width > 600
-        assert len(image.convert("L").getcolors()) > 10
+    for name in ("map.png", "learning.png"):
+        with Image.open(folder / name) as image:
+            assert image.width > 600
+            assert len(image.convert("L").getcolors()) > 10
     assert (folder / "table.md").read_text().count("\n") == 2 + 3
     client = mlflow.MlflowClient(project.tracking_uri)
     experiment = client.get_experiment_by_name("hemline")
@@ -96,16 +97,16 @@ def test_table_and_chart_are_shown_and_logged(compared):
     assert run.data.tags["mlflow.source.git.commit"] == head
     assert run.data.metrics.keys() == {"map.one space", "map.masks", "map.random ranking"}
     attached = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-    assert attached == {"table.md", "table.csv", "map.png"}
+    assert attached == {"table.md", "table.csv", "map.png", "learning.png"}
 
 
 def test_what_was_trained_is_not_trained_again_and_a_failure_costs_nothing_else(compared):
     project, _ = compared
     done = compare(project, "wide", "masks", *BUDGET, check=False)
     assert done.returncode == 1
-    assert re.search(r"\[2/2\] masks: compare-masks-\w{8}, trained before", done.stdout)
+    assert re.search(r"\[2/2\] masks, seed 3: compare-masks-\w{8}, trained before", done.stdout)
     assert "Running stage 'train'" not in done.stdout.split("[2/2]")[1]
-    assert "hemline: failed: wide\n\nwide ended with\n" in done.stderr
+    assert "hemline: failed: wide, seed 3\n\nwide, seed 3 ended with\n" in done.stderr
     assert "embedding of asen_v2 is its backbone's third map, 256 channels wide" in done.stderr
     table = pd.read_csv(project.folder / "comparison/table.csv")
     assert table["variant"].tolist()[:-1] == ["masks"]
@@ -179,6 +180,17 @@ def test_a_name_stands_for_params_data_and_code(project, monkeypatch):
     assert experiment_name("ag man", **known) == names[0]
     assert len({*names}) == 3
     assert all(re.fullmatch(r"compare-ag-man-\w{8}", name) for name in names)
+
+
+def test_every_variant_is_planned_with_every_seed(compared, monkeypatch):
+    monkeypatch.chdir(compared[0].folder)
+    ran = {}
+    monkeypatch.setattr(operation, "run_experiment", ran.__setitem__)
+    monkeypatch.setattr(operation, "_report", lambda trained, out: None)
+    operation.compare(["networks"], variants=Path("variants.yaml"), seed=[3, 4])
+    assert len(ran) == 4, "each has a name of its own"
+    seeds = [(each["train.seed"], each["sampling.seed"]) for each in ran.values()]
+    assert seeds == [(3, 3), (4, 4)] * 2
 
 
 def test_variants_are_listed(tmp_path, capsys):
