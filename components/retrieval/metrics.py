@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
+from scipy.stats import bootstrap
 
 from components.retrieval.ranking import Items, RelevantRanks, Values, measure
 
@@ -146,15 +147,18 @@ def bootstrap_interval(
         num_resamples: how many.
         seed: of the draws.
     """
-    random = np.random.default_rng(seed)
-    at_once = max(1, _DRAWN_AT_ONCE // len(scores_Q))
-    means = [
-        scores_Q[random.integers(len(scores_Q), size=(min(at_once, left), len(scores_Q)))].mean(1)
-        for left in range(num_resamples, 0, -at_once)
-    ]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return float(low), float(high)
+    if len(scores_Q) == 1:  # scipy wants two
+        return float(scores_Q[0]), float(scores_Q[0])
+    found = bootstrap(
+        (scores_Q,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=num_resamples,
+        batch=max(1, _DRAWN_AT_ONCE // len(scores_Q)),
+        method="percentile",
+        rng=seed,
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def triplet_relation_accuracy(
