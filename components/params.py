@@ -145,16 +145,51 @@ class TrainParams:
     optimizer: Literal["adam", "adamw"]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     learning_rate: PositiveFloat
-    schedule: Literal["one_cycle", "step"]
-    warmup_share: OpenShare
+    max_gradient_norm: PositiveFloat | None
+    ema_decay: OpenShare | None
+    schedule: Literal["one_cycle", "cosine", "step"]
+    warmup_share: Annotated[float, Field(ge=0, lt=1)]
     step_epochs: PositiveInt
     step_factor: Annotated[float, Field(gt=0, le=1)]
+    early_stopping_epochs: PositiveInt | None
     flip_probability: Share
+    crop_min_area: Annotated[float, Field(gt=0, le=1)]
+    colour_jitter: Share
+    erase_probability: Share
     precision: Literal["bf16", "fp32"]
-    num_workers: Annotated[int, Field(ge=0)]
+    compile: bool
+    sync_batchnorm: bool
+    log_every_steps: PositiveInt
+    store_residency: Literal["mapped", "device"]
+    num_workers: Annotated[int, Field(ge=0)] | Annotated[list[PositiveInt], Field(min_length=1)]
     cpus_per_worker: PositiveInt
     use_gpu: bool
     max_failures: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _workers_are_a_range(self) -> "TrainParams":
+        least, most = self.workers
+        if isinstance(self.num_workers, list) and (len(self.num_workers) != 2 or least >= most):
+            raise ValueError(
+                f"num_workers is a number, or the fewest and the most: [1, 4] (got "
+                f"{self.num_workers})"
+            )
+        return self
+
+    @property
+    def workers(self) -> tuple[int, int]:
+        """The fewest and the most workers that train; 0 for this process alone."""
+        if isinstance(self.num_workers, int):
+            return self.num_workers, self.num_workers
+        return self.num_workers[0], self.num_workers[-1]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CheckpointParams:
+    """Section `checkpoint`: how often training saves itself; it does not change what is trained."""
+
+    every_steps: PositiveInt
+    num_to_keep: PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -182,6 +217,7 @@ _SECTIONS: dict[str, type] = {
     "sampling": SamplingParams,
     "model": ModelParams,
     "train": TrainParams,
+    "checkpoint": CheckpointParams,
     "embed": EmbedParams,
 }
 
@@ -284,7 +320,8 @@ def _describe(section: str, detail: Any) -> str:
 def _contradictions(checked: dict[str, Any]) -> list[tuple[bool, str]]:
     """Returns what two values together may not be, and whether they are."""
     data, split, sampling = checked["data"], checked["split"], checked["sampling"]
-    model, objective = checked["model"], checked["train"].objective
+    model, train = checked["model"], checked["train"]
+    objective = train.objective
     wanted = "triplets" if objective == "triplet" else "batches"
     return [
         (
@@ -292,9 +329,18 @@ def _contradictions(checked: dict[str, Any]) -> list[tuple[bool, str]]:
             f"train.objective {objective} needs sampling.method {wanted}, not {sampling.method}",
         ),
         (
-            checked["train"].loss_weighting == "uncertainty" and not model.classifies,
+            train.loss_weighting == "uncertainty" and not model.classifies,
             f"train.loss_weighting uncertainty weighs two losses; this {model.name} has no "
             "classification branch and so one loss: fixed",
+        ),
+        (
+            train.schedule == "one_cycle" and train.warmup_share == 0,
+            "train.schedule one_cycle begins with a warm-up: train.warmup_share above 0, or "
+            "schedule cosine",
+        ),
+        (
+            train.sync_batchnorm and not train.use_gpu,
+            "train.sync_batchnorm needs train.use_gpu: torch synchronises on GPUs only",
         ),
         (
             data.format == "published" and data.dataset is None,

@@ -1,7 +1,6 @@
 """Stage `train`: store, splits and triplets → the best network of a run."""
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,33 +8,50 @@ import typer
 
 from components import files, tables
 from components.images.store import ImageStore
-from components.params import ModelParams, TrainParams, load_section, resolved
+from components.params import CheckpointParams, ModelParams, TrainParams, load_section, resolved
 from components.tracking import provenance, runs
-from components.training.setup import TrainingInputs
+from components.tracking.delivery import Delivery
+from components.tracking.journal import Journal
+from components.training.setup import TrainingInputs, read_plan
 from components.training.state import BEST_WEIGHTS, read_history
 from components.training.trained import write_trained_model
 from components.training.worker import run_training
 from pipelines import options
+from pipelines.dry_run import describe_training
 from pipelines.environment import project_folder, ray_session, store_location, tracking
+from pipelines.training_progress import training_progress
 
 Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be trained, and train nothing.")
+]
 
 
 def train(
     *,
-    catalog: options.Catalog,
-    store: options.StoreAddress,
-    splits: options.Splits,
-    triplets: options.Triplets,
-    model: options.Model,
-    run: options.Run,
-    curve: Curve,
+    catalog: options.Catalog = options.CATALOG,
+    store: options.StoreAddress = str(options.STORE),
+    splits: options.Splits = options.SPLITS,
+    triplets: options.Triplets = options.TRIPLETS,
+    model: options.Model = options.MODEL,
+    run: options.Run = options.RUN,
+    curve: Curve = Path("plots/training.csv"),
     params: options.Params = options.PARAMS,
+    dry_run: DryRun = False,
 ) -> None:
     """Train the network; an interrupted run of the same params and inputs is gone on with."""
     model_params = load_section(params, ModelParams)
     train_params = load_section(params, TrainParams)
     location = store_location(store)
+    inputs = TrainingInputs(
+        catalog=catalog.absolute(),
+        store=location,
+        splits=splits.absolute(),
+        triplets=triplets.absolute(),
+    )
+    if dry_run:
+        describe_training(inputs, model_params=model_params, train_params=train_params)
+        return
     state_folder = _state_folder(params, [catalog, location.local(), splits, triplets])
     where = tracking()
     run_id = runs.continue_or_start_run(
@@ -47,22 +63,25 @@ def train(
             **provenance.dvc_tags([catalog, Path(store), splits, triplets]),
         },
     )
+    journal = state_folder / "metrics.jsonl"
+    plan = read_plan(triplets, train_params)
     with (
         runs.ending(where, run_id),
-        ray_session(needed=train_params.num_workers > 0),
+        Delivery(journal, where, run_id),
+        runs.system_metrics(where, run_id),
+        ray_session(needed=train_params.workers[0] > 0),
+        training_progress(
+            journal, num_epochs=plan.num_epochs, num_steps=plan.num_epochs * plan.num_steps
+        ),
     ):
         runs.log_splits(splits, tracking=where, run_id=run_id)
         run_training(
-            TrainingInputs(
-                catalog=catalog.absolute(),
-                store=location,
-                splits=splits.absolute(),
-                triplets=triplets.absolute(),
-            ),
+            inputs,
             model_params=model_params,
             train_params=train_params,
+            checkpoint_params=load_section(params, CheckpointParams),
             state_folder=state_folder,
-            log_epoch=partial(runs.log_epoch, tracking=where, run_id=run_id),
+            log=Journal(journal).append,
         )
     write_trained_model(
         model,

@@ -1,5 +1,6 @@
 """MLflow runs: one per training, which evaluation and registration go on with."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
 from components.errors import HemlineError
 from components.files import read_json, write_json
 
 EXPERIMENT = "hemline"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,9 @@ def continue_or_start_run(
 ) -> str:
     """Returns the id of the run that `file` names, or of a new one, which `file` then names."""
     if file.exists():
-        return read_run(file, tracking)
+        run_id = read_run(file, tracking)
+        tracking.client().update_run(run_id, "RUNNING")  # it may have failed the last time
+        return run_id
     run_id = start_run(tracking, params=params, tags=tags)
     write_json({"run_id": run_id, "tracking_uri": tracking.uri}, file)
     return run_id
@@ -76,12 +83,17 @@ def read_run(file: Path, tracking: Tracking) -> str:
     """Returns the id of the run that a file names.
 
     Raises:
-        HemlineError: the file is missing, or the tracking store has no such run.
+        HemlineError: the file is missing, or the tracking store does not answer or has no such
+            run.
     """
     run_id = str(read_json(file)["run_id"])
     try:
         tracking.client().get_run(run_id)
     except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise HemlineError(
+                f"the MLflow store {tracking.uri} does not answer: {error}"
+            ) from error
         raise HemlineError(
             f"the MLflow store {tracking.uri} has no run {run_id}, named in {file}; "
             "set MLFLOW_TRACKING_URI to the store that has it, or train here: dvc repro -f train"
@@ -96,9 +108,24 @@ def ending(tracking: Tracking, run_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        client.set_terminated(run_id, "FAILED")
+        try:
+            client.set_terminated(run_id, "FAILED")
+        except MlflowException as unreachable:  # the block's own error says more
+            _log.warning("run %s cannot be marked as failed: %s", run_id, unreachable)
         raise
     client.set_terminated(run_id, "FINISHED")
+
+
+@contextmanager
+def system_metrics(tracking: Tracking, run_id: str) -> Iterator[None]:
+    """Logs processor, memory, disk, network and GPU of this machine while the block lasts."""
+    logging.getLogger(SystemMetricsMonitor.__module__).setLevel(logging.WARNING)
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=tracking.uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 def log_metrics(
@@ -108,13 +135,6 @@ def log_metrics(
     now = get_current_time_millis()
     batch = [Metric(key, value, now, step) for key, value in metrics.items()]
     tracking.client().log_batch(run_id, metrics=batch)
-
-
-def log_epoch(record: Mapping[str, Any], *, tracking: Tracking, run_id: str) -> None:
-    """Logs what a record of the learning curve has, its epoch as the step."""
-    metrics = {key: value for key, value in record.items() if value is not None}
-    step = int(metrics.pop("epoch"))
-    log_metrics(metrics, tracking=tracking, run_id=run_id, step=step)
 
 
 def read_history(run_id: str, metric: str, *, tracking: Tracking) -> list[float]:

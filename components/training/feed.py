@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from components.attributes import AttributeSchema
-from components.images.store import ImageStore
+from components.training.pixels import Pixels, send
 from components.training.plan import Plan, StepRows
 
 
@@ -21,14 +20,14 @@ class Batch:
 
     Attributes:
         pixels: uint8 [B, S, S, 3].
-        flipped: bool [B], which images are mirrored.
+        draws: float32 [B, NUM_DRAWS], uniform numbers that decide how images are augmented.
         attributes: int64 [B, K], which attributes each image is embedded for.
         labelled: bool [B, N], which attributes branch 1 is to name.
         values: bool [B, K, V], which values each image has of its K attributes.
     """
 
     pixels: Tensor
-    flipped: Tensor
+    draws: Tensor
     attributes: Tensor
     labelled: Tensor
     values: Tensor
@@ -39,7 +38,7 @@ class Feed:
 
     Args of the constructor:
         plan: with its epoch loaded before each call of `batches`.
-        store: pixels of all planned images.
+        pixels: of all planned images, on the device.
         labels: columns image, attribute, value of the training split.
         schema: of the data set.
         device: that batches are moved to.
@@ -48,14 +47,14 @@ class Feed:
     def __init__(
         self,
         plan: Plan,
-        store: ImageStore,
+        pixels: Pixels,
         labels: pa.Table,
         *,
         schema: AttributeSchema,
         device: torch.device,
     ) -> None:
         self._plan = plan
-        self._store = store
+        self._pixels = pixels
         self._device = device
         self._images, row = np.unique(labels["image"].to_numpy(), return_inverse=True)
         shape = (len(self._images), len(schema.attributes), schema.max_num_values)
@@ -87,15 +86,9 @@ class Feed:
             values_BNV = np.take_along_axis(values_BNV, attributes_BK[:, :, None], axis=1)
             labelled_BN = np.asarray(np.arange(num_attributes) == attributes_BK)
         return Batch(
-            pixels=self._move(self._store.gather(images_B)),
-            flipped=self._move(rows.flipped.ravel()),
-            attributes=self._move(attributes_BK),
-            labelled=self._move(labelled_BN),
-            values=self._move(values_BNV),
+            pixels=self._pixels.gather(images_B),
+            draws=send(rows.draws.reshape(len(images_B), -1), self._device),
+            attributes=send(attributes_BK, self._device),
+            labelled=send(labelled_BN, self._device),
+            values=send(values_BNV, self._device),
         )
-
-    def _move(self, array: NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cuda":
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor

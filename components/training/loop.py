@@ -2,37 +2,36 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 import torch
 import torch.distributed
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from components.errors import HemlineError
 from components.images.store import ImageStore
-from components.images.transforms import normalise
-from components.retrieval.encode import encode
-from components.retrieval.evaluation import evaluate_retrieval, held_out_images, overall_map
+from components.params import CheckpointParams, TrainParams
 from components.training.feed import Feed
+from components.training.finite import FiniteGuard
+from components.training.pace import Pace
+from components.training.place import Place
 from components.training.plan import Plan
-from components.training.progress import ProgressLine
 from components.training.state import EpochRecord, TrainingState
+from components.training.validation import validate
 
-LogEpoch = Callable[[Mapping[str, Any]], None]
 
+class Log(Protocol):
+    """Takes metrics; those that are None are not known."""
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a worker stands: its number, how many there are, and its device."""
-
-    rank: int
-    world_size: int
-    device: torch.device
+    def __call__(
+        self, metrics: Mapping[str, float | None], *, step: int, kind: Literal["step", "epoch"]
+    ) -> None:
+        """Takes metrics after optimisation steps or after an epoch, whose number is `step` then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,112 +44,135 @@ class Run:
     store: ImageStore
     splits: pa.Table
     num_attributes: int
-    precision: torch.dtype
+    params: TrainParams
+    checkpoint: CheckpointParams
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Returns the context in which the network runs."""
-        enabled = self.precision != torch.float32
-        return torch.autocast(device.type, dtype=self.precision, enabled=enabled)
+        is_on = self.params.precision == "bf16"
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_on)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs are trained, or validation has not improved for too many."""
+        patience = self.params.early_stopping_epochs
+        stopped = patience is not None and self.state.epochs_since_best >= patience
+        return stopped or self.state.epoch >= self.plan.num_epochs
 
 
-def train(run: Run, forward: nn.Module, *, place: Place, log_epoch: LogEpoch) -> None:
-    """Trains from the state's epoch to the end of the plan.
+def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
+    """Trains from where the state is to the end of the plan, or until validation stops improving.
 
     Args:
         run: with its state already restored.
         forward: the learner, or a data-parallel wrapper of it.
         place: of this worker.
-        log_epoch: called by the first worker after every epoch with its record and the images
-            trained on per second.
+        log: called by the first worker every `train.log_every_steps` and after every epoch.
 
     Raises:
-        HemlineError: the loss is not finite; the state stays that of the last good epoch.
+        HemlineError: a loss or gradient is not finite; the last checkpoint is from before.
     """
-    num_epochs, num_steps = run.plan.num_epochs, run.plan.num_steps
-    progress = ProgressLine(
-        num_steps=num_epochs * num_steps, steps_done=run.state.epoch * num_steps
-    )
-    while run.state.epoch < num_epochs:
-        epoch = run.state.epoch
-        start = time.perf_counter()
-        losses = _train_epoch(run, forward, place=place, progress=progress)
-        num_images = num_steps * run.plan.images_per_step
-        images_per_s = num_images / (time.perf_counter() - start)
-        valid_map = _validate(run, place=place)
-        loss, ranking_loss, classification_loss = losses.tolist()
-        record = EpochRecord(
-            epoch=epoch,
-            loss=loss,
-            ranking_loss=ranking_loss,
-            classification_loss=None if math.isnan(classification_loss) else classification_loss,
-            valid_map=valid_map,
+    state = run.state
+    while not run.is_done:
+        epoch, first_step, start = state.epoch, state.step, time.monotonic()
+        _train_epoch(run, forward, place=place, log=log)
+        num_images = (state.step - first_step) * run.plan.images_per_step
+        images_per_s = num_images / (time.monotonic() - start)
+        losses = _mean_over_workers(state.epoch_losses / run.plan.num_steps, place)
+        valid_map = validate(
+            state.network,
+            run.store,
+            run.splits,
+            num_attributes=run.num_attributes,
+            place=place,
+            autocast=run.autocast(place.device),
         )
-        if place.rank == 0:
-            log_epoch({**record, "images_per_s": images_per_s})
-            progress.note(
-                f"epoch {epoch + 1}/{num_epochs} done: loss {loss:.4f}, "
-                f"validation MAP {valid_map:.2f}"
-            )
-        run.state.finish_epoch(record, save=place.rank == 0)
+        row = {**_by_name(losses), "valid_map": valid_map}
+        if place.is_first:
+            log({**row, "images_per_s": images_per_s}, step=epoch, kind="epoch")
+        record = cast(EpochRecord, {"epoch": epoch, **row})
+        state.finish_epoch(record, save=place.is_first)
 
 
-def _train_epoch(run: Run, forward: nn.Module, *, place: Place, progress: ProgressLine) -> Tensor:
-    """Returns the epoch's mean losses [3]: total, ranking, classification."""
-    epoch, state = run.state.epoch, run.state
-    run.plan.load_epoch(epoch)
+def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
+    """Trains what is left of the state's epoch."""
+    state, plan = run.state, run.plan
+    parameters = [p for p in state.learner.parameters() if p.requires_grad]
+    guard = FiniteGuard(place.device)
+    plan.load_epoch(state.epoch)
     forward.train()
-    sums = torch.zeros(3, device=place.device)
-    batches = run.feed.batches(first_step=0, rank=place.rank, world_size=place.world_size)
-    for batch in batches:
+    pace = Pace(images_per_step=plan.images_per_step)
+    batches = run.feed.batches(first_step=state.step, rank=place.rank, world_size=place.world_size)
+    for batch in pace.timed(batches):
+        _seed_step(run.params.seed, state.steps_done, place)
         with run.autocast(place.device):
             losses = forward(batch)
         losses.total.backward()
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        state.scheduler.step()
-        sums += torch.stack(losses).detach()
-        if progress.due(place.world_size * len(batch.pixels)) and place.rank == 0:
-            progress.show(f"epoch {epoch + 1}/{run.plan.num_epochs}  loss {losses.total:.3f}")
-    means = sums / run.plan.num_steps
-    if place.world_size > 1:  # of all workers' shares; all of them then judge the same number
-        torch.distributed.all_reduce(means)
-        means /= place.world_size
-    if not math.isfinite(means[0]):
-        raise HemlineError(
-            f"the loss is not finite in epoch {epoch + 1}; lower train.learning_rate and run again"
-        )
-    return means
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if run.params.max_gradient_norm is not None:
+            clip_grads_with_norm_(parameters, run.params.max_gradient_norm, norm)
+        guard.watch(state.step, losses.total, norm)
+        state.finish_step(torch.stack(losses).detach())
+        if state.steps_done % run.params.log_every_steps == 0:
+            _report(run, norm, pace, place=place, log=log)
+        is_last = state.step == plan.num_steps
+        if is_last or state.steps_done % run.checkpoint.every_steps == 0:
+            _check_finite(guard, run)
+            if place.is_first and not is_last:  # after the last, the epoch's end is saved
+                state.save()
 
 
-def _validate(run: Run, *, place: Place) -> float:
-    """Returns the overall validation MAP in percent, the same on every worker."""
-    network = run.state.learner.network.eval()
-    if place.world_size > 1:  # batch statistics are each worker's own; the first one's are saved
-        for buffer in network.buffers():
-            torch.distributed.broadcast(buffer, src=0)
+def _seed_step(seed: int, step: int, place: Place) -> None:
+    """Seeds what the network itself draws, such as stochastic depth, for this step."""
+    entropy = np.random.SeedSequence([seed, step, place.rank])
+    torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
 
-    def encoder(pixels: Tensor, attributes_BK: Tensor) -> Tensor:
-        with run.autocast(place.device):
-            return network(normalise(pixels), attributes_BK)
 
-    images = held_out_images(run.splits, "valid")
-    embeddings = encode(
-        encoder,
-        run.store,
-        images[place.rank :: place.world_size],
-        num_attributes=run.num_attributes,
-        device=place.device,
-    )
+def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> None:
+    """Logs the mean losses since the last report."""
+    state = run.state
+    losses = _mean_over_workers(state.recent_losses / run.params.log_every_steps, place)
+    state.recent_losses.zero_()
+    if not place.is_first:
+        return
+    images_per_s, waited = pace.look()
+    row = {
+        **_by_name(losses),
+        "gradient_norm": float(norm),
+        "learning_rate": float(state.scheduler.get_last_lr()[0]),
+        "images_per_s": images_per_s,
+        "data_wait_share": waited,
+    }
+    row_of_step = {f"step.{name}": value for name, value in row.items()}
+    log(row_of_step, step=state.steps_done, kind="step")
+
+
+def _mean_over_workers(losses: Tensor, place: Place) -> Tensor:
+    """Returns the mean of the workers' shares, the same on each of them [3]."""
     if place.world_size > 1:
-        embeddings = _gather_rows(embeddings, len(images), place=place)
-    return overall_map(evaluate_retrieval(run.splits, "valid", images, embeddings))
+        torch.distributed.all_reduce(losses)
+        losses /= place.world_size
+    return losses
 
 
-def _gather_rows(rows: NDArray[np.float32], num_rows: int, *, place: Place) -> NDArray[np.float32]:
-    """Returns all rows [num_rows, ...], of which this worker has every W-th from its rank on."""
-    parts: list[Any] = [None] * place.world_size
-    torch.distributed.all_gather_object(parts, rows)
-    gathered = np.empty((num_rows, *rows.shape[1:]), rows.dtype)
-    for rank, part in enumerate(parts):
-        gathered[rank :: place.world_size] = part
-    return gathered
+def _by_name(losses: Tensor) -> dict[str, float | None]:
+    """Returns losses [3] by name; a classification loss of NaN is of a network without one."""
+    total, ranking, classification = losses.tolist()
+    return {
+        "loss": total,
+        "ranking_loss": ranking,
+        "classification_loss": None if math.isnan(classification) else classification,
+    }
+
+
+def _check_finite(guard: FiniteGuard, run: Run) -> None:
+    step = guard.first_bad()
+    if step is None:
+        return
+    rows = run.plan.rows_of_step(step)
+    raise HemlineError(
+        f"loss or gradient is not finite in epoch {run.state.epoch + 1}, step {step + 1} (rows "
+        f"{rows.start} to {rows.stop - 1} of that epoch in the planned file); the last checkpoint "
+        "is from before. Lower train.learning_rate, set train.max_gradient_norm, or "
+        "train.precision fp32"
+    )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from components import files, tables
 from components.errors import HemlineError
+from components.images.augmentation import NUM_DRAWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,13 @@ class StepRows:
         images: image numbers, int64 [n, slots]: three slots for triplets (anchor, positive,
             negative), one for batches.
         attributes: the attribute of each triplet [n]; None where all are asked of every image.
-        flipped: which images are mirrored, bool [n, slots].
+        draws: uniform numbers that decide how each image is augmented, float32
+            [n, slots, NUM_DRAWS].
     """
 
     images: NDArray[np.int64]
     attributes: NDArray[np.int64] | None
-    flipped: NDArray[np.bool_]
+    draws: NDArray[np.float32]
 
 
 class Plan(ABC):
@@ -37,17 +39,13 @@ class Plan(ABC):
     Args of the constructor:
         path: planned file, one row group per epoch.
         schema: of the file.
-        flip_probability: share of images that are mirrored.
-        seed: of the mirroring, which depends on (seed, epoch, row, slot) only.
+        seed: of the augmentation, which depends on (seed, epoch, row, slot) only.
     """
 
-    def __init__(
-        self, path: Path, *, schema: pa.Schema, flip_probability: float, seed: int
-    ) -> None:
+    def __init__(self, path: Path, *, schema: pa.Schema, seed: int) -> None:
         self.num_epochs = files.num_row_groups(path, schema=schema)
         self._path = path
         self._schema = schema
-        self._flip_probability = flip_probability
         self._seed = seed
         self.load_epoch(0)
 
@@ -56,8 +54,8 @@ class Plan(ABC):
         table = files.read_row_group(self._path, epoch, schema=self._schema)
         self._images, self._attributes = self._rows(table)
         counter = np.random.Philox(key=[self._seed, epoch])
-        drawn = np.random.Generator(counter).random(self._images.shape, dtype=np.float32)
-        self._flipped = drawn < self._flip_probability
+        shape = (*self._images.shape, NUM_DRAWS)
+        self._draws = np.random.Generator(counter).random(shape, dtype=np.float32)
 
     @property
     @abstractmethod
@@ -78,25 +76,27 @@ class Plan(ABC):
         """Steps of the loaded epoch; rows beyond the last full step are not used."""
         return len(self._images) // self.rows_per_step
 
+    def rows_of_step(self, step: int) -> range:
+        """Returns the rows of an epoch that all workers together compute in a step."""
+        return range(step * self.rows_per_step, (step + 1) * self.rows_per_step)
+
     def step(self, step: int, *, rank: int, world_size: int) -> StepRows:
         """Returns the rows that a worker computes in a step of the loaded epoch."""
-        start = step * self.rows_per_step
-        rows = slice(start + rank, start + self.rows_per_step, world_size)
+        of_all = self.rows_of_step(step)
+        rows = slice(of_all.start + rank, of_all.stop, world_size)
         return StepRows(
             images=self._images[rows],
             attributes=None if self._attributes is None else self._attributes[rows],
-            flipped=self._flipped[rows],
+            draws=self._draws[rows],
         )
 
 
 class TripletPlan(Plan):
     """Triplets in the order of their file, `triplets_per_batch` a step."""
 
-    def __init__(
-        self, path: Path, *, triplets_per_batch: int, flip_probability: float, seed: int
-    ) -> None:
+    def __init__(self, path: Path, *, triplets_per_batch: int, seed: int) -> None:
         self._triplets_per_batch = triplets_per_batch
-        super().__init__(path, schema=tables.TRIPLETS, flip_probability=flip_probability, seed=seed)
+        super().__init__(path, schema=tables.TRIPLETS, seed=seed)
         if not self.num_steps:
             raise HemlineError(
                 f"train.triplets_per_batch {triplets_per_batch} is more than the "
@@ -116,8 +116,8 @@ class TripletPlan(Plan):
 class BatchPlan(Plan):
     """Planned batches, one a step."""
 
-    def __init__(self, path: Path, *, flip_probability: float, seed: int) -> None:
-        super().__init__(path, schema=tables.BATCHES, flip_probability=flip_probability, seed=seed)
+    def __init__(self, path: Path, *, seed: int) -> None:
+        super().__init__(path, schema=tables.BATCHES, seed=seed)
 
     @property
     def rows_per_step(self) -> int:

@@ -6,17 +6,28 @@ from pathlib import Path
 import pyarrow.compute as pc
 import torch
 from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+    StepLR,
+)
 
 from components import files, tables
 from components.errors import HemlineError
+from components.images.augmentation import Augmentation
 from components.images.remote_store import StoreLocation
 from components.images.store import ImageStore
 from components.models.build import build_model
-from components.params import ModelParams, TrainParams
+from components.models.network import EmbeddingNetwork
+from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.feed import Feed
-from components.training.loop import Place, Run
+from components.training.loop import Run
 from components.training.objectives import build_objective
+from components.training.pixels import MappedPixels, ResidentPixels
+from components.training.place import Place
 from components.training.plan import BatchPlan, Plan, TripletPlan
 from components.training.state import TrainingState
 from components.training.step import Learner
@@ -37,69 +48,99 @@ def build_run(
     *,
     model_params: ModelParams,
     train_params: TrainParams,
+    checkpoint_params: CheckpointParams,
     state_folder: Path,
     place: Place,
 ) -> Run:
-    """Returns a run, its state taken up from `state_folder` where one is saved.
+    """Returns a run at its first step.
 
     Raises:
-        HemlineError: a table is missing, the batch cannot be shared out evenly, the backbone's
-            weights cannot be loaded, or the saved state does not fit.
+        HemlineError: a table is missing, the batch cannot be shared out evenly, or the backbone's
+            weights cannot be loaded.
     """
     schema = tables.read_schema(inputs.catalog / "schema.json")
     splits = files.read_table(inputs.splits / "splits.parquet", schema=tables.SPLITS)
     store = ImageStore(inputs.store.local())
-    plan = _plan(inputs.triplets, train_params)
-    if plan.rows_per_step % place.world_size:
-        raise HemlineError(
-            f"a batch of {plan.rows_per_step} rows cannot be shared out evenly among "
-            f"train.num_workers {place.world_size}"
-        )
+    plan = read_plan(inputs.triplets, train_params)
+    _check_shares(plan, train_params)
     torch.manual_seed(train_params.seed)
-    network = build_model(
-        name=model_params.name,
-        num_attributes=len(schema.attributes),
-        backbone=model_params.backbone,
-        weights=model_params.weights,
-        embedding_dim=model_params.embedding_dim,
-        attention_dim=model_params.attention_dim,
-        normalise_features=model_params.normalise_features,
-        **model_params.parts,
-    )
+    network = build_network(model_params, num_attributes=len(schema.attributes))
     learner = Learner(
         network.to(memory_format=torch.channels_last),
         build_objective(train_params),
         loss_weighting=train_params.loss_weighting,
+        augmentation=Augmentation(
+            flip_probability=train_params.flip_probability,
+            crop_min_area=train_params.crop_min_area,
+            colour_jitter=train_params.colour_jitter,
+            erase_probability=train_params.erase_probability,
+        ),
     ).to(place.device)
     optimizer = _optimizer(learner, train_params)
     scheduler = _scheduler(optimizer, train_params, plan)
-    state = TrainingState(learner, optimizer, scheduler, folder=state_folder)
-    state.restore()
+    state = TrainingState(
+        learner,
+        optimizer,
+        scheduler,
+        folder=state_folder,
+        num_to_keep=checkpoint_params.num_to_keep,
+        ema_decay=train_params.ema_decay,
+    )
     labels = splits.filter(pc.field("split") == "train")
+    pixels = (
+        ResidentPixels(store, labels["image"].unique().to_numpy(), device=place.device)
+        if train_params.store_residency == "device"
+        else MappedPixels(store, device=place.device)
+    )
     return Run(
         plan=plan,
-        feed=Feed(plan, store, labels, schema=schema, device=place.device),
+        feed=Feed(plan, pixels, labels, schema=schema, device=place.device),
         state=state,
         store=store,
         splits=splits,
         num_attributes=len(schema.attributes),
-        precision=torch.bfloat16 if train_params.precision == "bf16" else torch.float32,
+        params=train_params,
+        checkpoint=checkpoint_params,
     )
 
 
-def _plan(folder: Path, params: TrainParams) -> Plan:
+def build_network(params: ModelParams, *, num_attributes: int) -> EmbeddingNetwork:
+    """Returns the network that params describe, with the weights that it starts from."""
+    return build_model(
+        name=params.name,
+        num_attributes=num_attributes,
+        backbone=params.backbone,
+        weights=params.weights,
+        embedding_dim=params.embedding_dim,
+        attention_dim=params.attention_dim,
+        normalise_features=params.normalise_features,
+        **params.parts,
+    )
+
+
+def _check_shares(plan: Plan, params: TrainParams) -> None:
+    least, most = params.workers
+    for world_size in range(max(least, 1), most + 1):
+        if plan.rows_per_step % world_size:
+            raise HemlineError(
+                f"a batch of {plan.rows_per_step} rows cannot be shared out evenly among "
+                f"{world_size} workers (train.num_workers {params.num_workers})"
+            )
+
+
+def read_plan(folder: Path, params: TrainParams) -> Plan:
+    """Returns what was planned for training in a folder of triplets and batches.
+
+    Raises:
+        HemlineError: it is missing, or an epoch has fewer triplets than a step.
+    """
     if params.objective == "triplet":
         return TripletPlan(
             folder / "train.parquet",
             triplets_per_batch=params.triplets_per_batch,
-            flip_probability=params.flip_probability,
             seed=params.seed,
         )
-    return BatchPlan(
-        folder / "batches.parquet",
-        flip_probability=params.flip_probability,
-        seed=params.seed,
-    )
+    return BatchPlan(folder / "batches.parquet", seed=params.seed)
 
 
 def _optimizer(learner: Learner, params: TrainParams) -> Optimizer:
@@ -111,13 +152,22 @@ def _optimizer(learner: Learner, params: TrainParams) -> Optimizer:
 
 def _scheduler(optimizer: Optimizer, params: TrainParams, plan: Plan) -> LRScheduler:
     """Returns a schedule that is stepped after every optimisation step."""
-    if params.schedule == "step":
-        return StepLR(
-            optimizer, step_size=params.step_epochs * plan.num_steps, gamma=params.step_factor
+    num_steps = plan.num_epochs * plan.num_steps
+    num_warmup = round(params.warmup_share * num_steps)
+    if params.schedule == "one_cycle":
+        return OneCycleLR(
+            optimizer,
+            max_lr=params.learning_rate,
+            total_steps=num_steps,
+            pct_start=params.warmup_share,
         )
-    return OneCycleLR(
-        optimizer,
-        max_lr=params.learning_rate,
-        total_steps=plan.num_epochs * plan.num_steps,
-        pct_start=params.warmup_share,
-    )
+    after: LRScheduler
+    if params.schedule == "cosine":
+        after = CosineAnnealingLR(optimizer, T_max=num_steps - num_warmup)
+    else:
+        step_size = params.step_epochs * plan.num_steps
+        after = StepLR(optimizer, step_size=step_size, gamma=params.step_factor)
+    if not num_warmup:
+        return after
+    warmup = LinearLR(optimizer, start_factor=1 / num_warmup, total_iters=num_warmup)
+    return SequentialLR(optimizer, [warmup, after], milestones=[num_warmup])

@@ -1,19 +1,24 @@
-"""All that is learned or counted in a run, saved and restored as one."""
+"""What is resumed: network, optimiser, schedule, place in the plan; checkpoints and best weights.
+
+There is no generator among it: what is drawn at random is a function of the seed and the step.
+"""
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from components import files
 from components.errors import HemlineError
+from components.models.network import EmbeddingNetwork
 from components.training.step import Learner
 from components.training.trained import save_weights
 
 BEST_WEIGHTS = "best.safetensors"
-_STATE = "state.pt"
 
 
 class EpochRecord(TypedDict):
@@ -27,27 +32,85 @@ class EpochRecord(TypedDict):
 
 
 class TrainingState:
-    """Network, loss weights, optimiser, schedule, epochs done and the learning curve so far.
+    """All that a training run is at one moment, and the folder that it is saved in.
 
     Attributes:
-        epoch: the next epoch to train.
+        learner: the network and the loss weights.
+        epoch: the one that is being trained, from 0.
+        step: optimisation steps done of it.
+        steps_done: optimisation steps done of the run.
+        epoch_losses: sums of the epoch's losses so far, float64 [3] on the device.
+        recent_losses: the same, since they were last reported.
         history: one record per finished epoch.
     """
 
     def __init__(
-        self, learner: Learner, optimizer: Optimizer, scheduler: LRScheduler, *, folder: Path
+        self,
+        learner: Learner,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
+        *,
+        folder: Path,
+        num_to_keep: int,
+        ema_decay: float | None = None,
     ) -> None:
+        """Begins at the first step.
+
+        Args:
+            learner: on its device.
+            optimizer: of the learner's parameters.
+            scheduler: of the optimiser, stepped after every optimisation step.
+            folder: of checkpoints and best weights.
+            num_to_keep: newest checkpoints that stay.
+            ema_decay: of the moving average of the network's weights; None for none.
+        """
         self.learner = learner
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.epoch = 0
+        self.epoch = self.step = self.steps_done = 0
+        device = next(learner.parameters()).device
+        self.epoch_losses = torch.zeros(3, dtype=torch.float64, device=device)
+        self.recent_losses = torch.zeros_like(self.epoch_losses)
         self.history: list[EpochRecord] = []
+        self._average = None
+        if ema_decay is not None:
+            average = get_ema_multi_avg_fn(ema_decay)
+            self._average = AveragedModel(learner.network, multi_avg_fn=average)
         self._folder = folder
+        self._num_to_keep = num_to_keep
+
+    @property
+    def network(self) -> EmbeddingNetwork:
+        """The network that is validated and kept: the moving average where there is one."""
+        average = self._average
+        return self.learner.network if average is None else cast(EmbeddingNetwork, average.module)
 
     @property
     def best_map(self) -> float:
         """Highest validation MAP so far; below any where there is none."""
         return max((record["valid_map"] for record in self.history), default=float("-inf"))
+
+    @property
+    def epochs_since_best(self) -> int:
+        """Finished epochs after the first best one."""
+        maps = [record["valid_map"] for record in self.history]
+        return len(maps) - 1 - maps.index(max(maps)) if maps else 0
+
+    def finish_step(self, losses: Tensor) -> None:
+        """Updates the weights with their gradients and counts the step.
+
+        Args:
+            losses: of the step [3], detached.
+        """
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.scheduler.step()
+        if self._average is not None:
+            self._average.update_parameters(self.learner.network)
+        self.epoch_losses += losses
+        self.recent_losses += losses
+        self.step += 1
+        self.steps_done += 1
 
     def finish_epoch(self, record: EpochRecord, *, save: bool) -> None:
         """Counts an epoch as done; saves the state, and the weights when they are the best.
@@ -59,46 +122,86 @@ class TrainingState:
         is_best = record["valid_map"] > self.best_map
         self.history.append(record)
         self.epoch += 1
+        self.step = 0
+        self.epoch_losses.zero_()
         if not save:
             return
         if is_best:  # before the state: killed in between, the epoch is trained and saved again
-            save_weights(self.learner.network, self._folder / BEST_WEIGHTS)
-        with files.replacing(self._folder / _STATE) as temporary:
-            torch.save(self._as_dict(), temporary)
+            save_weights(self.network, self._folder / BEST_WEIGHTS)
+        self.save()
+
+    def save(self) -> None:
+        """Writes a checkpoint, whole or not at all, and removes the oldest beyond those kept.
+
+        Raises:
+            HemlineError: it cannot be written; the checkpoints before it are as they were.
+        """
+        path = self._folder / f"step-{self.steps_done:09d}.pt"
+        try:
+            with files.replacing(path) as temporary, temporary.open("wb") as file:
+                torch.save(self._as_dict(), file)
+        except (OSError, RuntimeError) as error:  # torch's writer wraps what the disk answers
+            reason = error.__context__ if isinstance(error.__context__, OSError) else error
+            last = max(self._folder.glob("step-*.pt"), default=None)
+            raise HemlineError(
+                f"{path} cannot be written ({reason}); "
+                + (f"{last.name} is kept: make room and run again to go on from it" if last else "")
+            ) from error
+        for old in sorted(self._folder.glob("step-*.pt"))[: -self._num_to_keep]:
+            old.unlink()
 
     def restore(self) -> None:
-        """Takes up the saved state, where there is one.
+        """Takes up the newest checkpoint, where there is one.
 
         Raises:
             HemlineError: it is damaged, or of another network.
         """
-        path = self._folder / _STATE
-        if not path.exists():
+        path = newest_checkpoint(self._folder)
+        if path is None:
             return
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            self.learner.load_state_dict(saved["learner"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.scheduler.load_state_dict(saved["scheduler"])
-            self.epoch, self.history = saved["epoch"], saved["history"]
+            self._take(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # torch's reader raises nearly anything on a damaged file
             raise HemlineError(
-                f"{path} cannot be resumed from ({type(error).__name__} {error}); "
-                f"delete {self._folder} to start again"
+                f"{path} cannot be resumed from ({type(error).__name__} {error}); delete it to go "
+                f"on from the checkpoint before it, or {self._folder} to start again"
             ) from error
 
-    def _as_dict(self) -> dict[str, object]:
+    def _take(self, saved: dict[str, Any]) -> None:
+        self.learner.load_state_dict(saved["learner"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scheduler.load_state_dict(saved["scheduler"])
+        if self._average is not None:
+            self._average.load_state_dict(saved["average"])
+        for name in ("epoch_losses", "recent_losses"):
+            getattr(self, name).copy_(saved[name])
+        for name in ("epoch", "step", "steps_done", "history"):
+            setattr(self, name, saved[name])
+
+    def _as_dict(self) -> dict[str, Any]:
         return {
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "epoch_losses": self.epoch_losses,
+            "recent_losses": self.recent_losses,
             "epoch": self.epoch,
+            "step": self.step,
+            "steps_done": self.steps_done,
             "history": self.history,
         }
 
 
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Returns the checkpoint of the most steps; None where there is none."""
+    return max(folder.glob("step-*.pt"), default=None)
+
+
 def read_history(folder: Path) -> list[EpochRecord]:
-    """Returns the learning curve of the state saved in a folder."""
-    saved = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-    history: list[EpochRecord] = saved["history"]
+    """Returns the learning curve of the newest checkpoint in a folder."""
+    path = newest_checkpoint(folder)
+    if path is None:
+        return []
+    history: list[EpochRecord] = torch.load(path, map_location="cpu", weights_only=True)["history"]
     return history

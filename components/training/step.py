@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from components.images.transforms import flip, normalise
+from components.images.augmentation import Augmentation
+from components.images.transforms import normalise_images, to_images
 from components.losses.classification import attribute_classification_loss
 from components.losses.combine import CombinedLoss
 from components.models.network import EmbeddingNetwork
@@ -33,16 +34,22 @@ class Learner(nn.Module):
     """
 
     def __init__(
-        self, network: EmbeddingNetwork, objective: Objective, *, loss_weighting: str
+        self,
+        network: EmbeddingNetwork,
+        objective: Objective,
+        *,
+        loss_weighting: str,
+        augmentation: Augmentation,
     ) -> None:
         super().__init__()
         self.network = network
         self.combine = CombinedLoss(weighting=loss_weighting)
         self._objective = objective
+        self._augmentation = augmentation
 
     def forward(self, batch: Batch) -> Losses:
         """Returns the losses of a batch."""
-        images = flip(normalise(batch.pixels), batch.flipped)
+        images = normalise_images(self._augmentation(to_images(batch.pixels), batch.draws))
         embeddings, logits = self.network.forward_branches(images, batch.attributes)
         ranking = self._objective(embeddings, batch.values)
         if logits is None:

@@ -14,10 +14,12 @@ import ray.train
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer, get_device, prepare_model
+from torch import nn
 
 from components.errors import HemlineError
-from components.params import ModelParams, TrainParams
-from components.training.loop import LogEpoch, Place, train
+from components.params import CheckpointParams, ModelParams, TrainParams
+from components.training.loop import Log, Run, train
+from components.training.place import Place
 from components.training.setup import TrainingInputs, build_run
 
 
@@ -26,8 +28,9 @@ def run_training(
     *,
     model_params: ModelParams,
     train_params: TrainParams,
+    checkpoint_params: CheckpointParams,
     state_folder: Path,
-    log_epoch: LogEpoch,
+    log: Log,
 ) -> None:
     """Trains to the end of the plan; leaves state and best weights in `state_folder`.
 
@@ -36,20 +39,24 @@ def run_training(
         model_params: the network.
         train_params: objective, optimiser, number and kind of workers; 0 workers train in this
             process, without Ray's processes.
-        state_folder: absolute path that all workers see; a state in it is taken up.
-        log_epoch: called by the first worker after every epoch; must be picklable.
+        checkpoint_params: how often the state is saved.
+        state_folder: absolute path that all workers see; a checkpoint in it is taken up.
+        log: called by the first worker; must be picklable. A resumed run may call it again with
+            rows that it was called with before.
     """
+    least, most = train_params.workers
     trainer = TorchTrainer(
         partial(
             _train_on_worker,
             inputs=inputs,
             model_params=model_params,
             train_params=train_params,
+            checkpoint_params=checkpoint_params,
             state_folder=state_folder,
-            log_epoch=log_epoch,
+            log=log,
         ),
         scaling_config=ScalingConfig(
-            num_workers=train_params.num_workers,
+            num_workers=least if least == most else (least, most),
             use_gpu=train_params.use_gpu,
             resources_per_worker={"CPU": train_params.cpus_per_worker},
         ),
@@ -79,8 +86,9 @@ def _train_on_worker(
     inputs: TrainingInputs,
     model_params: ModelParams,
     train_params: TrainParams,
+    checkpoint_params: CheckpointParams,
     state_folder: Path,
-    log_epoch: LogEpoch,
+    log: Log,
 ) -> None:
     torch.set_num_threads(train_params.cpus_per_worker)
     context = ray.train.get_context()
@@ -91,9 +99,45 @@ def _train_on_worker(
         inputs,
         model_params=model_params,
         train_params=train_params,
+        checkpoint_params=checkpoint_params,
         state_folder=state_folder,
         place=place,
     )
-    # the wrapper shares the learner's parameters, which stay plain in the optimiser and the state
-    forward = prepare_model(run.state.learner) if place.world_size > 1 else run.state.learner
-    train(run, forward, place=place, log_epoch=log_epoch)
+    forward = _forward(run, place)
+    run.state.restore()
+    try:
+        train(run, forward, place=place, log=log)
+    except torch.OutOfMemoryError as error:
+        share = run.plan.images_per_step // place.world_size
+        raise HemlineError(
+            f"{place.device} is out of memory: {share} images of {run.store.image_size_px} px at "
+            "once. Train on more workers, or make batches smaller (train.triplets_per_batch, or "
+            "sampling.attributes_per_batch, values_per_attribute, images_per_value), or "
+            "preprocess.image_size_px, or train.precision bf16"
+        ) from error
+
+
+def _forward(run: Run, place: Place) -> nn.Module:
+    """Returns the learner as it is called: compiled if asked, wrapped where there are several.
+
+    The wrapper shares the learner's parameters, which stay plain in the optimiser and the state.
+    After its first backward pass it lays out gradients anew, in the order in which they came, and
+    sums over workers are not associative: a pass ahead of training makes the first step after a
+    checkpoint the same to the bit as the same step of a run that was not interrupted.
+    """
+    learner = run.state.learner
+    if run.params.sync_batchnorm and place.world_size > 1:
+        nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+    if run.params.compile:
+        learner.compile()
+    if place.world_size == 1:
+        return learner
+    wrapped: nn.Module = prepare_model(learner)
+    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    rows = run.feed.batches(first_step=0, rank=place.rank, world_size=place.world_size)
+    with run.autocast(place.device):
+        loss = wrapped(next(iter(rows))).total
+    loss.backward()
+    learner.load_state_dict(before)
+    run.state.optimizer.zero_grad()
+    return wrapped

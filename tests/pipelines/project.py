@@ -25,7 +25,8 @@ TINY = {
         "images_per_value": 2,
     },
     "model": {"embedding_dim": 32, "attention_dim": 16},
-    "train": {"num_workers": 0},
+    "train": {"num_workers": 0, "log_every_steps": 1},
+    "checkpoint": {"every_steps": 1, "num_to_keep": 2},
     "embed": {"num_workers": 1},
 }
 

@@ -84,19 +84,25 @@ def test_training_goes_on_after_the_driver_was_killed(
     )
     states = fresh_project.folder / ".hemline/training"
     deadline = time.monotonic() + 120
-    while not list(states.glob("*/state.pt")) and driver.poll() is None:
+    while not (saved := list(states.glob("*/step-*.pt"))) and driver.poll() is None:
         assert time.monotonic() < deadline, "no state was saved"
         time.sleep(0.02)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
-    assert list(states.glob("*/state.pt")), "training ended before it could be killed"
+    assert saved, "training ended before it could be killed"
+    (journal,) = states.glob("*/metrics.jsonl")
+    assert not journal.read_text().count('"epoch"'), "it was killed in the first epoch"
 
     done = fresh_project.run(*command)
-    assert "epoch 1/2 done" not in done.stdout
-    assert "epoch 2/2 done" in done.stdout
+    assert "epoch 2/2: loss" in done.stdout
     assert not list(states.glob("*"))
     ours, theirs = (hash_of(p, "train", "models/network") for p in (project, fresh_project))
     assert ours == theirs
+    run_id = json.loads((fresh_project.folder / "models/run.json").read_text())["run_id"]
+    client = mlflow.MlflowClient(fresh_project.tracking_uri)
+    for metric, expected in (("step.loss", [1, 2, 3, 4, 5, 6]), ("valid_map", [0, 1])):
+        history = client.get_metric_history(run_id, metric)
+        assert [entry.step for entry in history] == expected
 
 
 def test_new_images_alone_are_decoded_and_nothing_old_moves(fresh_project: Project) -> None:

@@ -35,14 +35,6 @@ def test_a_run_ends_as_its_block_does(tracking: runs.Tracking) -> None:
     assert tracking.client().get_run(run_id).info.status == "FINISHED"
 
 
-def test_epochs_are_steps(tracking: runs.Tracking) -> None:
-    run_id = runs.start_run(tracking, params={}, tags={})
-    for epoch, loss in enumerate((2.0, 1.5)):
-        runs.log_epoch({"epoch": epoch, "loss": loss}, tracking=tracking, run_id=run_id)
-    history = tracking.client().get_metric_history(run_id, "loss")
-    assert [(metric.step, metric.value) for metric in history] == [(0, 2.0), (1, 1.5)]
-
-
 def test_leaks_are_metrics_and_files_of_the_run(tracking: runs.Tracking, tmp_path: Path) -> None:
     counts = {"identical_file": (2, 5), "group": (0, 0)}
     leaks = {

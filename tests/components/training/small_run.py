@@ -21,10 +21,11 @@ from components.images.store import (
     write_manifest,
     write_shard,
 )
-from components.params import ModelParams, TrainParams, resolved
+from components.params import CheckpointParams, ModelParams, TrainParams, resolved
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.triplets import TripletSampler, plan_triplets
-from components.training.loop import Place, Run
+from components.training.loop import Run
+from components.training.place import Place
 from components.training.setup import TrainingInputs, build_run
 
 NUM_IMAGES = 8
@@ -56,7 +57,9 @@ TRAIN = _PARAMS["train"] | {
     "schedule": "one_cycle",
     "flip_probability": 0.5,
     "precision": "fp32",
+    "log_every_steps": 1,
 }
+CHECKPOINT = CheckpointParams(every_steps=1000, num_to_keep=2)
 
 
 def noise(num_images: int) -> np.ndarray:
@@ -138,13 +141,17 @@ def build(
     *,
     place: Place = HERE,
     model: ModelParams = MODEL,
+    checkpoint: CheckpointParams = CHECKPOINT,
     **changes,
 ) -> Run:
-    """Returns a run with changed training params."""
-    return build_run(
+    """Returns a run with changed training params, its state taken up where one is saved."""
+    run = build_run(
         inputs,
         model_params=model,
         train_params=TrainParams(**TRAIN | changes),
+        checkpoint_params=checkpoint,
         state_folder=state_folder,
         place=place,
     )
+    run.state.restore()
+    return run

@@ -9,8 +9,10 @@ from small_run import noise, write_store
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
+from components.errors import HemlineError
 from components.images.store import ImageStore
 from components.training.feed import Feed
+from components.training.pixels import MappedPixels, ResidentPixels
 from components.training.plan import BatchPlan, TripletPlan
 
 SCHEMA = AttributeSchema(
@@ -54,8 +56,11 @@ def labels() -> pa.Table:
     return labels_table(rows[i] for i in order)
 
 
+CPU = torch.device("cpu")
+
+
 def make_feed(plan, store, labels) -> Feed:
-    return Feed(plan, store, labels, schema=SCHEMA, device=torch.device("cpu"))
+    return Feed(plan, MappedPixels(store, device=CPU), labels, schema=SCHEMA, device=CPU)
 
 
 @pytest.fixture
@@ -64,9 +69,7 @@ def triplet_plan(tmp_path) -> TripletPlan:
     columns = {"anchor": anchor, "positive": positive, "negative": negative}
     table = pa.table({"epoch": [0] * len(TRIPLETS), "attribute": attribute, **columns})
     files.write_table(table, tmp_path / "train.parquet", schema=tables.TRIPLETS)
-    return TripletPlan(
-        tmp_path / "train.parquet", triplets_per_batch=2, flip_probability=0.5, seed=0
-    )
+    return TripletPlan(tmp_path / "train.parquet", triplets_per_batch=2, seed=0)
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def batch_plan(tmp_path) -> BatchPlan:
     batch = np.repeat(np.arange(len(BATCHES)), 4)
     table = pa.table({"epoch": [0] * len(images), "batch": batch, "image": images})
     files.write_table(table, tmp_path / "batches.parquet", schema=tables.BATCHES)
-    return BatchPlan(tmp_path / "batches.parquet", flip_probability=0.5, seed=0)
+    return BatchPlan(tmp_path / "batches.parquet", seed=0)
 
 
 def has(image: int, attribute: int) -> list[bool]:
@@ -98,7 +101,7 @@ def test_batches_of_images_are_asked_for_every_attribute(batch_plan, store, labe
         assert batch.values.tolist() == [[has(i, a) for a in range(3)] for i in images]
         assert batch.labelled.tolist() == [[a in LABELS[i] for a in range(3)] for i in images]
         planned = batch_plan.step(step, rank=0, world_size=1)
-        assert batch.flipped.tolist() == planned.flipped[:, 0].tolist()
+        assert (batch.draws.numpy() == planned.draws[:, 0]).all()
 
 
 def test_the_slots_of_a_triplet_are_neighbours_and_ask_for_its_attribute(
@@ -116,7 +119,7 @@ def test_the_slots_of_a_triplet_are_neighbours_and_ask_for_its_attribute(
         ]
         assert batch.labelled.tolist() == [[n == a for n in range(3)] for a in attributes]
         planned = triplet_plan.step(step, rank=0, world_size=1)
-        assert batch.flipped.tolist() == planned.flipped.ravel().tolist()
+        assert (batch.draws.numpy() == planned.draws.reshape(6, -1)).all()
     assert step == 2
 
 
@@ -144,3 +147,19 @@ def test_an_error_in_the_thread_reaches_the_caller(batch_plan, store, labels, mo
     monkeypatch.setattr(store, "gather", fail)
     with pytest.raises(OSError, match="the disk is gone"):
         next(feed.batches(first_step=0, rank=0, world_size=1))
+
+
+def test_pixels_on_the_device_are_those_of_the_store(store, monkeypatch):
+    monkeypatch.setattr("components.training.pixels._IMAGES_AT_ONCE", 3)
+    asked = np.array([13, 2, 5, 2, 11])
+    resident = ResidentPixels(store, np.array([2, 13, 11, 5, 2, 7]), device=CPU)
+    assert resident.gather(asked).equal(MappedPixels(store, device=CPU).gather(asked))
+
+
+def test_pixels_that_do_not_fit_on_the_device_are_an_error(store, monkeypatch):
+    def fail(*args, **kwargs):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(HemlineError, match=r"8 images of 32 px .*train\.store_residency mapped"):
+        ResidentPixels(store, STORED, device=CPU)

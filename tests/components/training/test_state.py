@@ -1,6 +1,7 @@
 """All that is resumed: an interrupted run goes on as if it had not been interrupted."""
 
 import contextlib
+import resource
 
 import pytest
 import torch
@@ -8,14 +9,20 @@ from safetensors.torch import load_file
 from small_run import HERE, build, write_inputs
 
 from components.errors import HemlineError
+from components.params import CheckpointParams
+from components.training import loop
 from components.training.loop import train
 from components.training.plan import Plan
 from components.training.setup import TrainingInputs
-from components.training.state import BEST_WEIGHTS
+from components.training.state import BEST_WEIGHTS, TrainingState
+from components.training.step import Learner
 
 torch.set_num_threads(1)
 
-NUM_EPOCHS = 3
+NUM_EPOCHS, STEPS_PER_EPOCH = 3, 3
+EVERY_STEP = CheckpointParams(every_steps=1, num_to_keep=2)
+EVERY_FOURTH = CheckpointParams(every_steps=4, num_to_keep=2)
+SPEEDS = {"images_per_s", "step.images_per_s", "step.data_wait_share"}
 
 
 class Killed(BaseException):
@@ -24,21 +31,23 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> TrainingInputs:
-    return write_inputs(tmp_path_factory.mktemp("inputs"), num_epochs=NUM_EPOCHS, steps_per_epoch=2)
+    return write_inputs(
+        tmp_path_factory.mktemp("inputs"), num_epochs=NUM_EPOCHS, steps_per_epoch=STEPS_PER_EPOCH
+    )
 
 
-def train_all(inputs, folder, *, kill_after: int | None = None, **changes):
-    """Returns the run and the epochs it logged; killed before the state of an epoch is saved."""
-    logged = []
+def train_all(inputs, folder, *, kill_at: tuple[str, int] | None = None, **changes):
+    """Returns the run and the rows it logged, by kind and number; killed as it logs `kill_at`."""
+    logged = {}
 
-    def log_epoch(record):
-        logged.append({key: value for key, value in record.items() if key != "images_per_s"})
-        if record["epoch"] == kill_after:
+    def log(row, *, step, kind):
+        logged[kind, step] = {key: row[key] for key in row if key not in SPEEDS}
+        if (kind, step) == kill_at:
             raise Killed
 
     run = build(inputs, folder, **changes)
     with contextlib.suppress(Killed):
-        train(run, run.state.learner, place=HERE, log_epoch=log_epoch)
+        train(run, run.state.learner, place=HERE, log=log)
     return run, logged
 
 
@@ -49,33 +58,59 @@ def assert_equal_dicts(left: dict, right: dict) -> None:
         assert same, key
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"objective": "supcon", "schedule": "one_cycle", "precision": "bf16"},
-        {"objective": "triplet", "schedule": "step", "step_epochs": 1, "optimizer": "adamw"},
-    ],
-    ids=["supcon", "triplet"],
-)
-def test_resuming_gives_the_bits_of_an_uninterrupted_run(inputs, tmp_path, changes):
-    whole, records = train_all(inputs, tmp_path / "whole", **changes)
-
-    folder = tmp_path / "interrupted"
-    killed, before = train_all(inputs, folder, kill_after=1, **changes)
-    assert [record["epoch"] for record in before] == [0, 1]
-    assert killed.state.epoch == 1
-    resumed, after = train_all(inputs, folder, **changes)
-    assert [record["epoch"] for record in after] == [1, 2]  # the unsaved one again
-
-    assert before[:1] + after == records == whole.state.history == resumed.state.history
-    assert_equal_dicts(resumed.state.learner.state_dict(), whole.state.learner.state_dict())
-    optimizers = [run.state.optimizer.state_dict() for run in (resumed, whole)]
+def assert_equal_states(left: TrainingState, right: TrainingState) -> None:
+    assert left.history == right.history
+    assert left.steps_done == right.steps_done
+    assert left.scheduler.state_dict() == right.scheduler.state_dict()
+    assert_equal_dicts(left.learner.state_dict(), right.learner.state_dict())
+    assert_equal_dicts(left.network.state_dict(), right.network.state_dict())
+    optimizers = [state.optimizer.state_dict() for state in (left, right)]
     assert optimizers[0]["param_groups"] == optimizers[1]["param_groups"]
     for index, state in optimizers[1]["state"].items():
         assert_equal_dicts(optimizers[0]["state"][index], state)
-    assert_equal_dicts(
-        load_file(folder / BEST_WEIGHTS), load_file(tmp_path / "whole" / BEST_WEIGHTS)
-    )
+
+
+RECIPES = {
+    "supcon": {"objective": "supcon", "schedule": "one_cycle", "precision": "bf16"},
+    "triplet": {
+        "objective": "triplet",
+        "schedule": "step",
+        "step_epochs": 1,
+        "optimizer": "adamw",
+        "max_gradient_norm": 0.5,
+    },
+    "averaged": {"schedule": "cosine", "warmup_share": 0.3, "ema_decay": 0.9, "log_every_steps": 2},
+}
+KILLS = {  # where it is killed, how often it saves, the steps it then starts from
+    "mid-epoch": (("step", 6), EVERY_FOURTH, 4),
+    "before a save": (("step", 4), EVERY_STEP, 3),
+    "before an epoch is saved": (("epoch", 1), EVERY_FOURTH, 4),
+    "in the first steps": (("step", 2), EVERY_FOURTH, 0),
+}
+
+
+@pytest.fixture(scope="module", params=RECIPES.values(), ids=RECIPES.keys())
+def whole(request, inputs, tmp_path_factory):
+    """A recipe, and the run, rows and folder of it that were not interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    return request.param, *train_all(inputs, folder, **request.param), folder
+
+
+@pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS.keys())
+def test_resuming_gives_the_bits_of_an_uninterrupted_run(inputs, tmp_path, whole, kill):
+    recipe, run, rows, folder = whole
+    kill_at, checkpoint, expected = kill
+    killed, before = train_all(inputs, tmp_path, kill_at=kill_at, checkpoint=checkpoint, **recipe)
+    assert killed.state.epoch < NUM_EPOCHS
+    assert build(inputs, tmp_path, checkpoint=checkpoint, **recipe).state.steps_done == expected
+    resumed, after = train_all(inputs, tmp_path, checkpoint=checkpoint, **recipe)
+
+    for logged in (before, after):
+        assert logged == {key: row for key, row in rows.items() if key in logged}
+    assert {*before, *after} == {*rows}
+    assert ("step", expected) not in after
+    assert_equal_states(resumed.state, run.state)
+    assert_equal_dicts(load_file(tmp_path / BEST_WEIGHTS), load_file(folder / BEST_WEIGHTS))
 
 
 def test_a_finished_run_is_not_trained_again(inputs, tmp_path):
@@ -96,9 +131,14 @@ def record_of(epoch: int, valid_map: float) -> dict[str, float]:
     }
 
 
+def checkpoints(folder) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.pt"))
+
+
 def finish(state, epoch: int, valid_map: float, *, save: bool = True) -> None:
-    """Finishes an epoch whose weights all bear its number."""
+    """Finishes an epoch of one step; its weights all bear its number."""
     state.learner.network.reduce[0].weight.data.fill_(epoch)
+    state.steps_done += 1
     state.finish_epoch(record_of(epoch, valid_map), save=save)
 
 
@@ -144,8 +184,8 @@ def test_only_the_worker_that_saves_writes(inputs, tmp_path):
 def test_killed_while_writing_leaves_the_last_state(inputs, tmp_path, monkeypatch):
     finish(build(inputs, tmp_path).state, 0, 60.0)
 
-    def torn(content, path):
-        path.write_bytes(b"half of a st")
+    def torn(content, file):
+        file.write(b"half of a st")
         raise Killed
 
     state = build(inputs, tmp_path).state
@@ -161,14 +201,14 @@ def test_killed_while_writing_leaves_the_last_state(inputs, tmp_path, monkeypatc
 @pytest.mark.parametrize("damage", ["truncated", "empty", "another file", "another content"])
 def test_a_damaged_state_is_an_error(inputs, tmp_path, damage):
     finish(build(inputs, tmp_path).state, 0, 60.0)
-    path = tmp_path / "state.pt"
+    path = tmp_path / "step-000000001.pt"
     if damage == "another content":
         torch.save({"weights": torch.zeros(1)}, path)
     else:
         whole = path.read_bytes()
         contents = {"truncated": whole[: len(whole) // 2], "empty": b"", "another file": b"a note"}
         path.write_bytes(contents[damage])
-    with pytest.raises(HemlineError, match=r"state\.pt cannot be resumed from.*delete"):
+    with pytest.raises(HemlineError, match=r"step-0+1\.pt cannot be resumed from.*delete"):
         build(inputs, tmp_path)
 
 
@@ -178,12 +218,77 @@ def test_the_state_of_another_run_is_an_error(inputs, tmp_path):
         build(inputs, tmp_path, loss_weighting="uncertainty")
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_state(inputs, tmp_path):
-    run = build(inputs, tmp_path)
-    finish(run.state, 0, 60.0)
-    run.state.learner.network.reduce[0].weight.data.fill_(torch.nan)
-    with pytest.raises(HemlineError, match=r"not finite in epoch 2; lower train\.learning_rate"):
-        train(run, run.state.learner, place=HERE, log_epoch=lambda record: None)
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_what_is_not_finite_is_named_and_not_saved(inputs, tmp_path, monkeypatch, broken):
+    run = build(inputs, tmp_path, checkpoint=EVERY_FOURTH)
+    forward = Learner.forward
+
+    def fail_in_the_sixth_step(learner, batch):
+        losses = forward(learner, batch)
+        if run.state.steps_done != 5:
+            return losses
+        if broken == "loss":
+            return losses._replace(total=losses.total + torch.inf)
+        # a root has no finite slope at zero
+        return losses._replace(total=losses.total + (0 * losses.total).sqrt())
+
+    monkeypatch.setattr(Learner, "forward", fail_in_the_sixth_step)
+    expected = r"not finite in epoch 2, step 3 \(rows 16 to 23 .*Lower train\.learning_rate"
+    with pytest.raises(HemlineError, match=expected):
+        train(run, run.state.learner, place=HERE, log=lambda row, **of: None)
     resumed = build(inputs, tmp_path).state
-    assert resumed.epoch == 1
+    assert resumed.steps_done == 4
     assert all(p.isfinite().all() for p in resumed.learner.parameters())
+
+
+def test_the_newest_checkpoints_are_kept(inputs, tmp_path):
+    train_all(inputs, tmp_path, checkpoint=CheckpointParams(every_steps=1, num_to_keep=3))
+    assert checkpoints(tmp_path) == [f"step-{step:09d}.pt" for step in (7, 8, 9)]
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(inputs, tmp_path):
+    """The limit on the size of files stands for the disk's end: writing fails in the middle."""
+    state = build(inputs, tmp_path).state
+    finish(state, 0, 60.0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(HemlineError, match=r"step-0+2\.pt cannot be written .*step-0+1\.pt is"):
+            finish(state, 1, 50.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoints(tmp_path) == ["step-000000001.pt"]
+    assert build(inputs, tmp_path).state.epoch == 1
+
+
+def test_training_stops_when_validation_does_not_improve(inputs, tmp_path, monkeypatch):
+    maps = iter([50.0, 60.0, 60.0, 70.0])
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: next(maps))
+    run, _ = train_all(inputs, tmp_path, early_stopping_epochs=1)
+    assert [record["valid_map"] for record in run.state.history] == [50, 60, 60]
+    again, rows = train_all(inputs, tmp_path, early_stopping_epochs=1)
+    assert again.is_done
+    assert not rows
+
+
+def test_the_moving_average_is_what_is_kept(inputs, tmp_path):
+    decay = 0.5
+    run = build(inputs, tmp_path, ema_decay=decay)
+    weight = run.state.learner.network.reduce[0].weight
+    values, update = [], run.state.finish_step
+
+    def note(losses):
+        update(losses)
+        values.append(weight.detach().clone())
+
+    run.state.finish_step = note
+    train(run, run.state.learner, place=HERE, log=lambda row, **of: None)
+    expected = values[0]  # of the first step: an average of one
+    for value in values[1:]:
+        expected = decay * expected + (1 - decay) * value
+    averaged = run.state.network.state_dict()["reduce.0.weight"]
+    torch.testing.assert_close(averaged, expected)
+    assert not torch.allclose(averaged, weight)
+    best = max(run.state.history, key=lambda record: record["valid_map"])
+    if best["epoch"] == NUM_EPOCHS - 1:
+        assert load_file(tmp_path / BEST_WEIGHTS)["reduce.0.weight"].equal(averaged)

@@ -6,6 +6,7 @@ import pytest
 
 from components import files, tables
 from components.errors import HemlineError
+from components.images.augmentation import NUM_DRAWS
 from components.training.plan import BatchPlan, TripletPlan
 
 NUM_EPOCHS = 3
@@ -37,25 +38,27 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(params=["triplets", "batches"])
 def make_plan(request, folder):
-    def make(*, flip_probability: float = 0.5, seed: int = 3):
-        settings = {"flip_probability": flip_probability, "seed": seed}
+    def make(*, seed: int = 3):
         if request.param == "batches":
-            return BatchPlan(folder / "batches.parquet", **settings)
-        return TripletPlan(folder / "triplets.parquet", triplets_per_batch=4, **settings)
+            return BatchPlan(folder / "batches.parquet", seed=seed)
+        return TripletPlan(folder / "triplets.parquet", triplets_per_batch=4, seed=seed)
 
     return make
 
 
 def epoch_of(plan, epoch: int, *, world_size: int = 1):
-    """Returns images and flips of all steps in global order: row i of a step is rank i mod W's."""
+    """Returns images and draws of all steps in global order: row i of a step is rank i mod W's."""
     plan.load_epoch(epoch)
-    images, flipped = [], []
+    images, draws = [], []
     for step in range(plan.num_steps):
         shares = [plan.step(step, rank=r, world_size=world_size) for r in range(world_size)]
         images.append(np.stack([share.images for share in shares], axis=1))
-        flipped.append(np.stack([share.flipped for share in shares], axis=1))
+        draws.append(np.stack([share.draws for share in shares], axis=1))
     slots = images[0].shape[-1]
-    return np.concatenate(images).reshape(-1, slots), np.concatenate(flipped).reshape(-1, slots)
+    return (
+        np.concatenate(images).reshape(-1, slots),
+        np.concatenate(draws).reshape(-1, slots, NUM_DRAWS),
+    )
 
 
 def test_steps_follow_the_file_row_by_row(make_plan):
@@ -71,23 +74,21 @@ def test_steps_follow_the_file_row_by_row(make_plan):
 def test_any_number_of_workers_sees_the_same_global_batches(make_plan, world_size):
     plan = make_plan()
     for epoch in range(NUM_EPOCHS):
-        images, flipped = epoch_of(plan, epoch, world_size=world_size)
-        images_of_one, flipped_of_one = epoch_of(plan, epoch)
+        images, draws = epoch_of(plan, epoch, world_size=world_size)
+        images_of_one, draws_of_one = epoch_of(plan, epoch)
         assert (images == images_of_one).all()
-        assert (flipped == flipped_of_one).all()
+        assert (draws == draws_of_one).all()
 
 
 def test_a_worker_gets_an_equal_share_with_its_attributes(folder):
-    plan = TripletPlan(
-        folder / "triplets.parquet", triplets_per_batch=4, flip_probability=0.0, seed=0
-    )
+    plan = TripletPlan(folder / "triplets.parquet", triplets_per_batch=4, seed=0)
     rows = plan.step(2, rank=1, world_size=2)
     assert rows.images.tolist() == [[9, 1009, 2009], [11, 1011, 2011]]
     assert rows.attributes.tolist() == [9 % 5, 11 % 5]
 
 
 def test_batches_ask_for_all_attributes(folder):
-    plan = BatchPlan(folder / "batches.parquet", flip_probability=0.0, seed=0)
+    plan = BatchPlan(folder / "batches.parquet", seed=0)
     assert plan.step(0, rank=0, world_size=1).attributes is None
 
 
@@ -101,35 +102,25 @@ def test_a_step_does_not_depend_on_what_was_asked_before(make_plan):
         expected = fresh.step(step, rank=1, world_size=2)
         actual = seasoned.step(step, rank=1, world_size=2)
         assert (actual.images == expected.images).all()
-        assert (actual.flipped == expected.flipped).all()
+        assert (actual.draws == expected.draws).all()
 
 
-def test_flips_differ_between_epochs_seeds_rows_and_slots(make_plan):
+def test_draws_are_uniform_and_differ_between_epochs_seeds_rows_and_slots(make_plan):
     plan = make_plan()
     drawn = [epoch_of(plan, epoch)[1] for epoch in range(NUM_EPOCHS)]
     drawn.append(epoch_of(make_plan(seed=4), 0)[1])
-    for i, left in enumerate(drawn):
-        assert 0 < left.mean() < 1
-        assert all((left != right).any() for right in drawn[:i])
-        assert left.shape[1] == 1 or (left[:, 0] != left[:, 1]).any()
-
-
-def test_flip_probability_is_the_share_of_flipped_images(make_plan):
-    plan = make_plan(flip_probability=0.25)
-    drawn = np.concatenate([epoch_of(plan, epoch)[1].ravel() for epoch in range(NUM_EPOCHS)])
-    spread = (0.25 * 0.75 / len(drawn)) ** 0.5
-    assert drawn.mean() == pytest.approx(0.25, abs=3 * spread)
-    assert not epoch_of(make_plan(flip_probability=0.0), 0)[1].any()
-    assert epoch_of(make_plan(flip_probability=1.0), 0)[1].all()
+    values = np.stack(drawn)
+    assert len(np.unique(values)) > 0.99 * values.size
+    assert 0 <= values.min() < 0.01
+    assert 0.99 < values.max() < 1
+    assert values.mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_fewer_triplets_than_a_batch_is_an_error(folder):
     with pytest.raises(HemlineError, match=r"triplets_per_batch 22 is more than the 21 triplets"):
-        TripletPlan(
-            folder / "triplets.parquet", triplets_per_batch=22, flip_probability=0.5, seed=0
-        )
+        TripletPlan(folder / "triplets.parquet", triplets_per_batch=22, seed=0)
 
 
 def test_a_missing_plan_is_an_error(tmp_path):
     with pytest.raises(HemlineError, match=r"batches\.parquet is missing"):
-        BatchPlan(tmp_path / "batches.parquet", flip_probability=0.5, seed=0)
+        BatchPlan(tmp_path / "batches.parquet", seed=0)

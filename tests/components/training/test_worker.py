@@ -14,9 +14,9 @@ from small_run import MODEL, TRAIN, write_inputs
 
 from components.errors import HemlineError
 from components.images.remote_store import StoreLocation, publish_store
-from components.params import TrainParams
+from components.params import CheckpointParams, TrainParams
 from components.training.setup import TrainingInputs
-from components.training.state import BEST_WEIGHTS, EpochRecord, read_history
+from components.training.state import BEST_WEIGHTS, read_history
 from components.training.worker import run_training
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
@@ -25,21 +25,25 @@ NUM_EPOCHS = 3
 TWO_WORKERS = TrainParams(**TRAIN | {"num_workers": 2, "cpus_per_worker": 1, "max_failures": 1})
 
 
-def note_epoch(record: EpochRecord, *, folder: Path) -> None:
-    with (folder / "epochs").open("a") as file:
-        file.write(f"{record['epoch']}\n")
+def note(metrics, *, step: int, kind: str, folder: Path) -> None:
+    with (folder / "rows").open("a") as file:
+        file.write(f"{kind}-{step} {metrics.get('loss', metrics.get('step.loss'))}\n")
 
 
-def note_epoch_and_die_once(record: EpochRecord, *, folder: Path) -> None:
-    note_epoch(record, folder=folder)
-    if record["epoch"] == 1 and not (folder / "died").exists():
+def note_and_die_once(metrics, *, step: int, kind: str, folder: Path) -> None:
+    note(metrics, step=step, kind=kind, folder=folder)
+    if (kind, step) == ("step", 4) and not (folder / "died").exists():
         (folder / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def rows(folder: Path) -> list[str]:
+    return (folder / "rows").read_text().splitlines()
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> TrainingInputs:
-    return write_inputs(tmp_path_factory.mktemp("inputs"), num_epochs=NUM_EPOCHS, steps_per_epoch=2)
+    return write_inputs(tmp_path_factory.mktemp("inputs"), num_epochs=NUM_EPOCHS, steps_per_epoch=3)
 
 
 def published(inputs: TrainingInputs, folder: Path) -> TrainingInputs:
@@ -49,38 +53,43 @@ def published(inputs: TrainingInputs, folder: Path) -> TrainingInputs:
     return replace(inputs, store=StoreLocation(address=url, cache=folder / "cache"))
 
 
-def run(inputs: TrainingInputs, folder: Path, params: TrainParams, log_epoch) -> None:
+def run(inputs: TrainingInputs, folder: Path, params: TrainParams, log) -> None:
+    folder.mkdir(exist_ok=True)
     run_training(
         inputs,
         model_params=MODEL,
         train_params=params,
+        checkpoint_params=CheckpointParams(every_steps=2, num_to_keep=2),
         state_folder=folder / "state",
-        log_epoch=partial(log_epoch, folder=folder),
+        log=partial(log, folder=folder),
     )
+
+
+def assert_same_bits(left: Path, right: Path) -> None:
+    assert read_history(left / "state") == read_history(right / "state")
+    weights, others = (load_file(folder / "state" / BEST_WEIGHTS) for folder in (left, right))
+    assert all(weights[name].equal(others[name]) for name in weights)
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_is_replaced_and_nothing_changes(
     inputs: TrainingInputs, tmp_path: Path
 ) -> None:
+    """Killed in the second epoch's first step, it goes on from the checkpoint before it."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    undisturbed.mkdir()
-    disturbed.mkdir()
-    run(inputs, undisturbed, TWO_WORKERS, note_epoch)
-    run(published(inputs, tmp_path), disturbed, TWO_WORKERS, note_epoch_and_die_once)
+    run(inputs, undisturbed, TWO_WORKERS, note)
+    run(published(inputs, tmp_path), disturbed, TWO_WORKERS, note_and_die_once)
 
-    assert (undisturbed / "epochs").read_text().split() == ["0", "1", "2"]
-    assert (disturbed / "epochs").read_text().split() == ["0", "1", "1", "2"]
-    histories = [read_history(folder / "state") for folder in (undisturbed, disturbed)]
-    assert histories[0] == histories[1]
-    weights, again = (
-        load_file(folder / "state" / BEST_WEIGHTS) for folder in (undisturbed, disturbed)
-    )
-    assert all(weights[name].equal(again[name]) for name in weights)
+    whole = rows(undisturbed)
+    names = [row.split()[0] for row in whole]
+    assert names[:5] == ["step-1", "step-2", "step-3", "epoch-0", "step-4"]
+    assert len(names) == NUM_EPOCHS * (3 + 1)
+    assert rows(disturbed) == [*whole[:5], *whole[4:]]  # the step it died in a second time
+    assert_same_bits(undisturbed, disturbed)
 
 
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
-    run(inputs, tmp_path, replace(TWO_WORKERS, num_workers=0), note_epoch)
+    run(inputs, tmp_path, replace(TWO_WORKERS, num_workers=0), note)
     assert [record["epoch"] for record in read_history(tmp_path / "state")] == [0, 1, 2]
 
 
@@ -94,6 +103,7 @@ def test_what_a_worker_cannot_use_is_told_as_one_message(
             inputs,
             model_params=no_weights,
             train_params=replace(TWO_WORKERS, num_workers=1, max_failures=0),
+            checkpoint_params=CheckpointParams(every_steps=2, num_to_keep=2),
             state_folder=tmp_path / "state",
-            log_epoch=partial(note_epoch, folder=tmp_path),
+            log=partial(note, folder=tmp_path),
         )

@@ -1,0 +1,98 @@
+"""What a training would take, without training: sizes from the params, memory from a trial pass."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from components.images.transforms import normalise
+
+_PROBED = (2, 4)  # images; what autocast keeps of the weights does not grow with them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Bytes that one worker needs on its device.
+
+    Attributes:
+        weights: parameters and buffers of the network.
+        gradients: as many as trainable parameters.
+        optimizer: two moments of each (Adam).
+        average: the moving average of the weights; 0 without one.
+        activations: what the forward pass keeps for the backward pass, for all images of a step.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    average: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it; libraries' work space and fragments come on top."""
+        parts = (self.weights, self.gradients, self.optimizer, self.average, self.activations)
+        return sum(parts)
+
+
+def estimate_memory(
+    network: nn.Module,
+    *,
+    num_images: int,
+    num_asked: int,
+    image_size_px: int,
+    bf16: bool,
+    averages: bool,
+) -> Memory:
+    """Returns the memory of a training step, from forward passes of a few images on the CPU.
+
+    Args:
+        network: on the CPU, takes normalised images and attributes.
+        num_images: in a step of one worker.
+        num_asked: attributes asked of an image.
+        image_size_px: side of the images.
+        bf16: whether it runs in autocast.
+        averages: whether a moving average of the weights is kept.
+    """
+    trained = sum(_num_bytes(p) for p in network.parameters() if p.requires_grad)
+    weights = sum(map(_num_bytes, [*network.parameters(), *network.buffers()]))
+    network.train()
+    kept = []
+    for count in _PROBED:
+        pixels = torch.zeros((count, image_size_px, image_size_px, 3), dtype=torch.uint8)
+        asked = torch.zeros((count, num_asked), dtype=torch.int64)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            kept.append(_kept_bytes(network, normalise(pixels), asked))
+    per_image = (kept[1] - kept[0]) // (_PROBED[1] - _PROBED[0])
+    return Memory(
+        weights=weights,
+        gradients=trained,
+        optimizer=2 * trained,
+        average=weights if averages else 0,
+        activations=kept[0] + per_image * (num_images - _PROBED[0]),
+    )
+
+
+def _kept_bytes(network: nn.Module, images: Tensor, asked: Tensor) -> int:
+    """Returns the bytes that a forward pass keeps, parameters not counted."""
+    kept = {}
+    parameters = {_storage(parameter) for parameter in network.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
+        held.append(tensor)  # alive, so that no later one gets its storage's name
+        return tensor
+
+    held: list[Tensor] = []
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        network(images, asked)
+    return sum(size for storage, size in kept.items() if storage not in parameters)
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _num_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
