@@ -1,5 +1,6 @@
 """Operation `preset`: a recipe by name, as changes of params.yaml."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +58,7 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _write(values: dict[str, Any], params: Path) -> None:
@@ -68,7 +69,7 @@ def _write(values: dict[str, Any], params: Path) -> None:
     for name, value in values.items():
         section, key = name.split(".")
         if before[section][key] != value:
-            console.print(f"{name}: {before[section][key]} -> {value}", markup=False)
+            console.print(f"{name}: {_text(before[section][key])} -> {_text(value)}", markup=False)
             document[section][key] = value
     with files.replacing(params) as temporary, temporary.open("w") as file:
         yaml.dump(document, file)
