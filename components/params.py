@@ -160,6 +160,7 @@ class TrainParams:
     compile: bool
     sync_batchnorm: bool
     log_every_steps: PositiveInt
+    images_at_once: PositiveInt | None
     store_residency: Literal["mapped", "device"]
     num_workers: Annotated[int, Field(ge=0)] | Annotated[list[PositiveInt], Field(min_length=1)]
     cpus_per_worker: PositiveInt

@@ -28,7 +28,7 @@ def describe_training(
     asks_one = train_params.objective == "triplet"
     memory = estimate_memory(
         network,
-        num_images=share,
+        num_images=min(share, train_params.images_at_once or share),
         num_asked=1 if asks_one else len(schema.attributes),
         image_size_px=size,
         bf16=train_params.precision == "bf16",

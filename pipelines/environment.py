@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.images.remote_store import StoreLocation
 from components.tracking.runs import Tracking
+from pipelines.reporting import console
 
 DVC_QUEUED_EXPERIMENTS = Path(".dvc/tmp/exps")
 
@@ -52,7 +53,9 @@ def ray_session(*, needed: bool = True) -> Iterator[None]:
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
     # with its dashboard: without one, Ray Train complains all along that it cannot ask it
-    ray.init(address=address, logging_level=logging.ERROR)
+    context = ray.init(address=address, logging_level=logging.ERROR)
+    if context.dashboard_url:
+        console.print(f"Ray dashboard: http://{context.dashboard_url}")
     # stages show their own progress, and need not be told that Ray's is off
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)

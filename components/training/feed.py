@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,16 @@ class Batch:
     attributes: Tensor
     labelled: Tensor
     values: Tensor
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.pixels)
+
+    def split(self, num_images: int) -> list["Batch"]:
+        """Returns batches of so many neighbouring images, the last one perhaps of fewer."""
+        names = [field.name for field in fields(self)]
+        parts = zip(*(getattr(self, name).split(num_images) for name in names), strict=True)
+        return [Batch(**dict(zip(names, part, strict=True))) for part in parts]
 
 
 class Feed:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from components.errors import HemlineError
 from components.images.store import ImageStore
 from components.params import CheckpointParams, TrainParams
+from components.training.accumulate import take_gradients
 from components.training.feed import Feed
 from components.training.finite import FiniteGuard
 from components.training.pace import Pace
@@ -104,10 +106,14 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
     pace = Pace(images_per_step=plan.images_per_step)
     batches = run.feed.batches(first_step=state.step, rank=place.rank, world_size=place.world_size)
     for batch in pace.timed(batches):
-        _seed_step(run.params.seed, state.steps_done, place)
-        with run.autocast(place.device):
-            losses = forward(batch)
-        losses.total.backward()
+        losses = take_gradients(
+            forward,
+            state.learner,
+            batch,
+            images_at_once=run.params.images_at_once,
+            autocast=run.autocast(place.device),
+            seed_part=partial(_seed, run.params.seed, state.steps_done, place.rank),
+        )
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         if run.params.max_gradient_norm is not None:
             clip_grads_with_norm_(parameters, run.params.max_gradient_norm, norm)
@@ -122,9 +128,9 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
                 state.save()
 
 
-def _seed_step(seed: int, step: int, place: Place) -> None:
-    """Seeds what the network itself draws, such as stochastic depth, for this step."""
-    entropy = np.random.SeedSequence([seed, step, place.rank])
+def _seed(seed: int, step: int, rank: int, part: int) -> None:
+    """Seeds what the network itself draws, such as stochastic depth."""
+    entropy = np.random.SeedSequence([seed, step, rank, part])
     torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
 
 

@@ -110,10 +110,10 @@ def _train_on_worker(
     except torch.OutOfMemoryError as error:
         share = run.plan.images_per_step // place.world_size
         raise HemlineError(
-            f"{place.device} is out of memory: {share} images of {run.store.image_size_px} px at "
-            "once. Train on more workers, or make batches smaller (train.triplets_per_batch, or "
-            "sampling.attributes_per_batch, values_per_attribute, images_per_value), or "
-            "preprocess.image_size_px, or train.precision bf16"
+            f"{place.device} is out of memory: {share} images of {run.store.image_size_px} px a "
+            "step. Set train.images_at_once, train on more workers, or make the batch smaller "
+            "(train.triplets_per_batch, or sampling.attributes_per_batch, values_per_attribute, "
+            "images_per_value) or the images (preprocess.image_size_px), or train.precision bf16"
         ) from error
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed
 from small_run import HERE, MODEL, build, write_inputs
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components.images.augmentation import Draw
@@ -19,6 +19,7 @@ from components.losses.classification import attribute_classification_loss
 from components.losses.contrastive import supervised_contrastive_loss
 from components.losses.multi_similarity import multi_similarity_loss
 from components.losses.triplet import triplet_loss
+from components.training.accumulate import take_gradients
 from components.training.loop import Run, train
 from components.training.setup import TrainingInputs
 from components.training.step import Losses
@@ -167,58 +168,138 @@ def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective):
     assert records[-1]["valid_map"] == 100
 
 
-def one_step(run: Run, forward: nn.Module, *, rank: int, world_size: int) -> Losses:
+def one_step(
+    run: Run,
+    forward: nn.Module,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    images_at_once: int | None = None,
+) -> Losses:
     """Returns the losses of the first step, its gradients taken; batch norm as in evaluation."""
     forward.eval()
-    batch = next(run.feed.batches(first_step=0, rank=rank, world_size=world_size))
-    losses = forward(batch)
-    losses.total.backward()
-    return losses
+    return take_gradients(
+        forward,
+        run.state.learner,
+        next(run.feed.batches(first_step=0, rank=rank, world_size=world_size)),
+        images_at_once=images_at_once,
+        autocast=run.autocast(HERE.device),
+        seed_part=torch.manual_seed,
+    )
 
 
-def _work(rank: int, world_size: int, inputs: TrainingInputs, folder: Path, objective: str) -> None:
-    """One worker of the test below; leaves its losses and gradients in a file."""
+def _work(
+    rank: int,
+    inputs: TrainingInputs,
+    folder: Path,
+    objective: str,
+    images_at_once: int | None,
+) -> None:
+    """One of the two workers of the test below; leaves its losses and gradients in a file."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",
         init_method=f"file://{folder}/meet",
         rank=rank,
-        world_size=world_size,
+        world_size=2,
         timeout=timedelta(seconds=120),
     )
     run = build(inputs, folder / "state", objective=objective)
     losses = one_step(
-        run, DistributedDataParallel(run.state.learner), rank=rank, world_size=world_size
+        run,
+        DistributedDataParallel(run.state.learner),
+        rank=rank,
+        world_size=2,
+        images_at_once=images_at_once,
     )
     gradients = {name: p.grad for name, p in run.state.learner.named_parameters()}
     torch.save({"losses": [*losses], "gradients": gradients}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("objective", BATCH_OBJECTIVES)
-def test_two_workers_take_the_step_of_one(inputs, tmp_path, objective):
+@pytest.mark.parametrize(
+    ("objective", "images_at_once"),
+    [*((objective, None) for objective in BATCH_OBJECTIVES), ("multi_similarity", 3)],
+)
+def test_two_workers_take_the_step_of_one(inputs, tmp_path, objective, images_at_once):
     """Each image meets positives and negatives of both workers, forward and backward."""
-    second = multiprocessing.get_context("spawn").Process(
-        target=_work, args=(1, 2, inputs, tmp_path, objective)
-    )
+    arguments = (inputs, tmp_path, objective, images_at_once)
+    second = multiprocessing.get_context("spawn").Process(target=_work, args=(1, *arguments))
     second.start()
-    _work(0, 2, inputs, tmp_path, objective)
+    _work(0, *arguments)
     second.join()
     workers = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
 
     run = build(inputs, tmp_path / "state", objective=objective)
-    losses = one_step(run, run.state.learner, rank=0, world_size=1)
+    losses = one_step(run, run.state.learner)
     total, ranking, classification = (
         torch.stack(both) for both in zip(*(w["losses"] for w in workers), strict=True)
     )
     torch.testing.assert_close(ranking, losses.ranking.expand(2))
     torch.testing.assert_close(classification.mean(), losses.classification)
     torch.testing.assert_close(total.mean(), losses.total)
-    largest_of_all = max(p.grad.abs().max().item() for p in run.state.learner.parameters())
-    for name, parameter in run.state.learner.named_parameters():
+    for name in workers[0]["gradients"]:
         assert torch.equal(workers[0]["gradients"][name], workers[1]["gradients"][name])
-        # float32 sums over the batch in two halves, through eighteen layers
-        noise = 1e-4 * parameter.grad.abs().max().item() + 1e-7 * largest_of_all
-        torch.testing.assert_close(
-            workers[0]["gradients"][name], parameter.grad, rtol=1e-3, atol=noise
-        )
+    assert_same_gradients(workers[0]["gradients"], run)
+
+
+def assert_same_gradients(gradients: dict[str, Tensor], run: Run) -> None:
+    """Float32 sums over parts of a batch, through eighteen layers, differ in the last digits."""
+    expected = {name: p.grad for name, p in run.state.learner.named_parameters()}
+    assert gradients.keys() == expected.keys()
+    largest_of_all = max(gradient.abs().max().item() for gradient in expected.values())
+    for name, gradient in expected.items():
+        noise = 1e-4 * gradient.abs().max().item() + 1e-7 * largest_of_all
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-3, atol=noise)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("images_at_once", [3, 5])
+def test_a_step_in_parts_is_the_same_step(inputs, tmp_path, objective, images_at_once):
+    """The batch's eight images in parts of 3, 3 and 2, or 5 and 3; its triplets cut in two."""
+    whole, parted = (build(inputs, tmp_path, objective=objective) for _ in range(2))
+    losses = one_step(whole, whole.state.learner)
+    in_parts = one_step(parted, parted.state.learner, images_at_once=images_at_once)
+    torch.testing.assert_close([*in_parts], [*losses])
+    gradients = {name: p.grad for name, p in parted.state.learner.named_parameters()}
+    assert_same_gradients(gradients, whole)
+
+
+def test_a_step_in_parts_of_a_network_with_one_branch(inputs, tmp_path):
+    model = replace(MODEL, name="csn", masks=None)
+    changes = {"model": model, "loss_weighting": "fixed"}
+    whole, parted = (build(inputs, tmp_path, **changes) for _ in range(2))
+    one_step(whole, whole.state.learner)
+    one_step(parted, parted.state.learner, images_at_once=3)
+    gradients = {name: p.grad for name, p in parted.state.learner.named_parameters()}
+    assert_same_gradients(gradients, whole)
+
+
+def test_parts_draw_what_they_drew_and_count_their_statistics_once(inputs, tmp_path):
+    """Stochastic depth drops the same blocks in both passes; running statistics move in one."""
+    run = build(inputs, tmp_path, model=replace(MODEL, backbone="convnext_tiny"))
+    learner = run.state.learner.train()
+    norm = next(module for module in learner.modules() if isinstance(module, nn.BatchNorm2d))
+    batch = next(run.feed.batches(first_step=0, rank=0, world_size=1))
+    seen, outputs = [], learner.outputs
+
+    def note(part):
+        made = outputs(part)
+        seen.append((made.embeddings.detach().clone(), norm.running_mean.clone()))
+        return made
+
+    learner.outputs = note
+    before = norm.running_mean.clone()
+    take_gradients(
+        learner,
+        learner,
+        batch,
+        images_at_once=4,
+        autocast=run.autocast(HERE.device),
+        seed_part=torch.manual_seed,
+    )
+    embeddings, means = zip(*seen, strict=True)
+    assert torch.equal(embeddings[0], embeddings[2])
+    assert torch.equal(embeddings[1], embeddings[3])
+    assert torch.equal(means[1], before)
+    assert not torch.equal(means[2], before)

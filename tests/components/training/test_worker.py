@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from ray import cloudpickle
 from safetensors.torch import load_file
 from small_run import MODEL, TRAIN, write_inputs
@@ -17,6 +18,7 @@ from components.images.remote_store import StoreLocation, publish_store
 from components.params import CheckpointParams, TrainParams
 from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, read_history
+from components.training.step import Learner
 from components.training.worker import run_training
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
@@ -107,3 +109,15 @@ def test_what_a_worker_cannot_use_is_told_as_one_message(
             state_folder=tmp_path / "state",
             log=partial(note, folder=tmp_path),
         )
+
+
+def test_out_of_memory_says_how_much_and_what_to_change(
+    inputs: TrainingInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(learner, batch):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Learner, "forward", fail)
+    expected = r"cpu is out of memory: 8 images of 32 px a step.*images_at_once.*images_per_value"
+    with pytest.raises(HemlineError, match=expected):
+        run(inputs, tmp_path, replace(TWO_WORKERS, num_workers=0), note)
