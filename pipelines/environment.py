@@ -31,6 +31,8 @@ def store_location(address: str) -> StoreLocation:
 
 def tracking() -> Tracking:
     """Returns the store at MLFLOW_TRACKING_URI, or a SQLite file in the project's folder."""
+    # of a call that meets a server going down: MLflow's own seven take four minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
     return Tracking(
         uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db",

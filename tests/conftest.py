@@ -23,7 +23,7 @@ def ray_session():
         logging.getLogger(name).setLevel(logging.WARNING)
     ray.init(
         address="local",
-        num_cpus=2,
+        num_cpus=4,  # of two: workers that wait for one another take little
         include_dashboard=False,
         object_store_memory=100 * 2**20,
         logging_level=logging.ERROR,

@@ -80,7 +80,7 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         _train_epoch(run, forward, place=place, log=log)
         num_images = (state.step - first_step) * run.plan.images_per_step
         images_per_s = num_images / (time.monotonic() - start)
-        losses = _mean_over_workers(state.epoch_losses / run.plan.num_steps, place)
+        losses = state.epoch_losses / run.plan.num_steps  # shared after the last step
         valid_map = validate(
             state.network,
             run.store,
@@ -124,6 +124,8 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
         is_last = state.step == plan.num_steps
         if is_last or state.steps_done % run.checkpoint.every_steps == 0:
             _check_finite(guard, run)
+            for sums in (state.epoch_losses, state.recent_losses):  # the first worker's are saved
+                _share(sums, place)
             if place.is_first and not is_last:  # after the last, the epoch's end is saved
                 state.save()
 
@@ -137,7 +139,8 @@ def _seed(seed: int, step: int, rank: int, part: int) -> None:
 def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> None:
     """Logs the mean losses since the last report."""
     state = run.state
-    losses = _mean_over_workers(state.recent_losses / run.params.log_every_steps, place)
+    _share(state.recent_losses, place)
+    losses = state.recent_losses / run.params.log_every_steps
     state.recent_losses.zero_()
     if not place.is_first:
         return
@@ -153,12 +156,11 @@ def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> No
     log(row_of_step, step=state.steps_done, kind="step")
 
 
-def _mean_over_workers(losses: Tensor, place: Place) -> Tensor:
-    """Returns the mean of the workers' shares, the same on each of them [3]."""
+def _share(sums: Tensor, place: Place) -> None:
+    """Makes sums [3] the mean of all workers' sums, the same on each of them."""
     if place.world_size > 1:
-        torch.distributed.all_reduce(losses)
-        losses /= place.world_size
-    return losses
+        torch.distributed.all_reduce(sums)
+        sums /= place.world_size
 
 
 def _by_name(losses: Tensor) -> dict[str, float | None]:

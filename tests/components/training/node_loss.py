@@ -17,20 +17,21 @@ from small_run import MODEL, TRAIN, write_inputs
 from components.params import CheckpointParams, TrainParams
 from components.training.worker import run_training
 
-NUM_EPOCHS, STEPS_PER_EPOCH = 3, 4
+NUM_EPOCHS, STEPS_PER_EPOCH = 2, 5
+LOST_STEP = 7  # of the second epoch, after the checkpoint of step 6
 
 
 def note(metrics, *, step: int, kind: str, folder: Path) -> None:
-    """Notes each row, the number of workers and the node; slow enough for that to go meanwhile."""
+    """Notes each row and the number of workers; waits in one step until its node is lost."""
     world_size = ray.train.get_context().get_world_size()
     with (folder / "rows").open("a") as file:
         file.write(f"{kind}-{step} {world_size} {ray.get_runtime_context().get_node_id()}\n")
-    time.sleep(0.5)
+    while (kind, step) == ("step", LOST_STEP) and not (folder / "lost").exists():
+        time.sleep(0.05)
 
 
 def train(folder: Path, inputs, *, num_workers: int | list[int]) -> None:
     """Trains into a folder."""
-    folder.mkdir()
     changes = {"num_workers": num_workers, "cpus_per_worker": 1, "max_failures": 2}
     run_training(
         inputs,
@@ -52,19 +53,24 @@ def main(folder: Path) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     ray.init(address=cluster.address, log_to_driver=False)
 
-    def lose_the_first_workers_node(rows: Path) -> None:
-        while not rows.exists() or "step-5 " not in rows.read_text():
+    def lose_the_first_workers_node(folder: Path) -> None:
+        rows = folder / "rows"
+        while not rows.exists() or f"step-{LOST_STEP} " not in rows.read_text():
             time.sleep(0.05)
         node_id = rows.read_text().split()[2]
         cluster.remove_node(
             next(node for node in nodes if node.node_id == node_id), allow_graceful=False
         )
+        (folder / "lost").touch()
 
+    for name in ("undisturbed", "another", "fewer"):
+        (folder / name).mkdir()
+    (folder / "undisturbed" / "lost").touch()
     train(folder / "undisturbed", inputs, num_workers=2)
     # with a third node to go on at, and then without
     for name, num_workers in (("another", 2), ("fewer", [1, 2])):
         loss = threading.Thread(
-            target=lose_the_first_workers_node, args=(folder / name / "rows",), daemon=True
+            target=lose_the_first_workers_node, args=(folder / name,), daemon=True
         )
         loss.start()
         train(folder / name, inputs, num_workers=num_workers)

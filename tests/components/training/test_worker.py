@@ -24,7 +24,8 @@ from components.training.worker import run_training
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
 NUM_EPOCHS = 3
-TWO_WORKERS = TrainParams(**TRAIN | {"num_workers": 2, "cpus_per_worker": 1, "max_failures": 1})
+# of sums over two workers, the order does not matter; of those over four it does
+FOUR_WORKERS = TrainParams(**TRAIN | {"num_workers": 4, "cpus_per_worker": 1, "max_failures": 1})
 
 
 def note(metrics, *, step: int, kind: str, folder: Path) -> None:
@@ -34,7 +35,7 @@ def note(metrics, *, step: int, kind: str, folder: Path) -> None:
 
 def note_and_die_once(metrics, *, step: int, kind: str, folder: Path) -> None:
     note(metrics, step=step, kind=kind, folder=folder)
-    if (kind, step) == ("step", 4) and not (folder / "died").exists():
+    if (kind, step) == ("step", 5) and not (folder / "died").exists():
         (folder / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -77,21 +78,21 @@ def assert_same_bits(left: Path, right: Path) -> None:
 def test_a_killed_worker_is_replaced_and_nothing_changes(
     inputs: TrainingInputs, tmp_path: Path
 ) -> None:
-    """Killed in the second epoch's first step, it goes on from the checkpoint before it."""
+    """Killed in the middle of an epoch, it goes on from a checkpoint in its middle."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    run(inputs, undisturbed, TWO_WORKERS, note)
-    run(published(inputs, tmp_path), disturbed, TWO_WORKERS, note_and_die_once)
+    run(inputs, undisturbed, FOUR_WORKERS, note)
+    run(published(inputs, tmp_path), disturbed, FOUR_WORKERS, note_and_die_once)
 
     whole = rows(undisturbed)
     names = [row.split()[0] for row in whole]
-    assert names[:5] == ["step-1", "step-2", "step-3", "epoch-0", "step-4"]
+    assert names[:6] == ["step-1", "step-2", "step-3", "epoch-0", "step-4", "step-5"]
     assert len(names) == NUM_EPOCHS * (3 + 1)
-    assert rows(disturbed) == [*whole[:5], *whole[4:]]  # the step it died in a second time
+    assert rows(disturbed) == [*whole[:6], *whole[5:]]  # the step it died in a second time
     assert_same_bits(undisturbed, disturbed)
 
 
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
-    run(inputs, tmp_path, replace(TWO_WORKERS, num_workers=0), note)
+    run(inputs, tmp_path, replace(FOUR_WORKERS, num_workers=0), note)
     assert [record["epoch"] for record in read_history(tmp_path / "state")] == [0, 1, 2]
 
 
@@ -104,7 +105,7 @@ def test_what_a_worker_cannot_use_is_told_as_one_message(
         run_training(
             inputs,
             model_params=no_weights,
-            train_params=replace(TWO_WORKERS, num_workers=1, max_failures=0),
+            train_params=replace(FOUR_WORKERS, num_workers=1, max_failures=0),
             checkpoint_params=CheckpointParams(every_steps=2, num_to_keep=2),
             state_folder=tmp_path / "state",
             log=partial(note, folder=tmp_path),
@@ -120,4 +121,4 @@ def test_out_of_memory_says_how_much_and_what_to_change(
     monkeypatch.setattr(Learner, "forward", fail)
     expected = r"cpu is out of memory: 8 images of 32 px a step.*images_at_once.*images_per_value"
     with pytest.raises(HemlineError, match=expected):
-        run(inputs, tmp_path, replace(TWO_WORKERS, num_workers=0), note)
+        run(inputs, tmp_path, replace(FOUR_WORKERS, num_workers=0), note)
