@@ -21,6 +21,7 @@ def write_photographs(
         num_pictures: different pictures among them; decoding costs the same for copies.
         side_px: of the square pictures.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     rows, contents = [], []
     for number in range(num_images):

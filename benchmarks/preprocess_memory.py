@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -48,22 +49,22 @@ def main() -> None:
             folder, num_images=max(COUNTS), num_pictures=max(COUNTS) // 10, side_px=128
         )
         pq.write_table(images, folder / "images.parquet")
-        peaks = [peak_mib(folder, num_images) for num_images in COUNTS]
+        peaks = [peak_mib(["-c", JOB, str(folder), str(count)]) for count in COUNTS]
     print(machine())
     for num_images, peak in zip(COUNTS, peaks, strict=True):
         print(f"{num_images:6} images: {peak:6.0f} MiB at most")
     print(f"ratio {peaks[1] / peaks[0]:.2f}")
 
 
-def peak_mib(folder: Path, num_images: int) -> float:
-    """Returns the largest sum that was seen while a job ran."""
-    job = subprocess.Popen([sys.executable, "-c", JOB, str(folder), str(num_images)])
+def peak_mib(command: Sequence[str]) -> float:
+    """Returns the largest sum that was seen while a Python program ran."""
+    job = subprocess.Popen([sys.executable, *command])
     peak = 0
     while job.poll() is None:
         peak = max(peak, proportional_set_size(psutil.Process(job.pid)))
         time.sleep(0.2)
     if job.returncode:
-        sys.exit(f"the job for {num_images} images failed")
+        sys.exit(f"{command[-2:]} failed")
     return peak / 2**20
 
 

@@ -4,6 +4,7 @@ Every write goes to a temporary name beside the target, is synced, and is then r
 file under its final name is always whole.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,9 +40,11 @@ def read_about(path: Path, *, schema: pa.Schema) -> dict[str, Any]:
 
 def write_row_groups(tables: Iterable[pa.Table], path: Path, *, schema: pa.Schema) -> None:
     """Writes a Parquet file with one row group per table, one table in memory at a time."""
+    # a dictionary of an embedding's numbers saves nothing, and reading takes three times as long
+    repeating = [field.name for field in schema if not pa.types.is_nested(field.type)]
     with (
         replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=repeating) as writer,
     ):
         for table in tables:
             writer.write_table(table.select(schema.names).cast(schema), row_group_size=2**30)
@@ -56,6 +59,15 @@ def read_table(path: Path, *, schema: pa.Schema) -> pa.Table:
     return _open(path, schema=schema).read()
 
 
+def read_columns(path: Path) -> pa.Table:
+    """Returns a Parquet file's table, whatever its columns.
+
+    Raises:
+        HemlineError: the file is missing or not Parquet.
+    """
+    return _open(path, schema=None).read()
+
+
 def read_row_group(path: Path, index: int, *, schema: pa.Schema) -> pa.Table:
     """Returns one row group (an epoch of triplets or of batches) of a Parquet file."""
     return _open(path, schema=schema).read_row_group(index)
@@ -66,14 +78,14 @@ def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
     return int(_open(path, schema=schema).num_row_groups)
 
 
-def _open(path: Path, *, schema: pa.Schema) -> pq.ParquetFile:
+def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path, memory_map=True)
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
     except pa.ArrowInvalid as error:
         raise HemlineError(f"{path} is not a Parquet file: {error}") from error
-    if not file.schema_arrow.equals(schema):
+    if schema is not None and not file.schema_arrow.equals(schema):
         raise HemlineError(
             f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
             "it was made by another version of hemline: `dvc repro` makes it anew"
@@ -81,10 +93,31 @@ def _open(path: Path, *, schema: pa.Schema) -> pq.ParquetFile:
     return file
 
 
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path, *, schema: pa.Schema) -> None:
     """Writes rows as CSV with a header: what DVC draws its plots from."""
     with replacing(path) as temporary:
         pa.csv.write_csv(pa.Table.from_pylist(list(rows), schema=schema), temporary)
+
+
+def read_csv(path: Path, *, schema: pa.Schema) -> pa.Table:
+    """Returns the rows of a CSV file that `write_csv` wrote.
+
+    Raises:
+        HemlineError: the file is missing, or its columns are not those of the schema.
+    """
+    types = pa.csv.ConvertOptions(column_types=schema, include_columns=schema.names)
+    try:
+        return pa.csv.read_csv(path, convert_options=types)
+    except FileNotFoundError as error:
+        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise HemlineError(f"{path} is not a table of {schema.names}: {error}") from error
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -199,8 +199,11 @@ class EmbedParams:
 
     num_workers: PositiveInt
     cpus_per_worker: PositiveInt
-    use_gpu: bool
+    gpus_per_worker: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     batch_size_per_worker: PositiveInt
+    num_readers: PositiveInt
+    precision: Literal["bf16", "fp32"]
+    images_per_part: PositiveInt
 
 
 class _Loader(yaml.SafeLoader):

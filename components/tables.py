@@ -162,6 +162,23 @@ map_low to map_high is the 95 % interval of the model's over queries.
 """
 
 
+EMBEDDED_ITEMS = pa.schema([("image", pa.int64()), ("path", pa.string()), ("content", pa.string())])
+"""The first columns of an embedded catalogue's items; what a manifest said of them follows.
+
+content: tells whether a file is still the one that was embedded (its SHA-256, or what its file
+system says of it).
+"""
+
+
+EMBEDDING_RECORD = pa.schema(
+    [*EMBEDDED_ITEMS, ("reason", pa.string()), ("detail", pa.string())]
+)
+"""One row per image that a part was made of; reason and detail are null where it was embedded.
+
+The file's metadata holds the recipe that it was embedded by.
+"""
+
+
 def embeddings_schema(embedding_dim: int) -> pa.Schema:
     """Returns the schema of a part of the embedded catalogue."""
     return pa.schema(

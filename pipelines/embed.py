@@ -1,41 +1,110 @@
-"""Stage `embed`: the store and a registered model → the embedded catalogue."""
+"""Stage `embed`: images and a registered model → an embedded catalogue."""
 
-from components import tables
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components import files, tables
 from components.params import EmbedParams, load_section
-from components.retrieval.embed import EmbedderActors, embed_catalogue
+from components.retrieval.embed import Workers
+from components.retrieval.embed import embed as embed_images
+from components.retrieval.embed_plan import Recipe, plan_parts
+from components.retrieval.file_source import list_files
+from components.retrieval.part_files import numbered_images
+from components.retrieval.source import Source, stored_images
 from components.tracking import registry
+from components.tracking.package import NETWORK_FILE
 from pipelines import options
 from pipelines.environment import ray_session, store_location, tracking
-from pipelines.reporting import progress
+from pipelines.reporting import console, progress
+
+Images = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|URL",
+        help="Instead of catalog and store: a folder of images, or a manifest of them "
+        "(.parquet or .csv with a column `path`), on disk or wherever fsspec reads.",
+    ),
+]
+ModelUri = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="URI", help="Instead of a registration: models:/hemline@champion or so."
+    ),
+]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", help="Embed for this attribute alone; may be repeated."),
+]
 
 
 def embed(
     *,
-    catalog: options.Catalog,
-    store: options.StoreAddress,
-    registration: options.Registration,
-    embeddings: options.Embeddings,
+    images: Images = None,
+    catalog: options.Catalog = options.CATALOG,
+    store: options.StoreAddress = str(options.STORE),
+    model: ModelUri = None,
+    registration: options.Registration = options.REGISTRATION,
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    attribute: Attributes = None,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Embed every image for every attribute, all attributes in one pass over the image."""
+    """Embed images for every attribute, all attributes in one pass over the image.
+
+    What is there already, by the same model, is kept: run again after a kill or with new images, it
+    does what is left.
+    """
     section = load_section(params, EmbedParams)
-    version = registry.read_registration(registration)
-    package = registry.download(version, tracking=tracking())
-    images = tables.read_catalog(catalog).images
-    with ray_session(), progress("embedding", total=images.num_rows) as advance:
-        embed_catalogue(
-            store_location(store),
-            images,
+    where = tracking()
+    version = (
+        registry.resolve(model, tracking=where)
+        if model
+        else registry.read_registration(registration)
+    )
+    package = registry.download(version, tracking=where)
+    names = attribute or package.schema.names
+    recipe = Recipe(
+        model_name=version.name,
+        model_version=version.version,
+        model_sha256=files.sha256(package.folder / NETWORK_FILE),
+        image_size_px=package.image_size_px,
+        attributes={name: package.schema.index(name) for name in names},
+        precision=section.precision,
+    )
+    source = _source(images, catalog=catalog, store=store, embeddings=embeddings)
+    plans = plan_parts(source, embeddings, recipe=recipe, images_per_part=section.images_per_part)
+    workers = Workers(
+        num_workers=section.num_workers,
+        cpus_per_worker=section.cpus_per_worker,
+        gpus_per_worker=section.gpus_per_worker,
+        batch_size_per_worker=section.batch_size_per_worker,
+        num_readers=section.num_readers,
+    )
+    needed = not all(plan.is_done for plan in plans)
+    with (
+        ray_session(needed=needed, num_cpus=workers.num_cpus(source.reader)),
+        progress("embedding", total=len(source.items)) as advance,
+    ):
+        embedded = embed_images(
+            source,
+            plans,
             embeddings,
-            schema=package.schema,
+            recipe=recipe,
             load_network=package.load_network,
-            model_name=version.name,
-            model_version=version.version,
-            actors=EmbedderActors(
-                num_workers=section.num_workers,
-                cpus_per_worker=section.cpus_per_worker,
-                use_gpu=section.use_gpu,
-                batch_size_per_worker=section.batch_size_per_worker,
-            ),
+            workers=workers,
             on_progress=advance,
         )
+    console.print(
+        f"{embedded.num_images} images for {len(names)} attributes by {version.uri} in {embeddings}"
+    )
+    if embedded.num_quarantined:
+        console.print(
+            f"{embedded.num_quarantined} could not be read: {embeddings / 'quarantine.parquet'}"
+        )
+
+
+def _source(images: str | None, *, catalog: Path, store: str, embeddings: Path) -> Source:
+    if images is None:
+        return stored_images(store_location(store), tables.read_catalog(catalog).images)
+    return list_files(images, numbered=numbered_images(embeddings))

@@ -41,11 +41,13 @@ def tracking() -> Tracking:
 
 
 @contextmanager
-def ray_session(*, needed: bool = True) -> Iterator[None]:
+def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator[None]:
     """Joins the cluster at RAY_ADDRESS, or starts Ray in this process tree; leaves it at the end.
 
     Args:
         needed: false does nothing, for work that this process does alone.
+        num_cpus: what the work takes at least; Ray in this process tree then counts so many CPUs,
+            also where the machine has fewer and workers share them.
     """
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not needed:
@@ -55,7 +57,8 @@ def ray_session(*, needed: bool = True) -> Iterator[None]:
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
     # with its dashboard: without one, Ray Train complains all along that it cannot ask it
-    context = ray.init(address=address, logging_level=logging.ERROR)
+    counted = max(num_cpus or 0, os.cpu_count() or 1) if address == "local" else None
+    context = ray.init(address=address, num_cpus=counted, logging_level=logging.ERROR)
     if context.dashboard_url:
         console.print(f"Ray dashboard: http://{context.dashboard_url}")
     # stages show their own progress, and need not be told that Ray's is off

@@ -1,175 +1,168 @@
-"""The Ray Data job that embeds the catalogue with a registered model.
+"""The Ray Data job that embeds images with a registered model, every attribute in one pass.
 
-Actors hold the network. One task embeds one shard of the image store, every attribute in one
-backbone pass, and writes one part per attribute:
-`attribute=<name>/part-00000.parquet`, columns of `tables.embeddings_schema`.
+Tasks read and decode a batch of images, actors that hold the network embed it, and this process
+brings batches together into parts. A part that is there is not made again, so that a run that was
+killed goes on where it stopped.
+
+Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from components import files, tables
-from components.attributes import AttributeSchema
-from components.images.remote_store import StoreLocation
-from components.images.store import read_numbers, read_shard, read_shards
+from components.images.decode import UnreadableImageError
+from components.retrieval.embed_plan import PartPlan, Recipe
+from components.retrieval.embedded import EmbeddedCatalogue
+from components.retrieval.part_making import PartInMaking, conclude
+from components.retrieval.source import Reader, Source
 
-LoadNetwork = Callable[[], nn.Module]
-"""Returns a network from (uint8 pixels [B, S, S, 3], attributes [B, K]) to [B, K, D]."""
+LoadNetwork = Callable[[str], nn.Module]
+"""Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
+
+
+_READER_BYTES = 2**29  # of a process that reads, with its libraries
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedderActors:
-    """How many actors embed, and what each gets."""
+class Workers:
+    """How the work is spread.
+
+    Attributes:
+        num_workers: actors that embed.
+        cpus_per_worker: threads of an actor.
+        gpus_per_worker: GPUs of an actor; a fraction lets several share one, 0: none.
+        batch_size_per_worker: images that an actor embeds at once.
+        num_readers: tasks at a time that read and decode.
+    """
 
     num_workers: int
     cpus_per_worker: int
-    use_gpu: bool
+    gpus_per_worker: float
     batch_size_per_worker: int
+    num_readers: int
+
+    def num_cpus(self, reader: Reader) -> int:
+        """Returns how many CPUs all of them take."""
+        return self.num_workers * self.cpus_per_worker + ceil(self.num_readers * reader.num_cpus)
 
 
-def attribute_folder(embeddings: Path, attribute: str) -> Path:
-    """Returns the folder of an attribute's parts; its name is escaped as in a URL."""
-    return embeddings / f"attribute={quote(attribute, safe='')}"
-
-
-def embed_catalogue(
-    store: StoreLocation,
-    images: pa.Table,
+def embed(
+    source: Source,
+    plans: Sequence[PartPlan],
     out: Path,
     *,
-    schema: AttributeSchema,
+    recipe: Recipe,
     load_network: LoadNetwork,
-    model_name: str,
-    model_version: int,
-    actors: EmbedderActors,
+    workers: Workers,
     on_progress: Callable[[int], None],
-) -> None:
-    """Embeds every image of the store for every attribute into the folder `out`, made anew.
-
-    `out/manifest.json` is written last: it names the model and counts the images, and a folder
-    without it is not complete.
+) -> EmbeddedCatalogue:
+    """Embeds what is left of a plan, and writes the catalogue's manifest last.
 
     Args:
-        store: where the image store lies.
-        images: the catalog's images, for their paths.
-        out: folder to write.
-        schema: attributes that the model knows.
+        source: the images.
+        plans: all parts of the catalogue.
+        out: its folder.
+        recipe: how images are embedded.
         load_network: called once in every actor; must be picklable.
-        model_name: of the registry.
-        model_version: of the registry.
-        actors: how the work is spread.
+        workers: how the work is spread.
         on_progress: called with the number of images done since its last call.
+
+    Raises:
+        HemlineError: no image can be read.
     """
-    shutil.rmtree(out, ignore_errors=True)
-    folder = store.local()
-    shards = [shard.file for shard in read_shards(folder) if shard.num_images]
-    jobs = [_job(index, folder / shard, images) for index, shard in enumerate(shards)]
-    results = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(
-        _Embedder,
-        fn_constructor_kwargs={
-            "store": store,
-            "out": out.absolute(),
-            "attributes": schema.names,
-            "load_network": load_network,
-            "model_name": model_name,
-            "model_version": model_version,
-            "actors": actors,
-        },
-        compute=ray.data.ActorPoolStrategy(size=min(actors.num_workers, len(jobs))),
-        num_cpus=actors.cpus_per_worker,
-        num_gpus=1 if actors.use_gpu else 0,
+    making = {plan.key: PartInMaking(plan, out, recipe) for plan in plans if not plan.is_done}
+    num_images = sum(len(plan.items) for plan in plans)
+    batches = [
+        batch for each in making.values() for batch in each.batches(workers.batch_size_per_worker)
+    ]
+    on_progress(num_images - sum(len(batch["places"]) for batch in batches))
+    for key in [key for key, each in making.items() if each.is_complete]:
+        making.pop(key).write()  # all its images were held
+    if batches:
+        for batch in _embed_batches(batches, source.reader, recipe, load_network, workers):
+            key = batch["key"]
+            making[key].add(batch)
+            on_progress(len(batch["places"]))
+            if making[key].is_complete:
+                making.pop(key).write()
+    assert not making, "every batch comes back"
+    return conclude(source, plans, out, recipe=recipe)
+
+
+def _embed_batches(
+    batches: list[dict[str, Any]],
+    reader: Reader,
+    recipe: Recipe,
+    load_network: LoadNetwork,
+    workers: Workers,
+) -> Iterator[dict[str, Any]]:
+    """Yields the batches with their embeddings, in any order."""
+    read = partial(_read, reader=reader, image_size_px=recipe.image_size_px)
+    embedded = (
+        ray.data.from_items(batches, override_num_blocks=len(batches))
+        .map(
+            read,
+            num_cpus=reader.num_cpus,
+            compute=ray.data.TaskPoolStrategy(size=workers.num_readers),
+            # also sets reading apart: with equal resources, Ray Data would read inside the actors
+            memory=_READER_BYTES + 6 * recipe.image_size_px**2 * workers.batch_size_per_worker,
+        )
+        .map(
+            _Embedder,
+            fn_constructor_kwargs={
+                "load_network": load_network,
+                "recipe": recipe,
+                "workers": workers,
+            },
+            compute=ray.data.ActorPoolStrategy(size=workers.num_workers),
+            num_cpus=workers.cpus_per_worker,
+            num_gpus=workers.gpus_per_worker,
+        )
     )
-    num_images = 0
-    for row in results.iter_rows():
-        num_images += row["num_images"]
-        on_progress(row["num_images"])
-    manifest = {
-        "model_name": model_name,
-        "model_version": model_version,
-        "attributes": schema.names,
-        "num_images": num_images,
-    }
-    files.write_json(manifest, out / "manifest.json")
+    yield from embedded.iter_rows()
 
 
-def _job(index: int, shard: Path, images: pa.Table) -> dict[str, Any]:
-    numbers = read_numbers(shard)
-    rows = np.searchsorted(images["image"].to_numpy(), numbers)
-    paths = images["path"].take(pa.array(rows)).to_pylist()
-    return {"index": index, "shard": shard.name, "paths": paths}
+def _read(batch: dict[str, Any], *, reader: Reader, image_size_px: int) -> dict[str, Any]:
+    """Returns the batch with its pixels [n, S, S, 3], and why an image has none: then zeros."""
+    num_images = len(batch["places"])
+    pixels_nSS3 = np.zeros((num_images, image_size_px, image_size_px, 3), np.uint8)
+    reasons, details = [""] * num_images, [""] * num_images
+    addresses = list(batch.pop("addresses"))
+    images_n = np.asarray(batch.pop("images"))
+    for place, pixels in enumerate(reader.read(images_n, addresses, image_size_px=image_size_px)):
+        if isinstance(pixels, UnreadableImageError):
+            reasons[place], details[place] = pixels.reason, pixels.detail
+        else:
+            pixels_nSS3[place] = pixels
+    return {**batch, "pixels": pixels_nSS3, "reasons": reasons, "details": details}
 
 
 class _Embedder:
-    """Embeds shards; lives in an actor."""
+    """Embeds batches; lives in an actor."""
 
-    def __init__(
-        self,
-        *,
-        store: StoreLocation,
-        out: Path,
-        attributes: list[str],
-        load_network: LoadNetwork,
-        model_name: str,
-        model_version: int,
-        actors: EmbedderActors,
-    ) -> None:
-        torch.set_num_threads(actors.cpus_per_worker)
-        self._device = torch.device("cuda" if actors.use_gpu else "cpu")
-        self._network = load_network().to(self._device)
-        self._batch_size = actors.batch_size_per_worker
-        self._store = store.local()
-        self._out = out
-        self._attributes = attributes
-        self._model_name = model_name
-        self._model_version = model_version
+    def __init__(self, *, load_network: LoadNetwork, recipe: Recipe, workers: Workers) -> None:
+        torch.set_num_threads(workers.cpus_per_worker)
+        self._device = torch.device("cuda" if workers.gpus_per_worker else "cpu")
+        self._network = load_network(self._device.type)
+        self._asked = torch.tensor(list(recipe.attributes.values()), device=self._device)
+        self._bf16 = recipe.precision == "bf16"
 
-    def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
-        images, pixels = read_shard(self._store / job["shard"])
-        embeddings_NKD = self._embed(pixels)
-        for k, attribute in enumerate(self._attributes):
-            part = attribute_folder(self._out, attribute) / f"part-{job['index']:05d}.parquet"
-            self._write(part, attribute, images, job["paths"], embeddings_NKD[:, k])
-        return {"num_images": len(images)}
-
-    @torch.inference_mode()
-    def _embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
-        parts = []
-        for start in range(0, len(pixels), self._batch_size):
-            # a copy: a memory map is read-only, which torch does not support
-            batch = torch.from_numpy(pixels[start : start + self._batch_size].copy())
-            batch = batch.to(self._device)
-            asked = torch.arange(len(self._attributes), device=self._device)
-            parts.append(self._network(batch, asked.expand(len(batch), -1)).half().cpu().numpy())
-        return np.concatenate(parts)
-
-    def _write(
-        self,
-        part: Path,
-        attribute: str,
-        images: NDArray[np.int64],
-        paths: Sequence[str],
-        embeddings_ND: NDArray[np.float16],
-    ) -> None:
-        num_images, embedding_dim = embeddings_ND.shape
-        flat = pa.array(np.ascontiguousarray(embeddings_ND).ravel(), pa.float16())
-        columns = [
-            pa.array(images),
-            pa.array(paths, pa.string()),
-            pa.array([attribute] * num_images),
-            pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
-            pa.array([self._model_name] * num_images),
-            pa.array([self._model_version] * num_images, pa.int32()),
-        ]
-        schema = tables.embeddings_schema(embedding_dim)
-        files.write_table(pa.table(columns, names=schema.names), part, schema=schema)
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns the batch with embeddings [n, K, D] instead of its pixels."""
+        pixels_nSS3 = torch.from_numpy(np.array(batch.pop("pixels"))).to(self._device)
+        asked_nK = self._asked.expand(len(pixels_nSS3), -1)
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
+        ):
+            embeddings_nKD = self._network(pixels_nSS3, asked_nK)
+        return {**batch, "embeddings": embeddings_nKD.half().cpu().numpy()}

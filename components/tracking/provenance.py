@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from components import files
+
 
 def git_tags() -> dict[str, str]:
     """Returns the commit and whether the tree differs from it; empty outside a git repository."""
@@ -35,15 +37,14 @@ def dvc_tags(paths: Iterable[Path], *, lock: Path = Path("dvc.lock")) -> dict[st
     return {f"dvc.{path}": hashes[str(path)] for path in paths if hashes.get(str(path))}
 
 
-def run_key(params: Mapping[str, Any], files: Iterable[Path]) -> str:
+def run_key(params: Mapping[str, Any], paths: Iterable[Path]) -> str:
     """Returns a short hash of a run's params and of the content of its input files.
 
     Runs with equal keys compute the same, so that one may go on where another stopped.
     """
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for path in paths:
+        digest.update(bytes.fromhex(files.sha256(path)))
     return digest.hexdigest()[:16]
 
 

@@ -182,3 +182,23 @@ def test_a_generator_that_fails_halfway_leaves_the_old_table(tmp_path):
         files.write_row_groups(failing(), path, schema=SCHEMA)
     assert files.read_table(path, schema=SCHEMA).equals(numbers(1, 2))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_csv_comes_back_with_its_types(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [{"name": 'ä, "b"', "number": 3}, {"name": "1", "number": None}]
+    files.write_csv(rows, path, schema=SCHEMA)
+    assert files.read_csv(path, schema=SCHEMA).equals(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("name,other\na,1\n", "number"), ("name,number\na,many\n", "many"), ("", "Empty")],
+)
+def test_csv_of_something_else_is_named(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    with pytest.raises(HemlineError, match=rf"t\.csv is not a table.*{message}"):
+        files.read_csv(path, schema=SCHEMA)
+    with pytest.raises(HemlineError, match="is missing"):
+        files.read_csv(tmp_path / "none.csv", schema=SCHEMA)

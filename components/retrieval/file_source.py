@@ -1,0 +1,192 @@
+"""Image files to embed: a folder of them, or a manifest that lists them, on disk or at a URL.
+
+A URL is whatever fsspec reads: s3://, gs://, https://, with the driver's package installed.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from numpy.typing import NDArray
+
+from components import tables
+from components.errors import HemlineError
+from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.retrieval.source import Pixels, Source
+
+PATH = "path"
+_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+)  # of `decode.FORMATS`
+_AT_ONCE = 16  # a remote store answers slowly
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReader:
+    """Reads files and decodes them."""
+
+    num_cpus: float = 1.0
+
+    def read(
+        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+    ) -> Iterable[Pixels]:
+        """Yields each image's pixels, or why there are none."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for content in pool.map(_fetch, addresses):
+                yield _decoded(content, image_size_px=image_size_px)
+
+
+def list_files(where: str, *, numbered: pa.Table) -> Source:
+    """Returns the images of a folder or of a manifest.
+
+    A folder's images are the files below it with the suffix of an image format; hidden ones do not
+    count. A manifest is a Parquet or CSV file with a column `path`: an absolute path, a URL, or
+    relative to the manifest's folder. Its other columns go with the images.
+
+    Args:
+        where: path or URL of a folder, or of a file that ends in .parquet or .csv.
+        numbered: `tables.EMBEDDED_ITEMS` of a run before: its images keep their numbers, new
+            ones get those after.
+
+    Raises:
+        HemlineError: there is nothing to read, or the manifest cannot be used.
+    """
+    try:
+        system, place = url_to_fs(where, use_listings_cache=False)
+        is_manifest = PurePosixPath(place).suffix in {".parquet", ".csv"}
+        listed = (
+            _read_manifest(system, place, where) if is_manifest else _read_folder(system, place)
+        )
+    except HemlineError:
+        raise
+    except Exception as error:  # each driver has its own kinds
+        raise HemlineError(f"{where} cannot be read: {error}") from error
+    if not len(listed):
+        raise HemlineError(f"{where} holds no images ({', '.join(sorted(_SUFFIXES))})")
+    root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
+    root = root if "://" in root else str(Path(root).absolute())
+    addresses = [_address(root, path) for path in listed[PATH].to_pylist()]
+    if "content" not in listed.column_names:
+        listed = listed.append_column("content", pa.array(_versions(addresses), pa.string()))
+    listed = listed.append_column("address", pa.array(addresses, pa.string()))
+    items = _number(listed, numbered)
+    return Source(
+        items=items.drop_columns("address"),
+        addresses=items["address"].to_pylist(),
+        root=root,
+        reader=FileReader(),
+    )
+
+
+def read_address(address: str) -> bytes:
+    """Returns the bytes of the file at a path or URL.
+
+    Raises:
+        UnreadableImageError: missing.
+    """
+    if "://" not in address:
+        return read_bytes(Path(address))
+    try:
+        system, place = url_to_fs(address)
+        return bytes(system.cat_file(place))
+    except Exception as error:  # each driver has its own kinds
+        raise UnreadableImageError("missing", _first_line(error)) from error
+
+
+def _fetch(address: str) -> bytes | UnreadableImageError:
+    try:
+        return read_address(address)
+    except UnreadableImageError as error:
+        return error
+
+
+def _decoded(content: bytes | UnreadableImageError, *, image_size_px: int) -> Pixels:
+    if isinstance(content, UnreadableImageError):
+        return content
+    try:
+        return decode(content, image_size_px=image_size_px)
+    except UnreadableImageError as error:
+        return error
+
+
+def _read_folder(system: AbstractFileSystem, place: str) -> pa.Table:
+    """Returns path and content of the image files below a folder, by path."""
+    if not system.isdir(place):
+        raise HemlineError(f"{place} is neither a folder nor a .parquet or .csv file")
+    found = system.find(place, detail=True)
+    rows = []
+    for name in sorted(found):
+        path = PurePosixPath(name).relative_to(place.rstrip("/"))
+        hidden = any(part.startswith(".") for part in path.parts)
+        if path.suffix.lower() in _SUFFIXES and not hidden:
+            rows.append({PATH: str(path), "content": _version(found[name])})
+    return pa.Table.from_pylist(rows, schema=pa.schema([(PATH, "string"), ("content", "string")]))
+
+
+def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Table:
+    with system.open(place, "rb") as file:
+        table = pq.read_table(file) if place.endswith(".parquet") else pa.csv.read_csv(file)
+    if PATH not in table.column_names:
+        raise HemlineError(f"{where} has no column {PATH!r}; it has {table.column_names}")
+    if "image" in table.column_names:
+        raise HemlineError(f"{where}: a column `image` would hide the images' numbers; rename it")
+    table = table.set_column(
+        table.schema.get_field_index(PATH), PATH, table[PATH].cast(pa.string())
+    )
+    if table[PATH].null_count:
+        raise HemlineError(f"{where}: {table[PATH].null_count} rows have no {PATH}")
+    counts = pc.value_counts(table[PATH])
+    twice = [row["values"].as_py() for row in counts if row["counts"].as_py() > 1]
+    if twice:
+        raise HemlineError(f"{where} lists {len(twice)} images more than once, first {twice[0]!r}")
+    return table
+
+
+def _address(root: str, path: str) -> str:
+    return path if "://" in path or path.startswith("/") else f"{root}/{path}"
+
+
+def _versions(addresses: Sequence[str]) -> list[str]:
+    """Returns what their file systems say of the files' versions; empty of missing ones."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(_version_at, addresses))
+
+
+def _version_at(address: str) -> str:
+    try:
+        system, place = url_to_fs(address)
+        return _version(system.info(place))
+    except Exception:  # it goes to the quarantine when it is read
+        return ""
+
+
+def _version(info: dict[str, Any]) -> str:
+    """Returns size and entity tag or time of change: they differ when a file does."""
+    changed = next((info[key] for key in ("ETag", "etag", "md5Hash") if info.get(key)), None)
+    changed = changed or info.get("mtime") or info.get("LastModified") or info.get("created") or ""
+    return f"{info.get('size')}:{changed}"
+
+
+def _number(listed: pa.Table, numbered: pa.Table) -> pa.Table:
+    """Returns the rows with a column `image` in front, by number."""
+    known = dict(zip(numbered[PATH].to_pylist(), numbered["image"].to_pylist(), strict=True))
+    following = iter(range(max(known.values(), default=-1) + 1, 2**63))
+    numbers = [
+        known[path] if path in known else next(following) for path in listed[PATH].to_pylist()
+    ]
+    table = listed.add_column(0, "image", pa.array(numbers, pa.int64())).sort_by("image")
+    first = [*tables.EMBEDDED_ITEMS.names]
+    return table.select([*first, *(name for name in table.column_names if name not in first)])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,151 @@
+"""The files of a part of an embedded catalogue, and what parts of before hold of a new one.
+
+Every part has a record of its images, `parts/part-<key>.parquet`, which is written last: a part
+with a record is whole.
+
+Shape letters: n images of a part, of which m could be read and h are held already; K attributes,
+D embedding.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components import files, tables
+from components.retrieval.embedded import MANIFEST, part_path, read_embedded, read_vectors
+
+_RECORDS = "parts"
+
+
+class Held(NamedTuple):
+    """What parts of before hold of a new one: their keys, and where it is in them.
+
+    Attributes:
+        keys_n: part of before that holds each image; empty where none does.
+        rows_n: the image's row in it.
+    """
+
+    keys_n: NDArray[np.str_]
+    rows_n: NDArray[np.int64]
+
+
+def record_path(folder: Path, key: str) -> Path:
+    """Returns where the record of a part lies."""
+    return folder / _RECORDS / f"part-{key}.parquet"
+
+
+def read_record(folder: Path, key: str) -> pa.Table:
+    """Returns `tables.EMBEDDING_RECORD` of a part."""
+    return files.read_table(record_path(folder, key), schema=tables.EMBEDDING_RECORD)
+
+
+def numbered_images(folder: Path) -> pa.Table:
+    """Returns the images that a catalogue was made of, also those that could not be read.
+
+    `tables.EMBEDDING_RECORD`; empty where there is no catalogue.
+    """
+    none = tables.EMBEDDING_RECORD.empty_table()
+    if not (folder / MANIFEST).exists():
+        return none
+    keys = [part.key for part in read_embedded(folder).parts]
+    return pa.concat_tables([none, *(read_record(folder, key) for key in keys)])
+
+
+def write_part(
+    folder: Path,
+    key: str,
+    record: pa.Table,
+    embeddings_mKD: NDArray[np.float16] | None,
+    *,
+    attributes: Sequence[str],
+    model_name: str,
+    model_version: int,
+    recipe: str,
+) -> None:
+    """Writes the files of a part, its record last.
+
+    Args:
+        folder: of the embedded catalogue.
+        key: of the part.
+        record: `tables.EMBEDDING_RECORD`.
+        embeddings_mKD: of the images that have no reason in the record, in their order; None
+            where there is no such image.
+        attributes: names of the K attributes.
+        model_name: of the registry.
+        model_version: of the registry.
+        recipe: what they were embedded by.
+    """
+    if embeddings_mKD is not None:
+        embedded = record.filter(pc.is_null(record["reason"]))
+        num_images, _, embedding_dim = embeddings_mKD.shape
+        schema = tables.embeddings_schema(embedding_dim)
+        for k, attribute in enumerate(attributes):
+            flat = pa.array(np.ascontiguousarray(embeddings_mKD[:, k]).ravel(), pa.float16())
+            columns = [
+                embedded["image"],
+                embedded["path"],
+                pa.repeat(attribute, num_images),
+                pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
+                pa.repeat(model_name, num_images),
+                pa.repeat(pa.scalar(model_version, pa.int32()), num_images),
+            ]
+            table = pa.table(columns, names=schema.names)
+            files.write_table(table, part_path(folder, attribute, key), schema=schema)
+    about = {"recipe": recipe}
+    files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
+
+
+def held_before(items: pa.Table, folder: Path, key: str, *, recipe: str) -> Held:
+    """Returns what parts of before, of the same place in the catalogue, hold of a new part.
+
+    Args:
+        items: `tables.EMBEDDED_ITEMS` of the new part.
+        folder: of the embedded catalogue.
+        key: of the new part.
+        recipe: what embeddings must have come from.
+    """
+    columns = [items[name].to_pylist() for name in ("image", "content")]
+    place = {each: n for n, each in enumerate(zip(*columns, strict=True))}
+    held = Held(np.full(len(items), "", "U64"), np.zeros(len(items), np.int64))
+    for path in sorted((folder / _RECORDS).glob(f"part-{key.partition('-')[0]}-*.parquet")):
+        if files.read_about(path, schema=tables.EMBEDDING_RECORD) != {"recipe": recipe}:
+            continue
+        before = path.stem.removeprefix("part-")
+        record = read_record(folder, before)
+        embedded = record.filter(pc.is_null(record["reason"]))
+        columns = [embedded[name].to_pylist() for name in ("image", "content")]
+        for row, each in enumerate(zip(*columns, strict=True)):
+            if each in place:
+                held.keys_n[place[each]] = before
+                held.rows_n[place[each]] = row
+    return held
+
+
+def read_held(held: Held, folder: Path, *, attributes: Sequence[str]) -> NDArray[np.float16]:
+    """Returns the embeddings that are held [h, K, D], in the order of their places."""
+    (places_h,) = held.keys_n.nonzero()
+    keys_h, rows_h = held.keys_n[places_h], held.rows_n[places_h]
+    parts = []
+    for key in np.unique(keys_h).tolist():
+        vectors = [read_vectors(part_path(folder, name, key)) for name in attributes]
+        stacked = np.stack([each.embeddings_nD for each in vectors], axis=1)
+        parts.append((places_h[keys_h == key], stacked[rows_h[keys_h == key]]))
+    order = np.argsort(np.concatenate([places for places, _ in parts]))
+    return np.concatenate([vectors for _, vectors in parts])[order]
+
+
+def remove_unnamed(folder: Path, keys: set[str], *, attributes: Sequence[str]) -> None:
+    """Removes all parts but those of the given keys, and leftovers of killed writers."""
+    kept = {record_path(folder, key) for key in keys}
+    kept |= {part_path(folder, name, key) for key in keys for name in attributes}
+    for place in [*folder.glob("attribute=*"), folder / _RECORDS]:
+        for path in [*place.glob("part-*.parquet"), *place.glob(".*.tmp")]:
+            if path not in kept:
+                path.unlink()
+        if not any(place.iterdir()):
+            place.rmdir()

@@ -1,0 +1,91 @@
+"""Images to embed: what they are, and how workers read them.
+
+Shape letters: n images, S side in pixels.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import tables
+from components.images.decode import UnreadableImageError
+from components.images.remote_store import StoreLocation
+from components.images.store import ImageStore
+
+Pixels = NDArray[np.uint8] | UnreadableImageError
+"""An image's pixels [S, S, 3], or why there are none."""
+
+
+class Reader(Protocol):
+    """Reads images in a worker; travels there, and is small."""
+
+    @property
+    def num_cpus(self) -> float:
+        """CPUs that a task of reading takes."""
+
+    def read(
+        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+    ) -> Iterable[Pixels]:
+        """Yields each image's pixels or why there are none, in the order given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Images with a number each.
+
+    Attributes:
+        items: `tables.EMBEDDED_ITEMS` and further columns, by ascending number.
+        addresses: what the reader takes for each item.
+        root: what the items' paths are relative to; None: to the root of the catalog's data.
+        reader: of the images.
+    """
+
+    items: pa.Table
+    addresses: Sequence[str]
+    root: str | None
+    reader: Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreReader:
+    """Reads out of the image store, which knows its images by number."""
+
+    location: StoreLocation
+    num_cpus: float = 0.0  # a copy out of a memory map
+
+    def read(
+        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+    ) -> Iterable[Pixels]:
+        """Yields each image's pixels."""
+        return iter(_store(self.location).gather(images_n))
+
+
+def stored_images(location: StoreLocation, images: pa.Table) -> Source:
+    """Returns the images that a store holds.
+
+    Args:
+        location: of the store.
+        images: `tables.IMAGES`, for their paths.
+
+    Raises:
+        HemlineError: there is no store, or it is damaged.
+    """
+    held = ImageStore(location.local()).images
+    rows = images.take(np.searchsorted(images["image"].to_numpy(), held))
+    columns = [rows["image"], rows["path"], rows["sha256"]]
+    return Source(
+        items=pa.table(columns, schema=tables.EMBEDDED_ITEMS),
+        addresses=[""] * len(held),
+        root=None,
+        reader=StoreReader(location=location),
+    )
+
+
+@lru_cache(maxsize=1)
+def _store(location: StoreLocation) -> ImageStore:
+    return ImageStore(location.local())  # mapped once in a worker's life

@@ -1,0 +1,59 @@
+"""Embeds a folder on a cluster that loses an actor and then a node; run by `test_embed_kills.py`.
+
+A cluster of several nodes cannot live beside the session that other tests share.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import ray
+from embedding_runs import list_again, noted, run
+from ray.cluster_utils import Cluster
+
+
+def main(folder: str, out: Path, notes: Path) -> None:
+    """Embeds, and takes away what embeds meanwhile."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False}
+    )
+    node = cluster.add_node(num_cpus=4)
+    ray.init(address=cluster.address, log_to_driver=False)
+    worker = threading.Thread(
+        target=run,
+        args=(list_again(folder, out, notes, pause_s=0.2), out),
+        kwargs={"images_per_part": 6},
+    )
+    worker.start()
+    wait_until(lambda: noted(notes).total() > 12)
+    actors = [each for each in psutil.process_iter(["cmdline"]) if is_actor(each)]
+    os.kill(actors[0].pid, signal.SIGKILL)
+    (out / "actor_lost").touch()
+    wait_until(lambda: noted(notes).total() > 48)
+    cluster.remove_node(node, allow_graceful=False)
+    (out / "node_lost").touch()
+    assert worker.is_alive(), "it ended before the node was lost"
+    worker.join()
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def is_actor(process: psutil.Process) -> bool:
+    """Returns whether a process of this run is an actor that embeds."""
+    return "ray::MapWorker" in " ".join(process.info["cmdline"] or [])
+
+
+def wait_until(happened) -> None:
+    """Waits for a minute at most."""
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,138 @@
+"""Small runs of batch embedding, for tests here and for programs that they kill."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray import cloudpickle
+from torch import Tensor, nn
+
+from components import files, tables
+from components.images.decode import decode
+from components.retrieval.embed import Workers, embed
+from components.retrieval.embed_plan import Recipe, plan_parts
+from components.retrieval.embedded import EmbeddedCatalogue, read_embedded
+from components.retrieval.file_source import FileReader, list_files
+from components.retrieval.part_files import numbered_images
+from components.retrieval.source import Pixels, Source
+
+SIZE_PX = 32
+ATTRIBUTES = {"collar": 0, "hem / cuff": 1}
+RECIPE = Recipe(
+    model_name="small",
+    model_version=1,
+    model_sha256="0" * 64,
+    image_size_px=SIZE_PX,
+    attributes=ATTRIBUTES,
+    precision="fp32",
+)
+WORKERS = Workers(
+    num_workers=2,
+    cpus_per_worker=1,
+    gpus_per_worker=0,
+    batch_size_per_worker=3,
+    num_readers=2,
+)
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+
+
+class Projection(nn.Module):
+    """Another linear map of the pixels for every attribute: different for different pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shape = (len(ATTRIBUTES), 3 * SIZE_PX**2, 8)
+        self.weight = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+
+    def forward(self, pixels_nSS3: Tensor, attributes_nK: Tensor) -> Tensor:
+        flat = pixels_nSS3.flatten(1).float() - 128
+        vectors = torch.einsum("np,nkpd->nkd", flat, self.weight[attributes_nK])
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+def load_network(device: str) -> nn.Module:
+    """Returns the network as actors load it."""
+    return Projection().to(device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotingReader:
+    """Reads files and notes which, and takes its time."""
+
+    notes: Path
+    pause_s: float = 0
+    num_cpus: float = 1
+
+    def read(
+        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+    ) -> Iterable[Pixels]:
+        time.sleep(self.pause_s)
+        with self.notes.open("a") as file:
+            file.write("".join(f"{address}\n" for address in addresses))
+        return FileReader().read(images_n, addresses, image_size_px=image_size_px)
+
+
+def noted(notes: Path) -> Counter[str]:
+    """Returns how often each file was read, by its name."""
+    lines = notes.read_text().splitlines() if notes.exists() else []
+    return Counter(Path(line).name for line in lines)
+
+
+def list_again(folder: str, out: Path, notes: Path, *, pause_s: float = 0) -> Source:
+    """Returns a folder's images with the numbers that they have in `out`."""
+    source = list_files(folder, numbered=numbered_images(out))
+    return Source(
+        items=source.items,
+        addresses=source.addresses,
+        root=source.root,
+        reader=NotingReader(notes=notes, pause_s=pause_s),
+    )
+
+
+def run(source: Source, out: Path, *, recipe: Recipe = RECIPE, images_per_part: int = 8) -> int:
+    """Embeds and returns how much progress was reported."""
+    done: list[int] = []
+    plans = plan_parts(source, out, recipe=recipe, images_per_part=images_per_part)
+    embed(
+        source,
+        plans,
+        out,
+        recipe=recipe,
+        load_network=load_network,
+        workers=WORKERS,
+        on_progress=done.append,
+    )
+    return sum(done)
+
+
+def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> EmbeddedCatalogue:
+    """Asserts that every readable file is embedded once, rightly, and the others set apart."""
+    catalogue = read_embedded(out)
+    items = catalogue.items()
+    path_of = dict(zip(items["image"].to_pylist(), items["path"].to_pylist(), strict=True))
+    assert sorted(path_of.values()) == sorted(readable)
+    quarantine = files.read_table(out / "quarantine.parquet", schema=tables.QUARANTINE)
+    assert quarantine["path"].to_pylist() == sorted(unreadable)
+    assert catalogue.num_quarantined == len(unreadable)
+    assert catalogue.num_images == len(readable)
+    network = Projection()
+    for attribute in catalogue.attributes:
+        vectors = list(catalogue.vectors(attribute))
+        images = np.concatenate([each.images_n for each in vectors])
+        found = np.concatenate([each.embeddings_nD for each in vectors])
+        assert sorted(images.tolist()) == sorted(path_of), "each once"
+        files_of = [readable[path_of[image]] for image in images.tolist()]
+        pixels = np.stack([decode(f.read_bytes(), image_size_px=SIZE_PX) for f in files_of])
+        asked = torch.full((len(pixels), 1), ATTRIBUTES[attribute])
+        expected = network(torch.from_numpy(pixels), asked)[:, 0].numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-3)  # float16
+    parts = [part for part in catalogue.parts if part.num_images]
+    named = {catalogue.part_path(name, part) for name in catalogue.attributes for part in parts}
+    assert {*out.glob("attribute=*/*")} == named, "nothing else lies there"
+    return catalogue

@@ -1,0 +1,131 @@
+"""Folders and manifests of images to embed, on disk and behind fsspec."""
+
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from builders import png, write_files
+
+from components import tables
+from components.errors import HemlineError
+from components.images.decode import UnreadableImageError, decode
+from components.retrieval.file_source import list_files
+from components.retrieval.source import Source
+
+NONE = tables.EMBEDDED_ITEMS.empty_table()
+
+
+def read(source: Source) -> list:
+    images = source.items["image"].to_numpy()
+    return list(source.reader.read(images, source.addresses, image_size_px=32))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    names = {"b.PNG": png(1), "a/[1] *?.jpeg": png(2), "a::b.png": png(3), ".hidden/c.png": png(4)}
+    return write_files(tmp_path / "in", {**names, "labels.txt": "no image", "z.gif": b"damaged"})
+
+
+def test_a_folders_images_by_path(folder: Path) -> None:
+    source = list_files(str(folder), numbered=NONE)
+    assert source.items["path"].to_pylist() == ["a/[1] *?.jpeg", "a::b.png", "b.PNG", "z.gif"]
+    assert source.items["image"].to_pylist() == [0, 1, 2, 3]
+    assert source.root == str(folder)
+    *pixels, damaged = read(source)
+    for found, seed in zip(pixels, (2, 3, 1), strict=True):
+        np.testing.assert_array_equal(found, decode(png(seed), image_size_px=32))
+    assert isinstance(damaged, UnreadableImageError)
+    assert damaged.reason == "not_an_image"
+
+
+def test_numbers_stay(folder: Path) -> None:
+    before = list_files(str(folder), numbered=NONE).items
+    (folder / "a::b.png").unlink()
+    write_files(folder, {"0.png": png(5)})
+    after = list_files(str(folder), numbered=before).items
+    assert dict(zip(after["path"].to_pylist(), after["image"].to_pylist(), strict=True)) == {
+        "a/[1] *?.jpeg": 0,
+        "b.PNG": 2,
+        "z.gif": 3,
+        "0.png": 4,
+    }
+    assert after["image"].to_pylist() == sorted(after["image"].to_pylist())
+
+
+def test_another_content_is_seen(folder: Path) -> None:
+    before = list_files(str(folder), numbered=NONE).items
+    (folder / "b.PNG").write_bytes(png(9) + b"longer")
+    after = list_files(str(folder), numbered=before).items
+    changed = [
+        a["path"] for a, b in zip(after.to_pylist(), before.to_pylist(), strict=True) if a != b
+    ]
+    assert changed == ["b.PNG"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_manifest_keeps_its_columns(folder: Path, tmp_path: Path, suffix: str) -> None:
+    paths = ["b.PNG", str(folder / "a::b.png"), "gone.png"]
+    rows = pa.table({"price": [3, 1, 2], "path": paths, "brand": ["x", None, "y"]})
+    manifest = folder / f"list.{suffix}"
+    write = pq.write_table if suffix == "parquet" else pa.csv.write_csv
+    write(rows, manifest)
+    source = list_files(str(manifest), numbered=NONE)
+    assert source.items.column_names == ["image", "path", "content", "price", "brand"]
+    assert source.items["path"].to_pylist() == paths
+    assert source.items["price"].to_pylist() == [3, 1, 2]
+    first, second, gone = read(source)
+    np.testing.assert_array_equal(first, decode(png(1), image_size_px=32))
+    np.testing.assert_array_equal(second, decode(png(3), image_size_px=32))
+    assert gone.reason == "missing"
+
+
+def test_a_manifests_own_word_on_contents_counts(folder: Path) -> None:
+    pq.write_table(pa.table({"path": ["b.PNG"], "content": ["v1"]}), folder / "list.parquet")
+    assert (
+        list_files(str(folder / "list.parquet"), numbered=NONE).items["content"][0].as_py() == "v1"
+    )
+
+
+def test_urls_are_read_with_fsspec(folder: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/bucket/shop/a.png": png(1), "/bucket/shop/deep/b.png": png(2)})
+    source = list_files("memory://bucket/shop", numbered=NONE)
+    assert source.items["path"].to_pylist() == ["a.png", "deep/b.png"]
+    assert source.root == "memory://bucket/shop"
+    np.testing.assert_array_equal(read(source)[1], decode(png(2), image_size_px=32))
+
+    memory.pipe("/bucket/list.csv", b"path\nshop/a.png\nmemory://bucket/shop/deep/b.png\n")
+    listed = list_files("memory://bucket/list.csv", numbered=NONE)
+    assert len(read(listed)) == 2
+    for found, seed in zip(read(listed), (1, 2), strict=True):
+        np.testing.assert_array_equal(found, decode(png(seed), image_size_px=32))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"file": ["a.png"]}, r"no column 'path'.*\['file'\]"),
+        ({"path": ["a.png", "b.png", "a.png"]}, "more than once, first 'a.png'"),
+        ({"path": ["a.png", None]}, "1 rows have no path"),
+        ({"path": ["a.png"], "image": [3]}, "column `image`"),
+        ({"path": pa.array([], pa.string())}, "holds no images"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used(tmp_path: Path, rows: dict, message: str) -> None:
+    pq.write_table(pa.table(rows), tmp_path / "list.parquet")
+    with pytest.raises(HemlineError, match=message):
+        list_files(str(tmp_path / "list.parquet"), numbered=NONE)
+
+
+def test_what_is_no_place_of_images(tmp_path: Path) -> None:
+    for where, message in (
+        (tmp_path, "holds no images"),
+        (tmp_path / "gone", "neither a folder nor"),
+        ("nowhere://bucket", "nowhere"),
+    ):
+        with pytest.raises(HemlineError, match=message):
+            list_files(str(where), numbered=NONE)
