@@ -26,15 +26,23 @@ console = Console(
 
 
 class _SpeedColumn(ProgressColumn):
-    """Images per second, over the last half minute."""
+    """Images or others of a unit per second, over the last half minute."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f} images/s" if task.speed else "")
+        return Text(_speed(task.speed, self._unit) if task.speed else "")
+
+
+def _speed(per_s: float, unit: str) -> str:
+    return f"{per_s:.{1 if per_s < 10 else 0}f} {unit}/s"
 
 
 @contextmanager
-def progress(task: str, *, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function that counts images done.
+def progress(task: str, *, total: int, unit: str = "images") -> Iterator[Callable[[int], None]]:
+    """Gives a function that counts images, or others of a unit, done.
 
     A terminal shows a bar with speed and time left, a log a line every half minute.
     """
@@ -44,7 +52,7 @@ def progress(task: str, *, total: int) -> Iterator[Callable[[int], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _SpeedColumn(),
+        _SpeedColumn(unit),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -61,11 +69,12 @@ def progress(task: str, *, total: int) -> Iterator[Callable[[int], None]]:
             speed = num_done / (now - start)
             left_s = (total - num_done) / speed
             console.print(
-                f"{task}: {num_done} of {total} images, {speed:.0f} images/s, {left_s:.0f} s left"
+                f"{task}: {num_done} of {total} {unit}, {_speed(speed, unit)}, {left_s:.0f} s left"
             )
 
     with bar:
         number = bar.add_task(task, total=total)
         yield advance
     seconds = time.monotonic() - start
-    console.print(f"{task}: {total} images in {seconds:.1f} s ({total / seconds:.0f} images/s)")
+    speed = _speed(total / seconds, unit)
+    console.print(f"{task}: {total} {unit} in {seconds:.1f} s ({speed})")

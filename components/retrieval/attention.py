@@ -44,6 +44,22 @@ class AttentionInRegions:
 
 
 @torch.inference_mode()
+def attention_maps(
+    attend: Attend,
+    store: ImageStore,
+    images_B: NDArray[np.int64],
+    attributes_BK: NDArray[np.int64],
+) -> NDArray[np.float32] | None:
+    """Returns how much each position weighs for the attributes asked of images [B, K, H, W].
+
+    Absolute weights; None where the network has no attention to show.
+    """
+    pixels = torch.from_numpy(store.gather(images_B))
+    maps_BKHW = attend(pixels, torch.from_numpy(attributes_BK))
+    return None if maps_BKHW is None else np.asarray(maps_BKHW.abs().float().numpy())
+
+
+@torch.inference_mode()
 def attention_in_regions(
     attend: Attend,
     store: ImageStore,

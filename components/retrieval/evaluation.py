@@ -27,7 +27,6 @@ from components.retrieval.metrics import (
     precision_at,
     r_precision,
     recall_at,
-    triplets_in_order,
 )
 from components.retrieval.ranking import Items, Measure, measure
 
@@ -40,9 +39,6 @@ MEASURES: Mapping[str, Measure] = {
     "ndcg_at_10": partial(ndcg_at, k=10),
 }
 """What is reported of queries, by the names of the means."""
-
-_SLOTS = ("anchor", "positive", "negative")
-_TRIPLETS_AT_ONCE = 2**13  # 100 MB of embeddings of 1,024 dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +90,32 @@ def evaluate_retrieval(
     held_out = splits.filter(pc.field("split") == split).to_pandas()
     results = {}
     for attribute, labels in held_out.groupby("attribute"):
-        num_values = int(labels["value"].max()) + 1
-        queries, gallery = (
-            _items(labels[labels["role"] == role], num_values, images, embeddings[:, attribute])
-            for role in ("query", "gallery")
-        )
-        result = _result(queries, gallery)
+        result = _result(*_queries_and_gallery(labels, images, embeddings[:, attribute]))
         if len(result.ap_Q):
             results[int(attribute)] = result
     return results
+
+
+def queries_and_gallery(
+    splits: pa.Table,
+    split: str,
+    attribute: int,
+    images: NDArray[np.int64],
+    embeddings_ND: NDArray[np.float32],
+) -> tuple[Items, Items]:
+    """Returns the queries and the gallery of an attribute, each by ascending image number.
+
+    Their values are bool [items, V]: which of the attribute's values each has.
+
+    Args:
+        splits: the splits table.
+        split: valid or test.
+        attribute: position in the schema; it must have labels in the split.
+        images: ascending numbers of the embedded images [N].
+        embeddings_ND: of unit length, for this attribute.
+    """
+    wanted = (pc.field("split") == split) & (pc.field("attribute") == attribute)
+    return _queries_and_gallery(splits.filter(wanted).to_pandas(), images, embeddings_ND)
 
 
 def overall_map(results: dict[int, AttributeResult]) -> float:
@@ -176,32 +189,15 @@ def median_query(
     return int(result.query_images_Q[middle])
 
 
-def evaluate_triplets(
-    triplets: pa.Table, images: NDArray[np.int64], embeddings: NDArray[np.float32]
-) -> float:
-    """Returns the triplet relation accuracy on the given triplets of all attributes, in percent.
-
-    Args:
-        triplets: `tables.TRIPLETS`, drawn or published.
-        images: ascending numbers of the embedded images [n].
-        embeddings: of unit length [n, N, D].
-
-    Raises:
-        HemlineError: there is no triplet, or an image of one is not embedded.
-    """
-    attribute_T = triplets["attribute"].to_numpy()
-    numbers_T3 = np.stack([triplets[slot].to_numpy() for slot in _SLOTS], axis=1)
-    if not len(numbers_T3):
-        raise HemlineError("there is no triplet to evaluate: `dvc repro triplets`")
-    if not np.isin(numbers_T3, images).all():
-        raise HemlineError("triplets name images outside their split: `dvc repro triplets`")
-    places_T3 = np.searchsorted(images, numbers_T3)
-    in_order = []
-    for start in range(0, len(places_T3), _TRIPLETS_AT_ONCE):
-        part = slice(start, start + _TRIPLETS_AT_ONCE)
-        triplet_3TD = embeddings[places_T3[part].T, attribute_T[part]]
-        in_order.append(triplets_in_order(*triplet_3TD))
-    return 100 * float(np.concatenate(in_order).mean())
+def _queries_and_gallery(
+    labels: pd.DataFrame, images: NDArray[np.int64], embeddings_ND: NDArray[np.float32]
+) -> tuple[Items, Items]:
+    num_values = int(labels["value"].max()) + 1
+    queries, gallery = (
+        _items(labels[labels["role"] == role], num_values, images, embeddings_ND)
+        for role in ("query", "gallery")
+    )
+    return queries, gallery
 
 
 def _result(queries: Items, gallery: Items) -> AttributeResult:

@@ -170,18 +170,19 @@ def triplet_relation_accuracy(
 
     s is the dot product of unit vectors; a tie counts as wrong. Source: AG-MAN section 3.1.
     """
-    return float(triplets_in_order(anchors_TD, positives_TD, negatives_TD).mean())
+    to_positive_T, to_negative_T = similarities_in_triplets(anchors_TD, positives_TD, negatives_TD)
+    return float((to_positive_T > to_negative_T).mean())
 
 
-def triplets_in_order(
+def similarities_in_triplets(
     anchors_TD: NDArray[np.floating],
     positives_TD: NDArray[np.floating],
     negatives_TD: NDArray[np.floating],
-) -> NDArray[np.bool_]:
-    """Returns which triplets have s(anchor, positive) > s(anchor, negative) [T]."""
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Returns s(anchor, positive) [T] and s(anchor, negative) [T] of unit vectors."""
     to_positive_T = (anchors_TD * positives_TD).sum(axis=1)
     to_negative_T = (anchors_TD * negatives_TD).sum(axis=1)
-    return np.asarray(to_positive_T > to_negative_T)
+    return to_positive_T, to_negative_T
 
 
 def _precision_among_equals(

@@ -1,22 +1,17 @@
 """Evaluation of a split: who is a query, who is in the gallery, and what is averaged over what."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import PROJECT
 
-from components import files, tables
+from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
-from components.params import SamplingParams, load_section
-from components.retrieval import evaluation
 from components.retrieval.evaluation import (
     bars_of,
     evaluate_retrieval,
-    evaluate_triplets,
     held_out_images,
     median_query,
     metrics_of,
@@ -24,7 +19,6 @@ from components.retrieval.evaluation import (
     report,
 )
 from components.retrieval.metrics import bootstrap_interval, expected_random_average_precision
-from components.sampling.plan import write_plans
 
 SCHEMA = AttributeSchema(
     dataset="by hand",
@@ -219,60 +213,6 @@ def test_a_report_as_flat_metrics_and_as_bars():
 def test_held_out_images_are_ascending_and_once_each():
     assert held_out_images(table(ROWS[::-1]), "test").tolist() == TEST_IMAGES.tolist()
     assert held_out_images(table(ROWS), "valid").tolist() == [20, 21, 22]
-
-
-def triplets_table(rows) -> pa.Table:
-    columns = zip(*((0, *row) for row in rows), strict=True)
-    return pa.table([*columns], names=tables.TRIPLETS.names).cast(tables.TRIPLETS)
-
-
-TRIPLET_IMAGES = np.array([3, 5, 8])
-# attribute, anchor, positive, negative: right, wrong, right, a tie
-TRIPLETS = [(0, 3, 5, 8), (0, 3, 8, 5), (1, 3, 8, 5), (1, 3, 5, 5)]
-
-
-def embeddings_of_triplets() -> np.ndarray:
-    embeddings = np.zeros((3, 2, 2), np.float32)
-    embeddings[:, 0] = [[1, 0], [0.8, 0.6], [0.6, 0.8]]  # for attribute 0, 5 is nearer to 3
-    embeddings[:, 1] = [[1, 0], [0.6, 0.8], [0.8, 0.6]]  # for attribute 1, 8 is
-    return embeddings
-
-
-@pytest.mark.parametrize("at_once", [1, 3, 4, 100])
-def test_triplets_are_compared_in_the_space_of_their_attribute(at_once, monkeypatch):
-    monkeypatch.setattr(evaluation, "_TRIPLETS_AT_ONCE", at_once)
-    table = triplets_table(TRIPLETS)
-    assert evaluate_triplets(table, TRIPLET_IMAGES, embeddings_of_triplets()) == 50
-
-
-def test_triplets_that_cannot_be_evaluated_are_an_error():
-    outside = triplets_table([*TRIPLETS, (0, 3, 5, 6)])
-    with pytest.raises(HemlineError, match="images outside their split"):
-        evaluate_triplets(outside, TRIPLET_IMAGES, embeddings_of_triplets())
-    with pytest.raises(HemlineError, match="no triplet to evaluate"):
-        evaluate_triplets(outside.slice(0, 0), TRIPLET_IMAGES, embeddings_of_triplets())
-
-
-def test_published_triplets_go_all_the_way(tmp_path):
-    """From the lists of a data set to the file of a split to its accuracy."""
-    published = [("train", 1, 1, 2, 4), ("train", 1, 2, 1, 4)]
-    published += [("test", *row) for row in TRIPLETS] + [("test", 0, 3, 5, 4)]  # 4 is in train
-    labels = [(image, a, 0, "test", "gallery") for image in TRIPLET_IMAGES for a in (0, 1)]
-    labels += [(image, 1, 0, "train", "train") for image in (1, 2, 4)]
-    labels += [(image, 1, 0, "valid", "gallery") for image in (6, 7, 9)]
-    published.append(("valid", 1, 6, 7, 9))
-    params = load_section(PROJECT / "params.yaml", SamplingParams)
-    columns = zip(*published, strict=True)
-    catalog = pa.table([*columns], names=tables.PUBLISHED_TRIPLETS.names)
-    write_plans(
-        table(labels),
-        tmp_path,
-        params=replace(params, method="triplets", num_epochs=1),
-        schema=SCHEMA,
-        published=catalog.cast(tables.PUBLISHED_TRIPLETS),
-    )
-    found = files.read_table(tmp_path / "test.parquet", schema=tables.TRIPLETS)
-    assert evaluate_triplets(found, TRIPLET_IMAGES, embeddings_of_triplets()) == 50
 
 
 def test_the_median_query_is_neither_the_best_nor_the_worst() -> None:

@@ -1,0 +1,126 @@
+"""The report of an evaluation, put together from its parts."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+
+from components.figures.projection import MIN_POINTS, project, subsample
+from components.figures.scatter import scatter_svg
+from components.report.content import Figure, Report, Strip
+from components.report.measured import Measured
+from components.report.overview import (
+    champion_reason,
+    facts_of,
+    learning_of,
+    papers_table,
+    quality_of,
+    scores_table,
+)
+from components.report.papers import PaperScores, paper_scores
+from components.report.pictures import Pictures
+from components.report.searches import Searches
+from components.report.section import MAX_POINTS, searches_of, section_of
+from components.retrieval.attention import attention_maps
+from components.retrieval.examples import best_median_worst
+
+_NUM_FAILURES = 10
+_FAILURES_PER_ATTRIBUTE = 2
+_NUM_ATTENDED = 4
+
+
+def compose(
+    measured: Measured,
+    *,
+    splits: str,
+    on_progress: Callable[[int], None] = lambda num_attributes: None,
+) -> Report:
+    """Returns the report of an evaluation.
+
+    Args:
+        measured: the evaluation.
+        splits: path of the splits, as DVC knows it.
+        on_progress: is told of every attribute done.
+    """
+    pictures = Pictures(measured.store)
+    reason = champion_reason(measured, splits=splits)
+    champion = None if reason else measured.champion
+    papers = paper_scores(measured.schema, num_test_images=len(measured.images))
+    sections, worst, medians = [], [], []
+    for attribute in measured.results:
+        searches = searches_of(measured, pictures, attribute)
+        sections.append(section_of(measured, searches, attribute))
+        worst += searches.failures(limit=_FAILURES_PER_ATTRIBUTE)
+        medians.append(_median_image(searches))
+        on_progress(1)
+    worst.sort(key=lambda failure: failure[0])
+    return Report(
+        title=f"{measured.schema.dataset}: {measured.network['name']}",
+        facts=facts_of(measured, image_size_px=measured.store.image_size_px),
+        quality=quality_of(measured, champion, papers),
+        scores=scores_table(measured, champion),
+        notes=_notes(reason, papers),
+        papers=papers_table(measured, papers),
+        learning=learning_of(measured),
+        spaces=_spaces(measured),
+        attention=_attention(measured, pictures, medians[:_NUM_ATTENDED]),
+        attributes=sections,
+        failures=[strip for _, strip in worst[:_NUM_FAILURES]],
+    )
+
+
+def _median_image(searches: Searches) -> int:
+    images = searches.nearest.queries.images_N
+    assert images is not None
+    return int(images[best_median_worst(searches.ap_Q)[1]])
+
+
+def _notes(reason: str, papers: PaperScores) -> list[str]:
+    notes = [f"The champion is not shown: {reason}."] if reason else []
+    return [*notes, f"The papers are not shown: {papers.reason}."] if papers.reason else notes
+
+
+def _spaces(measured: Measured) -> Figure:
+    """Returns the embeddings of all attributes together, each image where it has a label."""
+    test = measured.splits.filter(pc.field("split") == "test")
+    columns = [test[name].to_numpy() for name in ("image", "attribute")]
+    labelled = np.unique(np.stack(columns, axis=1), axis=0)
+    images, attributes = labelled[subsample(len(labelled), limit=MAX_POINTS)].T
+    if len(images) < MIN_POINTS:
+        return Figure(svg=None, caption=f"Not drawn: {len(images)} labels are too few.")
+    places = np.searchsorted(measured.images, images)
+    names = measured.schema.names
+    svg = scatter_svg(
+        project(measured.embeddings[places, attributes]),
+        [names[attribute] for attribute in attributes],
+        name="spaces",
+        description=f"t-SNE of {len(images)} embeddings, by the attribute they are of",
+    )
+    caption = (
+        f"t-SNE of {len(images):,} of the {len(labelled):,} labelled pairs of test image and "
+        "attribute, each embedded for its attribute, by attribute (number of points)."
+    )
+    return Figure(svg=svg, caption=caption)
+
+
+def _attention(measured: Measured, pictures: Pictures, images: Sequence[int]) -> list[Strip]:
+    """Returns each image under every attribute; nothing where the network has no attention."""
+    numbers = np.array(images, np.int64)
+    names = measured.schema.names
+    asked = np.tile(np.arange(len(names)), (len(images), 1))
+    maps = attention_maps(measured.attend, measured.store, numbers, asked)
+    if maps is None:
+        return []
+    return [
+        Strip(
+            title=f"Image {image}",
+            tiles=[
+                pictures.tile(image, lines=("image",)),
+                *(
+                    pictures.attended(image, weights, lines=(name,))
+                    for name, weights in zip(names, weights_KHW, strict=True)
+                ),
+            ],
+        )
+        for image, weights_KHW in zip(images, maps, strict=True)
+    ]

@@ -1,0 +1,217 @@
+"""The parts of a report that are about the whole model: what it is, its scores, its training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.compute as pc
+
+from components.figures.learning import learning_svg
+from components.figures.quality import Score, quality_svg
+from components.report.content import Figure, Table
+from components.report.measured import Measured
+from components.report.papers import PaperScores
+from components.tracking.lineage import Champion, Lineage
+
+ALL = "all"
+
+_RECIPE = (
+    "train.objective",
+    "sampling.method",
+    "sampling.num_epochs",
+    "train.optimizer",
+    "train.learning_rate",
+    "train.schedule",
+    "train.seed",
+)
+_LOSSES = {
+    "loss": "loss",
+    "ranking_loss": "ranking loss",
+    "classification_loss": "classification loss",
+}
+
+
+# title of a column → what it holds, and how that is written
+_COLUMNS = {
+    "P@1": ("precision_at_1", ".1f"),
+    "P@10": ("precision_at_10", ".1f"),
+    "queries": ("num_queries", ",d"),
+    "gallery": ("num_gallery", ",d"),
+}
+_ATTENTION_COLUMNS = {
+    "attention in region": ("attention_in_region", ".1f"),
+    "region's area": ("region_share", ".1f"),
+}
+
+
+def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]:
+    """Returns what was measured and where it comes from."""
+    figures, lineage = measured.figures, measured.lineage
+    params = lineage.params
+    model = {name: value for name, value in measured.network.items() if value is not None}
+    recipe = {name.split(".")[1]: params[name] for name in _RECIPE if name in params}
+    counts = {
+        split: len(pc.unique(measured.splits.filter(pc.field("split") == split)["image"]))
+        for split in ("train", "valid", "test")
+    }
+    attributes = measured.schema.attributes
+    num_values = sum(len(attribute.values) for attribute in attributes)
+    return [
+        (
+            "overall MAP",
+            _with_interval(figures) + f", a random ranking {figures['random_map']:.2f}",
+        ),
+        ("triplets in order", f"{figures['triplet_accuracy']:.2f} %"),
+        (
+            "data set",
+            f"{measured.schema.dataset}: {measured.num_catalog_images:,} images, "
+            f"{len(attributes)} attributes with {num_values} values"
+            + (f"; read from {params['data.root']}" if "data.root" in params else ""),
+        ),
+        (
+            "split",
+            ", ".join(f"{split} {count:,}" for split, count in counts.items())
+            + f" images; {figures['num_queries']:,} test queries"
+            + (f"; method {params['split.method']}" if "split.method" in params else ""),
+        ),
+        ("network", f"{_listed(model)}; {figures['num_parameters'] / 1e6:.2f} M parameters"),
+        ("recipe", _listed({**recipe, "image_size_px": image_size_px})),
+        ("MLflow run", lineage.run_id),
+        ("commit", _commit(lineage)),
+    ]
+
+
+def champion_reason(measured: Measured, *, splits: str) -> str:
+    """Returns why the champion is not beside the model; empty where it is.
+
+    Args:
+        measured: the evaluation.
+        splits: path of the splits, as DVC knows it.
+    """
+    champion, lineage = measured.champion, measured.lineage
+    if champion is None:
+        return "the registry has no champion"
+    if champion.lineage.run_id == lineage.run_id:
+        return f"this model is the champion, version {champion.version}"
+    if champion.evaluation is None:
+        return f"the run of the champion, version {champion.version}, holds no evaluation"
+    ours, theirs = (x.inputs.get(splits) for x in (lineage, champion.lineage))
+    if ours is None or theirs is None:
+        return f"it is not known which splits the champion, version {champion.version}, had"
+    if ours != theirs:
+        return f"the champion, version {champion.version}, was measured on another split"
+    return ""
+
+
+def quality_of(measured: Measured, champion: Champion | None, papers: PaperScores) -> Figure:
+    """Returns the scores as a chart."""
+    others: dict[str, Mapping[str, float]] = {
+        "random ranking": _scores(measured.figures, "random_map")
+    }
+    if champion is not None:
+        others[f"champion, version {champion.version}"] = _champions_scores(champion)
+    for row in papers.rows:
+        if papers.measure == "map" and row.network == measured.network["name"]:
+            overall = {} if row.overall is None else {ALL: row.overall}
+            others[f"{row.network} in {row.source}"] = {**row.scores, **overall}
+    rows = {ALL: measured.figures, **measured.figures["attributes"]}
+    scores = [
+        Score(label=name, score=row["map"], low=row["map_low"], high=row["map_high"])
+        for name, row in rows.items()
+    ]
+    description = "MAP of every attribute; the table below has the same numbers"
+    caption = "MAP on the test split; the line is the 95 % bootstrap interval over queries."
+    return Figure(
+        svg=quality_svg(scores, others, name="quality", description=description), caption=caption
+    )
+
+
+def scores_table(measured: Measured, champion: Champion | None) -> Table:
+    """Returns the scores of every attribute and of all queries."""
+    figures = measured.figures
+    columns = dict(_COLUMNS)
+    if "attention_in_region" in figures:
+        columns |= _ATTENTION_COLUMNS
+    of_champion = _champions_scores(champion)
+    title = [] if champion is None else [f"champion (v{champion.version})"]
+    rows = []
+    for name, row in {**figures["attributes"], ALL: figures}.items():
+        interval = f"{row['map_low']:.1f} to {row['map_high']:.1f}"
+        own = [name, _cell(row["map"]), interval, _cell(row["random_map"])]
+        theirs = [] if champion is None else [_cell(of_champion.get(name))]
+        others = [format(row[key], form) if key in row else "" for key, form in columns.values()]
+        rows.append([*own, *theirs, *others])
+    header = ["attribute", "MAP", "95 % interval", "random", *title, *columns]
+    return Table(caption="Scores on the test split, percent", header=header, rows=rows)
+
+
+def papers_table(measured: Measured, papers: PaperScores) -> Table | None:
+    """Returns the papers' scores with this model's under them; None where there are none."""
+    if not papers.rows:
+        return None
+    names = [name for name in measured.schema.names if name in papers.rows[0].scores]
+    rows = [
+        [
+            row.network,
+            row.source,
+            *(_cell(row.scores.get(name)) for name in names),
+            _cell(row.overall),
+        ]
+        for row in papers.rows
+    ]
+    own = measured.figures["attributes"]
+    of_each = [_cell(own[name]["map"] if name in own else None) for name in names]
+    overall = _cell(measured.figures[papers.measure])
+    rows.append([f"this model ({measured.network['name']})", "", *of_each, overall])
+    measure = {"map": "MAP", "triplet_accuracy": "Triplets in order"}[papers.measure]
+    caption = f"{measure} on {measured.schema.dataset}, percent, as the papers report it"
+    return Table(caption=caption, header=["network", "source", *names, ALL], rows=rows)
+
+
+def learning_of(measured: Measured) -> Figure:
+    """Returns the training's curves as a chart."""
+    curve = measured.curve.to_pydict()
+    if not curve["epoch"]:
+        return Figure(svg=None, caption="Not drawn: no epoch was logged.")
+    best = max(range(len(curve["epoch"])), key=lambda place: curve["valid_map"][place])
+    losses = {name: curve[column] for column, name in _LOSSES.items() if any(curve[column])}
+    svg = learning_svg(
+        curve["epoch"],
+        curve["valid_map"],
+        losses,
+        name="learning",
+        description="validation MAP and mean losses after each epoch",
+    )
+    caption = (
+        f"Validation MAP is highest after epoch {curve['epoch'][best]} "
+        f"({curve['valid_map'][best]:.2f}): these weights were measured."
+    )
+    return Figure(svg=svg, caption=caption)
+
+
+def _champions_scores(champion: Champion | None) -> dict[str, float]:
+    if champion is None or champion.evaluation is None:
+        return {}
+    return _scores(champion.evaluation, "map")
+
+
+def _scores(figures: Mapping[str, Any], measure: str) -> dict[str, float]:
+    of_each = {name: row[measure] for name, row in figures["attributes"].items()}
+    return {ALL: figures[measure], **of_each}
+
+
+def _with_interval(row: Mapping[str, Any]) -> str:
+    return f"{row['map']:.2f} (95 % interval {row['map_low']:.1f} to {row['map_high']:.1f})"
+
+
+def _commit(lineage: Lineage) -> str:
+    if lineage.commit is None:
+        return "not known: the code was not in a git repository"
+    return lineage.commit + (", with local changes" if lineage.has_local_changes else "")
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,218 @@
+"""A report of a small evaluation: what stands in it, and what is left out and why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from components import tables
+from components.attributes import Attribute, AttributeSchema
+from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
+from components.report.compose import compose
+from components.report.measured import Measured
+from components.report.page import render
+from components.retrieval.evaluation import evaluate_retrieval, report
+from components.retrieval.triplet_relations import evaluate_triplets
+from components.tracking.lineage import Champion, Lineage
+
+SIZE = 16
+SCHEMA = AttributeSchema(
+    dataset="by hand",
+    attributes=(
+        Attribute(name="length", values=("short", "long", "<script>x</script>")),
+        Attribute(name="collar", values=("none", "round")),
+        Attribute(name="unused", values=("a", "b")),
+    ),
+)
+IMAGES = np.arange(100, 140)
+SPLITS = "data/splits"
+ROLES = ("gallery", "query")
+
+
+def attend(pixels, attributes):
+    """Weights that depend on picture and attribute."""
+    maps = torch.rand(*attributes.shape, 2, 2, generator=torch.Generator().manual_seed(0))
+    return maps + attributes[..., None, None]
+
+
+def splits_table() -> pa.Table:
+    rng = np.random.default_rng(2)
+    rows = [
+        (image, attribute, rng.integers(3 - attribute), "test", ROLES[image % 4 == 0])
+        for attribute in (0, 1)
+        for image in IMAGES.tolist()
+    ]
+    rows += [(1, 0, 1, "train", "train"), (2, 2, 0, "valid", "gallery")]
+    columns = zip(*rows, strict=True)
+    return pa.table([*columns], names=tables.SPLITS.names).cast(tables.SPLITS)
+
+
+def triplets_table() -> pa.Table:
+    rng = np.random.default_rng(1)
+    rows = [(0, 0, *rng.choice(IMAGES, 3, replace=False)) for _ in range(30)]
+    columns = zip(*rows, strict=True)
+    return pa.table([*columns], names=tables.TRIPLETS.names).cast(tables.TRIPLETS)
+
+
+def lineage(run_id: str = "run1", **changes) -> Lineage:
+    known = {
+        "commit": "c0ffee",
+        "has_local_changes": True,
+        "params": {"train.seed": "3", "split.method": "random"},
+        "inputs": {SPLITS: "1.dir"},
+    }
+    return Lineage(run_id=run_id, **{**known, **changes})
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    folder = tmp_path_factory.mktemp("store")
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (len(IMAGES), SIZE, SIZE, 3), np.uint8)
+    batch = StoredImages(IMAGES.tolist(), ["ab" * 32] * len(IMAGES), pixels)
+    write_shard(folder / "shard-00000.arrow", [batch], image_size_px=SIZE, recipe="r")
+    shard = Shard(file="shard-00000.arrow", key="k", num_images=len(IMAGES), quarantined=())
+    write_manifest(folder, [shard], image_size_px=SIZE)
+    embeddings = rng.normal(size=(len(IMAGES), 3, 8)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
+    splits, triplets = splits_table(), triplets_table()
+    results = evaluate_retrieval(splits, "test", IMAGES, embeddings)
+    accuracy = evaluate_triplets(triplets, IMAGES, embeddings)
+    figures = report(results, SCHEMA, triplet_accuracy=accuracy)
+    epochs = {"epoch": [0, 1], "loss": [2.0, 1.0], "ranking_loss": [2.0, 1.0]}
+    return Measured(
+        schema=SCHEMA,
+        network={"name": "ag_man", "ca": None},
+        lineage=lineage(),
+        champion=None,
+        num_catalog_images=42,
+        splits=splits,
+        triplets=triplets,
+        curve=pa.table({**epochs, "classification_loss": [None] * 2, "valid_map": [30.0, 20.0]}),
+        store=ImageStore(folder),
+        attend=attend,
+        images=IMAGES,
+        embeddings=embeddings,
+        results=results,
+        figures={**figures, "num_parameters": 1_234_567},
+    )
+
+
+def test_a_report_has_all_its_parts(measured: Measured) -> None:
+    done = []
+    found = compose(measured, splits=SPLITS, on_progress=done.append)
+    assert done == [1, 1]
+    assert [section.name for section in found.attributes] == ["length", "collar"]
+    assert [row[0] for row in found.scores.rows] == ["length", "collar", "all"]
+    assert found.scores.rows[-1][1] == f"{measured.figures['map']:.2f}"
+    length, collar = found.attributes
+    for section in found.attributes:
+        best, median, worst = section.searches
+        assert [len(strip.tiles) for strip in section.searches] == [11] * 3
+        precision = [float(strip.note.split()[2][:5]) for strip in (best, median, worst)]
+        assert precision == sorted(precision, reverse=True)
+        assert len(section.attention.tiles) == 2 * 5
+        assert "40 of the 40" in section.space.caption
+        assert section.confused
+    assert [strip.title for strip in length.triplets].count("In order") == 2
+    assert collar.triplets == []
+    assert "no triplet" in collar.triplet_summary
+    assert [len(strip.tiles) for strip in found.attention] == [1 + 3] * 2
+    assert "80 of the 80" in found.spaces.caption
+    assert "after epoch 0 (30.00)" in found.learning.caption
+    facts = dict(found.facts)
+    assert facts["commit"] == "c0ffee, with local changes"
+    assert facts["network"] == "name ag_man; 1.23 M parameters"
+    assert facts["split"] == "train 1, valid 1, test 40 images; 20 test queries; method random"
+    assert found.notes == [
+        "The champion is not shown: the registry has no champion.",
+        "The papers are not shown: none of the papers reports on the data set by hand.",
+    ]
+    text = render(found)
+    assert "<script" not in text
+    assert "&lt;script&gt;x&lt;/script&gt;" in text
+
+
+def test_the_failures_are_the_worst_first(measured: Measured) -> None:
+    rng = np.random.default_rng(0)
+    values = measured.splits.to_pandas().query("split == 'test' and attribute == 0")["value"]
+    # every value's queries are near the next value's items
+    turned = measured.embeddings.copy()
+    corners = np.eye(8, dtype=np.float32)[(values + (IMAGES % 4 == 0)) % 3]
+    turned[:, 0] = corners + 0.01 * rng.normal(size=corners.shape)
+    turned /= np.linalg.norm(turned, axis=2, keepdims=True)
+    results = evaluate_retrieval(measured.splits, "test", IMAGES, turned)
+    found = compose(replace(measured, embeddings=turned, results=results), splits=SPLITS)
+    failures = [strip for strip in found.failures if strip.title == "length"]
+    assert len(failures) == 2
+    assert "these hold 0." in failures[0].note
+    assert len(failures[0].tiles) == 1 + 10 + 1
+    assert failures[0].tiles[-1].sign == "agrees"
+    assert int(failures[0].tiles[-1].lines[0].removeprefix("rank ")) > 10
+
+
+def test_a_network_without_attention_shows_none(measured: Measured) -> None:
+    blind = replace(measured, attend=lambda pixels, attributes: None)
+    found = compose(blind, splits=SPLITS)
+    assert not found.attention
+    assert {section.attention for section in found.attributes} == {None}
+    assert 'href="#attention"' not in render(found)
+
+
+def champion(run: Lineage, *, evaluation=None) -> Champion:
+    return Champion(version=7, lineage=run, evaluation=evaluation)
+
+
+@pytest.mark.parametrize(
+    ("run", "has_evaluation", "reason"),
+    [
+        (lineage("run1"), True, "this model is the champion, version 7"),
+        (lineage("run2"), False, "holds no evaluation"),
+        (lineage("run2", inputs={}), True, "not known which splits"),
+        (lineage("run2", inputs={SPLITS: "2.dir"}), True, "measured on another split"),
+    ],
+)
+def test_a_champion_that_cannot_be_compared_is_not_shown(
+    measured: Measured, run: Lineage, has_evaluation: bool, reason: str
+) -> None:
+    evaluation = measured.figures if has_evaluation else None
+    found = compose(replace(measured, champion=champion(run, evaluation=evaluation)), splits=SPLITS)
+    assert reason in found.notes[0]
+    assert "champion" not in " ".join(found.scores.header)
+
+
+def test_a_champion_of_the_same_split_stands_beside_the_model(measured: Measured) -> None:
+    figures = {"map": 81.25, "attributes": {"collar": {"map": 82.5}, "gone": {"map": 1.0}}}
+    other = champion(lineage("run2"), evaluation=figures)
+    found = compose(replace(measured, champion=other), splits=SPLITS)
+    column = found.scores.header.index("champion (v7)")
+    assert [row[column] for row in found.scores.rows] == ["", "82.50", "81.25"]
+    assert "champion, version 7" in found.quality.svg
+    assert not [note for note in found.notes if "champion" in note]
+
+
+def test_the_papers_stand_beside_a_model_on_their_data(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.report.papers._TOLERANCE", 1)
+    names = ("skirt_length", "neck_design", "lapel_design")
+    attributes = tuple(
+        replace(attribute, name=name)
+        for attribute, name in zip(SCHEMA.attributes, names, strict=True)
+    )
+    rows = dict(zip(names, measured.figures["attributes"].values(), strict=False))
+    theirs = replace(
+        measured,
+        schema=AttributeSchema(dataset="FashionAI", attributes=attributes),
+        figures={**measured.figures, "attributes": rows},
+    )
+    found = compose(theirs, splits=SPLITS)
+    assert found.papers.header == ["network", "source", *names, "all"]
+    assert found.papers.rows[-2] == ["ag_man", "AG-MAN, Table 2", "65.57", "62.08", "68.18", ""]
+    own = found.papers.rows[-1]
+    assert own[0] == "this model (ag_man)"
+    assert own[2] == f"{rows['skirt_length']['map']:.2f}"
+    assert own[4] == "", "no query"
+    assert "ag_man in AG-MAN, Table 2" in found.quality.svg
