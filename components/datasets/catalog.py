@@ -1,7 +1,6 @@
 """From a reader's labels to a catalog: images looked at, numbered, and the unusable set apart."""
 
 import hashlib
-import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +15,7 @@ from components.attributes import Attribute, AttributeSchema
 from components.datasets.labelled import Label, LabelledImages, Region
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, image_size, read_bytes
+from components.images.inside import file_inside
 from components.tables import Catalog, Numbering
 
 _MAX_NUM_VALUES = 2**15  # of an attribute: tables count them from 0 in int16
@@ -101,29 +101,11 @@ def _without(labelled: LabelledImages, excluded: Collection[str]) -> Sequence[La
 
 def _look_at(root: Path, path: str) -> _ImageFile | tuple[str, str, str]:
     try:
-        data = read_bytes(_inside(root, path))
+        data = read_bytes(file_inside(root, path))
         width, height = image_size(data)
     except UnreadableImageError as error:
         return path, error.reason, error.detail
     return _ImageFile(path, len(data), hashlib.sha256(data).hexdigest(), width, height)
-
-
-def _inside(root: Path, path: str) -> Path:
-    """Returns the file's path; refuses names and links that lead out of the data root."""
-    if path.startswith("/"):
-        raise UnreadableImageError("outside_root", "an absolute path")
-    try:
-        resolved = Path(os.path.realpath(root / path))
-        exists = resolved.exists()
-    except (OSError, ValueError) as error:  # it is too long, or has a NUL in it
-        raise UnreadableImageError("missing", "no file can have this name") from error
-    if not resolved.is_relative_to(os.path.realpath(root)):
-        raise UnreadableImageError("outside_root", "the path leads out of data.root")
-    if not exists:
-        raise UnreadableImageError("missing", "no such file")
-    if not resolved.is_file():
-        raise UnreadableImageError("not_a_file", "not a regular file")
-    return resolved
 
 
 def _continues(labelled: LabelledImages, files: Sequence[_ImageFile], previous: Catalog) -> bool:

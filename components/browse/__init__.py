@@ -1,0 +1,1 @@
+"""The local web page over embedded catalogues: server-rendered, read only, without scripts."""

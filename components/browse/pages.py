@@ -1,0 +1,156 @@
+"""The page itself: from a request to what it shows."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from flask import redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask.wrappers import Response
+from werkzeug.exceptions import BadRequest, NotFound
+
+from components.browse.answers import (
+    Answer,
+    Query,
+    answer,
+    item_query,
+    side_by_side,
+    upload_query,
+)
+from components.browse.question import Question, read_question
+from components.browse.shelf import Shelf
+from components.browse.uploads import Upload, Uploads
+from components.errors import HemlineError
+from components.images.decode import decode
+
+PER_PAGE = 60
+
+_THUMBNAIL_PX = 192
+_DAY_S = 24 * 60 * 60
+
+
+class Pages:
+    """The pages over one shelf, or over two to compare.
+
+    Args:
+        shelves: what is shown; the catalogue to pick from is the first one's.
+    """
+
+    def __init__(self, shelves: Sequence[Shelf]) -> None:
+        self._shelves = shelves
+        self._uploads = Uploads()
+        # in the shelves' order, each once
+        self._attributes = [*dict.fromkeys(a for s in shelves for a in s.finder.attributes)]
+
+    def catalogue(self) -> str:
+        """Returns a page of the first shelf's items, to pick one from."""
+        pictures = self._shelves[0].pictures
+        num_pages = max(1, -(-len(pictures) // PER_PAGE))
+        page = request.args.get("page", "1")
+        if page not in map(str, range(1, num_pages + 1)):
+            raise NotFound(f"There is no page {page!r}: the catalogue has {num_pages}.")
+        return render_template(
+            "catalogue.html",
+            items=pictures.page((int(page) - 1) * PER_PAGE, PER_PAGE),
+            num_items=len(pictures),
+            page=int(page),
+            num_pages=num_pages,
+            question=self._question(),
+        )
+
+    def search(self) -> str:
+        """Returns the nearest items of each shelf to an item or to an upload."""
+        question = self._question()
+        if token := request.args.get("upload"):
+            return self._search_upload(token, question)
+        if name := request.args.get("image", "").strip():
+            return self._search_item(name, question)
+        raise BadRequest("Pick an item of the catalogue, or choose a picture of your own.")
+
+    def upload(self) -> ResponseReturnValue:
+        """Keeps a picture in memory, and sends the browser on to its search."""
+        file = request.files.get("picture")
+        if file is None or not file.filename:
+            raise BadRequest("No picture was chosen.")
+        question = self._question()
+        data = file.read()
+        sides = {shelf.image_size_px for shelf in self._shelves}
+        upload = Upload(
+            name=file.filename,
+            pixels={side: decode(data, image_size_px=side) for side in sides},
+            copies={s.key: tuple(s.finder.same_content(data).tolist()) for s in self._shelves},
+        )
+        token = self._uploads.keep(upload)
+        return redirect(url_for("search", upload=token, **question.fields), code=303)
+
+    def picture(self, key: str, image: int) -> Response:
+        """Returns a thumbnail of an item, which browsers may keep: the key tells its content."""
+        shelf = next((shelf for shelf in self._shelves if shelf.key == key), None)
+        if shelf is None:
+            raise NotFound("There is no such catalogue here.")
+        data = shelf.pictures.thumbnail(image, side_px=_THUMBNAIL_PX)
+        response = Response(data, mimetype="image/jpeg")
+        response.headers["Cache-Control"] = f"private, max-age={_DAY_S}, immutable"
+        return response
+
+    def _question(self) -> Question:
+        return read_question(request.values, self._attributes)
+
+    def _search_upload(self, token: str, question: Question) -> str:
+        upload = self._uploads.get(token)
+        if upload is None:
+            raise NotFound("That picture is not in memory any more: choose it again.")
+        return self._answers(
+            question.with_default(self._attributes[0]),
+            lambda shelf, attributes: upload_query(shelf, upload, attributes),
+            title=upload.name,
+            fields={"upload": token},
+        )
+
+    def _search_item(self, name: str, question: Question) -> str:
+        shelf, image = self._find(name)
+        path = shelf.pictures.path(image)  # shelves may number their items differently
+        labelled = [*shelf.finder.values_of(image), *self._attributes]
+        return self._answers(
+            question.with_default(labelled[0]),
+            lambda shelf, attributes: item_query(shelf, path, attributes),
+            title=path,
+            fields={"image": path},
+        )
+
+    def _find(self, name: str) -> tuple[Shelf, int]:
+        """Returns the first shelf that has an item of that number or path, and its number."""
+        problems = []
+        for shelf in self._shelves:
+            try:
+                return shelf, shelf.finder.number_of(name)
+            except HemlineError as error:
+                problems.append(str(error))
+        raise NotFound(problems[0])
+
+    def _answers(
+        self,
+        question: Question,
+        ask: Callable[[Shelf, Sequence[str]], Query],
+        *,
+        title: str,
+        fields: Mapping[str, str],
+    ) -> str:
+        answers = [self._answer(shelf, ask, question) for shelf in self._shelves]
+        return render_template(
+            "search.html",
+            title=title,
+            fields=fields,
+            question=question,
+            attributes=self._attributes,
+            answers=side_by_side(answers),
+            picture=next((each.picture for each in answers if each.picture), ""),
+            values=next((each.values for each in answers if each.values), {}),
+        )
+
+    def _answer(
+        self, shelf: Shelf, ask: Callable[[Shelf, Sequence[str]], Query], question: Question
+    ) -> Answer:
+        needed = question.weights if question.rerank is None else shelf.finder.attributes
+        try:
+            return answer(shelf, ask(shelf, [*needed]), question)
+        except HemlineError as error:  # the other shelf may well have an answer
+            return Answer(shelf=shelf, problem=str(error))
