@@ -1,5 +1,6 @@
 """The model registry: versions of `hemline` and the aliases that point at them."""
 
+import re
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -10,11 +11,11 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from components.errors import HemlineError
-from components.files import read_json, write_json
+from components.files import read_json, write_json, write_text
 from components.images import decode
 from components.tracking.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from components.tracking.runs import Tracking
@@ -22,9 +23,12 @@ from components.tracking.runs import Tracking
 MODEL_NAME = "hemline"
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+CARD_FILE = "model_card.md"
 
 # what a consumer installs; the versions are those the model was exported with
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch")
+_URI = re.compile(r"models:/(?P<name>[^/@']+)(?P<which>/[0-9]+|/latest|@[\w.-]+)")
+_LONGEST_DESCRIPTION = 5000  # characters that MLflow's database keeps of a version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +44,19 @@ class RegisteredVersion:
         return f"models:/{self.name}/{self.version}"
 
 
-def register(package: Path, *, tracking: Tracking, run_id: str) -> RegisteredVersion:
+def register(package: Path, *, card: str, tracking: Tracking, run_id: str) -> RegisteredVersion:
     """Logs a package to its run, registers it, and points the alias `challenger` at it.
 
     The alias `champion` is set too when nothing carries it yet.
+
+    Args:
+        package: folder that `write_package` wrote; the card is put beside its files.
+        card: the model card, which goes with the model, to the run, and into the description.
+        tracking: store and registry.
+        run_id: of the training run.
     """
     tracking.activate()
+    write_text(card, package / CARD_FILE)
     # MLflow runs served_model.py once here, before the decoder lies beside it in the package
     sys.modules.setdefault("decode", decode)
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
@@ -56,6 +67,7 @@ def register(package: Path, *, tracking: Tracking, run_id: str) -> RegisteredVer
             artifacts={
                 "network": str(package / NETWORK_FILE),
                 "package": str(package / PACKAGE_FILE),
+                "card": str(package / CARD_FILE),
             },
             code_paths=[decode.__file__],
             signature=_signature(),
@@ -63,11 +75,39 @@ def register(package: Path, *, tracking: Tracking, run_id: str) -> RegisteredVer
             registered_model_name=MODEL_NAME,
         )
     client = tracking.client()
+    client.log_artifact(run_id, str(package / CARD_FILE))
     version = RegisteredVersion(name=MODEL_NAME, version=int(info.registered_model_version))
+    client.update_model_version(MODEL_NAME, str(version.version), _description(card))
     client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(version.version))
     if not _has_alias(client, CHAMPION):
         client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(version.version))
     return version
+
+
+def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
+    """Returns the version that a URI names now.
+
+    Args:
+        uri: `models:/hemline@champion` (an alias), `models:/hemline/3` or `models:/hemline/latest`.
+        tracking: the registry.
+
+    Raises:
+        HemlineError: the URI has another form, the registry has no such version, or does not
+            answer.
+    """
+    parts = _URI.fullmatch(uri)
+    if parts is None:
+        forms = (f"models:/{MODEL_NAME}{which}" for which in ("@champion", "/3", "/latest"))
+        raise HemlineError(f"{uri!r} names no version of a model; the forms are {', '.join(forms)}")
+    known = _known_versions(parts["name"], tracking)
+    if parts["which"] not in known:
+        listed = ", ".join(f"models:/{parts['name']}{which}" for which in known)
+        raise HemlineError(
+            f"{uri} is not in the registry {tracking.uri}, which has "
+            f"{listed or 'no version of ' + parts['name']}; set MLFLOW_TRACKING_URI to the store "
+            "that has it, or register one here: dvc repro register"
+        )
+    return RegisteredVersion(name=parts["name"], version=known[parts["which"]])
 
 
 def write_registration(version: RegisteredVersion, path: Path) -> None:
@@ -98,14 +138,42 @@ def download(version: RegisteredVersion, *, tracking: Tracking) -> Package:
     return read_package(folder / "artifacts")
 
 
+def _known_versions(name: str, tracking: Tracking) -> dict[str, int]:
+    """Returns the versions of a model by how a URI may name them, such as "/3" and "@champion"."""
+    client = tracking.client()
+    try:
+        found = client.search_model_versions(f"name='{name}'")
+        aliases = client.get_registered_model(name).aliases if found else {}
+    except MlflowException as error:
+        raise HemlineError(f"the MLflow store {tracking.uri} does not answer: {error}") from error
+    versions = sorted(int(version.version) for version in found)
+    known = {f"/{version}": version for version in versions}
+    if versions:
+        known["/latest"] = versions[-1]
+    return known | {f"@{alias}": int(version) for alias, version in aliases.items()}
+
+
 def _has_alias(client: MlflowClient, alias: str) -> bool:
     return alias in client.get_registered_model(MODEL_NAME).aliases
 
 
+def _description(card: str) -> str:
+    """Returns a card as a version's description; a longer one is cut at a line and says so."""
+    if len(card) <= _LONGEST_DESCRIPTION:
+        return card
+    end = f"\n\nThe whole card is {CARD_FILE} among the version's artifacts.\n"
+    head = card[: _LONGEST_DESCRIPTION - len(end)]
+    return head[: head.rfind("\n")] + end
+
+
 def _signature() -> ModelSignature:
-    inputs = [ColSpec("binary", "image"), ColSpec("string", "attribute")]
-    outputs = [ColSpec("string", "attribute"), ColSpec(Array("double"), "embedding")]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+    inputs = [ColSpec("binary", "image"), ColSpec("string", "attribute", required=False)]
+    outputs = [ColSpec("string", "attribute"), ColSpec(Array("float"), "embedding", required=False)]
+    return ModelSignature(
+        inputs=Schema(inputs),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("on_error", "string", "raise")]),
+    )
 
 
 def _requirements() -> list[str]:

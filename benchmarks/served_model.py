@@ -1,0 +1,146 @@
+"""The registered model as consumers call it: beside the trained network, in time and in numbers.
+
+python -m benchmarks.served_model --project FOLDER
+
+FOLDER is a project where `dvc repro` has run.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.machine import machine
+from components import files, tables
+from components.images.decode import decode
+from components.images.store import ImageStore
+from components.params import DataParams, load_section
+from components.retrieval.evaluation import held_out_images
+from components.tracking import registry
+from components.training.trained import TrainedModel, read_trained_model
+from pipelines import options
+from pipelines.environment import tracking
+
+NUM_STARTS, NUM_ROUNDS = 3, 9
+NUM_THREADS = 1  # of latency; more measure who else uses the machine
+START = "import sys, mlflow\nmlflow.set_tracking_uri(sys.argv[1])\n"
+LOAD = "mlflow.pyfunc.load_model(sys.argv[2])\n"
+IMPORTS = "import numpy, pandas, torch\n"
+
+
+def main() -> None:
+    """Prints cold start, latency of 1 and 64 images, and the minimum cosine."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--project", type=Path, default=Path())
+    parser.add_argument("--model", help="of the registry, such as models:/hemline@champion")
+    arguments = parser.parse_args()
+    os.chdir(arguments.project)
+    torch.set_num_threads(NUM_THREADS)
+    where = tracking()
+    where.activate()
+    uri = arguments.model or registry.read_registration(options.REGISTRATION).uri
+    print(f"{machine()}, {uri}, {NUM_THREADS} thread")
+    print_cold_start(uri, where.uri)
+    trained = read_trained_model(options.MODEL)
+    model = mlflow.pyfunc.load_model(uri)
+    images = held_out_images(
+        files.read_table(options.SPLITS / "splits.parquet", schema=tables.SPLITS), "test"
+    )
+    data = read_images(images)
+    print_latency(model, trained, data)
+    print_cosines(model, trained, images, data)
+
+
+def read_images(images: np.ndarray) -> list[bytes]:
+    """Returns the files of the catalog's images."""
+    root = Path(load_section(options.PARAMS, DataParams).root)
+    catalog = tables.read_catalog(options.CATALOG).images
+    rows = np.searchsorted(catalog["image"].to_numpy(), images)
+    return [(root / path).read_bytes() for path in catalog["path"].take(rows).to_pylist()]
+
+
+def print_cold_start(uri: str, tracking_uri: str) -> None:
+    """Prints the time from nothing to a model that predicts, and how much of it is imports."""
+    programs = {"imports alone": START + IMPORTS, "imports and load": START + LOAD}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(NUM_STARTS):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program, tracking_uri, uri], check=True)
+            seconds[name].append(time.perf_counter() - start)
+    for name, measured in seconds.items():
+        print(f"cold start, {name:34} {statistics.median(measured):8.2f} s")
+
+
+def print_latency(model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, data: list) -> None:
+    """Prints milliseconds of predict, and as a ratio to decoding and the bare network."""
+    num_attributes = len(trained.schema.names)
+    for num_images in (1, 64):
+        for num_asked in (num_attributes, 1):
+            frame = pd.DataFrame({"image": data[:num_images]})
+            if num_asked == 1:
+                frame["attribute"] = trained.schema.names[0]
+
+            def served(frame: pd.DataFrame = frame) -> object:
+                return model.predict(frame)
+
+            def bare(num_images: int = num_images, num_asked: int = num_asked) -> object:
+                return embed(trained, decoded(trained, data[:num_images]), num_asked)
+
+            served_s, bare_s = median_seconds(served, bare)
+            print(
+                f"{num_images:3} images, {num_asked} attributes: {served_s * 1000:8.1f} ms, "
+                f"{served_s / bare_s:.2f} of decoding and the trained network"
+            )
+
+
+def print_cosines(
+    model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, images: np.ndarray, data: list
+) -> None:
+    """Prints how far predictions from files are from the evaluation's, from the store."""
+    stored = ImageStore(options.STORE).gather(images)
+    num_pixels = int((stored != decoded(trained, data)).sum())
+    found = np.stack(list(model.predict(pd.DataFrame({"image": data}))["embedding"]))
+    expected = embed(trained, stored, len(trained.schema.names)).reshape(found.shape)
+    cosines = np.einsum("rd,rd->r", found.astype(float), expected.astype(float))
+    print(f"{len(images)} test images: {num_pixels} pixels differ between file and store")
+    print(
+        f"minimum cosine of {len(cosines)} embeddings to the trained network's {cosines.min():.7f}"
+    )
+
+
+def decoded(trained: TrainedModel, data: list[bytes]) -> np.ndarray:
+    """Returns the pixels of image files."""
+    return np.stack([decode(one, image_size_px=trained.image_size_px) for one in data])
+
+
+def embed(trained: TrainedModel, pixels: np.ndarray, num_asked: int) -> np.ndarray:
+    """Returns the trained network's embeddings [images, attributes, D]."""
+    asked = torch.arange(num_asked).expand(len(pixels), -1)
+    with torch.inference_mode():
+        return trained.embed(torch.from_numpy(pixels), asked).numpy()
+
+
+def median_seconds(*variants: Callable[[], object]) -> list[float]:
+    """Returns the median time of each; they take turns, so that all meet the same load."""
+    seconds: list[list[float]] = [[] for _ in variants]
+    for round_number in range(NUM_ROUNDS + 1):
+        for measured, work in zip(seconds, variants, strict=True):
+            start = time.perf_counter()
+            work()
+            if round_number:  # the first one warms up
+                measured.append(time.perf_counter() - start)
+    return [statistics.median(measured) for measured in seconds]
+
+
+if __name__ == "__main__":
+    main()
