@@ -38,7 +38,7 @@ def register(
     )
     with TemporaryDirectory() as folder:
         write_package(
-            trained.network,
+            trained.network.for_inference(),
             Path(folder),
             schema=trained.schema,
             image_size_px=trained.image_size_px,

@@ -1,32 +1,52 @@
-"""Operation `search`: the items nearest to an image in one attribute."""
+"""Operation `search`: the items nearest to a picture or to an item, in one attribute or several."""
 
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
-from rich.table import Table
 
 from components import tables
 from components.errors import HemlineError
-from components.figures.sheet import Item, write_search_sheet
-from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.params import DataParams, load_section
-from components.retrieval.lookup import CatalogLookup
-from components.retrieval.search import (
-    embedded_attributes,
-    general_similarity,
-    read_embedded_attribute,
-)
-from components.tracking import registry
+from components.retrieval.conditions import parse_condition
+from components.retrieval.embedded import EmbeddedCatalogue, read_embedded
+from components.retrieval.finder import Finder
 from pipelines import options
-from pipelines.environment import tracking
-from pipelines.reporting import console
+from pipelines.search_answer import Answer, print_json, print_table, write_sheet
+from pipelines.search_query import Query, check_model, picture_query, read_weights, stored_query
 
-Image = Annotated[Path, typer.Option(help="The query: an image file.")]
-Attribute = Annotated[str, typer.Option(help="Attribute to compare by.")]
+
+class Format(StrEnum):
+    """How answers are printed."""
+
+    table = "table"
+    json = "json"
+
+
+Image = Annotated[Path | None, typer.Option(help="The query: an image file.")]
+Item = Annotated[
+    str | None,
+    typer.Option("--id", metavar="NUMBER|PATH", help="The query: an item of the catalogue."),
+]
+Attributes = Annotated[
+    list[str],
+    typer.Option(
+        "--attribute",
+        metavar="NAME[=WEIGHT]",
+        help="Attribute to compare by; of several, similarities are summed.",
+    ),
+]
 TopK = Annotated[int, typer.Option(min=1, help="How many items.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CONDITION",
+        help="Only items for which a condition on a column or a label holds, such as "
+        "'width>=200' or 'neckline_design=v'; may be repeated.",
+    ),
+]
 AllItems = Annotated[
     bool, typer.Option("--all-items", help="Search items without a label of the attribute too.")
 ]
@@ -38,52 +58,83 @@ Rerank = Annotated[
         help="Take the K items most similar in all attributes together, and rank those.",
     ),
 ]
-Sheet = Annotated[Path, typer.Option(help="PNG file for the contact sheet.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Compare with every item: use no index.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="Model that embeds the query; without it the one that embedded the catalogue.",
+    ),
+]
+OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed.")]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(help="PNG file for the contact sheet; with a table: search/sheet.png."),
+]
+
+SHEET = Path("search/sheet.png")
 
 
 def search(
     *,
-    image: Image,
-    attribute: Attribute,
+    image: Image = None,
+    item: Item = None,
+    attribute: Attributes,
     top_k: TopK = 10,
+    where: Where = None,
     all_items: AllItems = False,
     rerank: Rerank = None,
-    sheet: Sheet = Path("search/sheet.png"),
+    exact: Exact = False,
+    model: Model = None,
+    output_format: OutputFormat = Format.table,
+    sheet: Sheet = None,
     catalog: options.Catalog = options.CATALOG,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Print the nearest items and write a contact sheet of them.
+    """Print the nearest items and draw a contact sheet of them.
 
     The query itself is left out when the catalogue holds it. Items without a label of the
-    attribute are left out too, unless asked for: nobody could say whether they agree.
+    attributes are left out too, unless asked for: nobody could say whether they agree.
     """
     _check_rerank(rerank, top_k)
-    embedded = read_embedded_attribute(embeddings, attribute)
-    version = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
-    package = registry.download(version, tracking=tracking())
-    data, pixels = _read_query(image, image_size_px=package.image_size_px)
-    lookup = CatalogLookup(tables.read_catalog(catalog), attribute)
-    itself = lookup.same_content(data)
-    among = np.setdiff1d(lookup.images if all_items else lookup.labelled, itself)
-    if rerank is None:
-        nearest = embedded.nearest(package.embed(pixels, attribute), top_k=top_k, among=among)
+    embedded = read_embedded(embeddings)
+    weights = read_weights(attribute, embedded.attributes)
+    conditions = [parse_condition(text) for text in where or ()]
+    # what was embedded without a catalog says itself where its images lie
+    known = tables.read_catalog(catalog) if embedded.root is None else None
+    root = embedded.root or load_section(params, DataParams).root
+    finder = Finder(embedded, known)
+    names = [*weights] if rerank is None else [*embedded.attributes]
+    query = _query(finder, embedded, image=image, item=item, names=names, root=root, model=model)
+    answer = Answer(
+        query=query,
+        query_values=_values_of_any(finder, query.itself),
+        weights=weights,
+        model=f"models:/{embedded.model_name}/{embedded.model_version}",
+        root=root,
+        found=finder.find(
+            query.vectors,
+            top_k=top_k,
+            weights=weights,
+            conditions=conditions,
+            labelled_only=() if all_items else [*weights],
+            without=query.itself,
+            rerank=rerank,
+            exact=exact,
+        ),
+    )
+    if output_format is Format.json:
+        print_json(answer)
     else:
-        queries = package.embed_each(pixels, embedded_attributes(embeddings))
-        general = general_similarity(embeddings, queries, embedded.images)
-        nearest = embedded.reranked(
-            queries[attribute], general, top_k=top_k, num_reranked=rerank, among=among
-        )
-    root = Path(load_section(params, DataParams).root)
-    query = Item(path=image, values=lookup.values_of_any(itself))
-    found = [
-        Item(path=root / lookup.path(number), values=lookup.values(number), similarity=similarity)
-        for number, similarity in zip(nearest.images, nearest.similarities, strict=True)
-    ]
-    which = "" if rerank is None else f" among the {rerank} nearest in all attributes"
-    _print(query, found, title=f"{attribute}{which}, by {version.uri}")
-    write_search_sheet(query, found, sheet, attribute=attribute)
-    console.print(f"sheet: {sheet}")
+        print_table(answer, title=_title(weights, rerank, answer.model))
+        sheet = sheet or (SHEET if "://" not in root else None)
+    if sheet is not None:
+        write_sheet(answer, sheet)
+        typer.echo(f"sheet: {sheet}", err=output_format is Format.json)
+    notice = None if exact else finder.missing_index(names)
+    if notice is not None:
+        typer.echo(f"note: {notice}", err=True)
 
 
 def _check_rerank(rerank: int | None, top_k: int) -> None:
@@ -94,18 +145,37 @@ def _check_rerank(rerank: int | None, top_k: int) -> None:
         )
 
 
-def _read_query(path: Path, *, image_size_px: int) -> tuple[bytes, NDArray[np.uint8]]:
-    try:
-        data = read_bytes(path)
-        return data, decode(data, image_size_px=image_size_px)
-    except UnreadableImageError as error:
-        raise HemlineError(f"--image {path} cannot be used: {error}") from error
+def _query(
+    finder: Finder,
+    embedded: EmbeddedCatalogue,
+    *,
+    image: Path | None,
+    item: str | None,
+    names: Sequence[str],
+    root: str,
+    model: str | None,
+) -> Query:
+    if image is not None and item is None:
+        return picture_query(finder, image, names, embedded=embedded, model=model)
+    if item is not None and image is None:
+        if model is not None:
+            check_model(embedded, model)
+        return stored_query(finder, item, names, root=root)
+    raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")
 
 
-def _print(query: Item, found: list[Item], *, title: str) -> None:
-    table = Table(title=title, caption=f"query: {query.path} ({query.value})")
-    for column in ("rank", "similarity", "value", "image"):
-        table.add_column(column, justify="left" if column in {"value", "image"} else "right")
-    for rank, item in enumerate(found, start=1):
-        table.add_row(str(rank), f"{item.similarity:.4f}", item.value, str(item.path))
-    console.print(table)
+def _values_of_any(finder: Finder, images: Sequence[int]) -> dict[str, list[str]]:
+    """Returns the values, by attribute, that any of the images has."""
+    values: dict[str, set[str]] = {}
+    for image in images:
+        for name, its in finder.values_of(image).items():
+            values.setdefault(name, set()).update(its)
+    return {name: sorted(its) for name, its in values.items()}
+
+
+def _title(weights: Mapping[str, float], rerank: int | None, model: str) -> str:
+    asked = " + ".join(
+        name if weight == 1 else f"{weight:g} x {name}" for name, weight in weights.items()
+    )
+    which = "" if rerank is None else f" among the {rerank} nearest in all attributes"
+    return f"{asked}{which}, by {model}"

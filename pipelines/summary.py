@@ -7,6 +7,7 @@ from rich.table import Table
 
 from components import files, tables
 from components.params import DataParams, load_section
+from components.retrieval.embedded import read_embedded
 from components.retrieval.evaluation import median_query
 from components.retrieval.search import read_embedded_attribute
 from components.tracking import registry
@@ -27,14 +28,14 @@ def summary(
     """Print MAP per attribute beside a random ranking, the model version, and three commands."""
     figures = files.read_json(metrics)
     version = registry.read_registration(registration)
-    embedded = files.read_json(embeddings / "manifest.json")
+    embedded = read_embedded(embeddings)
     source = tables.read_catalog(catalog)
     assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
     attribute = max(
         (row for row in source.schema.attributes if row.name in figures["attributes"]),
         key=lambda row: len(row.values),
     ).name
-    vectors = read_embedded_attribute(embeddings, attribute)
+    vectors = read_embedded_attribute(embedded, attribute)
     number = median_query(
         assigned, source.schema.index(attribute), vectors.images, vectors.embeddings
     )
@@ -42,7 +43,7 @@ def summary(
     console.print(_table(figures))
     console.print(
         f"model       {version.uri} in {tracking().uri}\n"
-        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded['num_images']} images\n"
+        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"
         f"\nTry next, after `. .venv/bin/activate`:\n"
         f"  hemline search --image {image} --attribute {attribute}\n"
         f"  mlflow ui --backend-store-uri {tracking().uri}\n"

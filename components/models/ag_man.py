@@ -8,6 +8,8 @@ Shape letters: B images, K attributes asked of an image, N attributes of the sch
 C channels of the backbone's third stage, H W positions of its map.
 """
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 
@@ -132,6 +134,12 @@ class AGMAN(AttentionNetwork):
         features_BDHW, hierarchical = self._fuse(images_B3HW)
         embeddings_BKD = unit_length(self.embed(features_BDHW, attributes_BK))
         return embeddings_BKD, self.classifier(hierarchical) if self.classifier else None
+
+    def for_inference(self) -> "AGMAN":
+        """Returns a copy without branch 1, whose stage of the backbone is most of the weights."""
+        network = deepcopy(self)
+        network.classifier = None
+        return network
 
     def _fuse(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Returns branch 2's map [B, D, H, W] and branch 1's [B, C, H, W]."""

@@ -43,6 +43,10 @@ class EmbeddingNetwork(nn.Module, ABC):
         """
         return self(images_B3HW, attributes_BK), None
 
+    def for_inference(self) -> "EmbeddingNetwork":
+        """Returns a network that embeds as this one does, without what only training needs."""
+        return self
+
 
 class AttentionNetwork(EmbeddingNetwork):
     """A network that says where in the image it looked."""

@@ -1,6 +1,6 @@
-"""What a catalog says about single images: their paths and their values of an attribute."""
+"""What a catalog says of its images: their labels, and what their files hold."""
 
-import hashlib
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,42 +11,54 @@ from components.tables import Catalog
 
 
 class CatalogLookup:
-    """Paths and values of a catalog's images for one attribute."""
+    """Labels and columns of a catalog's images.
 
-    def __init__(self, catalog: Catalog, attribute: str) -> None:
-        index = catalog.schema.index(attribute)
-        names = catalog.schema.attributes[index].values
-        labels = catalog.labels.filter(pc.field("attribute") == index).to_pydict()
-        self._values: dict[int, set[str]] = {}
-        for image, value in zip(labels["image"], labels["value"], strict=True):
-            self._values.setdefault(image, set()).add(names[value])
-        self._images: pa.Table = catalog.images
-        rows = catalog.images.select(["image", "path"]).to_pydict()
-        self._paths: dict[int, str] = dict(zip(rows["image"], rows["path"], strict=True))
+    Attributes:
+        schema: the attributes and their values.
+        images: `tables.IMAGES`.
+    """
 
-    @property
-    def labelled(self) -> NDArray[np.int64]:
-        """Numbers of the images that have a value of the attribute."""
-        return np.array(sorted(self._values), np.int64)
+    def __init__(self, catalog: Catalog) -> None:
+        self.schema = catalog.schema
+        self.images: pa.Table = catalog.images
+        self._labels: pa.Table = catalog.labels.select(["image", "attribute", "value"])
 
-    @property
-    def images(self) -> NDArray[np.int64]:
-        """Numbers of all images."""
-        return np.asarray(self._images["image"].to_numpy())
+    def labelled(self, attributes: Collection[str]) -> NDArray[np.int64]:
+        """Returns the numbers of the images that have a value of one of the attributes.
 
-    def same_content(self, data: bytes) -> NDArray[np.int64]:
-        """Returns the numbers of the images whose file holds exactly these bytes."""
-        digest = hashlib.sha256(data).hexdigest()
-        return np.asarray(self._images.filter(pc.field("sha256") == digest)["image"].to_numpy())
+        Raises:
+            HemlineError: the catalog does not know an attribute.
+        """
+        asked = pa.array([self.schema.index(name) for name in attributes], pa.int16())
+        labels = self._labels.filter(pc.field("attribute").isin(asked))
+        return np.unique(labels["image"].to_numpy())
 
-    def path(self, image: int) -> str:
-        """Returns an image's path, relative to the data root."""
-        return self._paths[image]
+    def with_value(self, attribute: str, value: int) -> NDArray[np.int64]:
+        """Returns the numbers of the images that have a value of an attribute.
 
-    def values(self, image: int) -> set[str]:
-        """Returns an image's values of the attribute; empty where it has no label of it."""
-        return self._values.get(image, set())
+        Args:
+            attribute: its name.
+            value: position in the schema.
 
-    def values_of_any(self, images: NDArray[np.int64]) -> set[str]:
-        """Returns the values that any of the images has."""
-        return set().union(*(self.values(image) for image in images.tolist()))
+        Raises:
+            HemlineError: the catalog does not know the attribute.
+        """
+        index = self.schema.index(attribute)
+        theirs = (pc.field("attribute") == index) & (pc.field("value") == value)
+        return np.unique(self._labels.filter(theirs)["image"].to_numpy())
+
+    def same_content(self, digest: str) -> NDArray[np.int64]:
+        """Returns the numbers of the images whose file has a SHA-256, in hexadecimal."""
+        return np.asarray(self.images.filter(pc.field("sha256") == digest)["image"].to_numpy())
+
+    def values(self, images: Sequence[int]) -> dict[int, dict[str, tuple[str, ...]]]:
+        """Returns each image's values of every attribute that it has a label of, in order."""
+        theirs = self._labels.filter(pc.field("image").isin(pa.array(images, pa.int64())))
+        rows = sorted(zip(*(theirs[name].to_pylist() for name in theirs.column_names), strict=True))
+        found: dict[int, dict[str, tuple[str, ...]]] = {image: {} for image in images}
+        for image, index, number in rows:
+            attribute = self.schema.attributes[index]
+            of_image = found[image]
+            value = attribute.values[number]
+            of_image[attribute.name] = (*of_image.get(attribute.name, ()), value)
+        return found

@@ -10,7 +10,17 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-_NOT_COPIED = {".git", ".venv", "data", "models", "metrics", "plots", "mlartifacts", ".hemline"}
+_NOT_COPIED = {
+    ".git",
+    ".venv",
+    "data",
+    "models",
+    "metrics",
+    "plots",
+    "reports",
+    "mlartifacts",
+    ".hemline",
+}
 
 TINY = {
     "preprocess": {"image_size_px": 64, "images_per_shard": 128, "num_workers": 1},
@@ -27,7 +37,7 @@ TINY = {
     "model": {"embedding_dim": 32, "attention_dim": 16},
     "train": {"num_workers": 0, "log_every_steps": 1},
     "checkpoint": {"every_steps": 1, "num_to_keep": 2},
-    "embed": {"num_workers": 1},
+    "embed": {"num_workers": 1, "precision": "fp32", "images_per_part": 128},
 }
 
 

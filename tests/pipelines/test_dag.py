@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 from project import Project
 
+from components.retrieval.embedded import read_embedded
 from components.retrieval.search import read_embedded_attribute
 from components.tables import read_catalog
 from components.training.trained import read_trained_model
@@ -32,7 +34,7 @@ def hash_of(project: Project, stage: str, path: str) -> str:
     return outs[path]
 
 
-def test_repro_measures_registers_and_embeds(project: Project) -> None:
+def test_repro_measures_registers_and_embeds(project: Project, tmp_path: Path) -> None:
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
     assert len(figures["attributes"]) > 4  # of 8: the tiny split leaves some without a query
     assert 0 < figures["random_map"] < 100
@@ -45,14 +47,22 @@ def test_repro_measures_registers_and_embeds(project: Project) -> None:
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     assert figures["num_parameters"] == parameters
 
+    page = project.folder / "reports/report.html"
+    run_id = json.loads((project.folder / "models/run.json").read_text())["run_id"]
+    assert f"<dd>{run_id}</dd>" in page.read_text()
+    client = mlflow.MlflowClient(project.tracking_uri)
+    copy = client.download_artifacts(run_id, "report.html", str(tmp_path))
+    assert Path(copy).read_bytes() == page.read_bytes()
+
     catalog = read_catalog(project.folder / "data/catalog")
-    embedded = read_embedded_attribute(project.folder / "data/embeddings", "coat_length")
+    catalogue = read_embedded(project.folder / "data/embeddings")
+    embedded = read_embedded_attribute(catalogue, "coat_length")
     assert sorted(embedded.images) == catalog.images["image"].to_pylist()
     norms = np.linalg.norm(embedded.embeddings, axis=1)
     np.testing.assert_allclose(norms, 1, atol=2e-3)  # float16 keeps eleven bits
 
     parts = sorted((project.folder / "data/embeddings").glob("attribute=*/part-*.parquet"))
-    assert len(parts) == 8 * 4  # attributes x shards
+    assert len(parts) == 8 * 4  # attributes x parts
     assert str(pq.read_schema(parts[0]).field("embedding").type).startswith("fixed_size_list")
 
 
@@ -172,10 +182,11 @@ def test_the_registered_model_gives_the_catalogues_embeddings(
     ]
     forms = [files[0].read_bytes(), base64.b64encode(files[1].read_bytes()).decode(), str(files[2])]
     attributes = ["skirt_length", "neck_design", "skirt_length"]
+    embedded = read_embedded(project.folder / "data/embeddings")
     rows = model.predict(pd.DataFrame({"image": forms, "attribute": attributes}))
     assert rows["attribute"].tolist() == attributes
     for number, (attribute, embedding) in enumerate(rows.itertuples(index=False)):
-        stored = read_embedded_attribute(project.folder / "data/embeddings", attribute)
+        stored = read_embedded_attribute(embedded, attribute)
         same = stored.embeddings[stored.images == number][0]
         assert np.dot(embedding, same) / np.linalg.norm(same) > 0.9999  # stored as float16
 

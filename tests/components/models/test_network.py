@@ -147,3 +147,16 @@ def test_a_map_per_attribute_would_be_noticed():
     with LargestOutput() as largest:
         attended.backward()
     assert largest.numel == MAP_PER_ATTRIBUTE
+
+
+def test_for_inference_the_same_embeddings_without_branch_1(named, images):
+    name, network = named
+    network.eval()
+    small = network.for_inference()
+    assert torch.equal(small(images, ATTRIBUTES_BK), network(images, ATTRIBUTES_BK))
+    count, small_count = (sum(p.numel() for p in each.parameters()) for each in (network, small))
+    if name in ("ag_man", "ag_mlan"):
+        assert small_count < count / 2
+        assert network.forward_branches(images, ATTRIBUTES_BK)[1] is not None, "left as it was"
+    else:
+        assert small_count == count

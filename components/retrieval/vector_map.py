@@ -1,0 +1,101 @@
+"""An attribute's vectors once more, as they lie in memory: mapped, not decoded, when read.
+
+    index/attribute=<name>/vectors-<key>.arrow
+
+Arrow IPC, uncompressed: columns image and embedding, a record batch per part. The key stands for
+the embeddings it was made of: what was made of others is not read. Decoding the Parquet parts takes
+some 17 times as long as comparing a query with what is in them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import files
+from components.errors import HemlineError
+from components.retrieval.embedded import EmbeddedCatalogue, Vectors
+
+INDEX_FOLDER = "index"
+
+
+def index_folder(embedded: EmbeddedCatalogue, attribute: str) -> Path:
+    """Returns where what speeds up the search by an attribute lies."""
+    return embedded.folder / INDEX_FOLDER / f"attribute={quote(attribute, safe='')}"
+
+
+def index_key(embedded: EmbeddedCatalogue) -> str:
+    """Returns what stands for these embeddings: the model's version, and a hash of the rest."""
+    parts = [part.key for part in embedded.parts]  # of the model and of what it was given
+    content = json.dumps([embedded.model_name, embedded.model_sha256, embedded.digest, parts])
+    return f"{embedded.model_version}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def map_path(embedded: EmbeddedCatalogue, attribute: str) -> Path:
+    """Returns where the map of an attribute lies, if there is one."""
+    return index_folder(embedded, attribute) / f"vectors-{index_key(embedded)}.arrow"
+
+
+def write_map(embedded: EmbeddedCatalogue, attribute: str) -> Path:
+    """Writes the map of an attribute, a part in memory at a time, and returns its path.
+
+    Raises:
+        HemlineError: the catalogue is not embedded for the attribute, or a part is missing.
+    """
+    path = map_path(embedded, attribute)
+    vector = pa.list_(pa.float16(), embedded.embedding_dim)
+    schema = pa.schema([("image", pa.int64()), ("embedding", vector)])
+    with files.replacing(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
+        for part in embedded.vectors(attribute):
+            flat = pa.array(part.embeddings_nD.ravel())
+            columns = [
+                pa.array(part.images_n),
+                pa.FixedSizeListArray.from_arrays(flat, type=vector),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+    return path
+
+
+def mapped_vectors(embedded: EmbeddedCatalogue, attribute: str) -> Iterator[Vectors]:
+    """Yields an attribute's vectors, a part at a time: mapped where there is a map.
+
+    Raises:
+        HemlineError: the catalogue is not embedded for the attribute, or a file is not whole.
+    """
+    path = map_path(embedded, attribute)
+    if not path.exists():
+        yield from embedded.vectors(attribute)
+        return
+    with _opened(path) as reader:
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            yield Vectors(batch["image"].to_numpy(), _matrix(batch["embedding"]))
+
+
+def remove_stale(embedded: EmbeddedCatalogue, attribute: str) -> None:
+    """Removes what was made of other embeddings than these; it would never be read again."""
+    key = index_key(embedded)
+    for path in index_folder(embedded, attribute).iterdir():
+        if not path.stem.endswith(key):
+            path.unlink()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            yield reader
+    except pa.ArrowInvalid as error:
+        raise HemlineError(
+            f"{path} is not whole ({error}): delete it, or make it again with `hemline index`"
+        ) from error
+
+
+def _matrix(vectors: pa.FixedSizeListArray) -> NDArray[np.float16]:
+    return np.asarray(vectors.flatten().to_numpy()).reshape(len(vectors), -1)

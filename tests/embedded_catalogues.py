@@ -1,0 +1,105 @@
+"""Small embedded catalogues of given vectors, as `hemline embed` writes them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import files, tables
+from components.retrieval.embedded import (
+    ITEMS,
+    EmbeddedCatalogue,
+    Part,
+    part_path,
+    read_embedded,
+    write_embedded,
+)
+
+
+def write_catalogue(
+    folder: Path,
+    vectors: Mapping[str, NDArray[Any]],
+    *,
+    images: Sequence[int] | None = None,
+    part_sizes: Sequence[int] | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+    root: str | None = None,
+    model_version: int = 1,
+) -> EmbeddedCatalogue:
+    """Returns a catalogue with the given vectors [n, D] of each attribute.
+
+    Args:
+        folder: to write to.
+        vectors: they are kept in half precision.
+        images: numbers of the images, in the order of the parts; None: from 0.
+        part_sizes: images in each part; None: all in one.
+        columns: further columns of the items, in the order of the images.
+        root: what paths are relative to.
+        model_version: of the model that made them.
+    """
+    matrices = {name: np.asarray(rows, np.float16) for name, rows in vectors.items()}
+    num_images, embedding_dim = next(iter(matrices.values())).shape
+    numbers = np.arange(num_images) if images is None else np.asarray(images)
+    content = b"".join(
+        [str(model_version).encode(), *(rows.tobytes() for rows in matrices.values())]
+    )
+    digest = hashlib.sha256(content).hexdigest()
+    parts = []
+    ends = np.cumsum(part_sizes if part_sizes is not None else [num_images]).tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        part = Part(key=f"{len(parts):05d}-{digest[:16]}", num_images=end - start)
+        parts.append(part)
+        for name, rows in matrices.items() if end > start else ():
+            _write_part(
+                part_path(folder, name, part.key), name, numbers[start:end], rows[start:end]
+            )
+    items = {
+        "image": pa.array(numbers, pa.int64()),
+        "path": pa.array([f"{number}.png" for number in numbers], pa.string()),
+        "content": pa.array([f"content of {number}" for number in numbers], pa.string()),
+        **{name: pa.array(values) for name, values in (columns or {}).items()},
+    }
+    table = pa.table(items).sort_by("image")
+    files.write_table(table, folder / ITEMS, schema=table.schema)
+    write_embedded(
+        EmbeddedCatalogue(
+            folder=folder,
+            model_name="hemline",
+            model_version=model_version,
+            model_sha256="0" * 64,
+            precision="fp32",
+            attributes=tuple(matrices),
+            embedding_dim=embedding_dim,
+            root=root,
+            digest=digest,
+            num_quarantined=0,
+            parts=tuple(parts),
+        )
+    )
+    return read_embedded(folder)
+
+
+def unit_vectors(count: int, dim: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """Returns random directions [count, dim], such as half precision holds."""
+    drawn = np.random.default_rng(seed).normal(size=(count, dim))
+    unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit.astype(np.float16).astype(np.float32)
+
+
+def _write_part(
+    path: Path, attribute: str, images: NDArray[np.int64], rows: NDArray[np.float16]
+) -> None:
+    schema = tables.embeddings_schema(rows.shape[1])
+    columns = {
+        "image": pa.array(images),
+        "path": pa.array([f"{number}.png" for number in images]),
+        "attribute": pa.repeat(attribute, len(images)),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]),
+        "model_name": pa.repeat("hemline", len(images)),
+        "model_version": pa.repeat(pa.scalar(1, pa.int32()), len(images)),
+    }
+    files.write_table(pa.table(columns), path, schema=schema)
