@@ -26,12 +26,12 @@ from benchmarks.photographs import write_photographs
 from benchmarks.preprocess_memory import peak_mib
 from components import tables
 from components.attributes import Attribute, AttributeSchema
+from components.embedding.file_source import list_files
+from components.embedding.job import Workers, embed
+from components.embedding.plan import Recipe, plan_parts
 from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
-from components.retrieval.embed import Workers, embed
-from components.retrieval.embed_plan import Recipe, plan_parts
-from components.retrieval.file_source import list_files
 from components.tracking.package import read_package, write_package
 
 BATCH_SIZE = 16

@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from components import files, tables
-from components.retrieval.conditions import parse_condition
-from components.retrieval.embedded import (
+from components.embedding.catalogue import (
     ITEMS,
     EmbeddedCatalogue,
     Part,
@@ -38,6 +37,7 @@ from components.retrieval.embedded import (
     read_embedded,
     write_embedded,
 )
+from components.retrieval.conditions import parse_condition
 from components.retrieval.finder import Finder, Found
 from components.retrieval.index import MIN_INDEXED, build_index
 from components.retrieval.vector_map import index_folder, write_map

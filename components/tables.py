@@ -170,9 +170,7 @@ system says of it).
 """
 
 
-EMBEDDING_RECORD = pa.schema(
-    [*EMBEDDED_ITEMS, ("reason", pa.string()), ("detail", pa.string())]
-)
+EMBEDDING_RECORD = pa.schema([*EMBEDDED_ITEMS, ("reason", pa.string()), ("detail", pa.string())])
 """One row per image that a part was made of; reason and detail are null where it was embedded.
 
 The file's metadata holds the recipe that it was embedded by.

@@ -15,9 +15,9 @@ from components import tables
 from components.browse.app import MAX_UPLOAD_BYTES, create_app
 from components.browse.pictures import Pictures
 from components.browse.shelf import Shelf
+from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
 from components.errors import HemlineError
 from components.params import DataParams, load_section
-from components.retrieval.embedded import EmbeddedCatalogue, read_embedded
 from components.retrieval.finder import Finder
 from components.tracking import registry
 from pipelines import options

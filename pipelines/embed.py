@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from components import files, tables
+from components.embedding.file_source import list_files
+from components.embedding.job import Workers
+from components.embedding.job import embed as embed_images
+from components.embedding.part_files import numbered_images
+from components.embedding.plan import Recipe, plan_parts
+from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
-from components.retrieval.embed import Workers
-from components.retrieval.embed import embed as embed_images
-from components.retrieval.embed_plan import Recipe, plan_parts
-from components.retrieval.file_source import list_files
-from components.retrieval.part_files import numbered_images
-from components.retrieval.source import Source, stored_images
 from components.tracking import registry
 from components.tracking.package import NETWORK_FILE
 from pipelines import options

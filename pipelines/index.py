@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from components.retrieval.embedded import EmbeddedCatalogue, read_embedded
+from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
 from components.retrieval.index import MIN_INDEXED, RECALL_AT, build_index
 from components.retrieval.vector_map import remove_stale, write_map
 from pipelines import options

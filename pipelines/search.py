@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from components import tables
+from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
 from components.errors import HemlineError
 from components.params import DataParams, load_section
 from components.retrieval.conditions import parse_condition
-from components.retrieval.embedded import EmbeddedCatalogue, read_embedded
 from components.retrieval.finder import Finder
 from pipelines import options
 from pipelines.search_answer import Answer, print_json, print_table, write_sheet

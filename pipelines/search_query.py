@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from components.embedding.catalogue import EmbeddedCatalogue
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
-from components.retrieval.embedded import EmbeddedCatalogue
 from components.retrieval.finder import Finder
 
 if TYPE_CHECKING:  # it brings MLflow, for which a search by an item need not wait

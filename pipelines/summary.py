@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from components import files, tables
+from components.embedding.catalogue import read_embedded
 from components.params import DataParams, load_section
-from components.retrieval.embedded import read_embedded
 from components.retrieval.evaluation import median_query
 from components.retrieval.search import read_embedded_attribute
 from components.tracking import registry

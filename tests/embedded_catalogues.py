@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.retrieval.embedded import (
+from components.embedding.catalogue import (
     ITEMS,
     EmbeddedCatalogue,
     Part,

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
+from components.embedding.catalogue import EmbeddedCatalogue
 from components.images.decode import decode
 from components.models.network import AttentionNetwork, weighted_sum
-from components.retrieval.embedded import EmbeddedCatalogue
 from components.tables import Catalog, Numbering
 from components.tracking.package import Package, read_package, write_package
 

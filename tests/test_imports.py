@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,7 +21,8 @@ MAY_IMPORT = {
     "components.images": set(),
     "components.sampling": set(),
     "components.datasets": {"components.images"},
-    "components.retrieval": {"components.images"},
+    "components.embedding": {"components.images"},
+    "components.retrieval": {"components.embedding", "components.images"},
     "components.figures": set(),
     "components.tracking": {"components.images"},
     "components.training": {
@@ -29,7 +31,12 @@ MAY_IMPORT = {
         "components.models",
         "components.retrieval",
     },
-    "components.browse": {"components.figures", "components.images", "components.retrieval"},
+    "components.browse": {
+        "components.embedding",
+        "components.figures",
+        "components.images",
+        "components.retrieval",
+    },
     "components.report": {
         "components.figures",
         "components.images",
@@ -39,6 +46,7 @@ MAY_IMPORT = {
     "pipelines": {
         "components.browse",
         "components.datasets",
+        "components.embedding",
         "components.figures",
         "components.images",
         "components.report",
@@ -73,7 +81,7 @@ KNOWN_IN = {
     "ray": (
         "components/images/preprocess.py",
         "components/training/worker.py",
-        "components/retrieval/embed.py",
+        "components/embedding/job.py",
         "pipelines/",
     ),
     "dvc": ("components/tracking/provenance.py", "pipelines/"),
@@ -94,6 +102,18 @@ ALLOWED_IN_TORCH_ONLY = {
     "torchvision",
     "typing",
 }
+
+# Code that stages import and that does not change what they make: how it is asked for, shown and
+# tracked. Perceptual hashes are made by `preprocess`, from where all of the store's code comes.
+NOT_IN_RESULTS = (
+    "components/errors.py",
+    "components/params.py",
+    "components/networks.py",
+    "components/images/perceptual_hash.py",
+    "components/tracking/",
+    "pipelines/",
+)
+STAGES: dict[str, dict] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 FILES = sorted([*ROOT.glob("components/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 
@@ -145,6 +165,35 @@ def test_libraries_are_known_in_few_places(library: str) -> None:
         if any(name.split(".")[0] == library for name in imports_of(file))
     }
     assert all(user.startswith(KNOWN_IN[library]) for user in users), users
+
+
+def reached_from(file: Path) -> set[Path]:
+    """Returns a stage's file and all of the library that it imports, directly or not."""
+    files = {name_of(file).removesuffix(".__init__"): file for file in FILES}
+    found, todo = set(), [file]
+    while todo:
+        each = todo.pop()
+        if each not in found and (each == file or ROOT / "pipelines" not in each.parents):
+            found.add(each)
+            names = {part for name in imports_of(each) for part in (name, name.rpartition(".")[0])}
+            todo += [files[name] for name in names & files.keys()]
+    return {each for each in found if each.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_name_the_code_that_makes_their_results(stage: str) -> None:
+    """DVC follows no imports: what a stage does not name can change without its running again."""
+    main = ROOT / "pipelines" / f"{stage}.py"
+    named = tuple(STAGES[stage]["deps"])
+    assert str(main.relative_to(ROOT)) in named
+    code = {str(file.relative_to(ROOT)) for file in reached_from(main)}
+    missing = {
+        file
+        for file in code
+        if not file.startswith(NOT_IN_RESULTS)
+        and not any(Path(file).is_relative_to(d) for d in named)
+    }
+    assert not missing
 
 
 @pytest.mark.parametrize("folder", ["models", "losses"])

@@ -10,9 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
+from components.embedding.file_source import read_address
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.images.inside import file_inside
-from components.retrieval.file_source import read_address
 
 _JPEG_QUALITY = 88
 

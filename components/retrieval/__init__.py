@@ -1,1 +1,1 @@
-"""Embedding, search, and the measures of retrieval."""
+"""Search in embedded catalogues, and the measures of retrieval."""

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import tables
+from components.embedding.catalogue import EmbeddedCatalogue, Vectors
 from components.errors import HemlineError
 from components.retrieval.conditions import Condition, rows_that_hold
-from components.retrieval.embedded import EmbeddedCatalogue, Vectors
 from components.retrieval.index import MIN_INDEXED, AttributeIndex, read_index
 from components.retrieval.lookup import CatalogLookup
 from components.retrieval.search import AttributeQuery, Neighbours, nearest, similarities

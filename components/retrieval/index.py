@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components import files
+from components.embedding.catalogue import EmbeddedCatalogue, Vectors
 from components.errors import HemlineError
-from components.retrieval.embedded import EmbeddedCatalogue, Vectors
 from components.retrieval.search import Neighbours
 from components.retrieval.vector_map import index_folder, index_key, mapped_vectors
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.retrieval.embedded import EmbeddedCatalogue, Vectors
+from components.embedding.catalogue import EmbeddedCatalogue, Vectors
 
 _ITEMS_AT_ONCE = 2048  # their vectors in single precision stay in a core's cache
 

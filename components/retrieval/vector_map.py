@@ -19,8 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import files
+from components.embedding.catalogue import EmbeddedCatalogue, Vectors
 from components.errors import HemlineError
-from components.retrieval.embedded import EmbeddedCatalogue, Vectors
 
 INDEX_FOLDER = "index"
 

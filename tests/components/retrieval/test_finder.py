@@ -11,10 +11,10 @@ from embedded_catalogues import unit_vectors, write_catalogue
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
+from components.embedding.catalogue import EmbeddedCatalogue
 from components.errors import HemlineError
 from components.retrieval import finder as finder_module
 from components.retrieval.conditions import parse_condition
-from components.retrieval.embedded import EmbeddedCatalogue
 from components.retrieval.finder import Finder, Found
 from components.retrieval.index import build_index
 from components.retrieval.vector_map import map_path, write_map

@@ -9,8 +9,8 @@ import pytest
 from embedded_catalogues import write_catalogue
 
 from components import files
+from components.embedding.catalogue import EmbeddedCatalogue
 from components.errors import HemlineError
-from components.retrieval.embedded import EmbeddedCatalogue
 from components.retrieval.index import MIN_RECALL, build_index, read_index
 from components.retrieval.vector_map import index_folder, mapped_vectors, remove_stale, write_map
 

@@ -10,9 +10,9 @@ from embedded_catalogues import unit_vectors, write_catalogue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.embedding.catalogue import Vectors
 from components.errors import HemlineError
 from components.retrieval import search
-from components.retrieval.embedded import Vectors
 from components.retrieval.search import (
     AttributeQuery,
     Neighbours,

@@ -8,11 +8,11 @@ import pytest
 from builders import encoded, images_table, noise, write_files
 from embedding_runs import ATTRIBUTES, RECIPE, SIZE_PX, assert_exact, list_again, noted, run
 
+from components.embedding.catalogue import read_embedded
+from components.embedding.source import stored_images
 from components.errors import HemlineError
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
-from components.retrieval.embedded import read_embedded
-from components.retrieval.source import stored_images
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -14,13 +14,13 @@ from ray import cloudpickle
 from torch import Tensor, nn
 
 from components import files, tables
+from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.embedding.file_source import FileReader, list_files
+from components.embedding.job import Workers, embed
+from components.embedding.part_files import numbered_images
+from components.embedding.plan import Recipe, plan_parts
+from components.embedding.source import Pixels, Source
 from components.images.decode import decode
-from components.retrieval.embed import Workers, embed
-from components.retrieval.embed_plan import Recipe, plan_parts
-from components.retrieval.embedded import EmbeddedCatalogue, read_embedded
-from components.retrieval.file_source import FileReader, list_files
-from components.retrieval.part_files import numbered_images
-from components.retrieval.source import Pixels, Source
 
 SIZE_PX = 32
 ATTRIBUTES = {"collar": 0, "hem / cuff": 1}

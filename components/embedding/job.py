@@ -19,11 +19,11 @@ import ray
 import torch
 from torch import nn
 
+from components.embedding.catalogue import EmbeddedCatalogue
+from components.embedding.making import PartInMaking, conclude
+from components.embedding.plan import PartPlan, Recipe
+from components.embedding.source import Reader, Source
 from components.images.decode import UnreadableImageError
-from components.retrieval.embed_plan import PartPlan, Recipe
-from components.retrieval.embedded import EmbeddedCatalogue
-from components.retrieval.part_making import PartInMaking, conclude
-from components.retrieval.source import Reader, Source
 
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""

@@ -19,9 +19,9 @@ from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
 from components import tables
+from components.embedding.source import Pixels, Source
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
-from components.retrieval.source import Pixels, Source
 
 PATH = "path"
 _SUFFIXES = frozenset(

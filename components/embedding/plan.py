@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from components import tables
-from components.retrieval.part_files import record_path
-from components.retrieval.source import Source
+from components.embedding.part_files import record_path
+from components.embedding.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)

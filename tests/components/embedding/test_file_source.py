@@ -11,10 +11,10 @@ import pytest
 from builders import png, write_files
 
 from components import tables
+from components.embedding.file_source import list_files
+from components.embedding.source import Source
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode
-from components.retrieval.file_source import list_files
-from components.retrieval.source import Source
 
 NONE = tables.EMBEDDED_ITEMS.empty_table()
 

@@ -1,4 +1,4 @@
-"""Embeds a folder in a Ray of its own; run and killed by `test_embed_kills.py`."""
+"""Embeds a folder in a Ray of its own; run and killed by `test_job_kills.py`."""
 
 import sys
 from pathlib import Path

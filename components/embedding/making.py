@@ -15,9 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.errors import HemlineError
-from components.retrieval.embed_plan import PartPlan, Recipe
-from components.retrieval.embedded import (
+from components.embedding.catalogue import (
     ITEMS,
     QUARANTINE,
     EmbeddedCatalogue,
@@ -26,14 +24,16 @@ from components.retrieval.embedded import (
     read_vectors,
     write_embedded,
 )
-from components.retrieval.part_files import (
+from components.embedding.part_files import (
     held_before,
     read_held,
     read_record,
     remove_unnamed,
     write_part,
 )
-from components.retrieval.source import Source
+from components.embedding.plan import PartPlan, Recipe
+from components.embedding.source import Source
+from components.errors import HemlineError
 
 
 class PartInMaking:

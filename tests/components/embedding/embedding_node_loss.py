@@ -1,10 +1,8 @@
-"""Embeds a folder on a cluster that loses an actor and then a node; run by `test_embed_kills.py`.
+"""Embeds a folder on a cluster that loses an actor and then a node; run by `test_job_kills.py`.
 
 A cluster of several nodes cannot live beside the session that other tests share.
 """
 
-import os
-import signal
 import sys
 import threading
 import time
@@ -30,8 +28,8 @@ def main(folder: str, out: Path, notes: Path) -> None:
     )
     worker.start()
     wait_until(lambda: noted(notes).total() > 12)
-    actors = [each for each in psutil.process_iter(["cmdline"]) if is_actor(each)]
-    os.kill(actors[0].pid, signal.SIGKILL)
+    of_this_run = psutil.Process().children(recursive=True)
+    next(each for each in of_this_run if is_actor(each)).kill()
     (out / "actor_lost").touch()
     wait_until(lambda: noted(notes).total() > 48)
     cluster.remove_node(node, allow_graceful=False)
@@ -43,8 +41,11 @@ def main(folder: str, out: Path, notes: Path) -> None:
 
 
 def is_actor(process: psutil.Process) -> bool:
-    """Returns whether a process of this run is an actor that embeds."""
-    return "ray::MapWorker" in " ".join(process.info["cmdline"] or [])
+    """Returns whether a process is an actor that embeds."""
+    try:
+        return "ray::MapWorker" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
 
 
 def wait_until(happened) -> None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.retrieval.embedded import MANIFEST, part_path, read_embedded, read_vectors
+from components.embedding.catalogue import MANIFEST, part_path, read_embedded, read_vectors
 
 _RECORDS = "parts"
 

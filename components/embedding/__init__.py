@@ -1,0 +1,1 @@
+"""Batch embedding: where images come from, the parts that they are embedded in, the job."""
