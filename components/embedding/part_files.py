@@ -8,6 +8,8 @@ D embedding.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,23 +83,38 @@ def write_part(
         recipe: what they were embedded by.
     """
     if embeddings_mKD is not None:
-        embedded = record.filter(pc.is_null(record["reason"]))
-        num_images, _, embedding_dim = embeddings_mKD.shape
-        schema = tables.embeddings_schema(embedding_dim)
-        for k, attribute in enumerate(attributes):
-            flat = pa.array(np.ascontiguousarray(embeddings_mKD[:, k]).ravel(), pa.float16())
-            columns = [
-                embedded["image"],
-                embedded["path"],
-                pa.repeat(attribute, num_images),
-                pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
-                pa.repeat(model_name, num_images),
-                pa.repeat(pa.scalar(model_version, pa.int32()), num_images),
-            ]
-            table = pa.table(columns, names=schema.names)
-            files.write_table(table, part_path(folder, attribute, key), schema=schema)
+        embedded = record.filter(pc.is_null(record["reason"])).select(["image", "path"])
+        write = partial(
+            _write_attribute, embedded, model_name=model_name, model_version=model_version
+        )
+        vectors = np.moveaxis(embeddings_mKD, 1, 0)
+        paths = [part_path(folder, name, key) for name in attributes]
+        with ThreadPoolExecutor() as pool:  # compressing is most of it, and holds no lock
+            list(pool.map(write, attributes, vectors, paths))
     about = {"recipe": recipe}
     files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
+
+
+def _write_attribute(
+    embedded: pa.Table,
+    attribute: str,
+    embeddings_mD: NDArray[np.float16],
+    path: Path,
+    *,
+    model_name: str,
+    model_version: int,
+) -> None:
+    num_images, embedding_dim = embeddings_mD.shape
+    schema = tables.embeddings_schema(embedding_dim)
+    flat = pa.array(np.ascontiguousarray(embeddings_mD).ravel(), pa.float16())
+    columns = [
+        *embedded.columns,
+        pa.repeat(attribute, num_images),
+        pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
+        pa.repeat(model_name, num_images),
+        pa.repeat(pa.scalar(model_version, pa.int32()), num_images),
+    ]
+    files.write_table(pa.table(columns, names=schema.names), path, schema=schema)
 
 
 def held_before(items: pa.Table, folder: Path, key: str, *, recipe: str) -> Held:
