@@ -223,9 +223,9 @@ def test_several_problems_come_in_one_message(write):
 
 
 def test_a_problem_in_another_section_is_found(write):
-    path = write({"embed.use_gpu": "yes"})
+    path = write({"embed.gpus_per_worker": "yes"})
 
-    with pytest.raises(HemlineError, match=r"embed\.use_gpu"):
+    with pytest.raises(HemlineError, match=r"embed\.gpus_per_worker"):
         load_section(path, SplitParams)
 
 
