@@ -109,7 +109,7 @@ def search(
     query = _query(finder, embedded, image=image, item=item, names=names, root=root, model=model)
     answer = Answer(
         query=query,
-        query_values=_values_of_any(finder, query.itself),
+        query_values=finder.values_of(*query.itself),
         weights=weights,
         model=f"models:/{embedded.model_name}/{embedded.model_version}",
         root=root,
@@ -162,15 +162,6 @@ def _query(
             check_model(embedded, model)
         return stored_query(finder, item, names, root=root)
     raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")
-
-
-def _values_of_any(finder: Finder, images: Sequence[int]) -> dict[str, list[str]]:
-    """Returns the values, by attribute, that any of the images has."""
-    values: dict[str, set[str]] = {}
-    for image in images:
-        for name, its in finder.values_of(image).items():
-            values.setdefault(name, set()).update(its)
-    return {name: sorted(its) for name, its in values.items()}
 
 
 def _title(weights: Mapping[str, float], rerank: int | None, model: str) -> str:

@@ -124,7 +124,7 @@ def answer(shelf: Shelf, query: Query, question: Question) -> Answer:
         shelf=shelf,
         notice=shelf.finder.missing_index(names) or "",
         picture="" if query.pixels_SS3 is None else data_url(query.pixels_SS3),
-        values=_values(shelf, query.images),
+        values=shelf.finder.values_of(*query.images),
         maps=_maps(shelf, query.pixels_SS3, names),
     )
     try:
@@ -167,15 +167,6 @@ def _pixels(shelf: Shelf, image: int) -> NDArray[np.uint8] | None:
         return decode(shelf.pictures.read(image), image_size_px=shelf.image_size_px)
     except UnreadableImageError:  # its embeddings are there, whatever became of the file
         return None
-
-
-def _values(shelf: Shelf, images: Sequence[int]) -> dict[str, tuple[str, ...]]:
-    """Returns the values, by attribute, that any of the images has."""
-    values: dict[str, set[str]] = {}
-    for image in images:
-        for attribute, its in shelf.finder.values_of(image).items():
-            values.setdefault(attribute, set()).update(its)
-    return {attribute: tuple(sorted(its)) for attribute, its in values.items()}
 
 
 def _marks(

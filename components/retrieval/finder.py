@@ -89,9 +89,13 @@ class Finder:
         """Returns an embedded image's path, relative to the catalogue's root."""
         return str(self._items["path"][int(np.searchsorted(self._images, image))].as_py())
 
-    def values_of(self, image: int) -> dict[str, tuple[str, ...]]:
-        """Returns an image's values of every attribute that it has a label of."""
-        return {} if self._lookup is None else self._lookup.values([image])[image]
+    def values_of(self, *images: int) -> dict[str, tuple[str, ...]]:
+        """Returns the values that any of some images has, of every attribute with a label."""
+        values: dict[str, set[str]] = {}
+        for of_image in [] if self._lookup is None else self._lookup.values(images).values():
+            for attribute, its in of_image.items():
+                values.setdefault(attribute, set()).update(its)
+        return {attribute: tuple(sorted(its)) for attribute, its in values.items()}
 
     def vectors_of(self, image: int, attributes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Returns the stored embedding [D] of an embedded image for each attribute.
