@@ -86,9 +86,13 @@ def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[st
 
 
 def _code(dependencies: Iterable[str]) -> list[Path]:
-    """Returns the files of code among what stages depend on."""
+    """Returns the files of code among what stages depend on, but for what draws their report."""
     paths = {Path(path) for path in dependencies}
-    code = [path for path in paths if path.parts[0] in ("components", "pipelines")]
+    code = [
+        path
+        for path in paths - {Path("components/figures"), Path("components/report")}
+        if path.parts[0] in ("components", "pipelines")
+    ]
     return sorted({file for path in code for file in (path, *path.rglob("*.py")) if file.is_file()})
 
 

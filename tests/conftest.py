@@ -2,12 +2,30 @@
 
 import logging
 import os
+import sys
 
 import pytest
 
 # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_store_left():
+    """Makes MLflow forget the stores that a file's tests used; it keeps them in the environment."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    if "mlflow" in sys.modules:
+        import mlflow  # noqa: PLC0415 - seconds that most tests need not pay
+
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="module")

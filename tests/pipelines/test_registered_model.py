@@ -1,6 +1,7 @@
 """The version that the stages registered, called as a consumer calls it."""
 
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -22,6 +23,12 @@ def folder(project: Project) -> Path:
     return project.folder
 
 
+def registered(folder: Path) -> dict[str, Any]:
+    """Returns what names the version of the trained network that lies in the project."""
+    content: dict[str, Any] = files.read_json(folder / "models/registration.json")
+    return content
+
+
 def test_predictions_from_files_are_what_the_evaluation_measured(folder: Path) -> None:
     splits = files.read_table(folder / "data/splits/splits.parquet", schema=tables.SPLITS)
     images = held_out_images(splits, "test")
@@ -33,7 +40,7 @@ def test_predictions_from_files_are_what_the_evaluation_measured(folder: Path) -
     decoded = [decode(path.read_bytes(), image_size_px=trained.image_size_px) for path in paths]
     np.testing.assert_array_equal(np.stack(decoded), stored)
 
-    model = mlflow.pyfunc.load_model("models:/hemline@champion")
+    model = mlflow.pyfunc.load_model(registered(folder)["uri"])
     found = model.predict(pd.DataFrame({"image": [str(path) for path in paths]}))
     names = trained.schema.names
     with torch.inference_mode():
@@ -46,7 +53,8 @@ def test_predictions_from_files_are_what_the_evaluation_measured(folder: Path) -
 
 def test_the_card_tells_the_figures_of_the_evaluation(folder: Path) -> None:
     figures = files.read_json(folder / "metrics/evaluation.json")
-    version = mlflow.MlflowClient().get_model_version_by_alias("hemline", "champion")
+    number = str(registered(folder)["version"])
+    version = mlflow.MlflowClient().get_model_version("hemline", number)
     for name, row in figures["attributes"].items():
         told = f" {row['map']:.2f} | {row['map_low']:.2f} to {row['map_high']:.2f} |"
         line = next(

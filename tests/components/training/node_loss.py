@@ -18,16 +18,19 @@ from components.params import CheckpointParams, TrainParams
 from components.training.worker import run_training
 
 NUM_EPOCHS, STEPS_PER_EPOCH = 2, 5
+UNDISTURBED = "undisturbed"
 LOST_STEP = 7  # of the second epoch, after the checkpoint of step 6
 
 
 def note(metrics, *, step: int, kind: str, folder: Path) -> None:
-    """Notes each row and the number of workers; waits in one step until its node is lost."""
+    """Notes each row and the number of workers; ends with its node in the step that is lost."""
     world_size = ray.train.get_context().get_world_size()
-    with (folder / "rows").open("a") as file:
+    rows = folder / "rows"
+    with rows.open("a") as file:
         file.write(f"{kind}-{step} {world_size} {ray.get_runtime_context().get_node_id()}\n")
-    while (kind, step) == ("step", LOST_STEP) and not (folder / "lost").exists():
-        time.sleep(0.05)
+    if folder.name != UNDISTURBED and (kind, step) == ("step", LOST_STEP):
+        while rows.read_text().count(f"step-{LOST_STEP} ") == 1:  # of those that come after: two
+            time.sleep(0.05)
 
 
 def train(folder: Path, inputs, *, num_workers: int | list[int]) -> None:
@@ -61,12 +64,10 @@ def main(folder: Path) -> None:
         cluster.remove_node(
             next(node for node in nodes if node.node_id == node_id), allow_graceful=False
         )
-        (folder / "lost").touch()
 
-    for name in ("undisturbed", "another", "fewer"):
+    for name in (UNDISTURBED, "another", "fewer"):
         (folder / name).mkdir()
-    (folder / "undisturbed" / "lost").touch()
-    train(folder / "undisturbed", inputs, num_workers=2)
+    train(folder / UNDISTURBED, inputs, num_workers=2)
     # with a third node to go on at, and then without
     for name, num_workers in (("another", 2), ("fewer", [1, 2])):
         loss = threading.Thread(

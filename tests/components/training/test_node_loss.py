@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from node_loss import LOST_STEP, NUM_EPOCHS
+from node_loss import LOST_STEP, NUM_EPOCHS, UNDISTURBED
 from safetensors.torch import load_file
 
 from components.training.state import BEST_WEIGHTS, read_history
@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "PYTHONPATH": paths,
             "OMP_NUM_THREADS": "1",
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # for a node that is no more
         },
     )
     return folder
@@ -45,7 +46,7 @@ def as_if_lost(whole: list) -> list:
 
 
 def test_on_another_node_training_goes_on_to_the_same_bits(folder: Path) -> None:
-    whole, again = folder / "undisturbed", folder / "another"
+    whole, again = folder / UNDISTURBED, folder / "another"
     assert rows(again) == as_if_lost(rows(whole))
     assert read_history(again / "state") == read_history(whole / "state")
     weights, others = (load_file(each / "state" / BEST_WEIGHTS) for each in (whole, again))
@@ -54,7 +55,7 @@ def test_on_another_node_training_goes_on_to_the_same_bits(folder: Path) -> None
 
 def test_with_fewer_workers_training_goes_on_with_the_same_batches(folder: Path) -> None:
     logged = rows(folder / "fewer")
-    names = [name for name, _ in rows(folder / "undisturbed")]
+    names = [name for name, _ in rows(folder / UNDISTURBED)]
     assert [name for name, _ in logged] == as_if_lost(names)
     before = names.index(f"step-{LOST_STEP}") + 1
     assert [workers for _, workers in logged[:before]] == [2] * before
