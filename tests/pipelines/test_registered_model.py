@@ -62,4 +62,4 @@ def test_the_card_tells_the_figures_of_the_evaluation(folder: Path) -> None:
         )
         assert told in line
     commit = mlflow.MlflowClient().get_run(version.run_id).data.tags["mlflow.source.git.commit"]
-    assert f"| git commit | {commit} |" in version.description
+    assert f"| git commit | {commit}" in version.description  # and whether the tree differed
