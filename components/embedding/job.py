@@ -123,7 +123,7 @@ def _embed_batches(
                 "recipe": recipe,
                 "workers": workers,
             },
-            compute=ray.data.ActorPoolStrategy(size=workers.num_workers),
+            compute=ray.data.ActorPoolStrategy(size=min(workers.num_workers, len(batches))),
             num_cpus=workers.cpus_per_worker,
             num_gpus=workers.gpus_per_worker,
         )

@@ -41,7 +41,9 @@ class PartInMaking:
 
     def __init__(self, plan: PartPlan, out: Path, recipe: Recipe) -> None:
         self._plan, self._out, self._recipe = plan, out, recipe
-        self._held = held_before(plan.items, out, plan.key, recipe=recipe.digest)
+        self._held = held_before(
+            plan.items, out, plan.key, attributes=list(recipe.attributes), recipe=recipe.digest
+        )
         self._missing = {*np.flatnonzero(self._held.keys_n == "").tolist()}
         self._embeddings: dict[int, NDArray[np.float16]] = {}
         self._reasons: dict[int, tuple[str, str]] = {}

@@ -41,6 +41,15 @@ def record_path(folder: Path, key: str) -> Path:
     return folder / _RECORDS / f"part-{key}.parquet"
 
 
+def is_whole(folder: Path, key: str, *, attributes: Sequence[str]) -> bool:
+    """Returns whether a part lies there with all its files; one of no images has a record only."""
+    if not record_path(folder, key).exists():
+        return False
+    if all(part_path(folder, name, key).exists() for name in attributes):
+        return True
+    return read_record(folder, key)["reason"].null_count == 0
+
+
 def read_record(folder: Path, key: str) -> pa.Table:
     """Returns `tables.EMBEDDING_RECORD` of a part."""
     return files.read_table(record_path(folder, key), schema=tables.EMBEDDING_RECORD)
@@ -117,13 +126,16 @@ def _write_attribute(
     files.write_table(pa.table(columns, names=schema.names), path, schema=schema)
 
 
-def held_before(items: pa.Table, folder: Path, key: str, *, recipe: str) -> Held:
+def held_before(
+    items: pa.Table, folder: Path, key: str, *, attributes: Sequence[str], recipe: str
+) -> Held:
     """Returns what parts of before, of the same place in the catalogue, hold of a new part.
 
     Args:
         items: `tables.EMBEDDED_ITEMS` of the new part.
         folder: of the embedded catalogue.
         key: of the new part.
+        attributes: that a part of before must have the files of.
         recipe: what embeddings must have come from.
     """
     columns = [items[name].to_pylist() for name in ("image", "content")]
@@ -133,6 +145,8 @@ def held_before(items: pa.Table, folder: Path, key: str, *, recipe: str) -> Held
         if files.read_about(path, schema=tables.EMBEDDING_RECORD) != {"recipe": recipe}:
             continue
         before = path.stem.removeprefix("part-")
+        if not is_whole(folder, before, attributes=attributes):
+            continue
         record = read_record(folder, before)
         embedded = record.filter(pc.is_null(record["reason"]))
         columns = [embedded[name].to_pylist() for name in ("image", "content")]

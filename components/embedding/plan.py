@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from components import tables
-from components.embedding.part_files import record_path
+from components.embedding.part_files import is_whole
 from components.embedding.source import Source
 
 
@@ -83,7 +83,7 @@ def plan_parts(
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         items = plain.slice(start, end - start)
         key = f"{index[start]:05d}-{_digest(items, recipe)}"
-        is_done = record_path(out, key).exists()
+        is_done = is_whole(out, key, attributes=list(recipe.attributes))
         addresses = source.addresses[start:end]
         plans.append(PartPlan(key=key, items=items, addresses=addresses, is_done=is_done))
     return plans

@@ -74,6 +74,17 @@ def test_new_and_changed_images_alone_are_read(folder: Path, tmp_path: Path) -> 
     assert after == {path: number for path, number in numbers.items() if path != "05.png"}
 
 
+def test_a_part_that_lost_a_file_is_made_again(folder: Path, tmp_path: Path) -> None:
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run(list_again(str(folder), out, notes), out)
+    notes.unlink()
+    catalogue = read_embedded(out)
+    catalogue.part_path("collar", catalogue.parts[1]).unlink()
+    run(list_again(str(folder), out, notes), out)
+    assert noted(notes).total() == 8, "the images of that part"
+    assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+
+
 def test_another_model_embeds_all_again(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
     run(list_again(str(folder), out, notes), out)
