@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from components import tables
 from components.embedding.source import Pixels, Source
 from components.errors import HemlineError
-from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.images.decode import UnreadableImageError, decode, first_line, read_bytes
 
 PATH = "path"
 _SUFFIXES = frozenset(
@@ -99,7 +99,7 @@ def read_address(address: str) -> bytes:
         system, place = url_to_fs(address)
         return bytes(system.cat_file(place))
     except Exception as error:  # each driver has its own kinds
-        raise UnreadableImageError("missing", _first_line(error)) from error
+        raise UnreadableImageError("missing", first_line(error)) from error
 
 
 def _fetch(address: str) -> bytes | UnreadableImageError:
@@ -186,7 +186,3 @@ def _number(listed: pa.Table, numbered: pa.Table) -> pa.Table:
     table = listed.add_column(0, "image", pa.array(numbers, pa.int64())).sort_by("image")
     first = [*tables.EMBEDDED_ITEMS.names]
     return table.select([*first, *(name for name in table.column_names if name not in first)])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -62,7 +62,7 @@ def decode(data: bytes, *, image_size_px: int) -> NDArray[np.uint8]:
         except UnreadableImageError:
             raise
         except Exception as error:  # Pillow's decoders raise many kinds for damaged data
-            raise UnreadableImageError("truncated", _first_line(error)) from error
+            raise UnreadableImageError("truncated", first_line(error)) from error
         extent = rgb.size if scale == 1 else (width / scale, height / scale)
         return np.asarray(_resize_and_crop(rgb, image_size_px, extent))
 
@@ -87,11 +87,11 @@ def _open(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError("too_large", _first_line(error)) from error
+        raise UnreadableImageError("too_large", first_line(error)) from error
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not_an_image", f"starts with {data[:8]!r}") from error
     except Exception as error:  # a damaged header makes Pillow's plugins raise many kinds
-        raise UnreadableImageError("not_an_image", _first_line(error)) from error
+        raise UnreadableImageError("not_an_image", first_line(error)) from error
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width}x{image.height} pixels, allowed are {MAX_PIXELS}"
         raise UnreadableImageError("too_large", size)
@@ -135,5 +135,6 @@ def _resize_and_crop(image: Image.Image, size_px: int, extent: tuple[float, floa
     return image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns what an error says, as a detail of the quarantine."""
     return (str(error) or type(error).__name__).splitlines()[0][:200]
