@@ -3,6 +3,7 @@
 A cluster of several nodes cannot live beside the session that other tests share.
 """
 
+import contextlib
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import ray
-from embedding_runs import list_again, noted, run
+from embedding_runs import NotingReader, list_again, noted, run
 from ray.cluster_utils import Cluster
 
 
@@ -21,31 +22,34 @@ def main(folder: str, out: Path, notes: Path) -> None:
     )
     node = cluster.add_node(num_cpus=4)
     ray.init(address=cluster.address, log_to_driver=False)
+    lost = out.with_name("node_lost")
+    reader = NotingReader(notes=notes, pause_s=0.2, awaited=lost, num_free=48)
     worker = threading.Thread(
         target=run,
-        args=(list_again(folder, out, notes, pause_s=0.2), out),
+        args=(list_again(folder, out, reader), out),
         kwargs={"images_per_part": 6},
     )
     worker.start()
     wait_until(lambda: noted(notes).total() > 12)
-    of_this_run = psutil.Process().children(recursive=True)
-    next(each for each in of_this_run if is_actor(each)).kill()
-    (out / "actor_lost").touch()
+    wait_until(actors)
+    actors()[0].kill()
     wait_until(lambda: noted(notes).total() > 48)
     cluster.remove_node(node, allow_graceful=False)
-    (out / "node_lost").touch()
     assert worker.is_alive(), "it ended before the node was lost"
+    lost.touch()
     worker.join()
     ray.shutdown()
     cluster.shutdown()
 
 
-def is_actor(process: psutil.Process) -> bool:
-    """Returns whether a process is an actor that embeds."""
-    try:
-        return "ray::MapWorker" in " ".join(process.cmdline())
-    except psutil.Error:  # it ended meanwhile
-        return False
+def actors() -> list[psutil.Process]:
+    """Returns the actors of this run that embed."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            if "ray::MapWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def wait_until(happened) -> None:

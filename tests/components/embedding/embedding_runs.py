@@ -63,19 +63,32 @@ def load_network(device: str) -> nn.Module:
 
 @dataclass(frozen=True, kw_only=True)
 class NotingReader:
-    """Reads files and notes which, and takes its time."""
+    """Reads files and notes which, and takes its time.
+
+    Attributes:
+        notes: file with a line for every file that was read.
+        pause_s: before every batch.
+        awaited: file without which no more than `num_free` files are read.
+    """
 
     notes: Path
     pause_s: float = 0
+    awaited: Path | None = None
+    num_free: int = 0
     num_cpus: float = 1
 
     def read(
         self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
     ) -> Iterable[Pixels]:
         time.sleep(self.pause_s)
+        while self.awaited and not self.awaited.exists() and self._num_read() > self.num_free:
+            time.sleep(0.02)
         with self.notes.open("a") as file:
             file.write("".join(f"{address}\n" for address in addresses))
         return FileReader().read(images_n, addresses, image_size_px=image_size_px)
+
+    def _num_read(self) -> int:
+        return noted(self.notes).total()
 
 
 def noted(notes: Path) -> Counter[str]:
@@ -84,14 +97,14 @@ def noted(notes: Path) -> Counter[str]:
     return Counter(Path(line).name for line in lines)
 
 
-def list_again(folder: str, out: Path, notes: Path, *, pause_s: float = 0) -> Source:
+def list_again(folder: str, out: Path, reader: NotingReader) -> Source:
     """Returns a folder's images with the numbers that they have in `out`."""
     source = list_files(folder, numbered=numbered_images(out))
     return Source(
         items=source.items,
         addresses=source.addresses,
         root=source.root,
-        reader=NotingReader(notes=notes, pause_s=pause_s),
+        reader=reader,
     )
 
 

@@ -6,7 +6,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from builders import encoded, images_table, noise, write_files
-from embedding_runs import ATTRIBUTES, RECIPE, SIZE_PX, assert_exact, list_again, noted, run
+from embedding_runs import (
+    ATTRIBUTES,
+    RECIPE,
+    SIZE_PX,
+    NotingReader,
+    assert_exact,
+    list_again,
+    noted,
+    run,
+)
 
 from components.embedding.catalogue import read_embedded
 from components.embedding.source import stored_images
@@ -37,7 +46,7 @@ def readable(folder: Path) -> dict[str, Path]:
 
 def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
-    assert run(list_again(str(folder), out, notes), out) == 22
+    assert run(list_again(str(folder), out, NotingReader(notes=notes)), out) == 22
     catalogue = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
     assert catalogue.attributes == tuple(ATTRIBUTES)
     assert catalogue.root == str(folder)
@@ -50,22 +59,22 @@ def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> 
 
 def test_a_second_run_reads_nothing(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
-    run(list_again(str(folder), out, notes), out)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
     notes.unlink()
-    assert run(list_again(str(folder), out, notes), out) == 22
+    assert run(list_again(str(folder), out, NotingReader(notes=notes)), out) == 22
     assert not noted(notes)
     assert before == {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
 
 
 def test_new_and_changed_images_alone_are_read(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
-    run(list_again(str(folder), out, notes), out)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     numbers = numbers_by_path(out)
     notes.unlink()
     write_files(folder, {"00a.png": picture(30), "07.png": picture(31) + b"trailing"})
     (folder / "05.png").unlink()
-    run(list_again(str(folder), out, notes), out)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     # what could not be read is tried again with its part
     assert noted(notes).keys() - {"broken.jpg", "empty.png"} == {"00a.png", "07.png"}
     assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
@@ -76,19 +85,23 @@ def test_new_and_changed_images_alone_are_read(folder: Path, tmp_path: Path) -> 
 
 def test_a_part_that_lost_a_file_is_made_again(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
-    run(list_again(str(folder), out, notes), out)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     notes.unlink()
     catalogue = read_embedded(out)
     catalogue.part_path("collar", catalogue.parts[1]).unlink()
-    run(list_again(str(folder), out, notes), out)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     assert noted(notes).total() == 8, "the images of that part"
     assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
 
 
 def test_another_model_embeds_all_again(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
-    run(list_again(str(folder), out, notes), out)
-    run(list_again(str(folder), out, notes), out, recipe=replace(RECIPE, model_version=2))
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    run(
+        list_again(str(folder), out, NotingReader(notes=notes)),
+        out,
+        recipe=replace(RECIPE, model_version=2),
+    )
     assert set(noted(notes).values()) == {2}
     catalogue = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
     assert catalogue.model_version == 2
@@ -97,15 +110,15 @@ def test_another_model_embeds_all_again(folder: Path, tmp_path: Path) -> None:
 def test_one_attribute_alone(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
     recipe = replace(RECIPE, attributes={"hem / cuff": 1})
-    run(list_again(str(folder), out, notes), out, recipe=recipe)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out, recipe=recipe)
     catalogue = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
     assert catalogue.attributes == ("hem / cuff",)
 
 
 def test_parts_of_other_sizes_hold_the_same(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
-    run(list_again(str(folder), out, notes), out)
-    run(list_again(str(folder), out, notes), out, images_per_part=1000)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out, images_per_part=1000)
     catalogue = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
     assert len(catalogue.parts) == 1
 
@@ -113,7 +126,7 @@ def test_parts_of_other_sizes_hold_the_same(folder: Path, tmp_path: Path) -> Non
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     folder, out = write_files(tmp_path / "in", {"a.jpg": b"x"}), tmp_path / "out"
     with pytest.raises(HemlineError, match=r"no image can be read.*a\.jpg.*not_an_image"):
-        run(list_again(str(folder), out, tmp_path / "notes"), out)
+        run(list_again(str(folder), out, NotingReader(notes=tmp_path / "notes")), out)
     assert not (out / "manifest.json").exists()
 
 

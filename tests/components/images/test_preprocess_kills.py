@@ -12,6 +12,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from builders import encoded, images_table, noise, write_files
+from programs import begun
 
 from components.images.preprocess import preprocess
 from components.images.store import read_shards
@@ -75,23 +76,12 @@ def uninterrupted(data, tmp_path_factory):
     return contents(store)
 
 
-def wait_for_shards(store, *, goes_on):
-    deadline = time.monotonic() + 60
-    while not read_shards(store):
-        assert goes_on(), "it ended before it could be killed"
-        assert time.monotonic() < deadline, "no shard was made"
-        time.sleep(0.01)
-
-
 def test_a_killed_driver_is_gone_on_with(data, uninterrupted, tmp_path):
     store = tmp_path / "store"
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(data[0]), str(store)],
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    command = [sys.executable, "-c", DRIVER, str(data[0]), str(store)]
+    driver = begun(
+        lambda: subprocess.Popen(command, cwd=PROJECT), when=lambda: bool(read_shards(store))
     )
-    wait_for_shards(store, goes_on=lambda: driver.poll() is None)
     its_processes = psutil.Process(driver.pid).children(recursive=True)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
@@ -112,7 +102,11 @@ def test_a_killed_worker_is_replaced(data, uninterrupted, tmp_path):
     store = tmp_path / "store"
     job = threading.Thread(target=run, args=(data, store))
     job.start()
-    wait_for_shards(store, goes_on=job.is_alive)
+    deadline = time.monotonic() + 60
+    while not read_shards(store):
+        assert job.is_alive(), "it ended before its worker could be killed"
+        assert time.monotonic() < deadline, "no shard was made"
+        time.sleep(0.01)
     workers = [
         process
         for process in psutil.Process().children(recursive=True)
