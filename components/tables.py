@@ -162,6 +162,17 @@ map_low to map_high is the 95 % interval of the model's over queries.
 """
 
 
+QUERY_SCORES = pa.schema(
+    [
+        ("attribute", pa.string()),
+        ("image", pa.int64()),
+        ("average_precision", pa.float64()),
+        ("random_average_precision", pa.float64()),
+    ]
+)
+"""One row per query of the test split, scores in [0, 1]; see `retrieval/query_scores.py`."""
+
+
 EMBEDDED_ITEMS = pa.schema([("image", pa.int64()), ("path", pa.string()), ("content", pa.string())])
 """The first columns of an embedded catalogue's items; what a manifest said of them follows.
 

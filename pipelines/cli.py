@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from components.errors import HemlineError
+from components.tracking.credentials import without_credentials
 
 COMMANDS = {
     "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
@@ -31,6 +32,11 @@ COMMANDS = {
     "browse": "Search in a browser: pick or drop a picture, and see where the model looked.",
     "compare": "Train networks and ablations under one budget, and set them side by side.",
     "preset": "Print or take a recipe by name: hemline, or the papers'.",
+    "retrain": "Train on what is new, and promote what is better: what a scheduler starts.",
+    "promote": "Make a version champion if it passes the gate, with its embeddings.",
+    "rollback": "Go back to the champion before, and to its embeddings.",
+    "lineage": "Print where a version or a run comes from; find what was made from a commit.",
+    "reproduce": "Make a version, a run or a commit again, and compare it with what was recorded.",
     "summary": "Print what the last run gave, and what to try next.",
 }
 
@@ -90,5 +96,5 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return app(arguments)
     except HemlineError as error:
-        typer.echo(f"hemline: {error}", err=True)
+        typer.echo(f"hemline: {without_credentials(str(error))}", err=True)
         sys.exit(1)

@@ -1,12 +1,16 @@
 """The only reader of environment variables: where things are, the project's folder among them."""
 
+import getpass
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from components.images.remote_store import StoreLocation
+from components.tracking.provenance import BASELINE_TAG, EXPERIMENT_TAG
 from components.tracking.runs import Tracking
 from pipelines.reporting import console
 
@@ -29,15 +33,52 @@ def store_location(address: str) -> StoreLocation:
     return StoreLocation(address=where, cache=Path(cache).absolute())
 
 
+def experiment_tags() -> dict[str, str]:
+    """Returns the tags of the DVC experiment that a stage runs in; none outside of one."""
+    given = {
+        EXPERIMENT_TAG: os.environ.get("DVC_EXP_NAME"),
+        BASELINE_TAG: os.environ.get("DVC_EXP_BASELINE_REV"),
+    }
+    return {tag: value for tag, value in given.items() if value}
+
+
 def tracking() -> Tracking:
     """Returns the store at MLFLOW_TRACKING_URI, or a SQLite file in the project's folder."""
     # of a call that meets a server going down: MLflow's own seven take four minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
+    _take_out_credentials()
     return Tracking(
         uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db",
         artifact_root=str(folder / "mlartifacts"),
     )
+
+
+def _take_out_credentials() -> None:
+    """Brings user and password of a server's URI to where MLflow reads them.
+
+    MLflow's own messages repeat the URI.
+    """
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if address.scheme not in ("http", "https") or "@" not in address.netloc:
+        return
+    given = {
+        "MLFLOW_TRACKING_USERNAME": address.username,
+        "MLFLOW_TRACKING_PASSWORD": address.password,
+    }
+    for name, value in given.items():
+        os.environ.setdefault(name, unquote(value or ""))
+    bare = address._replace(netloc=address.netloc.rpartition("@")[2])
+    os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(bare)
+
+
+def who() -> str:
+    """Returns user and machine, for records of who did something."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 @contextmanager

@@ -25,8 +25,9 @@ from components.retrieval.evaluation import (
     metrics_of,
     report,
 )
+from components.retrieval.query_scores import query_scores, write_query_scores
 from components.retrieval.triplet_relations import evaluate_triplets
-from components.tracking import lineage, runs
+from components.tracking import lineage, record, runs
 from components.training.trained import read_trained_model
 from pipelines import options
 from pipelines.environment import store_location, tracking
@@ -34,6 +35,9 @@ from pipelines.reporting import console, progress
 
 Bars = Annotated[Path, typer.Option(help="CSV file for MAP per attribute.")]
 Curve = Annotated[Path, typer.Option(help="CSV file of the learning curve.")]
+Queries = Annotated[
+    Path, typer.Option(help="Parquet file of every query's score, which `hemline promote` reads.")
+]
 ReportFile = Annotated[Path, typer.Option("--report", help="HTML file for people to look at.")]
 
 
@@ -48,6 +52,7 @@ def evaluate(
     curve: Curve,
     metrics: options.Metrics,
     bars: Bars,
+    queries: Queries,
     report_file: ReportFile,
 ) -> None:
     """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
@@ -87,6 +92,14 @@ def evaluate(
     )
     add_attention(figures, found, trained.schema)
     files.write_json(figures, metrics)
+    scores = query_scores(
+        results,
+        embeddings,
+        schema=trained.schema,
+        known=trained.schema,
+        splits=files.sha256(splits / "splits.parquet"),
+    )
+    write_query_scores(scores, queries)
     files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)
     measured = Measured(
         schema=trained.schema,
@@ -108,6 +121,7 @@ def evaluate(
         write_report(compose(measured, splits=str(splits), on_progress=advance), report_file)
     logged = {**metrics_of(figures, prefix="test"), "test.images_per_s": images_per_s}
     runs.log_metrics(logged, tracking=where, run_id=run_id)
-    for file in (metrics, report_file):
+    for file in (metrics, queries, report_file):
         runs.log_file(file, tracking=where, run_id=run_id)
+    record.record_outputs(run, tracking=where, run_id=run_id)
     console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")

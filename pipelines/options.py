@@ -18,6 +18,9 @@ Model = Annotated[Path, typer.Option(help="Folder of the trained model.")]
 Run = Annotated[Path, typer.Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, typer.Option(help="File that names the registered version.")]
 Embeddings = Annotated[Path, typer.Option(help="Folder of the embedded catalogue.")]
+EmbeddingsRoot = Annotated[
+    Path, typer.Option(help="Where each champion's embeddings lie, in a folder of its own.")
+]
 Metrics = Annotated[Path, typer.Option(help="File of the evaluation's figures.")]
 
 PARAMS = Path("params.yaml")
@@ -29,4 +32,7 @@ MODEL = Path("models/network")
 RUN = Path("models/run.json")
 REGISTRATION = Path("models/registration.json")
 EMBEDDINGS = Path("data/embeddings")
+EMBEDDINGS_ROOT = Path("data/published")
 EVALUATION = Path("metrics/evaluation.json")
+QUERIES = Path("data/evaluation/queries.parquet")
+REPORT = Path("reports/report.html")

@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.files import read_json
-from components.tracking import registry, runs
+from components.tracking import record, registry, runs
 from components.tracking.card import Facts, model_card
 from components.tracking.lineage import read_lineage
 from components.tracking.package import write_package
@@ -44,5 +44,7 @@ def register(
             image_size_px=trained.image_size_px,
         )
         version = registry.register(Path(folder), card=card, tracking=where, run_id=run_id)
+    record.record_outputs(run, tracking=where, run_id=run_id)
+    record.tag_version(version, tracking=where, run_id=run_id)
     registry.write_registration(version, registration)
     console.print(f"registered {version.uri} as {registry.CHALLENGER}")

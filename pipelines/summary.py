@@ -42,11 +42,11 @@ def summary(
     image = Path(load_section(params, DataParams).root) / source.images["path"][number].as_py()
     console.print(_table(figures))
     console.print(
-        f"model       {version.uri} in {tracking().uri}\n"
+        f"model       {version.uri} in {tracking().address}\n"
         f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"
         f"\nTry next, after `. .venv/bin/activate`:\n"
         f"  hemline search --image {image} --attribute {attribute}\n"
-        f"  mlflow ui --backend-store-uri {tracking().uri}\n"
+        f"  mlflow ui --backend-store-uri {tracking().address}\n"
         f"  dvc exp run -S train.margin=0.3"
     )
 

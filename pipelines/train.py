@@ -8,8 +8,16 @@ import typer
 
 from components import files, tables
 from components.images.store import ImageStore
-from components.params import CheckpointParams, ModelParams, TrainParams, load_section, resolved
-from components.tracking import provenance, runs
+from components.params import (
+    CheckpointParams,
+    DataParams,
+    ModelParams,
+    TrainParams,
+    load_section,
+    resolved,
+)
+from components.tracking import provenance, record, runs
+from components.tracking.datasets import read_data_set
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
 from components.training.setup import TrainingInputs, read_plan
@@ -18,7 +26,13 @@ from components.training.trained import write_trained_model
 from components.training.worker import run_training
 from pipelines import options
 from pipelines.dry_run import describe_training
-from pipelines.environment import project_folder, ray_session, store_location, tracking
+from pipelines.environment import (
+    experiment_tags,
+    project_folder,
+    ray_session,
+    store_location,
+    tracking,
+)
 from pipelines.training_progress import training_progress
 
 Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
@@ -52,16 +66,16 @@ def train(
     if dry_run:
         describe_training(inputs, model_params=model_params, train_params=train_params)
         return
+    source = load_section(params, DataParams).root
     state_folder = _state_folder(params, [catalog, location.local(), splits, triplets])
     where = tracking()
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
         where,
         params=resolved(params),
-        tags={
-            **provenance.git_tags(),
-            **provenance.dvc_tags([catalog, Path(store), splits, triplets]),
-        },
+        tags=record.origin_tags(
+            [source, catalog, store, splits, triplets], experiment=experiment_tags()
+        ),
     )
     journal = state_folder / "metrics.jsonl"
     plan = read_plan(triplets, train_params)
@@ -75,6 +89,8 @@ def train(
         ),
     ):
         runs.log_splits(splits, tracking=where, run_id=run_id)
+        data = read_data_set(source=source, catalog=catalog, splits=splits)
+        record.record_start(data, tracking=where, run_id=run_id)
         run_training(
             inputs,
             model_params=model_params,

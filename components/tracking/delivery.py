@@ -16,6 +16,7 @@ from mlflow.utils.rest_utils import http_request
 
 from components.errors import HemlineError
 from components.files import read_json, write_json
+from components.tracking.credentials import without_credentials
 from components.tracking.journal import Reader, Row
 from components.tracking.runs import Tracking
 
@@ -92,7 +93,7 @@ class Delivery:
         if num_left == 0:
             return
         message = (
-            f"MLflow at {self._tracking.uri} did not take {num_left} rows of metrics within "
+            f"MLflow at {self._tracking.address} did not take {num_left} rows of metrics within "
             f"{patience_s:.0f} s ({self._failure or 'no answer'}); they are kept in "
             f"{self._journal}: when the store answers, run the same command again, which delivers "
             "them and does not train again what is trained"
@@ -110,7 +111,7 @@ class Delivery:
             _log.warning(
                 "waiting up to %.0f s for MLflow at %s to take the last %d rows of metrics",
                 patience_s,
-                self._tracking.uri,
+                self._tracking.address,
                 self._num_left(),
             )
             self._thread.join(patience_s - silent_s)
@@ -171,12 +172,12 @@ class Delivery:
         return len(Reader(self._journal, after=self._delivered).read())
 
     def _report_failure(self, error: Exception) -> None:
-        reason = " ".join(str(error).split())[:_REASON_LENGTH]
+        reason = without_credentials(" ".join(str(error).split()))[:_REASON_LENGTH]
         if self._failure is None and not self._has_given_up:
             _log.warning(
                 "metrics do not reach MLflow at %s (%s: %s); training goes on, they are kept in "
                 "%s and sent when it answers",
-                self._tracking.uri,
+                self._tracking.address,
                 type(error).__name__,
                 reason,
                 self._journal,
@@ -185,7 +186,7 @@ class Delivery:
 
     def _report_success(self) -> None:
         if self._failure is not None:
-            _log.warning("metrics reach MLflow at %s again", self._tracking.uri)
+            _log.warning("metrics reach MLflow at %s again", self._tracking.address)
         self._failure = None
 
 

@@ -15,6 +15,7 @@ from mlflow.protos.databricks_pb2 import (
 
 from components.errors import HemlineError
 from components.files import read_json
+from components.tracking import provenance
 from components.tracking.registry import CHAMPION, MODEL_NAME
 from components.tracking.runs import Tracking
 
@@ -55,14 +56,10 @@ def read_lineage(run_id: str, *, tracking: Tracking) -> Lineage:
     data = tracking.client().get_run(run_id).data
     return Lineage(
         run_id=run_id,
-        commit=data.tags.get("mlflow.source.git.commit"),
-        has_local_changes=data.tags.get("hemline.git_dirty") == "true",
+        commit=data.tags.get(provenance.COMMIT_TAG),
+        has_local_changes=data.tags.get(provenance.DIRTY_TAG) == "true",
         params=data.params,
-        inputs={
-            name.removeprefix("dvc."): value
-            for name, value in data.tags.items()
-            if name.startswith("dvc.")
-        },
+        inputs=_after(provenance.INPUT_PREFIX, data.tags),
     )
 
 
@@ -83,6 +80,12 @@ def read_champion(*, tracking: Tracking) -> Champion | None:
         lineage=read_lineage(version.run_id, tracking=tracking),
         evaluation=_read_evaluation(version.run_id, tracking=tracking),
     )
+
+
+def _after(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix): value for name, value in tags.items() if name.startswith(prefix)
+    }
 
 
 def _read_evaluation(run_id: str, *, tracking: Tracking) -> Mapping[str, Any] | None:

@@ -8,7 +8,6 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -18,6 +17,7 @@ from components.errors import HemlineError
 from components.files import read_json, write_json, write_text
 from components.images import decode
 from components.tracking.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
+from components.tracking.provenance import run_key
 from components.tracking.runs import Tracking
 
 MODEL_NAME = "hemline"
@@ -28,6 +28,8 @@ CARD_FILE = "model_card.md"
 # what a consumer installs; the versions are those the model was exported with
 _REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch")
 _URI = re.compile(r"models:/(?P<name>[^/@']+)(?P<which>/[0-9]+|/latest|@[\w.-]+)")
+_SERVED_MODEL = Path(__file__).with_name("served_model.py")
+_KEY_TAG = "hemline.package"
 _LONGEST_DESCRIPTION = 5000  # characters that MLflow's database keeps of a version
 
 
@@ -47,7 +49,8 @@ class RegisteredVersion:
 def register(package: Path, *, card: str, tracking: Tracking, run_id: str) -> RegisteredVersion:
     """Logs a package to its run, registers it, and points the alias `challenger` at it.
 
-    The alias `champion` is set too when nothing carries it yet.
+    A run's package that was registered before, by a stage that was killed before it could say so,
+    stays the version that it is. `promotion.py` makes champions of versions.
 
     Args:
         package: folder that `write_package` wrote; the card is put beside its files.
@@ -55,15 +58,43 @@ def register(package: Path, *, card: str, tracking: Tracking, run_id: str) -> Re
         tracking: store and registry.
         run_id: of the training run.
     """
-    tracking.activate()
     write_text(card, package / CARD_FILE)
+    key = _key(package)
+    number = _registered_before(key, tracking=tracking, run_id=run_id)
+    if number is None:
+        number = _log(package, key, tracking=tracking, run_id=run_id)
+    client = tracking.client()
+    client.log_artifact(run_id, str(package / CARD_FILE))
+    version = RegisteredVersion(name=MODEL_NAME, version=number)
+    client.update_model_version(MODEL_NAME, str(version.version), _description(card))
+    client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(version.version))
+    return version
+
+
+def _key(package: Path) -> str:
+    """Returns a hash of all that a version is made of."""
+    written = [package / name for name in (NETWORK_FILE, PACKAGE_FILE, CARD_FILE)]
+    code = [_SERVED_MODEL, Path(decode.__file__)]
+    return run_key({"requirements": _requirements()}, [*written, *code])
+
+
+def _registered_before(key: str, *, tracking: Tracking, run_id: str) -> int | None:
+    """Returns the number of the version that a run has of a package; None where it has none."""
+    found = tracking.client().search_model_versions(f"name='{MODEL_NAME}' and run_id='{run_id}'")
+    numbers = [int(version.version) for version in found if version.tags.get(_KEY_TAG) == key]
+    return max(numbers, default=None)
+
+
+def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
+    """Returns the number of a new version; it has its key from the moment that it exists."""
+    tracking.activate()
     # MLflow runs served_model.py once here, before the decoder lies beside it in the package
     sys.modules.setdefault("decode", decode)
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example")  # the signature is explicit
         info = mlflow.pyfunc.log_model(
             name=MODEL_NAME,
-            python_model=str(Path(__file__).with_name("served_model.py")),
+            python_model=str(_SERVED_MODEL),
             artifacts={
                 "network": str(package / NETWORK_FILE),
                 "package": str(package / PACKAGE_FILE),
@@ -72,16 +103,9 @@ def register(package: Path, *, card: str, tracking: Tracking, run_id: str) -> Re
             code_paths=[decode.__file__],
             signature=_signature(),
             pip_requirements=_requirements(),
-            registered_model_name=MODEL_NAME,
         )
-    client = tracking.client()
-    client.log_artifact(run_id, str(package / CARD_FILE))
-    version = RegisteredVersion(name=MODEL_NAME, version=int(info.registered_model_version))
-    client.update_model_version(MODEL_NAME, str(version.version), _description(card))
-    client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(version.version))
-    if not _has_alias(client, CHAMPION):
-        client.set_registered_model_alias(MODEL_NAME, CHAMPION, str(version.version))
-    return version
+        registered = mlflow.register_model(info.model_uri, MODEL_NAME, tags={_KEY_TAG: key})
+    return int(registered.version)
 
 
 def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
@@ -103,7 +127,7 @@ def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
     if parts["which"] not in known:
         listed = ", ".join(f"models:/{parts['name']}{which}" for which in known)
         raise HemlineError(
-            f"{uri} is not in the registry {tracking.uri}, which has "
+            f"{uri} is not in the registry {tracking.address}, which has "
             f"{listed or 'no version of ' + parts['name']}; set MLFLOW_TRACKING_URI to the store "
             "that has it, or register one here: dvc repro register"
         )
@@ -132,7 +156,7 @@ def download(version: RegisteredVersion, *, tracking: Tracking) -> Package:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
     except (MlflowException, OSError) as error:
         raise HemlineError(
-            f"{version.uri} is not in the registry {tracking.uri} ({error}); "
+            f"{version.uri} is not in the registry {tracking.address} ({error}); "
             "set MLFLOW_TRACKING_URI to the store that has it, or run `dvc repro -f register`"
         ) from error
     return read_package(folder / "artifacts")
@@ -145,16 +169,14 @@ def _known_versions(name: str, tracking: Tracking) -> dict[str, int]:
         found = client.search_model_versions(f"name='{name}'")
         aliases = client.get_registered_model(name).aliases if found else {}
     except MlflowException as error:
-        raise HemlineError(f"the MLflow store {tracking.uri} does not answer: {error}") from error
+        raise HemlineError(
+            f"the MLflow store {tracking.address} does not answer: {error}"
+        ) from error
     versions = sorted(int(version.version) for version in found)
     known = {f"/{version}": version for version in versions}
     if versions:
         known["/latest"] = versions[-1]
     return known | {f"@{alias}": int(version) for alias, version in aliases.items()}
-
-
-def _has_alias(client: MlflowClient, alias: str) -> bool:
-    return alias in client.get_registered_model(MODEL_NAME).aliases
 
 
 def _description(card: str) -> str:

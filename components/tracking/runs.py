@@ -17,8 +17,11 @@ from mlflow.utils.time import get_current_time_millis
 
 from components.errors import HemlineError
 from components.files import read_json, write_json
+from components.tracking.credentials import without_credentials
 
 EXPERIMENT = "hemline"
+
+_ENTITIES_PER_CALL = 100  # params or tags, MLflow's limit
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +38,11 @@ class Tracking:
     uri: str
     artifact_root: str
 
+    @property
+    def address(self) -> str:
+        """The URI without credentials: what is shown and written down."""
+        return without_credentials(self.uri)
+
     def client(self) -> MlflowClient:
         """Returns a client of the store."""
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
@@ -48,18 +56,29 @@ class Tracking:
 def start_run(
     tracking: Tracking, *, params: Mapping[str, Mapping[str, Any]], tags: Mapping[str, str]
 ) -> str:
-    """Starts a run that holds all params and tags, and returns its id."""
+    """Starts a run that holds all params and tags, and returns its id.
+
+    Credentials in addresses are left out.
+    """
     client = tracking.client()
-    run = client.create_run(_experiment_id(tracking))
+    run_id = str(client.create_run(_experiment_id(tracking)).info.run_id)
     flat = {
         f"{section}.{key}": value for section, keys in params.items() for key, value in keys.items()
     }
-    client.log_batch(
-        run.info.run_id,
-        params=[Param(key, str(value)) for key, value in flat.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
-    return str(run.info.run_id)
+    entities = [Param(key, without_credentials(str(value))) for key, value in flat.items()]
+    for start in range(0, len(entities), _ENTITIES_PER_CALL):
+        client.log_batch(run_id, params=entities[start : start + _ENTITIES_PER_CALL])
+    set_tags(tags, tracking=tracking, run_id=run_id)
+    return run_id
+
+
+def set_tags(tags: Mapping[str, str], *, tracking: Tracking, run_id: str) -> None:
+    """Sets tags of a run; credentials in addresses are left out."""
+    entities = [
+        RunTag(without_credentials(key), without_credentials(value)) for key, value in tags.items()
+    ]
+    for start in range(0, len(entities), _ENTITIES_PER_CALL):
+        tracking.client().log_batch(run_id, tags=entities[start : start + _ENTITIES_PER_CALL])
 
 
 def continue_or_start_run(
@@ -75,7 +94,7 @@ def continue_or_start_run(
         tracking.client().update_run(run_id, "RUNNING")  # it may have failed the last time
         return run_id
     run_id = start_run(tracking, params=params, tags=tags)
-    write_json({"run_id": run_id, "tracking_uri": tracking.uri}, file)
+    write_json({"run_id": run_id, "tracking_uri": tracking.address}, file)
     return run_id
 
 
@@ -92,10 +111,10 @@ def read_run(file: Path, tracking: Tracking) -> str:
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
             raise HemlineError(
-                f"the MLflow store {tracking.uri} does not answer: {error}"
+                f"the MLflow store {tracking.address} does not answer: {error}"
             ) from error
         raise HemlineError(
-            f"the MLflow store {tracking.uri} has no run {run_id}, named in {file}; "
+            f"the MLflow store {tracking.address} has no run {run_id}, named in {file}; "
             "set MLFLOW_TRACKING_URI to the store that has it, or train here: dvc repro -f train"
         ) from error
     return run_id
@@ -143,9 +162,9 @@ def read_history(run_id: str, metric: str, *, tracking: Tracking) -> list[float]
     return [entry.value for entry in sorted(history, key=lambda entry: entry.step)]
 
 
-def log_file(path: Path, *, tracking: Tracking, run_id: str) -> None:
-    """Attaches a file to the run."""
-    tracking.client().log_artifact(run_id, str(path))
+def log_file(path: Path, *, tracking: Tracking, run_id: str, folder: str | None = None) -> None:
+    """Attaches a file to the run, in a folder of its artifacts where one is named."""
+    tracking.client().log_artifact(run_id, str(path), folder)
 
 
 def log_splits(folder: Path, *, tracking: Tracking, run_id: str) -> None:

@@ -91,7 +91,8 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         )
         row = {**_by_name(losses), "valid_map": valid_map}
         if place.is_first:
-            log({**row, "images_per_s": images_per_s}, step=epoch, kind="epoch")
+            speed = {"images_per_s": images_per_s, "world_size": float(place.world_size)}
+            log({**row, **speed}, step=epoch, kind="epoch")
         record = cast(EpochRecord, {"epoch": epoch, **row})
         state.finish_epoch(record, save=place.is_first)
 

@@ -14,7 +14,7 @@ from components.models.network import AttentionNetwork, EmbeddingNetwork
 from components.params import ModelParams
 
 WEIGHTS_FILE = "weights.safetensors"
-_DESCRIPTION_FILE = "model.json"
+DESCRIPTION_FILE = "model.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +65,12 @@ def write_trained_model(
         "schema": schema.as_dict(),
         "image_size_px": image_size_px,
     }
-    files.write_json(description, folder / _DESCRIPTION_FILE)
+    files.write_json(description, folder / DESCRIPTION_FILE)
 
 
 def read_trained_model(folder: Path) -> TrainedModel:
     """Returns the model in a folder."""
-    description = files.read_json(folder / _DESCRIPTION_FILE)
+    description = files.read_json(folder / DESCRIPTION_FILE)
     schema = AttributeSchema.from_dict(description["schema"])
     # the backbone's own weights are part of the trained ones
     numbers = {**description["model"], "weights": "none"}

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 from fresh_environment import create_environment
 
-from components.tracking import registry
+from components.tracking import promotion, registry
 from components.tracking.runs import Tracking, start_run
 
 URI = "models:/hemline@champion"
@@ -50,6 +50,7 @@ def published(example, server: str) -> Tracking:
     tracking = Tracking(uri=server, artifact_root="")
     run_id = start_run(tracking, params={}, tags={})
     registry.register(example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id)
+    promotion.move_champion("promote", 1, expected=None, who="a test", tracking=tracking)
     return tracking
 
 

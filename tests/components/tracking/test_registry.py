@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from components.errors import HemlineError
-from components.tracking import registry
+from components.tracking import promotion, registry
 from components.tracking.registry import RegisteredVersion, resolve
 from components.tracking.runs import Tracking, start_run
 
@@ -21,6 +21,8 @@ def tracking(example, tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     for card in ("# A card\n", LONG):
         run_id = start_run(tracking, params={}, tags={})
         registry.register(example.package.folder, card=card, tracking=tracking, run_id=run_id)
+    assert promotion.champion(tracking) is None, "registering makes no champion"
+    promotion.move_champion("promote", 1, expected=None, who="a test", tracking=tracking)
     return tracking
 
 
@@ -90,3 +92,17 @@ def test_the_requirements_travel_with_the_model(tracking) -> None:
     path = mlflow.artifacts.download_artifacts("models:/hemline/1/requirements.txt")
     names = [line.split("==")[0] for line in Path(path).read_text().split()]
     assert sorted(names) == ["mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch"]
+
+
+def test_a_stage_that_is_run_again_does_not_register_twice(example, tmp_path) -> None:
+    """As where it was killed between the registry's answer and its own output."""
+    store = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "files"))
+    run_id = start_run(store, params={}, tags={})
+
+    def register(card: str) -> int:
+        package = example.package.folder
+        return registry.register(package, card=card, tracking=store, run_id=run_id).version
+
+    assert [register("# A card\n"), register("# A card\n")] == [1, 1]
+    assert register("# Another evaluation\n") == 2
+    assert resolve("models:/hemline@challenger", store).version == 2
