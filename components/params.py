@@ -20,6 +20,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+# user:secret@ of a URL, the secret as it is pasted, with slashes in it; or a token@ of a web server
+_USERINFO = re.compile(r"://[^/\s@]*:(?!\d+/)[^\s@]*@|https?://[^/\s@]+@", re.I)
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -206,6 +208,28 @@ class EmbedParams:
     images_per_part: PositiveInt
 
 
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class GateParams:
+    """Section `gate`: what a version must show to become champion; MAP in percent points."""
+
+    min_map_change: Annotated[float, Field(ge=-100, le=100)]
+    confidence: OpenShare
+    max_attribute_drop: Annotated[float, Field(ge=0, le=100)]
+    norm_tolerance: PositiveFloat
+    max_mean_similarity: Annotated[float, Field(gt=-1, le=1)]
+    min_above_random: Annotated[float, Field(ge=-100, le=100)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RetrainParams:
+    """Section `retrain`: what of new data a person has to see first, and where results go."""
+
+    max_label_shift: Share
+    max_quarantined_share: Share
+    push: bool
+    git_push: bool
+
+
 class _Loader(yaml.SafeLoader):
     """Reads 1e-05, which `dvc exp run -S` writes, as a number: PyYAML wants a dot in it."""
 
@@ -223,6 +247,8 @@ _SECTIONS: dict[str, type] = {
     "train": TrainParams,
     "checkpoint": CheckpointParams,
     "embed": EmbedParams,
+    "gate": GateParams,
+    "retrain": RetrainParams,
 }
 
 Section = TypeVar("Section")
@@ -289,6 +315,12 @@ def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     Raises:
         HemlineError: as `load_section`.
     """
+    if secret := _with_credentials(raw):
+        raise HemlineError(
+            f"{source} holds a user and password in {', '.join(secret)}: what stands there is "
+            "committed, logged and shown. Leave them out of the URL, and give them to the store's "
+            "client, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     problems = [f"{name}: unknown section" for name in raw if name not in _SECTIONS]
     checked = {}
     for name, section in _SECTIONS.items():
@@ -307,6 +339,17 @@ def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     if problems:
         raise HemlineError("\n".join([f"{source} cannot be used:", *(f"  {p}" for p in problems)]))
     return checked
+
+
+def _with_credentials(raw: Mapping[str, Any]) -> list[str]:
+    """Returns the keys whose values are URLs with a user's secret in them."""
+    sections = {name: keys for name, keys in raw.items() if isinstance(keys, dict)}
+    return [
+        f"{name}.{key}"
+        for name, keys in sections.items()
+        for key, value in keys.items()
+        if _USERINFO.search(str(value))
+    ]
 
 
 def _describe(section: str, detail: Any) -> str:

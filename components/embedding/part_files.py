@@ -180,3 +180,5 @@ def remove_unnamed(folder: Path, keys: set[str], *, attributes: Sequence[str]) -
                 path.unlink()
         if not any(place.iterdir()):
             place.rmdir()
+    for path in folder.glob(".*.tmp"):
+        path.unlink()

@@ -213,6 +213,19 @@ def test_near_duplicates_that_are_ignored_have_no_distance(write):
     assert distances == {"together": 6, "report": 6, "ignore": None}
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.root", "s3://PLANTEDKEY:planted/secret@bucket/wardrobe"),
+        ("model.weights", "https://planted-token@host.example/weights.pt"),
+    ],
+)
+def test_credentials_are_refused_and_not_repeated(write, key, value):
+    with pytest.raises(HemlineError, match=f"user and password in {key}:") as refused:
+        load_section(write({key: value}), DataParams)
+    assert "planted" not in str(refused.value).lower()
+
+
 def test_several_problems_come_in_one_message(write):
     message = refusal(
         write({"train.margin": "a", "train.epochs": 3, "split.seed": None, "model.name": "cnn"})

@@ -160,13 +160,23 @@ def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     assert run.data.tags["dvc.data/store"] == hash_of(project, "preprocess", "data/store")
 
 
-def test_the_first_version_is_challenger_and_champion(project: Project) -> None:
-    client = mlflow.MlflowClient(project.tracking_uri)
-    registered = client.get_registered_model("hemline")
-    assert {alias: int(n) for alias, n in registered.aliases.items()} == {
-        "challenger": 1,
-        "champion": 1,
-    }
+def aliases_of(project: Project) -> dict[str, int]:
+    model = mlflow.MlflowClient(project.tracking_uri).get_registered_model("hemline")
+    return {alias: int(number) for alias, number in model.aliases.items()}
+
+
+def test_a_version_is_champion_when_the_gate_says_so(project: Project) -> None:
+    assert aliases_of(project) == {"challenger": 1}
+    done = project.run("hemline", "promote", check=False)
+    tags = mlflow.MlflowClient(project.tracking_uri).get_model_version("hemline", "1").tags
+    verdict = json.loads(tags["hemline.verdict"])
+    # so little training may or may not be better than chance
+    assert done.returncode == (0 if verdict["passed"] else 10), done.stderr
+    assert aliases_of(project) == {"challenger": 1} | ({"champion": 1} if verdict["passed"] else {})
+    figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
+    judged = {row["name"]: row["challenger_map"] for row in verdict["attributes"]}
+    measured = {name: row["map"] for name, row in figures["attributes"].items()}
+    assert judged == pytest.approx(measured)
 
 
 def test_the_registered_model_gives_the_catalogues_embeddings(
@@ -174,7 +184,7 @@ def test_the_registered_model_gives_the_catalogues_embeddings(
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     mlflow.set_tracking_uri(project.tracking_uri)
-    model = mlflow.pyfunc.load_model("models:/hemline@champion")
+    model = mlflow.pyfunc.load_model("models:/hemline@challenger")
     catalog = read_catalog(project.folder / "data/catalog")
     files = [
         project.folder / "data/raw/wardrobe" / path
@@ -224,6 +234,7 @@ def test_summary_shows_every_attribute_and_what_to_try(project: Project) -> None
 
 def test_an_experiment_runs_training_and_what_follows(project: Project) -> None:
     before = hash_of(project, "train", "models/network")
+    champion = aliases_of(project)
     done = project.run("dvc", "exp", "run", "-S", "train.margin=0.3", "--name", "wide-margin")
     assert stages_that_ran(done.stdout) == STAGES[STAGES.index("train") :]
     assert hash_of(project, "train", "models/network") != before
@@ -239,5 +250,4 @@ def test_an_experiment_runs_training_and_what_follows(project: Project) -> None:
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
     assert all(name in page for name in figures["attributes"])
     assert "valid_map" in page
-    aliases = mlflow.MlflowClient(project.tracking_uri).get_registered_model("hemline").aliases
-    assert {alias: int(n) for alias, n in aliases.items()} == {"challenger": 2, "champion": 1}
+    assert aliases_of(project) == {**champion, "challenger": 2}

@@ -1,0 +1,105 @@
+"""Parts in another folder: whole ones once, and what counts as a whole catalogue."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components import files, tables
+from components.embedding.catalogue import EmbeddedCatalogue, Part, read_embedded, write_embedded
+from components.embedding.copying import copy_parts, holds, read_whole
+from components.embedding.part_files import is_whole, record_path, write_part
+from components.errors import HemlineError
+
+ATTRIBUTES = ("collar", "hem / cuff")
+PARTS = (Part(key="00000-a", num_images=3), Part(key="00001-b", num_images=0))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> EmbeddedCatalogue:
+    """A catalogue of a part with images, and one of images that could not be read."""
+    folder = tmp_path / "made"
+    for part in PARTS:
+        rows = [
+            {"image": image, "path": f"{image}.png", "content": "c", "reason": None, "detail": None}
+            for image in range(max(1, part.num_images))
+        ]
+        if part.num_images == 0:
+            rows[0] |= {"reason": "missing", "detail": ""}
+        write_part(
+            folder,
+            part.key,
+            pa.Table.from_pylist(rows, schema=tables.EMBEDDING_RECORD),
+            np.ones((part.num_images, 2, 4), np.float16) if part.num_images else None,
+            attributes=ATTRIBUTES,
+            model_name="hemline",
+            model_version=2,
+            recipe="r",
+        )
+    catalogue = EmbeddedCatalogue(
+        folder=folder,
+        model_name="hemline",
+        model_version=2,
+        model_sha256="0" * 64,
+        precision="fp32",
+        attributes=ATTRIBUTES,
+        embedding_dim=4,
+        root=None,
+        digest="d",
+        num_quarantined=1,
+        parts=PARTS,
+    )
+    write_embedded(catalogue)
+    return catalogue
+
+
+def parts_in(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("part-*.parquet")}
+
+
+def test_all_parts_are_copied_and_no_manifest(made, tmp_path: Path) -> None:
+    copy_parts(made, tmp_path / "copy")
+    assert parts_in(tmp_path / "copy") == parts_in(made.folder)
+    assert len(parts_in(made.folder)) == len(ATTRIBUTES) + len(PARTS)
+    assert not (tmp_path / "copy/manifest.json").exists()
+
+
+def test_what_is_there_is_not_copied_again(made, tmp_path: Path) -> None:
+    copy_parts(made, tmp_path / "copy")
+    before = times_in(tmp_path / "copy")
+    record = record_path(tmp_path / "copy", PARTS[1].key)
+    record.unlink()
+    copy_parts(made, tmp_path / "copy")
+    after = times_in(tmp_path / "copy")
+    assert {path for path in after if after[path] != before[path]} == {record}
+
+
+def times_in(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+def test_a_part_without_its_record_is_not_whole_yet(made, tmp_path: Path) -> None:
+    copy_parts(made, tmp_path / "copy")
+    record_path(tmp_path / "copy", PARTS[0].key).unlink()
+    assert not is_whole(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
+
+
+@pytest.mark.parametrize("gone", ["attribute=collar", "parts/part-00001-b.parquet"])
+def test_a_catalogue_with_a_file_gone_is_not_whole(made, gone) -> None:
+    assert read_whole(made.folder) == read_embedded(made.folder)
+    assert holds(made.folder, model_name="hemline", model_version=2)
+    path = made.folder / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(HemlineError, match=r"files of the part 0000\d-[ab] are gone"):
+        read_whole(made.folder)
+    assert not holds(made.folder, model_name="hemline", model_version=2)
+
+
+def test_a_folder_holds_one_versions_catalogue(made, tmp_path: Path) -> None:
+    assert not holds(made.folder, model_name="hemline", model_version=1)
+    assert not holds(made.folder, model_name="other", model_version=2)
+    assert not holds(tmp_path / "nothing", model_name="hemline", model_version=2)
+    files.write_text("{}", made.folder / "manifest.json")
+    assert not holds(made.folder, model_name="hemline", model_version=2)

@@ -1,0 +1,34 @@
+"""Pixels out of files: those that the store holds, in any size, and files that are gone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import encoded, images_table, noise
+
+from components.errors import HemlineError
+from components.images.decode import decode
+from components.images.file_pixels import FilePixels
+
+SIZE_PX = 48
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> FilePixels:
+    for image in range(5):
+        (tmp_path / f"{image}.png").write_bytes(encoded(noise(70, 60, seed=image)))
+    return FilePixels(root=tmp_path, images=images_table(["00" * 32] * 5), image_size_px=SIZE_PX)
+
+
+def test_images_come_in_the_order_asked_and_as_they_are_decoded(pictures) -> None:
+    found = pictures.gather(np.array([3, 0, 4]))
+    files = [(pictures.root / f"{image}.png").read_bytes() for image in (3, 0, 4)]
+    expected = np.stack([decode(data, image_size_px=SIZE_PX) for data in files])
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_file_that_cannot_be_read_is_told(pictures, damage) -> None:
+    damage(pictures.root / "2.png")
+    with pytest.raises(HemlineError, match=r"2\.png: .*bring the file back"):
+        pictures.gather(np.array([1, 2]))
