@@ -1,9 +1,7 @@
 """DVC experiments: trained in a copy of the workspace, which itself is never touched."""
 
 import json
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,13 @@ from dvc.api import DVCFileSystem
 from components import files
 from components.errors import HemlineError
 from components.tracking import provenance
+from pipelines import commands
 
 VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
 
 _STAGES = ("triplets", "train", "evaluate")
 _INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are taken as they are
 _LOCK = Path("dvc.lock")
-_TAIL_LINES = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,23 +101,11 @@ def run_experiment(name: str, values: Mapping[str, Any]) -> None:
     that git does not know, are not in the copy.
 
     Raises:
-        HemlineError: the experiment failed; the message is the end of what it printed.
+        HemlineError: the experiment failed; the message has the end of what it printed.
     """
     changes = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
     options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(_LOCK)]
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with subprocess.Popen(
-        _dvc("exp", "run", *options, *changes, *_STAGES),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        for line in process.stdout or ():
-            print(line, end="", flush=True)
-            tail.append(line)
-    if process.returncode:
-        raise HemlineError("".join(tail).strip())
+    commands.run(_dvc("exp", "run", *options, *changes, *_STAGES))
 
 
 def finished_experiments() -> set[str]:
@@ -128,11 +114,7 @@ def finished_experiments() -> set[str]:
     Raises:
         HemlineError: DVC cannot list them, as outside a git repository.
     """
-    command = _dvc("exp", "list", "--all-commits", "--name-only")
-    done = subprocess.run(command, text=True, check=False, capture_output=True)
-    if done.returncode:
-        raise HemlineError(f"DVC cannot list its experiments: {done.stderr.strip()}")
-    return set(done.stdout.split())
+    return set(commands.read(_dvc("exp", "list", "--all-commits", "--name-only")).split())
 
 
 def read_result(name: str) -> Result:
