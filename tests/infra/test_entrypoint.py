@@ -1,0 +1,124 @@
+"""What the entry point does before it retrains: the newest commit, and never another one's pins."""
+
+import os
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from manifests import INFRA
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A bare repository of a commit with this project's pins and an empty project."""
+    author = tmp_path / "author"
+    author.mkdir()
+    shutil.copy(INFRA.parent / "constraints.txt", author)
+    git(author, "init", "-q", "-b", "main")
+    commit(author, "first")
+    git(tmp_path, "clone", "-q", "--bare", str(author), "remote.git")
+    git(author, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    git(author, "fetch", "-q", "origin")
+    git(author, "branch", "-q", "--set-upstream-to=origin/main")
+    return tmp_path / "remote.git"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    done = subprocess.run(
+        ["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def commit(folder: Path, message: str) -> None:
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", message, "--allow-empty")
+
+
+def enter(remote: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    own = {"HEMLINE_WORKSPACE": str(remote.parent / "workspace"), "HEMLINE_GIT_URL": str(remote)}
+    path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    return subprocess.run(
+        [INFRA / "entrypoint.sh", "--no-push"],
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | path | own | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_clones_pulls_and_ends_as_the_retrain_does(remote, tmp_path):
+    """There is nothing to train in the empty project: the retrain's own failure comes through."""
+    done = enter(remote)
+    assert done.returncode == 1
+    assert "hemline: " in done.stderr
+    assert "pins other packages" not in done.stderr
+    (tmp_path / "author/new.txt").write_text("new")
+    commit(tmp_path / "author", "second")
+    git(tmp_path / "author", "push", "-q", "origin", "main")
+    assert enter(remote, HEMLINE_SUCCESS_CODES="0 1").returncode == 0
+    assert (tmp_path / "workspace/new.txt").exists()
+
+
+def test_it_refuses_a_commit_with_other_pins(remote, tmp_path):
+    with (tmp_path / "author/constraints.txt").open("a") as pins:
+        pins.write("another==1.0\n")
+    commit(tmp_path / "author", "pins")
+    git(tmp_path / "author", "push", "-q", "origin", "main")
+    done = enter(remote, HEMLINE_GIT_SHA="0a1b2c3", HEMLINE_SUCCESS_CODES="0 10 11")
+    assert done.returncode == 1
+    assert "image of 0a1b2c3" in done.stderr
+    assert "roll out that commit's image" in done.stderr
+
+
+def test_it_stops_where_branch_and_remote_went_different_ways(remote, tmp_path):
+    git(tmp_path, "clone", "-q", str(remote), "workspace")
+    commit(tmp_path / "workspace", "here")
+    commit(tmp_path / "author", "there")
+    git(tmp_path / "author", "push", "-q", "origin", "main")
+    done = enter(remote)
+    assert done.returncode == 1
+    assert "went different ways" in done.stderr
+    assert git(tmp_path / "workspace", "log", "-1", "--format=%s") == "here"
+
+
+def test_a_token_answers_git_and_is_in_no_url(tmp_path):
+    asked = {"Username for 'https://git.example.org': ": "x-access-token", "Password: ": "secret"}
+    for question, answer in asked.items():
+        done = subprocess.run(
+            [INFRA / "askpass.sh", question],
+            env=os.environ | {"HEMLINE_GIT_TOKEN": "secret"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"{answer}\n"
+
+
+@pytest.mark.parametrize("minutes", [-2, 2])
+def test_the_night_comes_today_or_tomorrow(minutes):
+    at = (datetime.now() + timedelta(minutes=minutes)).strftime("%H:%M")
+    program = subprocess.Popen(
+        [INFRA / "compose/nightly.sh"],
+        env=os.environ | {"RETRAIN_AT": at},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert program.stdout
+    line = program.stdout.readline()
+    os.killpg(program.pid, 9)
+    program.wait()
+    program.stdout.close()
+    told = datetime.fromisoformat(line.removeprefix("next retrain: ").strip())
+    ahead = told - datetime.now(told.tzinfo)
+    assert f"{told:%H:%M}" == at
+    assert timedelta(0) < ahead < timedelta(days=1, hours=1)
+    assert (ahead < timedelta(minutes=5)) == (minutes > 0)
