@@ -14,8 +14,8 @@ from components.tracking import history, provenance, record, registry
 from components.tracking.history import History
 from components.tracking.runs import Tracking
 from pipelines.environment import tracking
-from pipelines.recorded import committed_stages, resolve_commit
 from pipelines.reporting import console
+from pipelines.reproducing.recorded import committed_stages, resolve_commit
 
 Target = Annotated[str | None, typer.Argument(help="models:/hemline/3 or so, or the id of a run.")]
 Commit = Annotated[

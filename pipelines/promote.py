@@ -18,8 +18,8 @@ from components.tracking.runs import Tracking
 from pipelines import options
 from pipelines.environment import tracking, who
 from pipelines.exit_codes import REJECTED
-from pipelines.measuring import TestData, measure_again, recorded_scores, split_digest
-from pipelines.publishing import Places, publish, why_not_published
+from pipelines.promoting.measuring import TestData, measure_again, recorded_scores, split_digest
+from pipelines.promoting.publishing import Places, publish, why_not_published
 from pipelines.reporting import console
 
 Version = Annotated[

@@ -13,10 +13,10 @@ from components.tracking import history, machine, provenance
 from components.tracking.comparison import Tolerances, Verdict
 from pipelines import exit_codes, options
 from pipelines.environment import project_folder, tracking
-from pipelines.recorded import Recorded, read_recorded
 from pipelines.reporting import console
-from pipelines.reproduced import compare, overall, print_json, print_table
-from pipelines.worktree import Worktree, checked_out
+from pipelines.reproducing.comparison import compare, overall, print_json, print_table
+from pipelines.reproducing.recorded import Recorded, read_recorded
+from pipelines.reproducing.worktree import Worktree, checked_out
 
 Target = Annotated[
     str, typer.Argument(help="models:/hemline/3 or so, the id of a run, or a git revision.")

@@ -12,10 +12,10 @@ import typer
 from components.params import RetrainParams, load_section
 from pipelines import exit_codes, options
 from pipelines.environment import project_folder
-from pipelines.lock import LockedError, only_one
 from pipelines.reporting import console
-from pipelines.retrain_record import Record, written
-from pipelines.retrain_steps import take_steps
+from pipelines.retraining.lock import LockedError, only_one
+from pipelines.retraining.record import Record, written
+from pipelines.retraining.steps import take_steps
 
 REPORTS = Path("reports")
 

@@ -10,7 +10,7 @@ from components.tracking.registry import MODEL_NAME, RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines import options
 from pipelines.environment import tracking, who
-from pipelines.publishing import Places, publish, why_not_published
+from pipelines.promoting.publishing import Places, publish, why_not_published
 from pipelines.reporting import console
 
 To = Annotated[

@@ -14,8 +14,8 @@ from components.params import DataParams, load_section
 from components.retrieval.conditions import parse_condition
 from components.retrieval.finder import Finder
 from pipelines import options
-from pipelines.search_answer import Answer, print_json, print_table, write_sheet
-from pipelines.search_query import Query, check_model, picture_query, read_weights, stored_query
+from pipelines.searching.answer import Answer, print_json, print_table, write_sheet
+from pipelines.searching.query import Query, check_model, picture_query, read_weights, stored_query
 
 
 class Format(StrEnum):

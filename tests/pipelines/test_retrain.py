@@ -21,8 +21,8 @@ import pytest
 from project import Project
 
 from components.params import RetrainParams, load_section
-from pipelines import retrain_data
-from pipelines.retrain_record import STEPS, Record
+from pipelines.retraining import new_data
+from pipelines.retraining.record import STEPS, Record
 
 WARDROBE = "data/raw/wardrobe"
 SHOP = {
@@ -230,7 +230,7 @@ def test_labels_that_vanish_stop_it_before_training(
     monkeypatch.chdir(shop.folder)
     section = load_section(Path("params.yaml"), RetrainParams)
     accepted = Record()
-    retrain_data.check_data("HEAD", section=section, accept=True, record=accepted)
+    new_data.check_data("HEAD", section=section, accept=True, record=accepted)
     assert [asdict(finding) for finding in accepted.findings] == told["findings"]
     for file, text in mended.items():
         file.write_text(text)

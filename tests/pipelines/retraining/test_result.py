@@ -7,9 +7,10 @@ import pytest
 
 from components.errors import HemlineError
 from components.retrieval.gate import Rule, Verdict
-from pipelines import retrain_result, workspace
-from pipelines.retrain_begun import begin
-from pipelines.retrain_record import Record
+from pipelines import workspace
+from pipelines.retraining import result
+from pipelines.retraining.begun import begin
+from pipelines.retraining.record import Record
 
 VERDICT = Verdict(
     challenger=3,
@@ -29,7 +30,7 @@ def git(*arguments: str) -> str:
 
 
 def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None:
-    assert retrain_result.tag(VERDICT) == retrain_result.tag(VERDICT) == NAME
+    assert result.tag(VERDICT) == result.tag(VERDICT) == NAME
     assert git("tag", "--list", "--format=%(contents)", NAME) == (
         "Retrain: version 3 rejected\n\nagainst version 2:\n"
         "not kept: change of MAP -1.235, asked at least 0"
@@ -41,7 +42,7 @@ def test_a_tag_of_another_run_is_not_moved(repository: Path) -> None:
     Path("dvc.lock").write_text("another run\n")
     workspace.commit_only(["dvc.lock"], "another")
     with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
-        retrain_result.tag(VERDICT)
+        result.tag(VERDICT)
     assert git("rev-parse", NAME) == git("rev-parse", "HEAD~1")
 
 
@@ -49,7 +50,7 @@ def test_another_branch_is_not_committed_to(repository: Path) -> None:
     begun = begin()
     git("switch", "-q", "-c", "elsewhere")
     with pytest.raises(HemlineError, match="git switch main"):
-        retrain_result.commit(VERDICT, begun)
+        result.commit(VERDICT, begun)
 
 
 def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
@@ -65,15 +66,15 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
 
     Path("dvc.lock").write_text("new\n")
     workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
-    record = Record(tag=retrain_result.tag(VERDICT))
+    record = Record(tag=result.tag(VERDICT))
     with pytest.raises(HemlineError, match="git pull --rebase"):
-        retrain_result.push_commit(NAME, record, wanted=True)
+        result.push_commit(NAME, record, wanted=True)
     assert record.pushed == []
     assert git("ls-remote", "--tags", "origin") == "", "branch and tag, both or none"
 
     git("pull", "-q", "--rebase", "origin", "main")
-    assert retrain_result.tag(VERDICT) == NAME
-    retrain_result.push_commit(NAME, record, wanted=True)
+    assert result.tag(VERDICT) == NAME
+    result.push_commit(NAME, record, wanted=True)
     assert record.pushed == ["origin"]
     assert git("rev-parse", "HEAD") == git("ls-remote", "origin", "refs/heads/main").split()[0]
     assert git("ls-remote", "--tags", "--refs", "origin").endswith(f"refs/tags/{NAME}")
@@ -81,7 +82,7 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
 
 def test_without_a_remote_or_the_wish_nothing_is_pushed(repository: Path) -> None:
     record = Record()
-    retrain_result.push_commit(NAME, record, wanted=True)
+    result.push_commit(NAME, record, wanted=True)
     git("remote", "add", "origin", "/nowhere")
-    retrain_result.push_commit(NAME, record, wanted=False)
+    result.push_commit(NAME, record, wanted=False)
     assert record.pushed == []

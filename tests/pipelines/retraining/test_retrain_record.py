@@ -8,7 +8,7 @@ import pytest
 from components.datasets.drift import Finding
 from components.errors import HemlineError
 from components.retrieval.gate import AttributeChange, Rule, Verdict
-from pipelines.retrain_record import Record, as_markdown, written
+from pipelines.retraining.record import Record, as_markdown, written
 
 VERDICT = Verdict(
     challenger=3,

@@ -11,7 +11,7 @@ from components.params import RetrainParams
 from components.tables import Catalog
 from pipelines import options, workspace
 from pipelines.reporting import console
-from pipelines.retrain_record import Record
+from pipelines.retraining.record import Record
 
 _QUARANTINE = "quarantine.parquet"
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from components.params import RetrainParams
 from components.tracking import promotion, registry
-from pipelines import options, retrain_data, retrain_result, workspace
+from pipelines import options, workspace
 from pipelines.environment import tracking
 from pipelines.promote import promote_version
 from pipelines.reporting import console
-from pipelines.retrain_begun import Begun, begin, read_begun, write_begun
-from pipelines.retrain_data import DataRefusedError
-from pipelines.retrain_record import Record
+from pipelines.retraining import new_data, result
+from pipelines.retraining.begun import Begun, begin, read_begun, write_begun
+from pipelines.retraining.new_data import DataRefusedError
+from pipelines.retraining.record import Record
 
 
 def take_steps(
@@ -32,7 +33,7 @@ def take_steps(
     record.champion_before = record.champion_after = promotion.champion(tracking())
     with record.at("fetch data"):
         begun = _begin(mark, record)
-        retrain_data.fetch()
+        new_data.fetch()
     with record.at("look for news"):
         if not _has_news(begun, record):
             record.outcome = "nothing new"
@@ -42,7 +43,7 @@ def take_steps(
     with record.at("check data"):
         workspace.dvc("repro", "split")
         try:
-            retrain_data.check_data(begun.base, section=section, accept=accept_data, record=record)
+            new_data.check_data(begun.base, section=section, accept=accept_data, record=record)
         except DataRefusedError:
             _note(replace(begun, was_refused=True), mark)
             raise
@@ -56,13 +57,13 @@ def take_steps(
             promotion.champion(tracking()),
         )
     with record.at("commit"):
-        record.commit = retrain_result.commit(verdict, begun)
+        record.commit = result.commit(verdict, begun)
     with record.at("tag"):
-        record.tag = retrain_result.tag(verdict)
+        record.tag = result.tag(verdict)
     with record.at("dvc push"):
-        retrain_result.push_data(record, wanted=section.push)
+        result.push_data(record, wanted=section.push)
     with record.at("git push"):
-        retrain_result.push_commit(record.tag, record, wanted=section.git_push)
+        result.push_commit(record.tag, record, wanted=section.git_push)
     record.outcome = "promoted" if verdict.passed else "rejected"
     mark.unlink()
 
@@ -71,12 +72,12 @@ def _begin(mark: Path, record: Record) -> Begun:
     """Returns the retrain that did not end, ready to go on, or a new one; its mark is on disk."""
     begun = read_begun(mark)
     record.went_on = begun is not None
-    retrain_data.check_tree(gone_on=begun is not None)
+    new_data.check_tree(gone_on=begun is not None)
     if begun is None:
         return _note(begin(), mark)
     console.print(f"goes on with the retrain that began at {begun.base[:10]}")
     if begun.was_refused:
-        retrain_data.put_back(begun.base)
+        new_data.put_back(begun.base)
     return _note(replace(begun, was_refused=False), mark)
 
 

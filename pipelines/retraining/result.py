@@ -6,8 +6,8 @@ from components.errors import HemlineError
 from components.retrieval.gate import Verdict
 from pipelines import commands, workspace
 from pipelines.reporting import console
-from pipelines.retrain_begun import Begun
-from pipelines.retrain_record import Record
+from pipelines.retraining.begun import Begun
+from pipelines.retraining.record import Record
 
 _NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0"}  # a missing password fails, and does not wait for one
 

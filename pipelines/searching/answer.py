@@ -13,7 +13,7 @@ from components.errors import HemlineError
 from components.figures.sheet import Item, write_search_sheet
 from components.retrieval.finder import Found
 from pipelines.reporting import console
-from pipelines.search_query import Query
+from pipelines.searching.query import Query
 
 _DECIMALS = 6  # of similarities: half precision tells no more
 

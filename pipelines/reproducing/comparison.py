@@ -12,9 +12,9 @@ from components.tracking import comparison, provenance
 from components.tracking.comparison import Difference, Tolerances, Verdict
 from components.training.trained import DESCRIPTION_FILE, WEIGHTS_FILE
 from pipelines import options
-from pipelines.recorded import Recorded
 from pipelines.reporting import console
-from pipelines.worktree import Worktree
+from pipelines.reproducing.recorded import Recorded
+from pipelines.reproducing.worktree import Worktree
 
 # that differ although nothing does, or that other outputs sum up
 _NOT_COMPARED = {

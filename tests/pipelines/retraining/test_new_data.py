@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from components.errors import HemlineError
-from pipelines import retrain_data, workspace
+from pipelines import workspace
+from pipelines.retraining import new_data
 
 
 def dvc(*arguments: str) -> None:
@@ -44,7 +45,7 @@ def test_what_is_missing_comes_from_the_cache_or_the_remote(
     assert workspace.missing_outputs() == []
     Path("labels.csv").unlink()
     assert workspace.missing_outputs() == ["labels.csv"]
-    retrain_data.fetch()
+    new_data.fetch()
     assert Path("labels.csv").read_text() == "a.jpg,short\n"
 
     assert not workspace.has_dvc_remote()
@@ -53,26 +54,26 @@ def test_what_is_missing_comes_from_the_cache_or_the_remote(
     for path in (Path(".dvc/cache"), Path("images")):
         subprocess.run(["rm", "-r", str(path)], check=True)
     assert workspace.missing_outputs() == ["images"]
-    retrain_data.fetch()
+    new_data.fetch()
     assert Path("images/a.jpg").read_bytes() == b"a"
     assert workspace.is_unchanged()
 
 
 def test_what_was_imported_is_updated_and_is_the_retrains_own_change(shop: Path) -> None:
-    retrain_data.fetch()
+    new_data.fetch()
     assert workspace.imports() == ["labels.csv.dvc"]
     assert workspace.unrecorded_paths() == []
     shop.write_text("a.jpg,short\nb.jpg,long\n")
-    retrain_data.fetch()
+    new_data.fetch()
     assert Path("labels.csv").read_text() == "a.jpg,short\nb.jpg,long\n"
     assert workspace.unrecorded_paths() == ["labels.csv.dvc"]
 
     with pytest.raises(HemlineError, match=r"labels\.csv\.dvc.*commit them"):
-        retrain_data.check_tree(gone_on=False)
-    retrain_data.check_tree(gone_on=True)
+        new_data.check_tree(gone_on=False)
+    new_data.check_tree(gone_on=True)
     Path("notes.txt").write_text("a thought\n")
     with pytest.raises(HemlineError, match=r"notes\.txt"):
-        retrain_data.check_tree(gone_on=True)
+        new_data.check_tree(gone_on=True)
 
 
 def test_a_commits_data_is_copied_or_it_is_told_what_is_missing(shop: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.lock import LockedError, only_one
+from pipelines.retraining.lock import LockedError, only_one
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys
 from pathlib import Path
-from pipelines.lock import only_one
+from pipelines.retraining.lock import only_one
 
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)
