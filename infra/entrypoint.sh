@@ -40,13 +40,6 @@ cmp -s "$code/constraints.txt" constraints.txt ||
         "(image of ${HEMLINE_GIT_SHA:-an unknown commit}): build and roll out that commit's image"
 
 export PYTHONPATH="$workspace" # the commit's code, not what the image was built with
-if [[ -n ${RAY_ADDRESS:-} ]]; then
-    # a model that is fetched from the registry has to lie where all nodes see it
-    mkdir -p .hemline/tmp
-    TMPDIR=$(mktemp -d "$workspace/.hemline/tmp/XXXX")
-    export TMPDIR
-    trap 'rm -rf "$TMPDIR"' EXIT
-fi
 status=0
 hemline retrain "$@" || status=$?
 if [[ " ${HEMLINE_SUCCESS_CODES:-0} " == *" $status "* ]]; then

@@ -14,9 +14,10 @@ from components.embedding.plan import Recipe, plan_parts
 from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
 from components.tracking import registry
-from components.tracking.package import NETWORK_FILE
+from components.tracking.package import NETWORK_FILE, Package
+from components.tracking.registry import RegisteredVersion
 from pipelines import options
-from pipelines.environment import ray_session, store_location, tracking
+from pipelines.environment import ray_session, shared_scratch, store_location, tracking
 from pipelines.reporting import console, progress
 
 Images = Annotated[
@@ -62,24 +63,39 @@ def embed(
         if model
         else registry.read_registration(registration)
     )
-    package = registry.download(version, tracking=where)
-    names = attribute or package.schema.names
+    source = _source(images, catalog=catalog, store=store, embeddings=embeddings)
+    with shared_scratch() as folder:  # actors on all nodes load the package
+        package = registry.download(version, tracking=where, into=folder)
+        _embed(
+            source, package, version=version, embeddings=embeddings, names=attribute, params=section
+        )
+
+
+def _embed(
+    source: Source,
+    package: Package,
+    *,
+    version: RegisteredVersion,
+    embeddings: Path,
+    names: list[str] | None,
+    params: EmbedParams,
+) -> None:
+    names = names or package.schema.names
     recipe = Recipe(
         model_name=version.name,
         model_version=version.version,
         model_sha256=files.sha256(package.folder / NETWORK_FILE),
         image_size_px=package.image_size_px,
         attributes={name: package.schema.index(name) for name in names},
-        precision=section.precision,
+        precision=params.precision,
     )
-    source = _source(images, catalog=catalog, store=store, embeddings=embeddings)
-    plans = plan_parts(source, embeddings, recipe=recipe, images_per_part=section.images_per_part)
+    plans = plan_parts(source, embeddings, recipe=recipe, images_per_part=params.images_per_part)
     workers = Workers(
-        num_workers=section.num_workers,
-        cpus_per_worker=section.cpus_per_worker,
-        gpus_per_worker=section.gpus_per_worker,
-        batch_size_per_worker=section.batch_size_per_worker,
-        num_readers=section.num_readers,
+        num_workers=params.num_workers,
+        cpus_per_worker=params.cpus_per_worker,
+        gpus_per_worker=params.gpus_per_worker,
+        batch_size_per_worker=params.batch_size_per_worker,
+        num_readers=params.num_readers,
     )
     needed = not all(plan.is_done for plan in plans)
     with (

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from components.images.remote_store import StoreLocation
@@ -24,6 +25,15 @@ def project_folder() -> Path:
         if here.is_relative_to(folder / DVC_QUEUED_EXPERIMENTS):
             return folder
     return here
+
+
+@contextmanager
+def shared_scratch() -> Iterator[Path]:
+    """Gives a folder where workers on other machines see it too, for as long as the block lasts."""
+    parent = project_folder() / ".hemline" / "scratch"
+    parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
 
 
 def store_location(address: str) -> StoreLocation:

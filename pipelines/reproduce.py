@@ -10,7 +10,7 @@ import typer
 
 from components.errors import HemlineError
 from components.tracking import history, machine, provenance
-from components.tracking.comparison import Tolerances, Verdict
+from components.tracking.agreement import Agreement, Tolerances
 from pipelines import exit_codes, options
 from pipelines.environment import project_folder, tracking
 from pipelines.reporting import console
@@ -74,7 +74,7 @@ def reproduce(
         rows = compare(worktree, recorded, tolerances=tolerances)
         show = print_json if output_format == "json" else print_table
         show(recorded, rows, computed=ran, kept=worktree.folder if keep else None)
-    if overall(rows) is Verdict.DIFFERENT:
+    if overall(rows) is Agreement.DIFFERENT:
         raise typer.Exit(exit_codes.DIFFERENT)
 
 

@@ -145,21 +145,31 @@ def read_registration(path: Path) -> RegisteredVersion:
     return RegisteredVersion(name=content["name"], version=content["version"])
 
 
-def download(version: RegisteredVersion, *, tracking: Tracking) -> Package:
-    """Returns the package of a registered version, fetched from the store where it is remote.
+def download(
+    version: RegisteredVersion, *, tracking: Tracking, into: Path | None = None
+) -> Package:
+    """Returns the package of a registered version.
+
+    Args:
+        version: of the model.
+        tracking: the registry.
+        into: folder that it is copied to; None: it stays in a store on this machine, and comes from
+            another one into a temporary folder.
 
     Raises:
         HemlineError: the registry has no such version, or its files are gone.
     """
     tracking.activate()
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
+        found = mlflow.artifacts.download_artifacts(
+            artifact_uri=version.uri, dst_path=str(into) if into else None
+        )
     except (MlflowException, OSError) as error:
         raise HemlineError(
             f"{version.uri} is not in the registry {tracking.address} ({error}); "
             "set MLFLOW_TRACKING_URI to the store that has it, or run `dvc repro -f register`"
         ) from error
-    return read_package(folder / "artifacts")
+    return read_package(Path(found) / "artifacts")
 
 
 def _known_versions(name: str, tracking: Tracking) -> dict[str, int]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from components.tracking import comparison, provenance
-from components.tracking.comparison import Difference, Tolerances, Verdict
+from components.tracking import agreement, provenance
+from components.tracking.agreement import Agreement, Difference, Tolerances
 from components.training.trained import DESCRIPTION_FILE, WEIGHTS_FILE
 from pipelines import options
 from pipelines.reporting import console
@@ -31,7 +31,7 @@ class Row:
 
     stage: str
     output: str
-    verdict: Verdict
+    verdict: Agreement
     detail: str
 
 
@@ -50,13 +50,13 @@ def compare(worktree: Worktree, recorded: Recorded, *, tolerances: Tolerances) -
 
 def _difference(worktree: Worktree, path: str, *, same: bool, tolerances: Tolerances) -> Difference:
     if same:
-        return Difference(verdict=Verdict.IDENTICAL, detail="")
+        return Difference(verdict=Agreement.IDENTICAL, detail="")
     if path in _NOT_COMPARED:
-        return Difference(verdict=Verdict.NOT_COMPARED, detail=_NOT_COMPARED[path])
+        return Difference(verdict=Agreement.NOT_COMPARED, detail=_NOT_COMPARED[path])
     recorded, again = worktree.aside / path, worktree.folder / path
     if not recorded.exists():
         return Difference(
-            verdict=Verdict.DIFFERENT, detail="the recorded one is gone: nobody knows by how much"
+            verdict=Agreement.DIFFERENT, detail="the recorded one is gone: nobody knows by how much"
         )
     return _measured(path, recorded, again, tolerances=tolerances)
 
@@ -66,31 +66,31 @@ def _measured(path: str, recorded: Path, again: Path, *, tolerances: Tolerances)
     if path == str(options.MODEL):
         return _measured_model(recorded, again, tolerance=tolerances.weights)
     if path == str(options.EMBEDDINGS):
-        return comparison.compare_embeddings(recorded, again, tolerance=tolerances.embeddings)
+        return agreement.compare_embeddings(recorded, again, tolerance=tolerances.embeddings)
     if recorded.suffix in (".json", ".csv"):
-        return comparison.compare_metrics(recorded, again, tolerance=tolerances.metrics)
-    return Difference(verdict=Verdict.DIFFERENT, detail="another hash")
+        return agreement.compare_metrics(recorded, again, tolerance=tolerances.metrics)
+    return Difference(verdict=Agreement.DIFFERENT, detail="another hash")
 
 
 def _measured_model(recorded: Path, again: Path, *, tolerance: float) -> Difference:
     """Returns how far the weights are apart; networks described differently are different."""
     descriptions = [folder / DESCRIPTION_FILE for folder in (recorded, again)]
-    described = comparison.compare_metrics(*descriptions, tolerance=0)
-    if described.verdict is not Verdict.IDENTICAL:
+    described = agreement.compare_metrics(*descriptions, tolerance=0)
+    if described.verdict is not Agreement.IDENTICAL:
         return Difference(
-            verdict=Verdict.DIFFERENT, detail=f"{DESCRIPTION_FILE}: {described.detail}"
+            verdict=Agreement.DIFFERENT, detail=f"{DESCRIPTION_FILE}: {described.detail}"
         )
     weights = [folder / WEIGHTS_FILE for folder in (recorded, again)]
-    return comparison.compare_weights(*weights, tolerance=tolerance)
+    return agreement.compare_weights(*weights, tolerance=tolerance)
 
 
-def overall(rows: Sequence[Row]) -> Verdict:
+def overall(rows: Sequence[Row]) -> Agreement:
     """Returns the verdict on the whole: that of the output that came out worst."""
     found = {row.verdict for row in rows}
-    for verdict in (Verdict.DIFFERENT, Verdict.WITHIN_TOLERANCE):
+    for verdict in (Agreement.DIFFERENT, Agreement.WITHIN_TOLERANCE):
         if verdict in found:
             return verdict
-    return Verdict.IDENTICAL
+    return Agreement.IDENTICAL
 
 
 def print_table(
@@ -132,4 +132,4 @@ def print_json(
 
 
 def _first_difference(rows: Sequence[Row]) -> Row | None:
-    return next((row for row in rows if row.verdict is Verdict.DIFFERENT), None)
+    return next((row for row in rows if row.verdict is Agreement.DIFFERENT), None)

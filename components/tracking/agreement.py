@@ -20,7 +20,7 @@ from components import files
 from components.errors import HemlineError
 
 
-class Verdict(StrEnum):
+class Agreement(StrEnum):
     """How two outputs compare."""
 
     IDENTICAL = "identical"
@@ -48,7 +48,7 @@ class Tolerances:
 class Difference:
     """A verdict, the largest difference, and where it is."""
 
-    verdict: Verdict
+    verdict: Agreement
     detail: str
 
 
@@ -56,7 +56,7 @@ def compare_weights(recorded: Path, again: Path, *, tolerance: float) -> Differe
     """Compares two safetensors files, tensor by tensor; equal ones are equal in every bit."""
     ours, theirs = load_file(recorded), load_file(again)
     if _shapes(ours) != _shapes(theirs):
-        return Difference(verdict=Verdict.DIFFERENT, detail="the networks have other tensors")
+        return Difference(verdict=Agreement.DIFFERENT, detail="the networks have other tensors")
     apart = {name: _apart(ours[name], theirs[name]) for name in ours}
     same = all(_same_bits(ours[name], theirs[name]) for name in ours)
     return _judge(apart, same=same, tolerance=tolerance)
@@ -67,7 +67,7 @@ def compare_metrics(recorded: Path, again: Path, *, tolerance: float) -> Differe
     ours, theirs = _numbers(recorded), _numbers(again)
     if ours.keys() != theirs.keys():
         odd = sorted(ours.keys() ^ theirs.keys())[0]
-        return Difference(verdict=Verdict.DIFFERENT, detail=f"only one of them has {odd}")
+        return Difference(verdict=Agreement.DIFFERENT, detail=f"only one of them has {odd}")
     apart = {name: _distance(ours[name], theirs[name]) for name in ours}
     return _judge(apart, same=not any(apart.values()), tolerance=tolerance)
 
@@ -77,9 +77,9 @@ def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Diff
     ours, theirs = _vectors(recorded), _vectors(again)
     for name in sorted({*ours, *theirs}):
         if name not in ours or name not in theirs:
-            return Difference(verdict=Verdict.DIFFERENT, detail=f"only one of them has {name}")
+            return Difference(verdict=Agreement.DIFFERENT, detail=f"only one of them has {name}")
         if not np.array_equal(ours[name].images, theirs[name].images):
-            return Difference(verdict=Verdict.DIFFERENT, detail=f"{name}: other images")
+            return Difference(verdict=Agreement.DIFFERENT, detail=f"{name}: other images")
     apart = {
         name: float(np.abs(ours[name].embeddings - theirs[name].embeddings).max(initial=0))
         for name in ours
@@ -90,17 +90,17 @@ def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Diff
 def _judge(apart: Mapping[str, float], *, same: bool, tolerance: float) -> Difference:
     """Returns the verdict on differences by place, in their order."""
     if same:
-        return Difference(verdict=Verdict.IDENTICAL, detail="")
+        return Difference(verdict=Agreement.IDENTICAL, detail="")
     first = next((place for place, value in apart.items() if not value <= tolerance), None)
     worst = max(apart, key=lambda place: math.inf if math.isnan(apart[place]) else apart[place])
     largest = f"largest difference {apart[worst]:.3g} in {worst}"
     if first is None:
         return Difference(
-            verdict=Verdict.WITHIN_TOLERANCE, detail=f"{largest} (tolerance {tolerance:g})"
+            verdict=Agreement.WITHIN_TOLERANCE, detail=f"{largest} (tolerance {tolerance:g})"
         )
     begins = "" if first == worst else f"; first in {first}: {apart[first]:.3g}"
     return Difference(
-        verdict=Verdict.DIFFERENT, detail=f"{largest}{begins} (tolerance {tolerance:g})"
+        verdict=Agreement.DIFFERENT, detail=f"{largest}{begins} (tolerance {tolerance:g})"
     )
 
 

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from components.errors import HemlineError
-from components.tracking.comparison import (
-    Verdict,
+from components.tracking.agreement import (
+    Agreement,
     compare_embeddings,
     compare_metrics,
     compare_weights,
 )
 
-IDENTICAL, WITHIN, DIFFERENT = Verdict.IDENTICAL, Verdict.WITHIN_TOLERANCE, Verdict.DIFFERENT
+IDENTICAL, WITHIN, DIFFERENT = Agreement.IDENTICAL, Agreement.WITHIN_TOLERANCE, Agreement.DIFFERENT
 
 
 @pytest.fixture
