@@ -26,7 +26,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from shops import Shop, picture
 
 from components.browse.app import MAX_UPLOAD_BYTES
-from components.tracking import registry
+from components.tracking import promotion, registry
 from components.tracking.runs import Tracking, start_run
 from pipelines.cli import main
 
@@ -51,6 +51,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         run_id = start_run(tracking, params={}, tags={})
         version = registry.register(package.folder, card="", tracking=tracking, run_id=run_id)
         shop.embed(name, package, version=version.version)
+    promotion.move_champion("promote", 1, expected=None, who="a test", tracking=tracking)
     return shop
 
 
