@@ -217,7 +217,7 @@ def test_readers_see_the_old_store_or_the_new_one(tmp_path):
     [
         ("file:///nowhere/at/all", r"has no manifest\.json: `hemline preprocess --publish"),
         ("nosuch://bucket/store", "nosuch"),
-        ("s3://bucket/store", "s3fs"),
+        ("gs://bucket/store", "gcsfs"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, address, expected):
