@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.networks import NETWORK_PARTS, NetworkName, Parts, resolve_parts
 
@@ -20,8 +21,6 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
-# user:secret@ of a URL, the secret as it is pasted, with slashes in it; or a token@ of a web server
-_USERINFO = re.compile(r"://[^/\s@]*:(?!\d+/)[^\s@]*@|https?://[^/\s@]+@", re.I)
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -342,13 +341,13 @@ def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
 
 
 def _with_credentials(raw: Mapping[str, Any]) -> list[str]:
-    """Returns the keys whose values are URLs with a user's secret in them."""
+    """Returns the keys whose values are URLs with a secret in them."""
     sections = {name: keys for name, keys in raw.items() if isinstance(keys, dict)}
     return [
         f"{name}.{key}"
         for name, keys in sections.items()
         for key, value in keys.items()
-        if _USERINFO.search(str(value))
+        if without_credentials(str(value)) != str(value)
     ]
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from components.credentials import without_credentials
 from components.errors import HemlineError
-from components.tracking.credentials import without_credentials
 
 COMMANDS = {
     "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",

@@ -9,8 +9,8 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from components import files
+from components.credentials import without_credentials
 from components.tables import read_catalog
-from components.tracking.credentials import without_credentials
 from components.tracking.runs import Tracking
 
 _CONTEXT = "mlflow.data.context"  # the tag that MLflow's pages show

@@ -14,9 +14,9 @@ from mlflow.entities import Metric
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
+from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
-from components.tracking.credentials import without_credentials
 from components.tracking.journal import Reader, Row
 from components.tracking.runs import Tracking
 

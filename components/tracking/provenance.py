@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from components import files
+from components.credentials import without_credentials
 from components.errors import HemlineError
-from components.tracking.credentials import without_credentials
 
 COMMIT_TAG = "mlflow.source.git.commit"
 DIRTY_TAG = "hemline.git_dirty"

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
+from components.credentials import without_credentials
 from components.tracking import provenance, runs
-from components.tracking.credentials import without_credentials
 from components.tracking.datasets import DataSet, log_data_set
 from components.tracking.machine import describe_machine, installed_libraries
 from components.tracking.registry import RegisteredVersion

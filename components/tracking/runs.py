@@ -15,9 +15,9 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.time import get_current_time_millis
 
+from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
-from components.tracking.credentials import without_credentials
 
 EXPERIMENT = "hemline"
 

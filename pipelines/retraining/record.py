@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components import files
+from components.credentials import without_credentials
 from components.datasets.drift import Finding
 from components.retrieval.gate import Verdict
-from components.tracking.credentials import without_credentials
 from pipelines import exit_codes
 from pipelines.reporting import console
 

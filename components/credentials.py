@@ -2,9 +2,10 @@
 
 import re
 
-# user:password@ of any URL; a lone user@ too, which on https is a token, but for ssh's, a name
+# user:password@ of any URL, the password as it is pasted, with slashes in it, but no port and path
+# with an @ in it; a lone user@ too, which on https is a token, but for ssh's, a name
 _USERINFO = re.compile(
-    r"\b(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@:'\"]*)(?P<rest>:[^\s/@'\"]*)?@", re.I
+    r"\b(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^\s/@:'\"]*)(?P<rest>:(?!\d+/)[^\s@'\"]*)?@", re.I
 )
 _SIGNATURE = re.compile(
     r"(?P<key>[?&](?:[\w-]*(?:signature|token|secret|password|credential)|sig|key)=)[^&\s'\"]+",

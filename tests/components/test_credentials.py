@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.tracking.credentials import without_credentials
+from components.credentials import without_credentials
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,7 @@ from components.tracking.credentials import without_credentials
         ("https://ghp_token@host/repo.git", "https://host/repo.git"),
         ("postgresql+psycopg2://me:hun%40ter@db:5432/x", "postgresql+psycopg2://db:5432/x"),
         ("s3://key:se+cret=@bucket/data", "s3://bucket/data"),
+        ("s3://key:sec/ret@bucket/data", "s3://bucket/data"),
         ("root: 's3://key:secret@bucket'\nx: 1", "root: 's3://bucket'\nx: 1"),
         ("from http://a:b@one to http://c:d@two", "from http://one to http://two"),
         ("ssh://git:word@host/repo", "ssh://host/repo"),
@@ -30,6 +31,7 @@ def test_credentials_are_left_out(text: str, left: str) -> None:
         "ssh://git@host/repo",
         "git@host:group/repo.git",
         "s3://bucket/a@b/c",
+        "http://host:5000/a@b",
         "sqlite:////home/me/mlflow.db",
         "https://host/a?page=2&key_of=x",
         "models:/hemline@champion",
