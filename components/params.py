@@ -316,7 +316,7 @@ def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """
     if secret := _with_credentials(raw):
         raise HemlineError(
-            f"{source} holds a user and password in {', '.join(secret)}: what stands there is "
+            f"{source} holds credentials in {', '.join(secret)}: what stands there is "
             "committed, logged and shown. Leave them out of the URL, and give them to the store's "
             "client, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )

@@ -218,10 +218,11 @@ def test_near_duplicates_that_are_ignored_have_no_distance(write):
     [
         ("data.root", "s3://PLANTEDKEY:planted/secret@bucket/wardrobe"),
         ("model.weights", "https://planted-token@host.example/weights.pt"),
+        ("data.root", "https://host.example/wardrobe?sv=1&sig=planted"),
     ],
 )
 def test_credentials_are_refused_and_not_repeated(write, key, value):
-    with pytest.raises(HemlineError, match=f"user and password in {key}:") as refused:
+    with pytest.raises(HemlineError, match=f"holds credentials in {key}:") as refused:
         load_section(write({key: value}), DataParams)
     assert "planted" not in str(refused.value).lower()
 
