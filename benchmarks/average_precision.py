@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from benchmarks.machine import machine
-from components.retrieval.metrics import average_precision
+from components.evaluation.metrics import average_precision
 
 Values = NDArray[np.int64] | NDArray[np.bool_]
 
@@ -51,7 +51,7 @@ LARGE_JOB = """
 import resource, sys, time
 import numpy as np
 from benchmarks.average_precision import unit_vectors
-from components.retrieval.metrics import average_precision
+from components.evaluation.metrics import average_precision
 
 num_queries, num_items, embedding_dim = map(int, sys.argv[1:])
 rng = np.random.default_rng(0)

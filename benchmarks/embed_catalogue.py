@@ -32,7 +32,7 @@ from components.embedding.plan import Recipe, plan_parts
 from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
-from components.tracking.package import read_package, write_package
+from components.registry.package import read_package, write_package
 
 BATCH_SIZE = 16
 COUNTS = (2_000, 50_000)

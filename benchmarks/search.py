@@ -37,10 +37,10 @@ from components.embedding.catalogue import (
     read_embedded,
     write_embedded,
 )
-from components.retrieval.conditions import parse_condition
-from components.retrieval.finder import Finder, Found
-from components.retrieval.index import MIN_INDEXED, build_index
-from components.retrieval.vector_map import index_folder, write_map
+from components.search.conditions import parse_condition
+from components.search.finder import Finder, Found
+from components.search.index import MIN_INDEXED, build_index
+from components.search.vector_map import index_folder, write_map
 
 ATTRIBUTE = "attribute"
 EMBEDDING_DIM = 512

@@ -21,14 +21,14 @@ import torch
 
 from benchmarks.machine import machine
 from components import files, tables
+from components.evaluation.evaluation import held_out_images
 from components.images.decode import decode
 from components.images.store import ImageStore
 from components.params import DataParams, load_section
-from components.retrieval.evaluation import held_out_images
-from components.tracking import registry
+from components.registry import registry
 from components.training.trained import TrainedModel, read_trained_model
-from pipelines import options
-from pipelines.environment import tracking
+from pipelines.shell import options
+from pipelines.shell.environment import tracking
 
 NUM_STARTS, NUM_ROUNDS = 3, 9
 NUM_THREADS = 1  # of latency; more measure who else uses the machine

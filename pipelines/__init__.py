@@ -1,4 +1,1 @@
-"""One file per stage of the DAG and per operation: load, call, write, record.
-
-An operation that takes more has its parts in a folder of its own.
-"""
+"""What is run: the stages of the DAG, the operations around it, and the `hemline` command."""

@@ -18,8 +18,8 @@ from components.attributes import Attribute, AttributeSchema
 from components.embedding.catalogue import EmbeddedCatalogue
 from components.images.decode import decode
 from components.models.network import AttentionNetwork, weighted_sum
+from components.registry.package import Package, read_package, write_package
 from components.tables import Catalog, Numbering
-from components.tracking.package import Package, read_package, write_package
 
 NUM_ITEMS = 70
 SIDE_PX = 32

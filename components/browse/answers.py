@@ -14,7 +14,7 @@ from components.browse.uploads import Upload
 from components.errors import HemlineError
 from components.figures.overlay import attention_overlay
 from components.images.decode import UnreadableImageError, decode
-from components.retrieval.finder import Found
+from components.search.finder import Found
 
 AGREES, DIFFERS, UNKNOWN = "agrees", "differs", "unknown"
 

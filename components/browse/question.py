@@ -8,7 +8,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
 from components.errors import HemlineError
-from components.retrieval.conditions import Condition, parse_condition
+from components.search.conditions import Condition, parse_condition
 
 NUM_SHOWN = (10, 20, 50, 100)
 MAX_WEIGHT = 1000

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.browse.pictures import Pictures
-from components.retrieval.finder import Finder
+from components.search.finder import Finder
 
 Embed = Callable[[NDArray[np.uint8], Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """(pixels [S, S, 3], attributes) -> embedding [D] of the picture for each attribute."""

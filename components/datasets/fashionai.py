@@ -19,7 +19,7 @@ from pathlib import Path
 
 from components.datasets.fashionai_values import FASHIONAI_VALUES
 from components.datasets.labelled import Label, LabelledImages, read_csv
-from components.datasets.wardrobe.truth import read_truth
+from components.datasets.regions import read_truth
 from components.errors import HemlineError
 
 # patterns of fixed depth, so that folders of images are never walked

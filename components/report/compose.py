@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow.compute as pc
 
+from components.evaluation.attention import attention_maps
+from components.evaluation.examples import best_median_worst
 from components.figures.projection import MIN_POINTS, project, subsample
 from components.figures.scatter import scatter_svg
 from components.report.content import Figure, Report, Strip
@@ -21,8 +23,6 @@ from components.report.papers import PaperScores, paper_scores
 from components.report.pictures import Pictures
 from components.report.searches import Searches
 from components.report.section import MAX_POINTS, searches_of, section_of
-from components.retrieval.attention import attention_maps
-from components.retrieval.examples import best_median_worst
 
 _NUM_FAILURES = 10
 _FAILURES_PER_ATTRIBUTE = 2

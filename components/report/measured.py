@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.attributes import AttributeSchema
+from components.evaluation.attention import Attend
+from components.evaluation.evaluation import AttributeResult
 from components.images.store import ImageStore
-from components.retrieval.attention import Attend
-from components.retrieval.evaluation import AttributeResult
-from components.tracking.lineage import Champion, Lineage
+from components.provenance.lineage import Champion, Lineage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 
 from components.figures.learning import learning_svg
 from components.figures.quality import Score, quality_svg
+from components.provenance.lineage import Champion, Lineage
 from components.report.content import Figure, Table
 from components.report.measured import Measured
 from components.report.papers import PaperScores
-from components.tracking.lineage import Champion, Lineage
 
 ALL = "all"
 

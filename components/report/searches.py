@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.attributes import Attribute
-from components.report.content import ConfusedPair, Strip, Tile
-from components.report.pictures import Pictures
-from components.retrieval.examples import (
+from components.evaluation.examples import (
     Confusion,
     Nearest,
     best_median_worst,
     confused_values,
     failures,
 )
-from components.retrieval.ranking import Items
+from components.evaluation.ranking import Items
+from components.report.content import ConfusedPair, Strip, Tile
+from components.report.pictures import Pictures
 
 NUM_NEAREST = 10
 

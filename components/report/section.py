@@ -3,16 +3,16 @@
 import numpy as np
 import pyarrow.compute as pc
 
+from components.evaluation.attention import attention_maps
+from components.evaluation.evaluation import queries_and_gallery
+from components.evaluation.examples import evenly_spaced, nearest_items
+from components.evaluation.triplet_relations import Triplet, TripletExamples, triplet_examples
 from components.figures.projection import MIN_POINTS, project, subsample
 from components.figures.scatter import scatter_svg
 from components.report.content import AttributeSection, Figure, Strip, Tile
 from components.report.measured import Measured
 from components.report.pictures import Pictures
 from components.report.searches import NUM_NEAREST, Searches
-from components.retrieval.attention import attention_maps
-from components.retrieval.evaluation import queries_and_gallery
-from components.retrieval.examples import evenly_spaced, nearest_items
-from components.retrieval.triplet_relations import Triplet, TripletExamples, triplet_examples
 
 MAX_POINTS = 1000  # of a t-SNE: seconds
 

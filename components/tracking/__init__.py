@@ -1,1 +1,1 @@
-"""Provenance, MLflow runs, and the registered model."""
+"""MLflow runs: params, tags, metrics, and their delivery to a server that may be down."""

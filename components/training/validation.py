@@ -9,10 +9,10 @@ import torch.distributed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from components.evaluation.encode import encode
+from components.evaluation.evaluation import evaluate_retrieval, held_out_images, overall_map
 from components.images.store import ImageStore
 from components.images.transforms import normalise
-from components.retrieval.encode import encode
-from components.retrieval.evaluation import evaluate_retrieval, held_out_images, overall_map
 from components.training.place import Place
 
 

@@ -22,6 +22,8 @@ from components.attributes import Attribute, AttributeSchema
 from components.embedding.making import PartInMaking, conclude
 from components.embedding.plan import Recipe, plan_parts
 from components.embedding.source import stored_images
+from components.evaluation.encode import encode
+from components.evaluation.query_scores import QueryScores, measure_queries, write_query_scores
 from components.images.decode import decode
 from components.images.remote_store import StoreLocation
 from components.images.store import (
@@ -33,10 +35,9 @@ from components.images.store import (
     write_shard,
 )
 from components.params import GateParams, load_section
-from components.retrieval.encode import encode
-from components.retrieval.query_scores import QueryScores, measure_queries, write_query_scores
-from components.tracking import registry, runs
-from components.tracking.package import NETWORK_FILE, read_package, write_package
+from components.registry import registry
+from components.registry.package import NETWORK_FILE, read_package, write_package
+from components.tracking import runs
 from components.tracking.runs import Tracking
 
 SIZE_PX = 32

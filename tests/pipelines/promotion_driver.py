@@ -23,8 +23,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from components.embedding.copying import read_whole
-from components.tracking import promotion
-from pipelines.promote import promote_version
+from components.registry import promotion
+from pipelines.operations.promote.command import promote_version
 
 WRITES = ("set_model_version_tag", "set_registered_model_tag", "set_registered_model_alias")
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from components.tracking import record, runs
-from components.tracking.datasets import DataSet
-from components.tracking.registry import MODEL_NAME
+from components.provenance import record
+from components.provenance.datasets import DataSet
+from components.registry.registry import MODEL_NAME
+from components.tracking import runs
 
 # what each stage does: SMALL_LINE_NOISE is the difference of a machine of another kind
 STAGES = """

@@ -18,7 +18,7 @@ from PIL import Image
 from project import Project
 
 from components.embedding.catalogue import read_embedded
-from components.retrieval.search import read_embedded_attribute
+from components.search.search import read_embedded_attribute
 from components.tables import read_catalog
 from components.training.trained import read_trained_model
 

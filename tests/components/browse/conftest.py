@@ -11,7 +11,7 @@ from shops import SIDE_PX, Shop
 from components.browse.app import create_app
 from components.browse.pictures import Pictures
 from components.browse.shelf import Shelf
-from components.retrieval.finder import Finder
+from components.search.finder import Finder
 
 
 def shelf_of(shop: Shop, name: str, *, seed: int, title: str) -> Shelf:

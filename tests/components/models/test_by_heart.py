@@ -6,9 +6,9 @@ import torch
 from small_network import NAMES, build
 from torch import Tensor
 
+from components.evaluation.metrics import average_precision
 from components.losses.contrastive import supervised_contrastive_loss
 from components.models.network import EmbeddingNetwork
-from components.retrieval.metrics import average_precision
 
 torch.set_num_threads(1)
 

@@ -9,13 +9,13 @@ import torch
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
+from components.evaluation.evaluation import evaluate_retrieval, report
+from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
+from components.provenance.lineage import Champion, Lineage
 from components.report.compose import compose
 from components.report.measured import Measured
 from components.report.page import render
-from components.retrieval.evaluation import evaluate_retrieval, report
-from components.retrieval.triplet_relations import evaluate_triplets
-from components.tracking.lineage import Champion, Lineage
 
 SIZE = 16
 SCHEMA = AttributeSchema(

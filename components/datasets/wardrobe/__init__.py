@@ -1,1 +1,0 @@
-"""Generated demo data: drawn garments, written in FashionAI's on-disk layout."""

@@ -1,0 +1,1 @@
+"""How well a network retrieves: rankings, metrics with intervals, and the gate's verdict."""

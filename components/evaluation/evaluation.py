@@ -1,0 +1,274 @@
+"""Attribute-specific retrieval on a split: MAP per attribute, beside a random ranking.
+
+Every score is the mean over the queries that have a relevant item in the gallery of their
+attribute. An overall score is the mean over the queries of all attributes, as in the papers:
+attributes weigh by their number of queries.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.attributes import AttributeSchema
+from components.errors import HemlineError
+from components.evaluation.metrics import (
+    average_precision_of,
+    bootstrap_interval,
+    count_relevant,
+    expected_random_average_precision,
+    ndcg_at,
+    precision_at,
+    r_precision,
+    recall_at,
+)
+from components.evaluation.ranking import Items, Measure, measure
+
+MEASURES: Mapping[str, Measure] = {
+    "map": average_precision_of,
+    "precision_at_1": partial(precision_at, k=1),
+    "precision_at_10": partial(precision_at, k=10),
+    "recall_at_10": partial(recall_at, k=10),
+    "r_precision": r_precision,
+    "ndcg_at_10": partial(ndcg_at, k=10),
+}
+"""What is reported of queries, by the names of the means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeResult:
+    """Scores of an attribute's queries; those without a relevant gallery item are left out.
+
+    Attributes:
+        query_images_Q: image number of each query.
+        scores: of each query [Q], in [0, 1], by the names of `MEASURES`.
+        random_ap_Q: expected average precision of a random ranking for the same queries.
+        num_gallery: gallery items of the attribute.
+        num_unmatched: queries that were left out.
+    """
+
+    query_images_Q: NDArray[np.int64]
+    scores: Mapping[str, NDArray[np.float64]]
+    random_ap_Q: NDArray[np.float64]
+    num_gallery: int
+    num_unmatched: int
+
+    @property
+    def ap_Q(self) -> NDArray[np.float64]:  # noqa: N802 (shape letters)
+        """Average precision of each query [Q]."""
+        return self.scores["map"]
+
+
+def held_out_images(splits: pa.Table, split: str) -> NDArray[np.int64]:
+    """Returns the numbers of the images of a split, ascending."""
+    return np.unique(splits.filter(pc.field("split") == split)["image"].to_numpy())
+
+
+def evaluate_retrieval(
+    splits: pa.Table,
+    split: str,
+    images: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+) -> dict[int, AttributeResult]:
+    """Returns the result per attribute (position in the schema) that has queries in the split.
+
+    Attributes where no query has a relevant item are left out. An image that is both query and
+    gallery item of an attribute is left out of its own ranking.
+
+    Args:
+        splits: the splits table.
+        split: valid or test.
+        images: ascending numbers of the embedded images [n].
+        embeddings: of unit length [n, N, D].
+    """
+    held_out = splits.filter(pc.field("split") == split).to_pandas()
+    results = {}
+    for attribute, labels in held_out.groupby("attribute"):
+        result = _result(*_queries_and_gallery(labels, images, embeddings[:, attribute]))
+        if len(result.ap_Q):
+            results[int(attribute)] = result
+    return results
+
+
+def queries_and_gallery(
+    splits: pa.Table,
+    split: str,
+    attribute: int,
+    images: NDArray[np.int64],
+    embeddings_ND: NDArray[np.float32],
+) -> tuple[Items, Items]:
+    """Returns the queries and the gallery of an attribute, each by ascending image number.
+
+    Their values are bool [items, V]: which of the attribute's values each has.
+
+    Args:
+        splits: the splits table.
+        split: valid or test.
+        attribute: position in the schema; it must have labels in the split.
+        images: ascending numbers of the embedded images [N].
+        embeddings_ND: of unit length, for this attribute.
+    """
+    wanted = (pc.field("split") == split) & (pc.field("attribute") == attribute)
+    return _queries_and_gallery(splits.filter(wanted).to_pandas(), images, embeddings_ND)
+
+
+def overall_map(results: dict[int, AttributeResult]) -> float:
+    """Returns MAP over all queries of all attributes, in percent: the papers' "all" column.
+
+    Raises:
+        HemlineError: there is no query.
+    """
+    return 100 * float(_of_all_attributes(results).ap_Q.mean())
+
+
+def report(
+    results: dict[int, AttributeResult], schema: AttributeSchema, *, triplet_accuracy: float
+) -> dict[str, Any]:
+    """Returns the figures of an evaluation as they are written to disk, all in percent.
+
+    `map_low` to `map_high` is the 95 % bootstrap interval of MAP over queries; the overall one
+    draws from the queries of all attributes together.
+
+    Raises:
+        HemlineError: there is no query.
+    """
+    overall = _means(_of_all_attributes(results))
+    return {
+        "map": overall.pop("map"),
+        "random_map": overall.pop("random_map"),
+        "triplet_accuracy": triplet_accuracy,
+        **overall,
+        "attributes": {
+            schema.names[attribute]: {**_means(result), "num_gallery": result.num_gallery}
+            for attribute, result in results.items()
+        },
+    }
+
+
+def metrics_of(figures: dict[str, Any], *, prefix: str) -> dict[str, float]:
+    """Returns the scores of a report under flat names such as `test.map.neck_design`."""
+    names = ("random_map", "map_low", "map_high", "triplet_accuracy", *MEASURES)
+    overall = {name: figures[name] for name in names}
+    per_attribute = {f"map.{name}": row["map"] for name, row in figures["attributes"].items()}
+    return {f"{prefix}.{name}": value for name, value in {**overall, **per_attribute}.items()}
+
+
+def bars_of(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns a report's MAP per attribute as rows of `tables.MAP_PER_ATTRIBUTE`."""
+    return [{"attribute": name, **row} for name, row in figures["attributes"].items()]
+
+
+def median_query(
+    splits: pa.Table,
+    attribute: int,
+    images: NDArray[np.int64],
+    embeddings_ND: NDArray[np.float32],
+) -> int:
+    """Returns the image of the test query of an attribute whose AP is the median.
+
+    Something to show that is neither the best nor the worst.
+
+    Args:
+        splits: the splits table; the attribute must have a query in test.
+        attribute: position in the schema.
+        images: ascending numbers of the embedded images [N].
+        embeddings_ND: of unit length, for this attribute.
+    """
+    alone = splits.filter(pc.field("attribute") == attribute)
+    place = alone.schema.get_field_index("attribute")
+    first = pa.array(np.zeros(alone.num_rows, np.int16))
+    alone = alone.set_column(place, "attribute", first)
+    result = evaluate_retrieval(alone, "test", images, embeddings_ND[:, None])[0]
+    middle = np.argsort(result.ap_Q, kind="stable")[len(result.ap_Q) // 2]
+    return int(result.query_images_Q[middle])
+
+
+def _queries_and_gallery(
+    labels: pd.DataFrame, images: NDArray[np.int64], embeddings_ND: NDArray[np.float32]
+) -> tuple[Items, Items]:
+    num_values = int(labels["value"].max()) + 1
+    queries, gallery = (
+        _items(labels[labels["role"] == role], num_values, images, embeddings_ND)
+        for role in ("query", "gallery")
+    )
+    return queries, gallery
+
+
+def _result(queries: Items, gallery: Items) -> AttributeResult:
+    assert queries.images_N is not None
+    assert gallery.images_N is not None
+    scores = measure({**MEASURES, "num_relevant": count_relevant}, queries, gallery)
+    num_relevant_Q = scores.pop("num_relevant")
+    answered_Q = num_relevant_Q > 0
+    # a query that is in the gallery ranks one item less
+    num_items_Q = len(gallery) - np.isin(queries.images_N, gallery.images_N)
+    return AttributeResult(
+        query_images_Q=queries.images_N[answered_Q],
+        scores={name: score_Q[answered_Q] for name, score_Q in scores.items()},
+        random_ap_Q=_random_ap(num_relevant_Q[answered_Q], num_items_Q[answered_Q]),
+        num_gallery=len(gallery),
+        num_unmatched=int((~answered_Q).sum()),
+    )
+
+
+def _random_ap(
+    num_relevant_Q: NDArray[np.float64], num_items_Q: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Returns the expected average precision of a random ranking for each query [Q]."""
+    counts = np.stack([num_relevant_Q, num_items_Q], axis=1).astype(np.int64)
+    different, place_Q = np.unique(counts, axis=0, return_inverse=True)
+    expected = [expected_random_average_precision(*pair) for pair in different.tolist()]
+    return np.array(expected)[place_Q] if expected else np.empty(0)
+
+
+def _of_all_attributes(results: dict[int, AttributeResult]) -> AttributeResult:
+    if not results:
+        raise HemlineError(
+            "nothing to evaluate: no query has an item of its value in the gallery; "
+            "check the roles in splits.parquet"
+        )
+    several = list(results.values())
+    return AttributeResult(
+        query_images_Q=np.concatenate([result.query_images_Q for result in several]),
+        scores={
+            name: np.concatenate([result.scores[name] for result in several]) for name in MEASURES
+        },
+        random_ap_Q=np.concatenate([result.random_ap_Q for result in several]),
+        num_gallery=sum(result.num_gallery for result in several),
+        num_unmatched=sum(result.num_unmatched for result in several),
+    )
+
+
+def _means(result: AttributeResult) -> dict[str, float]:
+    """Returns the means over queries in percent, the interval of MAP, and how many queries."""
+    low, high = bootstrap_interval(result.ap_Q)
+    means = {name: float(score_Q.mean()) for name, score_Q in result.scores.items()}
+    means |= {"random_map": float(result.random_ap_Q.mean()), "map_low": low, "map_high": high}
+    return {
+        **{name: 100 * mean for name, mean in means.items()},
+        "num_queries": len(result.ap_Q),
+        "num_unmatched": result.num_unmatched,
+    }
+
+
+def _items(
+    labels: pd.DataFrame,
+    num_values: int,
+    images: NDArray[np.int64],
+    embeddings_ND: NDArray[np.float32],
+) -> Items:
+    """Returns the images of some labels of an attribute, ascending, and which values each has."""
+    labelled, row = np.unique(labels["image"].to_numpy(), return_inverse=True)
+    values = np.zeros((len(labelled), num_values), bool)
+    values[row, labels["value"].to_numpy()] = True
+    return Items(
+        embeddings_ND=embeddings_ND[np.searchsorted(images, labelled)],
+        values_N=values,
+        images_N=labelled,
+    )

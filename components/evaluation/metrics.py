@@ -1,0 +1,217 @@
+"""Retrieval metrics of each query, their interval, and triplet relation accuracy.
+
+Shape letters: Q queries, G gallery items, D embedding, T triplets, P pairs of a query and an item
+that is relevant to it, R number of items relevant to a query, k ranks looked at.
+
+Every metric is NaN for a query without a relevant item: means leave such queries out. Equal
+similarities count by the mean over all orders of equal items; see `ranking.py`.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma
+from scipy.stats import bootstrap
+
+from components.evaluation.ranking import Items, RelevantRanks, Values, measure
+
+_DRAWN_AT_ONCE = 2**22  # bounds the bootstrap in memory
+
+
+def average_precision(
+    query_embeddings_QD: NDArray[np.floating],
+    query_values_Q: Values,
+    gallery_embeddings_GD: NDArray[np.floating],
+    gallery_values_G: Values,
+    *,
+    query_images_Q: NDArray[np.int64] | None = None,
+    gallery_images_G: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """Returns the average precision of each query [Q] in [0, 1], as ASEN and AG-MAN define it.
+
+    The gallery is ranked by falling cosine similarity. With R relevant items (those that share a
+    value with the query), AP = 1/R * sum over relevant items of (relevant items up to and with
+    its rank) / (its rank). Of equal similarities the mean over all their orders is taken, so that
+    the gallery's order does not count. A query without a relevant item has AP NaN; means leave it
+    out. MAP of an attribute is the mean over its queries, overall MAP that over the queries of all
+    attributes, so that attributes weigh by their number of queries.
+
+    Args:
+        query_embeddings_QD: unit length.
+        query_values_Q: the value of each query, int [Q]; or bool [Q, V], which of the values it
+            has, where an image may have several.
+        gallery_embeddings_GD: unit length.
+        gallery_values_G: of the gallery items, in the same form as the queries'.
+        query_images_Q: image number of each query. A gallery item with the number of the query is
+            left out of its ranking; without numbers, queries must not be in the gallery.
+        gallery_images_G: image number of each gallery item; given if and only if the queries' are.
+
+    Raises:
+        ValueError: shapes do not fit each other, or an embedding is not a number.
+    """
+    queries = Items(
+        embeddings_ND=query_embeddings_QD, values_N=query_values_Q, images_N=query_images_Q
+    )
+    gallery = Items(
+        embeddings_ND=gallery_embeddings_GD, values_N=gallery_values_G, images_N=gallery_images_G
+    )
+    return measure({"ap": average_precision_of}, queries, gallery)["ap"]
+
+
+def average_precision_of(ranks: RelevantRanks) -> NDArray[np.float64]:
+    """Returns the average precision of each query [Q]; formula at `average_precision`."""
+    precision_P = (ranks.relevant_above_P + 1) / (ranks.above_P + 1)
+    tied = np.flatnonzero(ranks.tied_P > 1)
+    precision_P[tied] = _precision_among_equals(
+        ranks.above_P[tied],
+        ranks.tied_P[tied],
+        ranks.relevant_above_P[tied],
+        ranks.relevant_tied_P[tied],
+    )
+    return _divided(ranks.sum_per_query(precision_P), ranks.num_relevant_Q)
+
+
+def precision_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
+    """Returns precision@k of each query [Q]: relevant items among the first k, divided by k.
+
+    The denominator is k also where the gallery has fewer items.
+    """
+    hits_Q = ranks.sum_per_query(_share_within(ranks, k))
+    return np.where(ranks.num_relevant_Q > 0, hits_Q / k, np.nan)
+
+
+def recall_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
+    """Returns recall@k of each query [Q]: relevant items among the first k, divided by R."""
+    return _divided(ranks.sum_per_query(_share_within(ranks, k)), ranks.num_relevant_Q)
+
+
+def r_precision(ranks: RelevantRanks) -> NDArray[np.float64]:
+    """Returns R-precision of each query [Q]: relevant items among the first R, divided by R."""
+    share_P = _share_within(ranks, ranks.num_relevant_Q[ranks.query_P])
+    return _divided(ranks.sum_per_query(share_P), ranks.num_relevant_Q)
+
+
+def ndcg_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
+    """Returns nDCG@k of each query [Q] with binary relevance.
+
+    DCG@k is the sum of 1 / log2(1 + rank) over the relevant items among the first k; it is divided
+    by the DCG@k of a ranking with the relevant items first. Source: Järvelin and Kekäläinen,
+    Cumulated gain-based evaluation of IR techniques, TOIS 2002, in the form with log2(1 + rank).
+    """
+    # discount[i]: that of the first i ranks together
+    discount = np.concatenate([[0], (1 / np.log2(np.arange(1, k + 1) + 1)).cumsum()])
+    upto_P = discount[np.minimum(ranks.above_P + ranks.tied_P, k)]
+    gain_P = (upto_P - discount[np.minimum(ranks.above_P, k)]) / ranks.tied_P
+    ideal_Q = discount[np.minimum(ranks.num_relevant_Q, k)]
+    return _divided(ranks.sum_per_query(gain_P), ideal_Q)
+
+
+def count_relevant(ranks: RelevantRanks) -> NDArray[np.float64]:
+    """Returns R of each query [Q]; 0 where nothing is relevant."""
+    return ranks.num_relevant_Q.astype(np.float64)
+
+
+def expected_random_average_precision(num_relevant: int, num_items: int) -> float:
+    """Returns the expected AP of a random ranking of `num_items` items, `num_relevant` relevant.
+
+    The item at rank i is relevant with probability R/G, and given that, each of the i-1 above it
+    with probability (R-1)/(G-1), so that
+    E[AP] = 1/G * sum_{i=1..G} (1 + (i-1)(R-1)/(G-1)) / i
+          = 1/G * (H_G + (G - H_G)(R-1)/(G-1)), H_G the G-th harmonic number.
+    NaN where nothing is relevant.
+    """
+    if num_relevant == 0:
+        return math.nan
+    counts = (np.array([count]) for count in (0, num_items, 0, num_relevant))
+    return float(_precision_among_equals(*counts)[0])
+
+
+def bootstrap_interval(
+    scores_Q: NDArray[np.float64],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Returns the percentile bootstrap interval of the mean over queries.
+
+    Each resample draws Q queries with replacement; the ends are the (1 - confidence) / 2 and
+    (1 + confidence) / 2 quantiles, linearly interpolated, of the resamples' means. The same seed
+    gives the same interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+    section 13.3.
+
+    Args:
+        scores_Q: one or more, none NaN.
+        confidence: share of the resamples' means between the ends.
+        num_resamples: how many.
+        seed: of the draws.
+    """
+    if len(scores_Q) == 1:  # scipy wants two
+        return float(scores_Q[0]), float(scores_Q[0])
+    found = bootstrap(
+        (scores_Q,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=num_resamples,
+        batch=max(1, _DRAWN_AT_ONCE // len(scores_Q)),
+        method="percentile",
+        rng=seed,
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def triplet_relation_accuracy(
+    anchors_TD: NDArray[np.floating],
+    positives_TD: NDArray[np.floating],
+    negatives_TD: NDArray[np.floating],
+) -> float:
+    """Returns the share of triplets with s(anchor, positive) > s(anchor, negative), in [0, 1].
+
+    s is the dot product of unit vectors; a tie counts as wrong. Source: AG-MAN section 3.1.
+    """
+    to_positive_T, to_negative_T = similarities_in_triplets(anchors_TD, positives_TD, negatives_TD)
+    return float((to_positive_T > to_negative_T).mean())
+
+
+def similarities_in_triplets(
+    anchors_TD: NDArray[np.floating],
+    positives_TD: NDArray[np.floating],
+    negatives_TD: NDArray[np.floating],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Returns s(anchor, positive) [T] and s(anchor, negative) [T] of unit vectors."""
+    to_positive_T = (anchors_TD * positives_TD).sum(axis=1)
+    to_negative_T = (anchors_TD * negatives_TD).sum(axis=1)
+    return to_positive_T, to_negative_T
+
+
+def _precision_among_equals(
+    above_P: NDArray[np.int64],
+    tied_P: NDArray[np.int64],
+    relevant_above_P: NDArray[np.int64],
+    relevant_tied_P: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Returns the expected precision at the rank of a relevant item among equals [P].
+
+    Of n equal items, r of them relevant, below a items with b relevant ones, the item stands at
+    the j-th place with probability 1/n, and then each of the j-1 equal ones above it is relevant
+    with probability d = (r-1)/(n-1), so that, H the harmonic numbers,
+    E = 1/n * sum_{j=1..n} (b + 1 + (j-1) d) / (a + j)
+      = d + (b + 1 - (a+1) d) (H_{a+n} - H_a) / n.
+    """
+    share_P = (relevant_tied_P - 1) / np.maximum(tied_P - 1, 1)
+    harmonic_P = digamma(above_P + tied_P + 1) - digamma(above_P + 1)
+    return share_P + (relevant_above_P + 1 - (above_P + 1) * share_P) * harmonic_P / tied_P
+
+
+def _share_within(ranks: RelevantRanks, k: int | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns with what probability each relevant item is among the first k [P]."""
+    return ((k - ranks.above_P) / ranks.tied_P).clip(0, 1)
+
+
+def _divided(
+    total_Q: NDArray[np.float64], count_Q: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns the quotients [Q], NaN where both are 0."""
+    with np.errstate(invalid="ignore"):
+        return total_Q / count_Q

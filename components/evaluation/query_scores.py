@@ -1,0 +1,171 @@
+"""What an evaluation leaves of every query, so that another network can be held against it.
+
+Shape letters: n images, N attributes, D embedding, Q queries.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from components import files, tables
+from components.attributes import AttributeSchema
+from components.errors import HemlineError
+from components.evaluation.encode import Encoder, Pictures, encode
+from components.evaluation.evaluation import AttributeResult, evaluate_retrieval, held_out_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryScores:
+    """How a network did on the test split.
+
+    Attributes:
+        queries: `tables.QUERY_SCORES`.
+        splits: SHA-256 of the splits table.
+        attributes: all that the network knows, also those without a query.
+        norm_range: the smallest and the largest length of an embedding.
+        mean_similarity: of the test images' embeddings for an attribute, each with each other.
+    """
+
+    queries: pa.Table
+    splits: str
+    attributes: tuple[str, ...]
+    norm_range: tuple[float, float]
+    mean_similarity: Mapping[str, float]
+
+
+def query_scores(
+    results: Mapping[int, AttributeResult],
+    embeddings_nND: NDArray[np.float32],
+    *,
+    schema: AttributeSchema,
+    known: AttributeSchema,
+    splits: str,
+) -> QueryScores:
+    """Returns what is kept of an evaluation of the test split.
+
+    Args:
+        results: by position in the schema; one at least.
+        embeddings_nND: of the test images.
+        schema: that the results and the embeddings count attributes in.
+        known: attributes that the network knows.
+        splits: SHA-256 of the splits table.
+    """
+    measured = embeddings_nND[:, list(results)].astype(np.float64)
+    norms = np.linalg.norm(measured, axis=-1)
+    names = [schema.names[attribute] for attribute in results]
+    queries = [_rows(name, result) for name, result in zip(names, results.values(), strict=True)]
+    return QueryScores(
+        queries=pa.concat_tables(queries),
+        splits=splits,
+        attributes=tuple(known.names),
+        norm_range=(float(norms.min()), float(norms.max())),
+        mean_similarity={
+            name: mean_similarity(measured[:, place]) for place, name in enumerate(names)
+        },
+    )
+
+
+def measure_queries(
+    encoder: Encoder,
+    pictures: Pictures,
+    splits: pa.Table,
+    *,
+    schema: AttributeSchema,
+    known: AttributeSchema,
+    digest: str,
+    on_progress: Callable[[int], None] = lambda num_images: None,
+) -> QueryScores:
+    """Returns how a network does on the test split of a catalog that it may not come from.
+
+    Attributes that it does not know are left out.
+
+    Args:
+        encoder: of the network; counts attributes as `known` does.
+        pictures: the images, in the size that the network takes.
+        splits: the splits table.
+        schema: of the catalog; the splits table counts attributes as it does.
+        known: attributes that the network knows.
+        digest: SHA-256 of the splits table.
+        on_progress: called with the number of images embedded since its last call.
+
+    Raises:
+        HemlineError: no attribute that it knows has a query.
+    """
+    shared = [place for place, name in enumerate(schema.names) if name in known.names]
+    asked = splits.filter(pc.field("attribute").isin(pa.array(shared, pa.int16())))
+    images = held_out_images(asked, "test")
+    if not len(images):
+        raise HemlineError(
+            f"the model knows {', '.join(known.names)}, and the test split none of these"
+        )
+    embeddings_nND = encode(
+        encoder,
+        pictures,
+        images,
+        num_attributes=len(known.attributes),
+        device=torch.device("cpu"),
+        on_progress=on_progress,
+    )
+    # those that it does not know have no rows in `asked`: whatever stands there is not looked at
+    places = [known.index(name) if name in known.names else 0 for name in schema.names]
+    in_order_nND = embeddings_nND[:, places]
+    results = evaluate_retrieval(asked, "test", images, in_order_nND)
+    if not results:
+        raise HemlineError("the test split has no query for the model's attributes")
+    return query_scores(results, in_order_nND, schema=schema, known=known, splits=digest)
+
+
+def mean_similarity(embeddings_nD: NDArray[np.float64]) -> float:
+    """Returns the mean cosine similarity of two different images of unit length.
+
+    Over all pairs i < j: sum e_i e_j = (|sum e_i|^2 - sum |e_i|^2) / 2, divided by n (n - 1) / 2.
+    NaN where there is one image alone.
+    """
+    num_images = len(embeddings_nD)
+    total_D = embeddings_nD.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        of_pairs = total_D @ total_D - np.square(embeddings_nD).sum()
+        return float(np.divide(of_pairs, num_images * (num_images - 1)))
+
+
+def write_query_scores(scores: QueryScores, path: Path) -> None:
+    """Writes them as one Parquet file."""
+    about = {
+        "splits": scores.splits,
+        "attributes": scores.attributes,
+        "norm_range": scores.norm_range,
+        "mean_similarity": dict(scores.mean_similarity),
+    }
+    files.write_table(scores.queries, path, schema=tables.QUERY_SCORES, about=about)
+
+
+def read_query_scores(path: Path) -> QueryScores:
+    """Returns what `write_query_scores` wrote.
+
+    Raises:
+        HemlineError: the file is missing or holds something else.
+    """
+    about = files.read_about(path, schema=tables.QUERY_SCORES)
+    return QueryScores(
+        queries=files.read_table(path, schema=tables.QUERY_SCORES),
+        splits=about["splits"],
+        attributes=tuple(about["attributes"]),
+        norm_range=(about["norm_range"][0], about["norm_range"][1]),
+        mean_similarity=about["mean_similarity"],
+    )
+
+
+def _rows(name: str, result: AttributeResult) -> pa.Table:
+    columns = [
+        pa.repeat(name, len(result.ap_Q)),
+        result.query_images_Q,
+        result.ap_Q,
+        result.random_ap_Q,
+    ]
+    return pa.table(columns, schema=tables.QUERY_SCORES)

@@ -1,0 +1,134 @@
+"""Triplets of a split: how many are in order, and some to show.
+
+Shape letters: T triplets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.errors import HemlineError
+from components.evaluation.examples import evenly_spaced
+from components.evaluation.metrics import similarities_in_triplets
+
+_SLOTS = ("anchor", "positive", "negative")
+_TRIPLETS_AT_ONCE = 2**13  # 100 MB of embeddings of 1,024 dimensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triplet:
+    """Image numbers of a triplet, and the cosines of its anchor to the other two."""
+
+    anchor: int
+    positive: int
+    negative: int
+    to_positive: float
+    to_negative: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TripletExamples:
+    """Triplets of an attribute.
+
+    Attributes:
+        num_triplets: how many there are.
+        num_in_order: how many have s(anchor, positive) > s(anchor, negative).
+        in_order: some of these, evenly spaced from the widest to the narrowest margin, which is
+            s(anchor, positive) - s(anchor, negative).
+        out_of_order: of the others those of the most negative margin, one per anchor.
+    """
+
+    num_triplets: int
+    num_in_order: int
+    in_order: list[Triplet]
+    out_of_order: list[Triplet]
+
+
+def evaluate_triplets(
+    triplets: pa.Table, images: NDArray[np.int64], embeddings: NDArray[np.float32]
+) -> float:
+    """Returns the triplet relation accuracy on the given triplets of all attributes, in percent.
+
+    Args:
+        triplets: `tables.TRIPLETS`, drawn or published.
+        images: ascending numbers of the embedded images [n].
+        embeddings: of unit length [n, N, D].
+
+    Raises:
+        HemlineError: there is no triplet, or an image of one is not embedded.
+    """
+    to_positive_T, to_negative_T = triplet_similarities(triplets, images, embeddings)
+    return 100 * float((to_positive_T > to_negative_T).mean())
+
+
+def triplet_similarities(
+    triplets: pa.Table, images: NDArray[np.int64], embeddings: NDArray[np.float32]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Returns the similarity of each anchor to its positive [T] and to its negative [T].
+
+    Arguments and errors are those of `evaluate_triplets`.
+    """
+    attribute_T = triplets["attribute"].to_numpy()
+    numbers_T3 = np.stack([triplets[slot].to_numpy() for slot in _SLOTS], axis=1)
+    if not len(numbers_T3):
+        raise HemlineError("there is no triplet to evaluate: `dvc repro triplets`")
+    if not np.isin(numbers_T3, images).all():
+        raise HemlineError("triplets name images outside their split: `dvc repro triplets`")
+    places_T3 = np.searchsorted(images, numbers_T3)
+    parts = []
+    for start in range(0, len(places_T3), _TRIPLETS_AT_ONCE):
+        part = slice(start, start + _TRIPLETS_AT_ONCE)
+        triplet_3TD = embeddings[places_T3[part].T, attribute_T[part]]
+        parts.append(similarities_in_triplets(*triplet_3TD))
+    to_positive_T, to_negative_T = np.concatenate(parts, axis=1)
+    return to_positive_T, to_negative_T
+
+
+def triplet_examples(
+    triplets: pa.Table,
+    attribute: int,
+    images: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+    *,
+    limit: int,
+) -> TripletExamples | None:
+    """Returns up to `limit` triplets of either kind; None where the attribute has no triplet.
+
+    Args:
+        triplets: `tables.TRIPLETS`.
+        attribute: position in the schema.
+        images: ascending numbers of the embedded images [n].
+        embeddings: of unit length [n, N, D].
+        limit: of each kind.
+    """
+    own = triplets.filter(pc.field("attribute") == attribute)
+    if not own.num_rows:
+        return None
+    to_positive_T, to_negative_T = triplet_similarities(own, images, embeddings)
+    margin_T = to_positive_T - to_negative_T
+    in_order = np.flatnonzero(to_positive_T > to_negative_T)
+    others = np.flatnonzero(to_positive_T <= to_negative_T)
+    worst = others[np.argsort(margin_T[others], kind="stable")]
+    anchor_w = own["anchor"].to_numpy()[worst]
+    first_of_anchor = np.sort(np.unique(anchor_w, return_index=True)[1])
+    slots = [own[slot].to_numpy() for slot in _SLOTS]
+
+    def triplet(row: int) -> Triplet:
+        anchor, positive, negative = (int(slot[row]) for slot in slots)
+        return Triplet(
+            anchor=anchor,
+            positive=positive,
+            negative=negative,
+            to_positive=float(to_positive_T[row]),
+            to_negative=float(to_negative_T[row]),
+        )
+
+    return TripletExamples(
+        num_triplets=own.num_rows,
+        num_in_order=len(in_order),
+        in_order=[triplet(in_order[i]) for i in evenly_spaced(margin_T[in_order], limit)],
+        out_of_order=[triplet(row) for row in worst[first_of_anchor[:limit]]],
+    )

@@ -1,0 +1,269 @@
+"""Which version is champion: moved in one step, remembered in order, and moved back.
+
+A version carries its verdict and the address of its embeddings as tags, both set before the alias
+`champion` comes to point at it. The moves stand in tags of the model, numbered: each is written
+before the alias is moved, and marked as done after. Killed in between, the alias says which it is.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from components.errors import HemlineError
+from components.registry.registry import CHAMPION, MODEL_NAME, RegisteredVersion
+from components.tracking.runs import Tracking
+
+VERDICT_TAG = "hemline.verdict"
+EMBEDDINGS_TAG = "hemline.embeddings"
+_HISTORY_PREFIX = "hemline.history."
+_ABSENT = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+
+Action = Literal["promote", "rollback"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """The champion changed.
+
+    Attributes:
+        number: of the move, from 1.
+        action: what moved it.
+        version: that is champion from then on.
+        previous: that was champion until then; None for the first.
+        time: in UTC, ISO 8601.
+        who: started it.
+        done: whether it was seen to the end.
+    """
+
+    number: int
+    action: Action
+    version: int
+    previous: int | None
+    time: str
+    who: str
+    done: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A version and the address of the catalogue that was embedded with it."""
+
+    version: RegisteredVersion
+    embeddings: str
+
+
+def champion(tracking: Tracking) -> int | None:
+    """Returns the number of the champion; None where there is none.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    model = _model(tracking)
+    return None if model is None else _champion_of(model)
+
+
+def champion_embeddings(tracking: Tracking) -> Published:
+    """Returns the champion together with its embeddings; they are never of two versions.
+
+    Raises:
+        HemlineError: there is no champion, it has no embeddings, or the store does not answer.
+    """
+    number = champion(tracking)
+    if number is None:
+        raise HemlineError(
+            f"the registry {tracking.address} has no champion: `hemline promote` makes one"
+        )
+    address = read_tag(number, EMBEDDINGS_TAG, tracking=tracking)
+    if address is None:
+        raise HemlineError(
+            f"the champion, version {number}, has no embeddings: `hemline promote {number}`"
+        )
+    return Published(version=RegisteredVersion(name=MODEL_NAME, version=number), embeddings=address)
+
+
+def read_tag(version: int, name: str, *, tracking: Tracking) -> str | None:
+    """Returns a tag of a version; None where it has no such tag.
+
+    Raises:
+        HemlineError: the registry has no such version, or does not answer.
+    """
+    try:
+        found = tracking.client().get_model_version(MODEL_NAME, str(version))
+    except MlflowException as error:
+        if error.error_code == _ABSENT:
+            raise HemlineError(
+                f"models:/{MODEL_NAME}/{version} is not in the registry {tracking.address}"
+            ) from error
+        raise _unanswered(tracking, error) from error
+    tag: str | None = found.tags.get(name)
+    return tag
+
+
+def write_tag(version: int, name: str, value: str, *, tracking: Tracking) -> None:
+    """Sets a tag of a version."""
+    tracking.client().set_model_version_tag(MODEL_NAME, str(version), name, value)
+
+
+def run_file(version: int, name: str, folder: Path, *, tracking: Tracking) -> Path | None:
+    """Returns a copy, in a folder, of a file of the version's run; None where there is none.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    client = tracking.client()
+    try:
+        run_id = client.get_model_version(MODEL_NAME, str(version)).run_id
+        if not run_id or name not in {file.path for file in client.list_artifacts(run_id)}:
+            return None
+        return Path(client.download_artifacts(run_id, name, str(folder)))
+    except MlflowException as error:
+        if error.error_code == _ABSENT:  # the run was deleted
+            return None
+        raise _unanswered(tracking, error) from error
+
+
+def history(tracking: Tracking) -> list[Move]:
+    """Returns all moves that took place, in order."""
+    model = _model(tracking)
+    return [] if model is None else _history_of(model)
+
+
+def settle(tracking: Tracking) -> Move | None:
+    """Returns the last move, marked as done now, where it took place and was killed then."""
+    moves = history(tracking)
+    if not moves or moves[-1].done:
+        return None
+    return _write(moves[-1], done=True, tracking=tracking)
+
+
+def previous_champion(tracking: Tracking) -> int:
+    """Returns the version that a rollback leads to.
+
+    Promotions stack up, and a rollback takes the topmost off: two rollbacks lead two back.
+
+    Raises:
+        HemlineError: there is no champion, none before it, or it was not `hemline` that moved it.
+    """
+    now = champion(tracking)
+    if now is None:
+        raise HemlineError(f"the registry {tracking.address} has no champion to roll back")
+    stack = _stacked(history(tracking))
+    if not stack or stack[-1] != now:
+        raise HemlineError(
+            f"the alias {CHAMPION} was set to version {now} by other means, so that it is not "
+            "known what it was before: `hemline rollback --to VERSION` names one"
+        )
+    if len(stack) == 1:
+        raise HemlineError(
+            f"version {now} is the first champion: there is none to go back to; "
+            "`hemline promote VERSION` makes another one champion"
+        )
+    return stack[-2]
+
+
+def was_champion(version: int, tracking: Tracking) -> bool:
+    """Returns whether a version ever was champion, by a move or before the first."""
+    return any(version in (move.version, move.previous) for move in history(tracking))
+
+
+def was_rolled_back(version: int, tracking: Tracking) -> Move | None:
+    """Returns the rollback that took a version out of use; None where it is not so."""
+    for move in reversed(history(tracking)):
+        if move.version == version:
+            return None
+        if move.action == "rollback" and move.previous == version:
+            return move
+    return None
+
+
+def move_champion(
+    action: Action, version: int, *, expected: int | None, who: str, tracking: Tracking
+) -> None:
+    """Makes a version champion; where it is so already, nothing is done.
+
+    Args:
+        action: what moves it.
+        version: that is to be champion.
+        expected: the champion until now, which the decision was based on.
+        who: is to be remembered for it.
+        tracking: the registry.
+
+    Raises:
+        HemlineError: another version became champion meanwhile.
+    """
+    settle(tracking)
+    now = champion(tracking)
+    if now == version:
+        return
+    if now != expected:
+        raise HemlineError(
+            f"version {now} became champion meanwhile, where it was "
+            f"{'none' if expected is None else expected}: run the same command again"
+        )
+    moves = history(tracking)
+    move = Move(
+        number=moves[-1].number + 1 if moves else 1,
+        action=action,
+        version=version,
+        previous=now,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=who,
+        done=False,
+    )
+    _write(move, done=False, tracking=tracking)
+    tracking.client().set_registered_model_alias(MODEL_NAME, CHAMPION, str(version))
+    _write(move, done=True, tracking=tracking)
+
+
+def _model(tracking: Tracking) -> RegisteredModel | None:
+    try:
+        return tracking.client().get_registered_model(MODEL_NAME)
+    except MlflowException as error:
+        if error.error_code == _ABSENT:
+            return None
+        raise _unanswered(tracking, error) from error
+
+
+def _unanswered(tracking: Tracking, error: MlflowException) -> HemlineError:
+    return HemlineError(f"the MLflow store {tracking.address} does not answer: {error}")
+
+
+def _champion_of(model: RegisteredModel) -> int | None:
+    number = model.aliases.get(CHAMPION)
+    return None if number is None else int(number)
+
+
+def _history_of(model: RegisteredModel) -> list[Move]:
+    """Returns the moves; a last one that was not done, and is not what the alias says, is none."""
+    tags = sorted(name for name in model.tags if name.startswith(_HISTORY_PREFIX))
+    moves = [Move(**json.loads(model.tags[name])) for name in tags]
+    if moves and not moves[-1].done and moves[-1].version != _champion_of(model):
+        moves.pop()
+    return moves
+
+
+def _stacked(moves: list[Move]) -> list[int]:
+    """Returns the champions that rollbacks would lead through, the present one last."""
+    stack: list[int] = []
+    for move in moves:
+        if move.action == "rollback":
+            while stack and stack[-1] != move.version:
+                stack.pop()
+        elif move.previous is not None and stack[-1:] != [move.previous]:
+            stack.append(move.previous)  # it became champion by other means
+        if stack[-1:] != [move.version]:
+            stack.append(move.version)
+    return stack
+
+
+def _write(move: Move, *, done: bool, tracking: Tracking) -> Move:
+    written = Move(**{**asdict(move), "done": done})
+    name = f"{_HISTORY_PREFIX}{move.number:05d}"
+    tracking.client().set_registered_model_tag(MODEL_NAME, name, json.dumps(asdict(written)))
+    return written

@@ -1,1 +1,0 @@
-"""Search in embedded catalogues, and the measures of retrieval."""

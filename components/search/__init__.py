@@ -1,0 +1,1 @@
+"""Search in an embedded folder: nearest items, conditions, an index for millions."""

@@ -1,0 +1,143 @@
+"""Conditions on what may be found: on columns of the tables, and on labels.
+
+`width>=200` compares a column, `neckline_design=v` asks for a value of an attribute.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.errors import HemlineError
+from components.search.lookup import CatalogLookup
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "=": pc.equal,
+    "==": pc.equal,
+    "!=": pc.not_equal,
+    ">=": pc.greater_equal,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    "<": pc.less,
+}
+_FORM = re.compile(r"(?P<column>.+?)\s*(?P<operator>[!<>=]=|[<>=])\s*(?P<value>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A column or attribute, one of = != >= <= > <, and what to compare with, as text."""
+
+    column: str
+    operator: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.column}{self.operator}{self.value}"
+
+
+def parse_condition(text: str) -> Condition:
+    """Returns the condition that a text such as `width>=200` states.
+
+    Raises:
+        HemlineError: the text is not of that form.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise HemlineError(
+            f"{text!r} is no condition: write a column, one of {' '.join(_COMPARE)}, and a value, "
+            "for instance 'width>=200'"
+        )
+    return Condition(**match.groupdict())
+
+
+def rows_that_hold(
+    conditions: Sequence[Condition], items: pa.Table, lookup: CatalogLookup | None
+) -> NDArray[np.bool_]:
+    """Returns which items fulfil all conditions [n].
+
+    A column is one of the items' or of the catalog's images; a missing value fulfils no condition.
+    Where no column has the name, it is an attribute's: `=` holds where one of an item's values is
+    the given one, `!=` where the item has a label and none is.
+
+    Args:
+        conditions: all must hold.
+        items: `tables.EMBEDDED_ITEMS` and more columns.
+        lookup: what the catalog says of the items, if there is one.
+
+    Raises:
+        HemlineError: there is no such column or value, or they cannot be compared.
+    """
+    holds_n = np.ones(items.num_rows, bool)
+    for condition in conditions:
+        column = _column(condition.column, items, lookup)
+        if column is not None:
+            holds_n &= _compare(condition, column)
+        elif lookup is not None and condition.column in lookup.schema.names:
+            holds_n &= _compare_labels(condition, items["image"].to_numpy(), lookup)
+        else:
+            raise _unknown_column(condition, items, lookup)
+    return holds_n
+
+
+def _column(name: str, items: pa.Table, lookup: CatalogLookup | None) -> pa.ChunkedArray | None:
+    """Returns a value for each item; null where the catalog does not know the item."""
+    if name in items.column_names:
+        return items[name]
+    if lookup is None or name not in lookup.images.column_names:
+        return None
+    rows = pc.index_in(items["image"], value_set=lookup.images["image"])
+    return lookup.images[name].take(rows)
+
+
+def _compare(condition: Condition, column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    try:
+        given = _typed(condition.value, column.type)
+        holds = _COMPARE[condition.operator](column, given)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise HemlineError(
+            f"the condition {condition} compares {condition.value!r} "
+            f"with a column of type {column.type}: {error}"
+        ) from error
+    return np.asarray(pc.fill_null(holds, fill_value=False).to_numpy())
+
+
+def _typed(value: str, column: pa.DataType) -> pa.Scalar:
+    """Returns a text as a scalar that can be compared with a column."""
+    if pa.types.is_integer(column):  # width>=200.5 makes sense too
+        whole = value.lstrip("+-").isdecimal()
+        return pa.scalar(value).cast(pa.int64() if whole else pa.float64())
+    return pa.scalar(value).cast(column)
+
+
+def _compare_labels(
+    condition: Condition, images_n: NDArray[np.int64], lookup: CatalogLookup
+) -> NDArray[np.bool_]:
+    name = condition.column
+    values = lookup.schema.attributes[lookup.schema.index(name)].values
+    if condition.value not in values:
+        raise HemlineError(f"{name} has no value {condition.value!r}; it has {', '.join(values)}")
+    has_n = np.isin(images_n, lookup.with_value(name, values.index(condition.value)))
+    if condition.operator in {"=", "=="}:
+        return has_n
+    if condition.operator == "!=":
+        return np.isin(images_n, lookup.labelled([name])) & ~has_n
+    raise HemlineError(f"the condition {condition} orders values of {name}: use = or !=")
+
+
+def _unknown_column(
+    condition: Condition, items: pa.Table, lookup: CatalogLookup | None
+) -> HemlineError:
+    columns, attributes = items.column_names, ""
+    if lookup is not None:
+        columns = [*dict.fromkeys([*columns, *lookup.images.column_names])]
+        attributes = f", and the attributes {', '.join(lookup.schema.names)}"
+    return HemlineError(
+        f"no column {condition.column!r}; there are {', '.join(columns)}{attributes}"
+    )

@@ -1,0 +1,277 @@
+"""Search in an embedded catalogue: by any of its attributes, exactly or with an index."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components import tables
+from components.embedding.catalogue import EmbeddedCatalogue, Vectors
+from components.errors import HemlineError
+from components.search.conditions import Condition, rows_that_hold
+from components.search.index import MIN_INDEXED, AttributeIndex, read_index
+from components.search.lookup import CatalogLookup
+from components.search.search import AttributeQuery, Neighbours, nearest, similarities
+from components.search.vector_map import mapped_vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An item that was found.
+
+    Attributes:
+        image: its number.
+        path: its file, relative to the catalogue's root.
+        similarity: cosine with the query; of several attributes, the weighted sum.
+        values: its values of every attribute that it has a label of; {} without a catalog.
+    """
+
+    image: int
+    path: str
+    similarity: float
+    values: Mapping[str, tuple[str, ...]]
+
+
+class Finder:
+    """Finds the items of an embedded catalogue that are nearest to a query.
+
+    Attributes:
+        attributes: that the catalogue is embedded for.
+    """
+
+    def __init__(self, embedded: EmbeddedCatalogue, catalog: tables.Catalog | None) -> None:
+        """Reads the items.
+
+        Args:
+            embedded: what is searched.
+            catalog: where the images' labels stand, and more columns for conditions; None for
+                images that were embedded without one.
+        """
+        self.attributes = embedded.attributes
+        self._embedded = embedded
+        self._items = embedded.items().sort_by("image")
+        self._images = self._items["image"].to_numpy()
+        self._lookup = None if catalog is None else CatalogLookup(catalog)
+        self._indexes: dict[str, AttributeIndex | None] = {}
+        self._kept: dict[str, tuple[Vectors, ...]] = {}
+
+    def number_of(self, name: str) -> int:
+        """Returns the number of an embedded image, given by its number or its path.
+
+        Raises:
+            HemlineError: no embedded image has that number or path.
+        """
+        if name.isdecimal() and np.isin(int(name), self._images):
+            return int(name)
+        images = self._items.filter(pc.field("path") == name)["image"].to_pylist()
+        if not images:
+            raise HemlineError(
+                f"no embedded image has the number or path {name!r}: give a number up to "
+                f"{self._images.max(initial=0)}, or a path like that of "
+                f"{self._items.slice(0, 1)['path'].to_pylist()}"
+            )
+        return int(images[0])
+
+    def same_content(self, data: bytes) -> NDArray[np.int64]:
+        """Returns the numbers of the embedded images whose file holds exactly these bytes.
+
+        Where a folder or a bucket was embedded, its files' contents may not be known: then none.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        if self._lookup is not None:
+            return np.intersect1d(self._lookup.same_content(digest), self._images)
+        return np.asarray(self._items.filter(pc.field("content") == digest)["image"].to_numpy())
+
+    def path_of(self, image: int) -> str:
+        """Returns an embedded image's path, relative to the catalogue's root."""
+        return str(self._items["path"][int(np.searchsorted(self._images, image))].as_py())
+
+    def values_of(self, *images: int) -> dict[str, tuple[str, ...]]:
+        """Returns the values that any of some images has, of every attribute with a label."""
+        values: dict[str, set[str]] = {}
+        for of_image in [] if self._lookup is None else self._lookup.values(images).values():
+            for attribute, its in of_image.items():
+                values.setdefault(attribute, set()).update(its)
+        return {attribute: tuple(sorted(its)) for attribute, its in values.items()}
+
+    def vectors_of(self, image: int, attributes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Returns the stored embedding [D] of an embedded image for each attribute.
+
+        Raises:
+            HemlineError: the catalogue is not embedded for an attribute.
+        """
+        return {name: self._vector_of(image, name) for name in attributes}
+
+    def find(
+        self,
+        queries: Mapping[str, NDArray[np.float32]],
+        *,
+        top_k: int,
+        weights: Mapping[str, float] | None = None,
+        conditions: Sequence[Condition] = (),
+        labelled_only: Collection[str] = (),
+        without: Collection[int] = (),
+        rerank: int | None = None,
+        exact: bool = False,
+    ) -> list[Found]:
+        """Returns the `top_k` items that are most similar to a query, nearest first.
+
+        Similarities of several attributes are summed with their weights, as the papers do. Equal
+        similarities are ordered by image number. One attribute of a large catalogue is searched
+        with its index, where there is one; all else exactly.
+
+        Args:
+            queries: the query's embedding [D], of unit length, for each attribute.
+            top_k: how many; fewer are returned where fewer may be found.
+            weights: of the attributes that are asked for; None: all of `queries`, 1 each.
+            conditions: on columns and labels; all must hold.
+            labelled_only: only items with a label of one of these attributes, if any are given.
+            without: image numbers that are not to be found.
+            rerank: take the first so many of the ranking by all attributes alike (`queries` must
+                have them all), and rank only those by the ones asked for. Source: ASEN.
+            exact: do not use an index.
+
+        Raises:
+            HemlineError: an attribute, a column or a value is not known.
+        """
+        asked = dict.fromkeys(queries, 1.0) if weights is None else dict(weights)
+        self._check(queries, asked, rerank)
+        allowed = self._allowed(conditions, labelled_only)
+        if rerank is not None:
+            alike = {name: AttributeQuery(embedding=queries[name]) for name in self.attributes}
+            general = self._exact(alike, top_k=rerank + len(without), allowed=allowed)
+            allowed = _left(general, without, top_k=rerank).images
+        weighted = {
+            name: AttributeQuery(embedding=queries[name], weight=weight)
+            for name, weight in asked.items()
+        }
+        num = top_k + len(without)
+        found = None
+        if not exact and rerank is None:
+            found = self._with_index(weighted, top_k=num, allowed=allowed)
+        found = found or self._exact(weighted, top_k=num, allowed=allowed)
+        return self._found(_left(found, without, top_k=top_k))
+
+    def index_of(self, attribute: str) -> AttributeIndex | None:
+        """Returns an attribute's index, if one was built of just these embeddings."""
+        if attribute not in self._indexes:
+            self._indexes[attribute] = read_index(self._embedded, attribute)
+        return self._indexes[attribute]
+
+    def missing_index(self, attributes: Collection[str]) -> str | None:
+        """Returns what to tell whoever searches a large catalogue without an index, if so."""
+        missing = [name for name in attributes if self.index_of(name) is None]
+        if self._is_small or not missing:
+            return None
+        options = " ".join(f"--attribute {name}" for name in missing)
+        return (
+            f"no index of {', '.join(missing)} was built of these embeddings: "
+            f"`hemline index {options}` makes searching them faster"
+        )
+
+    @property
+    def _is_small(self) -> bool:
+        return self._embedded.num_images < MIN_INDEXED
+
+    def _check(
+        self, queries: Mapping[str, object], asked: Mapping[str, float], rerank: int | None
+    ) -> None:
+        for name in (*queries, *asked):
+            if name not in self.attributes:
+                known = ", ".join(self.attributes)
+                raise HemlineError(f"no attribute {name!r}; the catalogue is embedded for {known}")
+        needed = {*asked} if rerank is None else {*asked, *self.attributes}
+        if not asked or not needed <= queries.keys():
+            raise HemlineError(
+                f"a search by {', '.join(needed) or 'no attribute'} was given embeddings of the "
+                f"query for {', '.join(queries) or 'none'}"
+            )
+
+    def _allowed(
+        self, conditions: Sequence[Condition], labelled_only: Collection[str]
+    ) -> NDArray[np.int64] | None:
+        """Returns the numbers of those that may be found; None: all."""
+        if not (conditions or (labelled_only and self._lookup is not None)):
+            return None
+        allowed_n = rows_that_hold(conditions, self._items, self._lookup)
+        if labelled_only and self._lookup is not None:
+            allowed_n &= np.isin(self._images, self._lookup.labelled(labelled_only))
+        return self._images[allowed_n]
+
+    def _exact(
+        self,
+        queries: Mapping[str, AttributeQuery],
+        *,
+        top_k: int,
+        allowed: NDArray[np.int64] | None,
+    ) -> Neighbours:
+        parts = zip(*(self._vectors(name) for name in queries), strict=True)
+        scored = similarities(parts, list(queries.values()), keeps=self._member_of(allowed))
+        return nearest(scored, top_k=top_k)
+
+    def _with_index(
+        self,
+        queries: Mapping[str, AttributeQuery],
+        *,
+        top_k: int,
+        allowed: NDArray[np.int64] | None,
+    ) -> Neighbours | None:
+        """Returns what the index of the only attribute found; None where it cannot tell."""
+        (attribute, query), *others = queries.items()
+        if others or (allowed is not None and len(allowed) < MIN_INDEXED):
+            return None  # an index knows one attribute; few are compared as fast
+        index = self.index_of(attribute)
+        if index is None:
+            return None
+        found = index.nearest(query.embedding, top_k=top_k, allowed=allowed)
+        num_there = self._embedded.num_images if allowed is None else len(allowed)
+        if len(found.images) < min(top_k, num_there):
+            return None
+        weighted = np.float32(query.weight) * found.similarities
+        return Neighbours(images=found.images, similarities=weighted)
+
+    def _vectors(self, attribute: str) -> Iterable[Vectors]:
+        """Returns an attribute's parts; those of a small catalogue are kept in memory."""
+        if not self._is_small:
+            return mapped_vectors(self._embedded, attribute)
+        if attribute not in self._kept:
+            self._kept[attribute] = tuple(mapped_vectors(self._embedded, attribute))
+        return self._kept[attribute]
+
+    def _vector_of(self, image: int, attribute: str) -> NDArray[np.float32]:
+        for part in self._vectors(attribute):
+            for place in np.flatnonzero(part.images_n == image).tolist():
+                return part.embeddings_nD[place].astype(np.float32)
+        raise HemlineError(f"image {image} is not embedded for {attribute}")
+
+    def _found(self, neighbours: Neighbours) -> list[Found]:
+        images = neighbours.images.tolist()
+        values = {} if self._lookup is None else self._lookup.values(images)
+        return [
+            Found(
+                image=image,
+                path=self.path_of(image),
+                similarity=similarity,
+                values=values.get(image, {}),
+            )
+            for image, similarity in zip(images, neighbours.similarities.tolist(), strict=True)
+        ]
+
+    def _member_of(
+        self, images: NDArray[np.int64] | None
+    ) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None:
+        """Returns what tells whether embedded images [n] are among some; None: all are."""
+        if images is None:
+            return None
+        is_member = np.zeros(int(self._images.max(initial=0)) + 1, bool)
+        is_member[images] = True
+        return lambda images_n: is_member[images_n]
+
+
+def _left(found: Neighbours, without: Collection[int], *, top_k: int) -> Neighbours:
+    """Returns the first `top_k` of what was found without some images."""
+    kept = np.flatnonzero(~np.isin(found.images, list(without)))[:top_k]
+    return Neighbours(images=found.images[kept], similarities=found.similarities[kept])

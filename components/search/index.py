@@ -1,0 +1,269 @@
+"""An approximate index of an attribute's vectors, by FAISS: how large catalogues are searched.
+
+    index/attribute=<name>/lists-<key>.faiss    inverted lists of vectors in half precision
+    index/attribute=<name>/lists-<key>.json     `IndexFacts`; written last
+
+The vectors lie in lists, each around a centroid, and a search compares the query with the vectors
+of the lists whose centroids are nearest. How many lists that takes is measured when the index is
+built. Source: Douze et al., The Faiss library, arXiv 2401.08281.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components import files
+from components.embedding.catalogue import EmbeddedCatalogue, Vectors
+from components.errors import HemlineError
+from components.search.search import Neighbours
+from components.search.vector_map import index_folder, index_key, mapped_vectors
+
+MIN_INDEXED = 50_000
+"""Of fewer vectors no index is made: to compare with all takes ten milliseconds."""
+
+RECALL_AT = 10
+MIN_RECALL = 0.95
+
+_TRAINED_ON_PER_LIST = 64  # vectors; FAISS asks for 39 at least
+_ITERATIONS = 10  # of k-means
+_HELD_OUT = 400  # vectors that are searched with to measure the recall
+_ADDED_AT_ONCE = 2**15  # vectors
+_STANDARD_ERRORS = 2  # that the measured recall lies above the least one
+_TIED = 1e-5  # similarities that are so close are of one rank: half precision tells no more
+
+OnProgress = Callable[[str], None]
+"""Called with what is done next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFacts:
+    """How an index was built.
+
+    Attributes:
+        num_vectors: in it.
+        num_lists: that they lie in.
+        num_probes: lists that a search looks into.
+        recall: share of the ten nearest (exactly) that were found, over held-out queries.
+    """
+
+    num_vectors: int
+    num_lists: int
+    num_probes: int
+    recall: float
+
+
+class AttributeIndex:
+    """An index that was built, mapped into memory at its first search."""
+
+    def __init__(self, path: Path, facts: IndexFacts) -> None:
+        self.facts = facts
+        self._path = path
+
+    def nearest(
+        self,
+        query_D: NDArray[np.float32],
+        *,
+        top_k: int,
+        allowed: NDArray[np.int64] | None = None,
+    ) -> Neighbours:
+        """Returns about the `top_k` nearest vectors, nearest first; fewer where it found fewer.
+
+        Where not all are allowed, more lists are looked into, as many as hold the number of allowed
+        vectors that a search among all would see.
+
+        Args:
+            query_D: of unit length.
+            top_k: how many.
+            allowed: image numbers that may be found; None: all.
+        """
+        faiss = _faiss()
+        num_probes = self.facts.num_probes
+        selector = None
+        if allowed is not None:
+            num_probes = math.ceil(num_probes * self.facts.num_vectors / max(1, len(allowed)))
+            bitmap = _bitmap(allowed)
+            selector = faiss.IDSelectorBitmap(bitmap)
+        parameters = faiss.SearchParametersIVF(
+            nprobe=min(num_probes, self.facts.num_lists), sel=selector
+        )
+        similarities, images = self._lists.search(query_D[None], top_k, params=parameters)
+        found = images[0] >= 0
+        order = np.lexsort((images[0][found], -similarities[0][found]))
+        return Neighbours(
+            images=images[0][found][order], similarities=similarities[0][found][order]
+        )
+
+    @cached_property
+    def _lists(self) -> Any:
+        faiss = _faiss()
+        try:
+            return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            raise HemlineError(
+                f"{self._path} cannot be read ({error}): make it again with `hemline index`"
+            ) from error
+
+
+def read_index(embedded: EmbeddedCatalogue, attribute: str) -> AttributeIndex | None:
+    """Returns the index of an attribute; None where none was built of just these embeddings."""
+    lists, facts = _paths(embedded, attribute)
+    if not facts.exists():
+        return None
+    return AttributeIndex(lists, IndexFacts(**files.read_json(facts)))
+
+
+def build_index(
+    embedded: EmbeddedCatalogue, attribute: str, *, on_progress: OnProgress = lambda _: None
+) -> AttributeIndex:
+    """Builds the index of an attribute and returns it.
+
+    The vectors are in memory once, in half precision, and a slice of them in single.
+
+    Raises:
+        HemlineError: the catalogue is not embedded for the attribute, or FAISS is missing.
+    """
+    lists, facts = _paths(embedded, attribute)
+    num_lists = _num_lists(embedded.num_images)
+    drawn = np.random.default_rng(0).permutation(embedded.num_images)
+    held_out, trained_on = np.split(
+        drawn[: _HELD_OUT + num_lists * _TRAINED_ON_PER_LIST], [_HELD_OUT]
+    )
+    on_progress(f"{attribute}: {num_lists} centroids")
+    index = _trained(_rows(embedded, attribute, trained_on).embeddings_nD, num_lists)
+    on_progress(f"{attribute}: {embedded.num_images} vectors into their lists")
+    for images, vectors in _slices(embedded, attribute):
+        index.add_with_ids(vectors, images)
+    on_progress(f"{attribute}: recall of {len(held_out)} queries")
+    num_probes, recall = _measured(index, embedded, attribute, held_out)
+    with files.replacing(lists) as temporary:
+        _faiss().write_index(index, os.fspath(temporary))
+    built = IndexFacts(
+        num_vectors=int(index.ntotal), num_lists=num_lists, num_probes=num_probes, recall=recall
+    )
+    files.write_json(asdict(built), facts)
+    return AttributeIndex(lists, built)
+
+
+def _paths(embedded: EmbeddedCatalogue, attribute: str) -> tuple[Path, Path]:
+    stem = index_folder(embedded, attribute) / f"lists-{index_key(embedded)}"
+    return stem.with_suffix(".faiss"), stem.with_suffix(".json")
+
+
+def _num_lists(num_vectors: int) -> int:
+    """Returns about the square root: as many centroids to compare with as vectors in a list."""
+    return int(2 ** round(math.log2(max(num_vectors, 1)) / 2))
+
+
+def _trained(vectors_nD: NDArray[np.float16], num_lists: int) -> Any:
+    """Returns an index of empty lists around the centroids of some vectors."""
+    faiss = _faiss()
+    dim = vectors_nD.shape[1]
+    index = faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatIP(dim),
+        dim,
+        num_lists,
+        faiss.ScalarQuantizer.QT_fp16,
+        faiss.METRIC_INNER_PRODUCT,
+        False,  # the vectors themselves, which are halves already: nothing is lost
+    )
+    index.cp.niter = _ITERATIONS
+    index.cp.min_points_per_centroid = 1  # no warning about few vectors
+    index.train(vectors_nD.astype(np.float32))
+    return index
+
+
+def _slices(
+    embedded: EmbeddedCatalogue, attribute: str
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yields image numbers [n] and vectors [n, D] in the order of the parts."""
+    for part in mapped_vectors(embedded, attribute):
+        for start in range(0, len(part.images_n), _ADDED_AT_ONCE):
+            rows = slice(start, start + _ADDED_AT_ONCE)
+            yield part.images_n[rows], part.embeddings_nD[rows].astype(np.float32)
+
+
+def _rows(embedded: EmbeddedCatalogue, attribute: str, places: NDArray[np.int64]) -> Vectors:
+    """Returns the image numbers and vectors at some places of the order of the parts."""
+    places, start = np.sort(places), 0
+    images, vectors = [], []
+    for part in mapped_vectors(embedded, attribute):
+        stop = start + len(part.images_n)
+        here = places[np.searchsorted(places, start) : np.searchsorted(places, stop)] - start
+        images.append(part.images_n[here])
+        vectors.append(part.embeddings_nD[here])
+        start = stop
+    return Vectors(np.concatenate(images), np.concatenate(vectors))
+
+
+def _measured(
+    index: Any, embedded: EmbeddedCatalogue, attribute: str, held_out: NDArray[np.int64]
+) -> tuple[int, float]:
+    """Returns how many lists reach the recall, by steps of a half, and what they reach.
+
+    A query is a vector of the catalogue that no centroid was made of; itself does not count. Recall
+    is the share of ten places that hold an item at least as similar as the tenth of the exactly
+    nearest. Its mean over queries must lie above the least recall by twice its standard error, as
+    these queries are only a sample.
+    """
+    own_Q, halves_QD = _rows(embedded, attribute, held_out)
+    queries_QD = halves_QD.astype(np.float32)
+    tenth_Q1 = _others(*_exactly_nearest(embedded, attribute, queries_QD), own_Q)[:, [-1]]
+    index.nprobe = 1
+    while True:
+        similarities, images = index.search(queries_QD, RECALL_AT + 1)
+        found_QR = _others(similarities, images, own_Q)
+        recall_Q = (found_QR >= tenth_Q1 - _TIED).mean(axis=1)
+        error = recall_Q.std() / math.sqrt(len(recall_Q))
+        enough = recall_Q.mean() - _STANDARD_ERRORS * error >= MIN_RECALL
+        if enough or index.nprobe >= index.nlist:
+            return int(min(index.nprobe, index.nlist)), float(recall_Q.mean())
+        index.nprobe += math.ceil(index.nprobe / 2)
+
+
+def _exactly_nearest(
+    embedded: EmbeddedCatalogue, attribute: str, queries_QD: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Returns similarities and image numbers of each query's nearest, itself among them [Q, 11]."""
+    faiss = _faiss()
+    nearest = faiss.ResultHeap(len(queries_QD), RECALL_AT + 1, keep_max=True)
+    for images, vectors in _slices(embedded, attribute):
+        similarities, places = faiss.knn(
+            queries_QD, vectors, RECALL_AT + 1, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        nearest.add_result(similarities, images[places])
+    nearest.finalize()
+    return nearest.D, nearest.I
+
+
+def _others(
+    similarities: NDArray[np.float32], images: NDArray[np.int64], own_Q: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Returns each query's ten greatest similarities with others than itself, falling [Q, 10]."""
+    others = np.where(images == own_Q[:, None], -np.inf, similarities)
+    return -np.sort(-others, axis=1)[:, :RECALL_AT]
+
+
+def _bitmap(images: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Returns a bit for each image number: whether it is one of the given."""
+    bits = np.zeros(int(images.max(initial=0)) + 1, bool)
+    bits[images] = True
+    return np.packbits(bits, bitorder="little")
+
+
+def _faiss() -> Any:
+    """Returns FAISS; it is imported when an index is used, as exact search does without it."""
+    try:
+        import faiss  # noqa: PLC0415
+    except ImportError as error:
+        raise HemlineError(
+            f"an index needs FAISS, which cannot be imported ({error}): `pip install faiss-cpu`, "
+            "or search with --exact"
+        ) from error
+    return faiss

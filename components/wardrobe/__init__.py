@@ -1,0 +1,1 @@
+"""The demo's data set: garments drawn with known attributes, in FashionAI's layout."""

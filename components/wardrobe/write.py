@@ -1,0 +1,157 @@
+"""Writes the wardrobe to disk in FashionAI's layout, with the truth beside it."""
+
+import csv
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.regions import TRUTH_FILE, TRUTH_SCHEMA
+from components.errors import HemlineError
+from components.wardrobe.picture import Truth, draw_picture, sample_spec
+
+_MIN_IMAGE_SIZE_PX = 64
+_JPEG_QUALITY = 90
+_IMAGES_PER_CHUNK = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """An image that lies on disk: its path under the root, and what it shows."""
+
+    path: str
+    labelled: str
+    truths: dict[str, Truth]
+
+
+def write_wardrobe(
+    out: Path,
+    *,
+    num_images: int,
+    image_size_px: int,
+    seed: int,
+    num_processes: int,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Draw the demo data set into the folder `out`, replacing a wardrobe that is there.
+
+    The same arguments give the same bytes for any number of processes. Image i of a seed
+    does not depend on `num_images`.
+
+    Args:
+        out: Receives `Images/<attribute>_labels/<name>.jpg`, `Annotations/label.csv` and
+            `truth.parquet`. Nothing appears there before everything is written.
+        num_images: Images in all, spread evenly over the eight attributes.
+        image_size_px: Side of the square images, at least 64.
+        seed: Not negative.
+        num_processes: Processes that draw; 1 draws in this one.
+        on_progress: Called with the number of images finished since its last call.
+
+    Raises:
+        HemlineError: An argument is out of range, or `out` holds something else.
+    """
+    _check_at_least("num_images", num_images, 1)
+    _check_at_least("image_size_px", image_size_px, _MIN_IMAGE_SIZE_PX)
+    _check_at_least("seed", seed, 0)
+    _check_at_least("num_processes", num_processes, 1)
+    _check_replaceable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        root = Path(scratch) / "new"
+        _make_folders(root)
+        images = []
+        for chunk in _draw_all(root, num_images, image_size_px, seed, num_processes):
+            images += chunk
+            if on_progress is not None:
+                on_progress(len(chunk))
+        _write_labels(root / "Annotations" / "label.csv", images)
+        _write_truth(root / TRUTH_FILE, images)
+        if out.exists():
+            out.rename(Path(scratch) / "replaced")
+        root.rename(out)
+
+
+def _check_at_least(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise HemlineError(f"{name} is {value}; it must be at least {minimum}")
+
+
+def _check_replaceable(out: Path) -> None:
+    if not out.exists() or (out / TRUTH_FILE).is_file():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise HemlineError(
+            f"{out} exists and does not hold a wardrobe (it has no {TRUTH_FILE}); "
+            "choose another folder, or remove this one first"
+        )
+
+
+def _make_folders(root: Path) -> None:
+    (root / "Annotations").mkdir(parents=True)
+    for attribute in FASHIONAI_VALUES:
+        (root / "Images" / f"{attribute}_labels").mkdir(parents=True)
+
+
+def _draw_all(
+    root: Path, num_images: int, image_size_px: int, seed: int, num_processes: int
+) -> Iterator[list[_Written]]:
+    """The images in chunks, in order, each drawn and saved by one of the processes."""
+    starts = range(0, num_images, _IMAGES_PER_CHUNK)
+    chunks = [range(start, min(start + _IMAGES_PER_CHUNK, num_images)) for start in starts]
+    draw = partial(_draw_chunk, root=root, image_size_px=image_size_px, seed=seed)
+    if num_processes == 1:
+        yield from map(draw, chunks)
+        return
+    with ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(draw, chunks)
+
+
+def _draw_chunk(indices: range, *, root: Path, image_size_px: int, seed: int) -> list[_Written]:
+    return [_draw_one(index, root, image_size_px, seed) for index in indices]
+
+
+def _draw_one(index: int, root: Path, image_size_px: int, seed: int) -> _Written:
+    """Draw and save an image; its name is a hash, so that it tells nothing of the value."""
+    spec = sample_spec(seed, index)
+    image, truths = draw_picture(spec, image_size_px)
+    labelled = spec.outfit.labelled
+    name = hashlib.md5(f"{seed}/{index}".encode(), usedforsecurity=False).hexdigest()
+    path = f"Images/{labelled}_labels/{name}.jpg"
+    image.save(root / path, quality=_JPEG_QUALITY)
+    return _Written(path=path, labelled=labelled, truths=truths)
+
+
+def _write_labels(file: Path, images: list[_Written]) -> None:
+    """FashionAI's label file: path, folder and a y at the value's position."""
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        for image in images:
+            value = image.truths[image.labelled].value
+            positions = ("y" if name == value else "n" for name in FASHIONAI_VALUES[image.labelled])
+            writer.writerow([image.path, f"{image.labelled}_labels", "".join(positions)])
+
+
+def _write_truth(file: Path, images: list[_Written]) -> None:
+    rows = chain.from_iterable(_truth_rows(image) for image in images)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=TRUTH_SCHEMA), file)
+
+
+def _truth_rows(image: _Written) -> Iterator[dict[str, object]]:
+    for attribute, truth in image.truths.items():
+        edges = truth.box or (None, None, None, None)
+        yield {
+            "path": image.path,
+            "attribute": attribute,
+            "labelled": attribute == image.labelled,
+            "value": truth.value,
+            **dict(zip(("x0", "y0", "x1", "y1"), edges, strict=True)),
+        }

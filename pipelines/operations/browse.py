@@ -1,0 +1,133 @@
+"""Operation `browse`: a local web page to search the embedded catalogue with."""
+
+import logging
+import socket
+from ipaddress import AddressValueError, IPv4Address
+from pathlib import Path
+from typing import Annotated
+from wsgiref.types import WSGIApplication
+
+import numpy as np
+import typer
+import waitress
+
+from components import tables
+from components.browse.app import MAX_UPLOAD_BYTES, create_app
+from components.browse.pictures import Pictures
+from components.browse.shelf import Shelf
+from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.errors import HemlineError
+from components.params import DataParams, load_section
+from components.registry import registry
+from components.search.finder import Finder
+from pipelines.shell import options
+from pipelines.shell.environment import tracking
+from pipelines.shell.reporting import console
+
+Against = Annotated[
+    Path | None, typer.Option(help="Embeddings by another model, to show side by side.")
+]
+PicturesAt = Annotated[
+    str | None, typer.Option(help="Folder or URL of the pictures, where they have moved.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen at; others than this are not private.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any free one.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="A further name that browsers may call this machine by.")
+]
+
+_LOOPBACK = ["127.0.0.1", "localhost"]
+_THREADS = 8
+# requests and answers stay in memory: more than an upload may have, so that the page can say so
+_IN_MEMORY_BYTES = 4 * MAX_UPLOAD_BYTES
+
+
+def browse(
+    *,
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    against: Against = None,
+    pictures: PicturesAt = None,
+    host: Host = _LOOPBACK[0],
+    port: Port = 8000,
+    allow_host: AllowHost = None,
+    catalog: options.Catalog = options.CATALOG,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Serve a page where one picks or drops a picture and sees what is nearest, and why.
+
+    The page shows where the model looked. With --against, the answers of two models stand side by
+    side, each in its own embeddings. Stop it with Ctrl-C.
+    """
+    names = _names(host)
+    folders = [embeddings] if against is None else [embeddings, against]
+    shelves = [_shelf(f, catalog=catalog, pictures=pictures, params=params) for f in folders]
+    app = create_app(shelves, trusted_hosts=[*names, *(allow_host or [])])
+    _serve(app, host, port)
+
+
+def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
+    """Returns an embedded catalogue with the model that its manifest names, loaded."""
+    embedded = read_embedded(folder)
+    version = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    console.print(f"loading {version.uri}")
+    package = registry.download(version, tracking=tracking())
+    side = package.image_size_px
+    # loads the network now, so that the first question does not wait for it
+    package.embed_each(np.zeros((side, side, 3), np.uint8), embedded.attributes)
+    return Shelf(
+        title=_title(version),
+        key=f"{embedded.digest[:16]}-{version.version}",
+        finder=Finder(embedded, tables.read_catalog(catalog) if embedded.root is None else None),
+        pictures=Pictures(embedded.items(), pictures or _root(embedded, params)),
+        image_size_px=side,
+        embed=package.embed_each,
+        attend=package.attend,
+    )
+
+
+def _root(embedded: EmbeddedCatalogue, params: Path) -> str:
+    return embedded.root or load_section(params, DataParams).root
+
+
+def _title(version: registry.RegisteredVersion) -> str:
+    found = tracking().client().get_model_version(version.name, str(version.version))
+    aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
+    return f"{version.name} {version.version}{aliases}"
+
+
+def _names(host: str) -> list[str]:
+    """Returns what browsers may call this machine by; warns where others can reach it."""
+    try:
+        address = IPv4Address("127.0.0.1" if host == "localhost" else host)
+    except AddressValueError as error:
+        raise HemlineError(
+            f"--host {host} is not an IPv4 address; give 127.0.0.1, 0.0.0.0 or this machine's own"
+        ) from error
+    if address.is_loopback:
+        return [*_LOOPBACK, host]
+    console.print(
+        f"warning: anybody who can reach {host} may read this catalogue and its pictures; "
+        "there is neither a password nor encryption"
+    )
+    return [*_LOOPBACK, host, socket.gethostname(), socket.getfqdn()]
+
+
+def _serve(app: WSGIApplication, host: str, port: int) -> None:
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks for many pictures
+    try:
+        server = waitress.create_server(
+            app,
+            host=host,
+            port=port,
+            threads=_THREADS,
+            ident=None,
+            max_request_body_size=_IN_MEMORY_BYTES,
+            inbuf_overflow=_IN_MEMORY_BYTES,
+            outbuf_overflow=_IN_MEMORY_BYTES,
+        )
+    except OSError as error:
+        raise HemlineError(
+            f"cannot listen at {host}:{port} ({error.strerror}): give another --port, or 0"
+        ) from error
+    console.print(f"http://{host}:{server.effective_port} (Ctrl-C stops it)")
+    server.run()

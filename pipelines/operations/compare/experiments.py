@@ -1,0 +1,131 @@
+"""DVC experiments: trained in a copy of the workspace, which itself is never touched."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from dvc.api import DVCFileSystem
+
+from components import files
+from components.errors import HemlineError
+from components.provenance import provenance
+from pipelines.shell import commands
+
+VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
+
+_STAGES = ("triplets", "train", "evaluate")
+_INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are taken as they are
+_LOCK = Path("dvc.lock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What an experiment gave.
+
+    Attributes:
+        figures: its evaluation on the test split.
+        valid_maps: MAP on the validation split after each epoch, in percent.
+        run_id: of its MLflow run.
+    """
+
+    figures: Mapping[str, Any]
+    valid_maps: list[float]
+    run_id: str
+
+
+def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what `dvc.lock` says of the outputs that every experiment starts from.
+
+    Args:
+        sections: of the workspace's params.yaml.
+
+    Raises:
+        HemlineError: the workspace has not been through the stages before training, or with other
+            params than these.
+    """
+    stages = files.read_yaml(_LOCK)["stages"] if _LOCK.exists() else {}
+    for stage in _INPUTS:
+        if stage not in stages:
+            raise HemlineError(
+                f"stage {stage} has not run here: `dvc repro triplets`, and then compare"
+            )
+        for name, value in stages[stage]["params"]["params.yaml"].items():
+            if value != _value(sections, name):
+                raise HemlineError(
+                    f"{name} of params.yaml has changed since stage {stage} ran: "
+                    "`dvc repro triplets`, and then compare"
+                )
+    return {stage: stages[stage]["outs"] for stage in _INPUTS}
+
+
+def _value(sections: Mapping[str, Mapping[str, Any]], name: str) -> Any:
+    """Returns a section, or one value of it, by its name in `dvc.yaml`."""
+    section, _, key = name.partition(".")
+    return sections[section][key] if key else sections[section]
+
+
+def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+    """Returns a name that two experiments share only if they compute the same.
+
+    It ends in a hash of the params, of the inputs as `read_inputs` returns them, and of the
+    commands and the code of the stages as `dvc.yaml` has them. DVC's own memory of past runs does
+    not help: it leaves out stages with an output of `cache: false`, which training has.
+    """
+    stages = {stage: files.read_yaml(Path("dvc.yaml"))["stages"][stage] for stage in _STAGES}
+    commands = {name: stage["cmd"] for name, stage in stages.items()}
+    code = _code(dep for stage in stages.values() for dep in stage["deps"])
+    key = provenance.run_key({"params": params, "data": inputs, "commands": commands}, code)
+    slug = "".join(letter if letter.isalnum() else "-" for letter in label)
+    return f"compare-{slug}-{key[:8]}"
+
+
+def _code(dependencies: Iterable[str]) -> list[Path]:
+    """Returns the files of code among what stages depend on, but for what draws their report."""
+    paths = {Path(path) for path in dependencies}
+    code = [
+        path
+        for path in paths - {Path("components/figures"), Path("components/report")}
+        if path.parts[0] in ("components", "pipelines")
+    ]
+    return sorted({file for path in code for file in (path, *path.rglob("*.py")) if file.is_file()})
+
+
+def run_experiment(name: str, values: Mapping[str, Any]) -> None:
+    """Trains and evaluates with changed params; what the stages print passes through.
+
+    The stages before keep the outputs that `dvc.lock` names: their own inputs, such as raw images
+    that git does not know, are not in the copy.
+
+    Raises:
+        HemlineError: the experiment failed; the message has the end of what it printed.
+    """
+    changes = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
+    options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(_LOCK)]
+    commands.run(_dvc("exp", "run", *options, *changes, *_STAGES))
+
+
+def finished_experiments() -> set[str]:
+    """Returns the names of the experiments that have finished, on any commit.
+
+    Raises:
+        HemlineError: DVC cannot list them, as outside a git repository.
+    """
+    return set(commands.read(_dvc("exp", "list", "--all-commits", "--name-only")).split())
+
+
+def read_result(name: str) -> Result:
+    """Returns what a finished experiment gave."""
+    tree = DVCFileSystem(".", rev=name)
+    figures = json.loads(tree.read_text("metrics/evaluation.json"))
+    run = json.loads(tree.read_text("models/run.json"))
+    with tree.open("plots/training.csv") as curve:
+        valid_maps = pd.read_csv(curve)["valid_map"].tolist()
+    return Result(figures=figures, valid_maps=valid_maps, run_id=run["run_id"])
+
+
+def _dvc(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", *arguments]

@@ -1,0 +1,211 @@
+"""Operation `promote`: a version through the gate, its embeddings published, then champion."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from components.errors import HemlineError
+from components.evaluation.gate import Verdict, judge
+from components.evaluation.query_scores import QueryScores
+from components.params import GateParams, load_section
+from components.registry import promotion, registry
+from components.registry.promotion import champion_embeddings
+from components.registry.registry import MODEL_NAME, RegisteredVersion
+from components.tracking.runs import Tracking
+from pipelines.operations.promote.measuring import (
+    TestData,
+    measure_again,
+    recorded_scores,
+    split_digest,
+)
+from pipelines.operations.promote.publishing import Places, publish, why_not_published
+from pipelines.shell import options
+from pipelines.shell.environment import tracking, who
+from pipelines.shell.exit_codes import REJECTED
+from pipelines.shell.reporting import console
+
+Version = Annotated[
+    str | None,
+    typer.Argument(help="Its number, or a URI such as models:/hemline/3; without it, the latest."),
+]
+Again = Annotated[bool, typer.Option("--again", help="Also a version that was rolled back.")]
+
+
+def promote(
+    version: Version = None,
+    *,
+    catalog: options.Catalog = options.CATALOG,
+    store: options.StoreAddress = str(options.STORE),
+    splits: options.Splits = options.SPLITS,
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
+    params: options.Params = options.PARAMS,
+    again: Again = False,
+) -> None:
+    """Make a version champion if it keeps the gate's rules, with the catalogue embedded by it.
+
+    Ends with status 0 when it is champion, 10 when the gate rejected it, which leaves all as it
+    was. Killed, it is run again.
+    """
+    verdict = promote_version(
+        _number_of(version),
+        catalog=catalog,
+        store=store,
+        splits=splits,
+        embeddings=embeddings,
+        embeddings_root=embeddings_root,
+        params=params,
+        again=again,
+    )
+    print_verdict(verdict)
+    uri = f"models:/{MODEL_NAME}/{verdict.challenger}"
+    if not verdict.passed:
+        console.print(f"{uri} is rejected; nothing was changed")
+        raise typer.Exit(REJECTED)
+    console.print(
+        f"{uri} is champion; its embeddings: {champion_embeddings(tracking()).embeddings}"
+    )
+
+
+def promote_version(
+    version: int | None = None,
+    *,
+    catalog: Path = options.CATALOG,
+    store: str = str(options.STORE),
+    splits: Path = options.SPLITS,
+    embeddings: Path = options.EMBEDDINGS,
+    embeddings_root: Path = options.EMBEDDINGS_ROOT,
+    params: Path = options.PARAMS,
+    again: bool = False,
+) -> Verdict:
+    """Returns the gate's verdict on a version; one that passed is champion then, others not.
+
+    Called again, after a crash or when it is done, it ends in the same state: a verdict that was
+    reached by the same limits against the same champion stands, and nothing is done twice.
+
+    Args:
+        version: its number; None: the latest.
+        catalog: folder of the catalog.
+        store: folder or URL of the image store.
+        splits: folder of the splits that the challenger was measured on.
+        embeddings: of the catalogue, by whatever version the stage `embed` took last.
+        embeddings_root: where each champion's embeddings lie, in a folder of its own.
+        params: the file with the sections `gate` and `embed`.
+        again: also a version that was rolled back.
+
+    Raises:
+        HemlineError: there is no such version, it was rolled back, or it cannot be measured or
+            embedded.
+    """
+    where = tracking()
+    data = TestData(catalog=catalog, store=store, splits=splits, params=params)
+    challenger = registry.resolve(
+        f"models:/{MODEL_NAME}/{'latest' if version is None else version}", where
+    )
+    champion = promotion.champion(where)
+    if not again:
+        _refuse_rolled_back(challenger, where)
+    verdict = _verdict(challenger, champion, data, where)
+    if not verdict.passed:
+        return verdict
+    # a version that is not in use is published anew: the catalogue may have grown since it was
+    if champion != challenger.version or why_not_published(challenger, where):
+        places = Places(
+            catalog=catalog, store=store, embeddings=embeddings, root=embeddings_root, params=params
+        )
+        publish(challenger, places, where)
+    promotion.move_champion(
+        "promote", challenger.version, expected=champion, who=who(), tracking=where
+    )
+    return verdict
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """Prints the attributes, the rules, and what they came to."""
+    against = "alone" if verdict.champion is None else f"against version {verdict.champion}"
+    attributes = Table(title=f"Version {verdict.challenger} {against}: MAP on one test split")
+    attributes.add_column("attribute")
+    for column in ("queries", "champion", "challenger"):
+        attributes.add_column(column, justify="right")
+    for row in verdict.attributes:
+        theirs = "none" if row.champion_map is None else f"{row.champion_map:.2f}"
+        attributes.add_row(row.name, str(row.num_queries), theirs, f"{row.challenger_map:.2f}")
+    rules = Table(title="Rules")
+    rules.add_column("rule")
+    for column in ("measured", "must be", ""):
+        rules.add_column(column, justify="right")
+    for rule in verdict.rules:
+        rules.add_row(
+            f"{rule.name} ({rule.attribute})" if rule.attribute else rule.name,
+            f"{rule.measured:.4g}",
+            f"{rule.bound} {rule.limit:g}",
+            "kept" if rule.passed else "broken",
+            style=None if rule.passed else "bold red",
+        )
+    console.print(attributes, rules)
+
+
+def _verdict(
+    challenger: RegisteredVersion, champion: int | None, data: TestData, where: Tracking
+) -> Verdict:
+    """Returns the verdict that stands, or else a new one, which the version then carries."""
+    limits = load_section(data.params, GateParams)
+    text = promotion.read_tag(challenger.version, promotion.VERDICT_TAG, tracking=where)
+    stored = None if text is None else Verdict.from_json(text)
+    is_champion = champion == challenger.version
+    against = None if is_champion else champion
+    if stored and (is_champion or (stored.champion, stored.limits) == (against, asdict(limits))):
+        return stored
+    ours, theirs = _measured(challenger, against, data, where)
+    verdict = judge(
+        ours,
+        theirs,
+        challenger_version=challenger.version,
+        champion_version=against,
+        limits=limits,
+    )
+    promotion.write_tag(
+        challenger.version, promotion.VERDICT_TAG, verdict.to_json(), tracking=where
+    )
+    return verdict
+
+
+def _measured(
+    challenger: RegisteredVersion, champion: int | None, data: TestData, where: Tracking
+) -> tuple[QueryScores, QueryScores | None]:
+    """Returns how both did on the challenger's test split; what is not known is measured."""
+    ours = recorded_scores(challenger, where) or measure_again(challenger, data, where)
+    if champion is None:
+        return ours, None
+    version = RegisteredVersion(name=MODEL_NAME, version=champion)
+    theirs = recorded_scores(version, where)
+    if theirs is not None and theirs.splits == ours.splits:
+        return ours, theirs
+    if split_digest(data) != ours.splits:
+        raise HemlineError(
+            f"{challenger.uri} was measured on another split than that in {data.splits}, on which "
+            f"the champion would be measured: check out the commit that made {challenger.uri} "
+            "(`git checkout`, then `dvc checkout`)"
+        )
+    return ours, measure_again(version, data, where)
+
+
+def _refuse_rolled_back(version: RegisteredVersion, where: Tracking) -> None:
+    rollback = promotion.was_rolled_back(version.version, where)
+    if rollback is not None:
+        raise HemlineError(
+            f"{version.uri} was rolled back at {rollback.time} by {rollback.who}; "
+            f"`hemline promote {version.version} --again` makes it champion all the same"
+        )
+
+
+def _number_of(version: str | None) -> int | None:
+    if version is None or version.isdecimal():
+        return None if version is None else int(version)
+    found = registry.resolve(version, tracking())
+    if found.name != MODEL_NAME:
+        raise HemlineError(f"{version} is no version of {MODEL_NAME}")
+    return found.version

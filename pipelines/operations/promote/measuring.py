@@ -1,0 +1,80 @@
+"""How a registered version does on the test split: as its evaluation kept it, or measured again."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from components import files, tables
+from components.errors import HemlineError
+from components.evaluation.encode import Pictures
+from components.evaluation.evaluation import held_out_images
+from components.evaluation.query_scores import QueryScores, measure_queries, read_query_scores
+from components.images.file_pixels import FilePixels
+from components.images.store import ImageStore
+from components.params import DataParams, load_section
+from components.registry import promotion, registry
+from components.registry.registry import RegisteredVersion
+from components.tracking.runs import Tracking
+from pipelines.shell.environment import store_location
+from pipelines.shell.reporting import console, progress
+
+QUERIES_FILE = "queries.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestData:
+    """Where the test split lies."""
+
+    __test__ = False  # not for pytest
+
+    catalog: Path
+    store: str
+    splits: Path
+    params: Path
+
+
+def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores | None:
+    """Returns what the version's evaluation kept; None where it was of an older hemline."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = promotion.run_file(version.version, QUERIES_FILE, Path(folder), tracking=where)
+        return None if path is None else read_query_scores(path)
+
+
+def measure_again(version: RegisteredVersion, data: TestData, where: Tracking) -> QueryScores:
+    """Returns how a version's package does on the test split that lies here."""
+    package = registry.download(version, tracking=where)
+    splits = files.read_table(data.splits / "splits.parquet", schema=tables.SPLITS)
+    network = package.load_network()
+    total = len(held_out_images(splits, "test"))
+    with progress(f"measuring {version.uri} on this test split", total=total) as advance:
+        return measure_queries(
+            network,
+            _pictures(data, image_size_px=package.image_size_px),
+            splits,
+            schema=tables.read_schema(data.catalog / "schema.json"),
+            known=package.schema,
+            digest=split_digest(data),
+            on_progress=advance,
+        )
+
+
+def split_digest(data: TestData) -> str:
+    """Returns what tells this split from others.
+
+    Raises:
+        HemlineError: there is none.
+    """
+    path = data.splits / "splits.parquet"
+    if not path.exists():
+        raise HemlineError(f"{path} is missing; `dvc checkout` brings it, or `dvc repro` makes it")
+    return files.sha256(path)
+
+
+def _pictures(data: TestData, *, image_size_px: int) -> Pictures:
+    store = ImageStore(store_location(data.store).local())
+    if store.image_size_px == image_size_px:
+        return store
+    root = Path(load_section(data.params, DataParams).root)
+    console.print(f"the store has {store.image_size_px} px, the model {image_size_px}: from {root}")
+    images = files.read_table(data.catalog / "images.parquet", schema=tables.IMAGES)
+    return FilePixels(root=root, images=images, image_size_px=image_size_px)

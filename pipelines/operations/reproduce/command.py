@@ -1,0 +1,182 @@
+"""Operation `reproduce`: a version, a run or a commit is made again, and compared."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from components.errors import HemlineError
+from components.provenance import history, machine, provenance
+from pipelines.operations.reproduce.agreement import Agreement, Tolerances
+from pipelines.operations.reproduce.comparison import compare, overall, print_json, print_table
+from pipelines.operations.reproduce.recorded import Recorded, read_recorded
+from pipelines.operations.reproduce.worktree import Worktree, checked_out
+from pipelines.shell import exit_codes, options
+from pipelines.shell.environment import project_folder, tracking
+from pipelines.shell.reporting import console
+
+Target = Annotated[
+    str, typer.Argument(help="models:/hemline/3 or so, the id of a run, or a git revision.")
+]
+FromScratch = Annotated[
+    bool, typer.Option("--from-scratch", help="Compute everything; take nothing from a cache.")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave the worktree, and say where it is.")]
+IgnoreEnvironment = Annotated[
+    bool, typer.Option("--ignore-environment", help="Run with libraries that were not pinned.")
+]
+WeightsTolerance = Annotated[
+    float, typer.Option(min=0, help="Largest difference of a number of the network that passes.")
+]
+EmbeddingsTolerance = Annotated[
+    float, typer.Option(min=0, help="Largest difference of a number of an embedding that passes.")
+]
+MetricsTolerance = Annotated[
+    float, typer.Option(min=0, help="Largest difference of a figure: percent points for MAP.")
+]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How it is printed.")]
+
+# continued by their stages, so that images and labels keep the numbers that they were given
+_CONTINUED = (str(options.CATALOG), str(options.SPLITS))
+# taken along even when they are computed again, to measure how far the new ones are from them
+_MEASURED = (str(options.MODEL), str(options.EMBEDDINGS))
+
+
+def reproduce(
+    target: Target,
+    *,
+    from_scratch: FromScratch = False,
+    keep: Keep = False,
+    ignore_environment: IgnoreEnvironment = False,
+    weights_tolerance: WeightsTolerance = 1e-4,
+    embeddings_tolerance: EmbeddingsTolerance = 1e-3,
+    metrics_tolerance: MetricsTolerance = 0.5,
+    output_format: Format = "table",
+) -> None:
+    """Run the stages of a commit in a worktree, and compare hashes, weights and metrics.
+
+    Exit status: 0 identical or within the tolerances, 3 different, 1 failed or refused.
+    """
+    where = tracking()
+    recorded = read_recorded(target, tracking=where)
+    tolerances = Tolerances(
+        weights=weights_tolerance, embeddings=embeddings_tolerance, metrics=metrics_tolerance
+    )
+    parent = project_folder() / ".hemline" / "reproduce"
+    shown = redirect_stdout(sys.stderr) if output_format == "json" else nullcontext()
+    with checked_out(recorded.commit, parent=parent, keep=keep) as worktree:
+        with shown:
+            _prepare(worktree, recorded, ignore_environment=ignore_environment)
+            ran = _run(worktree, recorded, from_scratch=from_scratch)
+        rows = compare(worktree, recorded, tolerances=tolerances)
+        show = print_json if output_format == "json" else print_table
+        show(recorded, rows, computed=ran, kept=worktree.folder if keep else None)
+    if overall(rows) is Agreement.DIFFERENT:
+        raise typer.Exit(exit_codes.DIFFERENT)
+
+
+def _prepare(worktree: Worktree, recorded: Recorded, *, ignore_environment: bool) -> None:
+    """Makes the worktree what the run started from: code, `dvc.lock`, and what git keeps."""
+    if not ignore_environment:
+        _check_libraries(worktree.folder / "constraints.txt", recorded)
+    here = machine.describe_machine()
+    other = [
+        key
+        for key in ("system", "processor", "gpus")
+        if recorded.machine.get(key, here[key]) != here[key]
+    ]
+    for key in other:
+        console.print(
+            f"the {key} was {recorded.machine[key]} and is {here[key]}: bits may differ",
+            markup=False,
+        )
+    worktree.share_dvc()
+    if recorded.patch:
+        worktree.apply(recorded.patch)
+    if recorded.run_id:
+        history.copy_outputs(recorded.run_id, worktree.folder, tracking=tracking())
+    provenance.write_stages(recorded.stages, worktree.folder / "dvc.lock")
+
+
+def _check_libraries(constraints: Path, recorded: Recorded) -> None:
+    if not constraints.exists():
+        raise HemlineError(
+            f"{recorded.name}: its commit has no constraints.txt, so that nobody knows its "
+            "libraries; --ignore-environment runs it with those of this environment"
+        )
+    different = machine.differences(constraints.read_text(), machine.installed_libraries())
+    if different:
+        listed = "".join(
+            f"\n  {name}: {asked} is pinned, {found} is installed"
+            for name, (asked, found) in different.items()
+        )
+        raise HemlineError(
+            f"this environment is not the one of {recorded.name}:{listed}\n"
+            f"Install what its commit pins, in an environment of its own (`git show "
+            f"{recorded.commit[:10]}:constraints.txt > pins.txt; pip install -c pins.txt -e .`), "
+            "or see what --ignore-environment gives"
+        )
+
+
+def _run(worktree: Worktree, recorded: Recorded, *, from_scratch: bool) -> list[str]:
+    """Runs the stages and returns those that computed something, in order."""
+    stages = list(recorded.stages)
+    made = list(provenance.hashes(recorded.stages, kinds=["outs"]))
+    small = {str(path) for path in provenance.uncached_outputs(worktree.folder / "dvc.yaml")}
+    wanted = [*_CONTINUED, *_MEASURED] if from_scratch else made
+    worktree.fetch([path for path in wanted if path in made and path not in small])
+    changed = worktree.changed_outputs(stages)
+    gone = [path for paths in changed.values() for path in paths if path in _CONTINUED]
+    if gone:
+        raise HemlineError(
+            f"{', '.join(gone)} of {recorded.name} is neither in DVC's cache nor in its remote, "
+            "and without it images and splits would be numbered anew: `dvc push` where it still "
+            "is, or bring the remote back"
+        )
+    planned = stages if from_scratch else _planned(recorded.stages, list(changed))
+    _check_inputs(worktree, recorded, planned)
+    again = [out["path"] for name in planned for out in recorded.stages[name].get("outs", [])]
+    worktree.set_aside(path for path in again if path not in _CONTINUED)
+    if from_scratch:
+        worktree.run("repro", "--force", "--single-item", "--no-run-cache", "--no-commit", *planned)
+        return planned
+    if planned:
+        console.print(f"not to be had, computed again: {', '.join(planned)}")
+        worktree.run("repro", "--single-item", *planned)
+    worktree.run("repro", "--allow-missing", *stages)
+    return planned
+
+
+def _planned(stages: provenance.Stages, changed: Sequence[str]) -> list[str]:
+    """Returns the stages to run so that these are made again.
+
+    What follows on training adds to its MLflow run, which lies in another store: it takes training
+    along.
+    """
+    train = next(
+        (
+            name
+            for name in stages
+            if str(options.RUN) in provenance.hashes({name: stages[name]}, kinds=["outs"])
+        ),
+        None,
+    )
+    follow = provenance.with_followers(stages, train) if train else set()
+    wanted = set(changed) | (follow if follow & set(changed) else set())
+    return [name for name in stages if name in wanted]
+
+
+def _check_inputs(worktree: Worktree, recorded: Recorded, planned: Sequence[str]) -> None:
+    wrong = worktree.changed_inputs(recorded.stages)
+    needed = worktree.changed_inputs(planned) if planned else {}
+    refused = {path: what for path, what in wrong.items() if path in needed or what != "deleted"}
+    if refused:
+        listed = "".join(f"\n  {path}: {what}" for path, what in refused.items())
+        raise HemlineError(
+            f"what the stages of {recorded.name} read is not to be had as it was:{listed}\n"
+            "Bring data back (to DVC's remote, or to where it lay in this checkout); code and "
+            "params that differ were changed without git's knowledge"
+        )

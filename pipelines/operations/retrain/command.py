@@ -1,0 +1,85 @@
+"""Operation `retrain`: what a scheduler starts. New data → a version → the gate → a commit."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.params import RetrainParams, load_section
+from pipelines.operations.retrain.lock import LockedError, only_one
+from pipelines.operations.retrain.record import Record, written
+from pipelines.operations.retrain.steps import take_steps
+from pipelines.shell import exit_codes, options
+from pipelines.shell.environment import project_folder
+from pipelines.shell.reporting import console
+
+REPORTS = Path("reports")
+
+AcceptData = Annotated[
+    bool, typer.Option("--accept-data", help="Train although the labels differ from the last run.")
+]
+Push = Annotated[
+    bool | None, typer.Option("--push/--no-push", help="dvc push (default: retrain.push).")
+]
+GitPush = Annotated[
+    bool | None,
+    typer.Option("--git-push/--no-git-push", help="git push (default: retrain.git_push)."),
+]
+
+
+def retrain(
+    *,
+    accept_data: AcceptData = False,
+    push: Push = None,
+    git_push: GitPush = None,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Fetch data, train on what is new, promote what is better, and record it in git and DVC.
+
+    Exit status: 0 promoted, 10 rejected, 11 nothing new, 12 another one is at work, 1 failed.
+    Killed anywhere and started again, it goes on and ends in the same state.
+    """
+    record = Record()
+    folder = project_folder() / ".hemline" / "retrain"
+    with ExitStack() as stack:
+        stack.enter_context(_told_to_stop())
+        with record.at("lock"):
+            try:
+                stack.enter_context(only_one(folder))
+            except LockedError as error:
+                typer.echo(f"hemline: {error}", err=True)
+                raise typer.Exit(exit_codes.LOCKED) from error
+        stack.enter_context(written(record, REPORTS))
+        section = load_section(params, RetrainParams)
+        section = replace(
+            section,
+            push=section.push if push is None else push,
+            git_push=section.git_push if git_push is None else git_push,
+        )
+        take_steps(
+            record,
+            mark=folder / "begun.json",
+            section=section,
+            accept_data=accept_data,
+            params=params,
+        )
+    console.print(f"{record.outcome}; {REPORTS}/retrain.md and .json say more", style="bold")
+    raise typer.Exit(record.exit_code)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Lets SIGTERM end the block as an exception does: what runs is stopped, and why is written."""
+
+    def stop(number: int, _frame: Any) -> None:
+        raise SystemExit(f"hemline: stopped by {signal.Signals(number).name}")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

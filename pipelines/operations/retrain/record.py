@@ -1,0 +1,180 @@
+"""What a retrain came to: collected while it runs, written for machines and for people."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from components import files
+from components.credentials import without_credentials
+from components.datasets.drift import Finding
+from components.evaluation.gate import Verdict
+from pipelines.shell import exit_codes
+from pipelines.shell.reporting import console
+
+STEPS = (
+    "lock",
+    "fetch data",
+    "look for news",
+    "check data",
+    "train",
+    "gate and promote",
+    "commit",
+    "tag",
+    "dvc push",
+    "git push",
+)
+
+Outcome = Literal["promoted", "rejected", "nothing new", "failed"]
+
+_EXIT_CODES: dict[Outcome, int] = {
+    "promoted": exit_codes.OK,
+    "rejected": exit_codes.REJECTED,
+    "nothing new": exit_codes.NOTHING_NEW,
+    "failed": exit_codes.FAILED,
+}
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What is known of a retrain so far.
+
+    Attributes:
+        outcome: how it ended; failed until it has ended otherwise.
+        error: why it failed.
+        step: that it is at, or ended at.
+        went_on: whether it went on with one that did not end.
+        version: number of the model version that it made or found.
+        champion_before: number of the version that was in use; None: there was none.
+        champion_after: the same at the end.
+        verdict: the gate's.
+        num_images_before: of the last run's catalog; None: there was none.
+        num_images: of this run's.
+        num_new_images: of those, the ones that the last run did not have.
+        findings: what differs in the data beyond what was expected.
+        commit: that holds `dvc.lock`.
+        tag: of that commit.
+        pushed: where to: the names of git's remote, "dvc" for DVC's.
+        seconds: that each step took.
+    """
+
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    outcome: Outcome = "failed"
+    error: str | None = None
+    step: str | None = None
+    went_on: bool = False
+    version: int | None = None
+    champion_before: int | None = None
+    champion_after: int | None = None
+    verdict: Verdict | None = None
+    num_images_before: int | None = None
+    num_images: int | None = None
+    num_new_images: int | None = None
+    findings: tuple[Finding, ...] = ()
+    commit: str | None = None
+    tag: str | None = None
+    pushed: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What the outcome tells the scheduler."""
+        return _EXIT_CODES[self.outcome]
+
+    @contextmanager
+    def at(self, step: str) -> Iterator[None]:
+        """Says that a step begins, and takes its time."""
+        console.print(f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step}", markup=False, style="bold")
+        self.step = step
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] = round(time.monotonic() - start, 2)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain values: the attributes, the exit code, and the verdict as JSON has it."""
+        plain = {name: value for name, value in vars(self).items() if name != "verdict"}
+        plain["findings"] = [asdict(finding) for finding in self.findings]
+        plain["verdict"] = self.verdict and self.verdict.as_dict()
+        return {"outcome": self.outcome, "exit_code": self.exit_code, **plain}
+
+
+@contextmanager
+def written(record: Record, folder: Path) -> Iterator[None]:
+    """Writes `retrain.json` and `retrain.md` when the block ends, however it ends."""
+    try:
+        yield
+    except BaseException as error:
+        record.outcome = "failed"
+        record.error = without_credentials(str(error)) or type(error).__name__
+        raise
+    finally:
+        files.write_json(record.as_dict(), folder / "retrain.json")
+        files.write_text(as_markdown(record), folder / "retrain.md")
+
+
+def as_markdown(record: Record) -> str:
+    """Returns a page about a retrain for people."""
+    parts = [f"# Retrain: {record.outcome}", _table(["", ""], _facts(record))]
+    if record.error:
+        parts.append(f"## Failed at: {record.step}\n\n```\n{record.error}\n```")
+    if record.findings:
+        parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in record.findings))
+    if record.verdict:
+        parts.append(f"## The gate\n\n{_rules(record.verdict)}\n\n{_attributes(record.verdict)}")
+    seconds = [(step, f"{took:.1f}") for step, took in record.seconds.items()]
+    parts.append("## Seconds\n\n" + _table(["step", "s"], seconds))
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(record: Record) -> list[tuple[str, str]]:
+    facts = {
+        "exit code": record.exit_code,
+        "started": record.started,
+        "version": record.version,
+        "champion before": record.champion_before,
+        "champion after": record.champion_after,
+        "images": record.num_images,
+        "of these new": record.num_new_images,
+        "commit": record.commit,
+        "tag": record.tag,
+        "pushed to": ", ".join(record.pushed) or None,
+    }
+    return [(name, "-" if value is None else str(value)) for name, value in facts.items()]
+
+
+def _rules(verdict: Verdict) -> str:
+    rows = [
+        (
+            rule.name,
+            rule.attribute or "",
+            f"{rule.measured:.4g}",
+            f"{rule.bound} {rule.limit:.4g}",
+            "yes" if rule.passed else "**no**",
+        )
+        for rule in verdict.rules
+    ]
+    return _table(["rule", "attribute", "measured", "asked", "kept"], rows)
+
+
+def _attributes(verdict: Verdict) -> str:
+    rows = [
+        (
+            row.name,
+            str(row.num_queries),
+            "-" if row.champion_map is None else f"{row.champion_map:.2f}",
+            f"{row.challenger_map:.2f}",
+        )
+        for row in verdict.attributes
+    ]
+    return _table(["attribute", "queries", "champion MAP", "challenger MAP"], rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table; names that come from data cannot break out of their cell."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)

@@ -1,0 +1,71 @@
+"""Operation `rollback`: a champion of before is champion again, with its embeddings."""
+
+from typing import Annotated
+
+import typer
+
+from components.errors import HemlineError
+from components.registry import promotion
+from components.registry.registry import MODEL_NAME, RegisteredVersion
+from components.tracking.runs import Tracking
+from pipelines.operations.promote.publishing import Places, publish, why_not_published
+from pipelines.shell import options
+from pipelines.shell.environment import tracking, who
+from pipelines.shell.reporting import console
+
+To = Annotated[
+    int | None,
+    typer.Option(help="Number of a version that was champion; without it, the one before."),
+]
+Embed = Annotated[
+    bool, typer.Option("--embed", help="Embed the catalogue again where its embeddings are gone.")
+]
+
+
+def rollback(
+    *,
+    to: To = None,
+    embed: Embed = False,
+    catalog: options.Catalog = options.CATALOG,
+    store: options.StoreAddress = str(options.STORE),
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Move the champion back by one promotion; called again, by one more.
+
+    One that was killed is finished first, and nothing more is done. The options after `--embed`
+    are for it.
+    """
+    where = tracking()
+    unfinished = promotion.settle(where)
+    if unfinished is None or unfinished.action != "rollback":
+        places = Places(
+            catalog=catalog, store=store, embeddings=embeddings, root=embeddings_root, params=params
+        )
+        _roll_back(to, places if embed else None, where)
+    move = promotion.history(where)[-1]
+    published = promotion.champion_embeddings(where)
+    console.print(
+        f"{published.version.uri} is champion, no longer models:/{MODEL_NAME}/{move.previous}, "
+        f"since {move.time} by {move.who}; its embeddings: {published.embeddings}"
+    )
+
+
+def _roll_back(to: int | None, places: Places | None, where: Tracking) -> None:
+    target = promotion.previous_champion(where) if to is None else to
+    if not promotion.was_champion(target, where):
+        raise HemlineError(
+            f"version {target} was never champion: `hemline promote {target}` asks the gate"
+        )
+    version = RegisteredVersion(name=MODEL_NAME, version=target)
+    missing = why_not_published(version, where)
+    if missing and places is None:
+        raise HemlineError(
+            f"{missing}: `hemline rollback --to {target} --embed` embeds the catalogue again"
+        )
+    if missing and places is not None:
+        publish(version, places, where)
+    promotion.move_champion(
+        "rollback", target, expected=promotion.champion(where), who=who(), tracking=where
+    )

@@ -1,0 +1,68 @@
+"""Operation `summary`: what the last run gave, and what to try next."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from components import files, tables
+from components.embedding.catalogue import read_embedded
+from components.evaluation.evaluation import median_query
+from components.params import DataParams, load_section
+from components.registry import registry
+from components.search.search import read_embedded_attribute
+from pipelines.shell import options
+from pipelines.shell.environment import tracking
+from pipelines.shell.reporting import console
+
+
+def summary(
+    *,
+    metrics: options.Metrics = options.EVALUATION,
+    catalog: options.Catalog = options.CATALOG,
+    splits: options.Splits = options.SPLITS,
+    registration: options.Registration = options.REGISTRATION,
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Print MAP per attribute beside a random ranking, the model version, and three commands."""
+    figures = files.read_json(metrics)
+    version = registry.read_registration(registration)
+    embedded = read_embedded(embeddings)
+    source = tables.read_catalog(catalog)
+    assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    attribute = max(
+        (row for row in source.schema.attributes if row.name in figures["attributes"]),
+        key=lambda row: len(row.values),
+    ).name
+    vectors = read_embedded_attribute(embedded, attribute)
+    number = median_query(
+        assigned, source.schema.index(attribute), vectors.images, vectors.embeddings
+    )
+    image = Path(load_section(params, DataParams).root) / source.images["path"][number].as_py()
+    console.print(_table(figures))
+    console.print(
+        f"model       {version.uri} in {tracking().address}\n"
+        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"
+        f"\nTry next, after `. .venv/bin/activate`:\n"
+        f"  hemline search --image {image} --attribute {attribute}\n"
+        f"  mlflow ui --backend-store-uri {tracking().address}\n"
+        f"  dvc exp run -S train.margin=0.3"
+    )
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    table = Table(title="MAP on the test split, percent")
+    table.add_column("attribute")
+    for column in ("hemline", "random", "queries"):
+        table.add_column(column, justify="right")
+    rows = {**figures["attributes"], "all": figures}
+    for name, row in rows.items():
+        table.add_row(
+            name,
+            f"{row['map']:.2f}",
+            f"{row['random_map']:.2f}",
+            str(row["num_queries"]),
+            style="bold" if name == "all" else None,
+        )
+    return table

@@ -1,0 +1,30 @@
+"""Operation `wardrobe`: draws the demo data set."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.wardrobe.write import write_wardrobe
+from pipelines.shell.reporting import progress
+
+
+def wardrobe(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to write; an older wardrobe is replaced.")],
+    images: Annotated[int, typer.Option(help="How many images.")] = 3000,
+    image_size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+) -> None:
+    """Draw garments and write them as FashionAI does: image folders and Annotations/label.csv."""
+    with progress("drawing", total=images) as advance:
+        write_wardrobe(
+            out,
+            num_images=images,
+            image_size_px=image_size,
+            seed=seed,
+            num_processes=os.cpu_count() or 1,
+            on_progress=advance,
+        )
+    typer.echo(f"{images} images in {out}")

@@ -1,0 +1,1 @@
+"""The `hemline` command: options, environment, what is printed, exit codes."""

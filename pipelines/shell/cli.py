@@ -1,0 +1,110 @@
+"""The `hemline` command: a thin door to the other files of this folder.
+
+A command's module is imported when the command is called, so that `hemline --help` does not wait
+for torch, Ray and MLflow.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from components.credentials import without_credentials
+from components.errors import HemlineError
+
+COMMANDS = {
+    "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
+    "ingest": "Stage: read a data set's labels and images into the catalog.",
+    "describe": "Print what a catalog or a data set on disk holds, and what was left out.",
+    "preprocess": "Stage: decode and resize all images into the store (Ray Data).",
+    "split": "Stage: assign images to train, valid and test, and to query and gallery.",
+    "triplets": "Stage: draw what training sees, for all epochs ahead.",
+    "train": "Stage: train the network (Ray Train).",
+    "evaluate": "Stage: measure retrieval on the test split.",
+    "register": "Stage: log the model to MLflow and register it.",
+    "embed": "Stage: embed the catalogue with the registered model (Ray Data).",
+    "index": "Prepare an embedded catalogue for fast search.",
+    "search": "Find the items nearest to an image or to an item, in one attribute or several.",
+    "browse": "Search in a browser: pick or drop a picture, and see where the model looked.",
+    "compare": "Train networks and ablations under one budget, and set them side by side.",
+    "preset": "Print or take a recipe by name: hemline, or the papers'.",
+    "retrain": "Train on what is new, and promote what is better: what a scheduler starts.",
+    "promote": "Make a version champion if it passes the gate, with its embeddings.",
+    "rollback": "Go back to the champion before, and to its embeddings.",
+    "lineage": "Print where a version or a run comes from; find what was made from a commit.",
+    "reproduce": "Make a version, a run or a commit again, and compare it with what was recorded.",
+    "summary": "Print what the last run gave, and what to try next.",
+}
+
+# read by MLflow and Ray when they are imported, which is why they are set here
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # workers start in half the time
+}
+
+
+class _LazyGroup(TyperGroup):
+    """The commands of COMMANDS; a command's module is imported when the command is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns what the list of commands shows of a command."""
+        return _command(cmd_name, print) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Returns name, command and the remaining arguments of a call."""
+        name = args[0]
+        if name not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        return name, _command(name, getattr(_module(name), name)), args[1:]
+
+
+def _module(name: str) -> ModuleType:
+    """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
+    if COMMANDS[name].startswith("Stage: "):
+        return import_module(f"pipelines.stages.{name}")
+    operation = import_module(f"pipelines.operations.{name}")
+    has_folder = hasattr(operation, "__path__")
+    return import_module(f"{operation.__name__}.command") if has_folder else operation
+
+
+def _command(name: str, function: Callable[..., Any]) -> Any:
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, help=COMMANDS[name])(function)
+    return typer.main.get_command(single)
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-grained fashion retrieval: from labelled images to a searchable catalogue.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs a command; an expected error is one message on stderr and exit status 1."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        return app(arguments, prog_name="hemline")
+    except HemlineError as error:
+        typer.echo(f"hemline: {without_credentials(str(error))}", err=True)
+        sys.exit(1)

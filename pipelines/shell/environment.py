@@ -1,0 +1,122 @@
+"""The only reader of environment variables: where things are, the project's folder among them."""
+
+import getpass
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from components.images.remote_store import StoreLocation
+from components.provenance.provenance import BASELINE_TAG, EXPERIMENT_TAG
+from components.tracking.runs import Tracking
+from pipelines.shell.reporting import console
+
+DVC_QUEUED_EXPERIMENTS = Path(".dvc/tmp/exps")
+
+
+def project_folder() -> Path:
+    """Returns the folder of the project, also inside a queued DVC experiment's copy of it."""
+    here = Path.cwd()
+    for folder in here.parents:
+        if here.is_relative_to(folder / DVC_QUEUED_EXPERIMENTS):
+            return folder
+    return here
+
+
+@contextmanager
+def shared_scratch() -> Iterator[Path]:
+    """Gives a folder where workers on other machines see it too, for as long as the block lasts."""
+    parent = project_folder() / ".hemline" / "scratch"
+    parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
+
+
+def store_location(address: str) -> StoreLocation:
+    """Returns where a store lies; copies of published ones go to HEMLINE_CACHE or ~/.cache."""
+    cache = os.environ.get("HEMLINE_CACHE") or Path.home() / ".cache" / "hemline"
+    where = address if "://" in address else str(Path(address).absolute())
+    return StoreLocation(address=where, cache=Path(cache).absolute())
+
+
+def experiment_tags() -> dict[str, str]:
+    """Returns the tags of the DVC experiment that a stage runs in; none outside of one."""
+    given = {
+        EXPERIMENT_TAG: os.environ.get("DVC_EXP_NAME"),
+        BASELINE_TAG: os.environ.get("DVC_EXP_BASELINE_REV"),
+    }
+    return {tag: value for tag, value in given.items() if value}
+
+
+def tracking() -> Tracking:
+    """Returns the store at MLFLOW_TRACKING_URI, or a SQLite file in the project's folder."""
+    # of a call that meets a server going down: MLflow's own seven take four minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    folder = project_folder()
+    _take_out_credentials()
+    return Tracking(
+        uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db",
+        artifact_root=str(folder / "mlartifacts"),
+    )
+
+
+def _take_out_credentials() -> None:
+    """Brings user and password of a server's URI to where MLflow reads them.
+
+    MLflow's own messages repeat the URI.
+    """
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if address.scheme not in ("http", "https") or "@" not in address.netloc:
+        return
+    given = {
+        "MLFLOW_TRACKING_USERNAME": address.username,
+        "MLFLOW_TRACKING_PASSWORD": address.password,
+    }
+    for name, value in given.items():
+        os.environ.setdefault(name, unquote(value or ""))
+    bare = address._replace(netloc=address.netloc.rpartition("@")[2])
+    os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(bare)
+
+
+def who() -> str:
+    """Returns user and machine, for records of who did something."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator[None]:
+    """Joins the cluster at RAY_ADDRESS, or starts Ray in this process tree; leaves it at the end.
+
+    Args:
+        needed: false does nothing, for work that this process does alone.
+        num_cpus: what the work takes at least; Ray in this process tree then counts so many CPUs,
+            also where the machine has fewer and workers share them.
+    """
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    if not needed:
+        yield
+        return
+    import ray.data  # noqa: PLC0415 - a second of import time that only the Ray stages need
+
+    address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
+    # with its dashboard: without one, Ray Train complains all along that it cannot ask it
+    counted = max(num_cpus or 0, os.cpu_count() or 1) if address == "local" else None
+    context = ray.init(address=address, num_cpus=counted, logging_level=logging.ERROR)
+    if context.dashboard_url:
+        console.print(f"Ray dashboard: http://{context.dashboard_url}")
+    # stages show their own progress, and need not be told that Ray's is off
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()

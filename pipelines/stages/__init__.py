@@ -1,0 +1,1 @@
+"""One short file per stage of `dvc.yaml`: load, call, write, record."""

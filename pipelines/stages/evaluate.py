@@ -1,0 +1,128 @@
+"""Stage `evaluate`: the trained network on the test split → metrics, plots and a report."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from components import files, tables
+from components.evaluation.attention import (
+    add_attention,
+    attention_in_regions,
+    labelled_regions,
+)
+from components.evaluation.encode import encode
+from components.evaluation.evaluation import (
+    bars_of,
+    evaluate_retrieval,
+    held_out_images,
+    metrics_of,
+    report,
+)
+from components.evaluation.query_scores import query_scores, write_query_scores
+from components.evaluation.triplet_relations import evaluate_triplets
+from components.images.store import ImageStore
+from components.provenance import lineage, record
+from components.report.compose import compose
+from components.report.measured import Measured
+from components.report.page import write_report
+from components.tracking import runs
+from components.training.trained import read_trained_model
+from pipelines.shell import options
+from pipelines.shell.environment import store_location, tracking
+from pipelines.shell.reporting import console, progress
+
+Bars = Annotated[Path, typer.Option(help="CSV file for MAP per attribute.")]
+Curve = Annotated[Path, typer.Option(help="CSV file of the learning curve.")]
+Queries = Annotated[
+    Path, typer.Option(help="Parquet file of every query's score, which `hemline promote` reads.")
+]
+ReportFile = Annotated[Path, typer.Option("--report", help="HTML file for people to look at.")]
+
+
+def evaluate(
+    *,
+    model: options.Model,
+    run: options.Run,
+    catalog: options.Catalog,
+    store: options.StoreAddress,
+    splits: options.Splits,
+    triplets: options.Triplets,
+    curve: Curve,
+    metrics: options.Metrics,
+    bars: Bars,
+    queries: Queries,
+    report_file: ReportFile,
+) -> None:
+    """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
+
+    Where the data set says in which region an attribute shows, the share of attention in it too.
+    The report shows what was found, and who was confused with whom.
+    """
+    where = tracking()
+    run_id = runs.read_run(run, where)
+    trained = read_trained_model(model)
+    table = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    catalogued = files.read_table(catalog / "images.parquet", schema=tables.IMAGES)
+    images = held_out_images(table, "test")
+    pictures = ImageStore(store_location(store).local())
+    start = time.perf_counter()
+    with progress("embedding the test split", total=len(images)) as advance:
+        embeddings = encode(
+            trained.embed,
+            pictures,
+            images,
+            num_attributes=len(trained.schema.attributes),
+            device=torch.device("cpu"),
+            on_progress=advance,
+        )
+    images_per_s = len(images) / (time.perf_counter() - start)
+    test_triplets = files.read_table(triplets / "test.parquet", schema=tables.TRIPLETS)
+    results = evaluate_retrieval(table, "test", images, embeddings)
+    figures = report(
+        results,
+        trained.schema,
+        triplet_accuracy=evaluate_triplets(test_triplets, images, embeddings),
+    )
+    figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
+    regions = files.read_table(catalog / "regions.parquet", schema=tables.REGIONS)
+    found = attention_in_regions(
+        trained.attend, pictures, labelled_regions(regions, table, "test"), catalogued
+    )
+    add_attention(figures, found, trained.schema)
+    files.write_json(figures, metrics)
+    scores = query_scores(
+        results,
+        embeddings,
+        schema=trained.schema,
+        known=trained.schema,
+        splits=files.sha256(splits / "splits.parquet"),
+    )
+    write_query_scores(scores, queries)
+    files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)
+    measured = Measured(
+        schema=trained.schema,
+        network=files.read_json(model / "model.json")["model"],
+        lineage=lineage.read_lineage(run_id, tracking=where),
+        champion=lineage.read_champion(tracking=where),
+        num_catalog_images=catalogued.num_rows,
+        splits=table,
+        triplets=test_triplets,
+        curve=files.read_csv(curve, schema=tables.TRAINING),
+        store=pictures,
+        attend=trained.attend,
+        images=images,
+        embeddings=embeddings,
+        results=results,
+        figures=figures,
+    )
+    with progress("drawing the report", total=len(results), unit="attributes") as advance:
+        write_report(compose(measured, splits=str(splits), on_progress=advance), report_file)
+    logged = {**metrics_of(figures, prefix="test"), "test.images_per_s": images_per_s}
+    runs.log_metrics(logged, tracking=where, run_id=run_id)
+    for file in (metrics, queries, report_file):
+        runs.log_file(file, tracking=where, run_id=run_id)
+    record.record_outputs(run, tracking=where, run_id=run_id)
+    console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")

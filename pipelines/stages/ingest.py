@@ -1,0 +1,66 @@
+"""Stage `ingest`: a data set on disk → the catalog."""
+
+from collections import Counter
+from pathlib import Path
+
+from components import files, tables
+from components.datasets.catalog import build_catalog
+from components.datasets.read import read_labels
+from components.errors import HemlineError
+from components.images.quarantine import check_quarantined_share
+from components.params import DataParams, load_section
+from components.tables import Catalog, read_catalog, write_catalog
+from pipelines.shell import options
+from pipelines.shell.reporting import console
+
+
+def ingest(
+    *, data: options.Data, catalog: options.Catalog, params: options.Params = options.PARAMS
+) -> None:
+    """Read labels and image headers; write schema, images, labels and quarantine.
+
+    A catalog that is there already is continued: its images keep their numbers.
+    """
+    section = load_section(params, DataParams)
+    labelled = read_labels(data, data_format=section.format, dataset=section.dataset)
+    built = build_catalog(
+        labelled,
+        data,
+        exclude_attributes=section.exclude_attributes,
+        previous=_previous(catalog),
+    )
+    _print(built)
+    _check_quarantine(built, catalog / "quarantine.parquet", allowed=section.max_quarantined_share)
+    write_catalog(built, catalog)
+
+
+def _print(built: Catalog) -> None:
+    console.print(
+        f"{built.images.num_rows} images, {built.labels.num_rows} labels of "
+        f"{len(built.schema.attributes)} attributes; {built.quarantine.num_rows} rows in quarantine"
+    )
+    reasons = Counter(built.quarantine["reason"].to_pylist())
+    for what, number in [*reasons.most_common(), *built.left_out.items()]:
+        console.print(f"{what}: {number}", markup=False)
+
+
+def _check_quarantine(built: Catalog, path: Path, *, allowed: float) -> None:
+    """Stops where too much cannot be used.
+
+    Only the quarantine is written then. A disk that was not there for a moment would otherwise cost
+    its images their numbers.
+    """
+    files.write_table(built.quarantine, path, schema=tables.QUARANTINE)
+    quarantined = set(built.quarantine["path"].to_pylist())
+    paths = quarantined | set(built.images["path"].to_pylist())
+    check_quarantined_share(len(quarantined), len(paths), allowed=allowed, where=path)
+
+
+def _previous(catalog: Path) -> Catalog | None:
+    if not (catalog / "images.parquet").exists():
+        return None
+    try:
+        return read_catalog(catalog)
+    except HemlineError as error:
+        console.print(f"numbering images anew: {error}", markup=False)
+        return None

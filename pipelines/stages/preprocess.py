@@ -1,0 +1,54 @@
+"""Stage `preprocess`: the catalog's images → the store."""
+
+from typing import Annotated
+
+import typer
+
+from components import files, tables
+from components.images.preprocess import preprocess as run_preprocess
+from components.images.quarantine import check_quarantined_share
+from components.images.remote_store import publish_store
+from components.images.store import read_hashes
+from components.params import DataParams, PreprocessParams, load_section
+from pipelines.shell import options
+from pipelines.shell.environment import ray_session
+from pipelines.shell.reporting import console, progress
+
+Publish = Annotated[
+    str | None, typer.Option(help="URL (s3://, gs://, …) to bring the store to as well.")
+]
+
+
+def preprocess(
+    *,
+    data: options.Data,
+    catalog: options.Catalog,
+    store: options.Store,
+    publish: Publish = None,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Decode, resize and crop all images into memory-mapped shards."""
+    section = load_section(params, PreprocessParams)
+    images = tables.read_catalog(catalog).images
+    with ray_session(), progress("preprocessing", total=images.num_rows) as advance:
+        done = run_preprocess(
+            images,
+            data,
+            store,
+            image_size_px=section.image_size_px,
+            images_per_shard=section.images_per_shard,
+            num_workers=section.num_workers,
+            on_progress=advance,
+        )
+    console.print(f"{done.num_decoded} decoded, {images.num_rows - done.num_decoded} kept")
+    files.write_table(read_hashes(store), store / "hashes.parquet", schema=tables.IMAGE_HASHES)
+    path = store / "quarantine.parquet"
+    files.write_table(done.quarantine, path, schema=tables.QUARANTINE)
+    check_quarantined_share(
+        done.quarantine.num_rows,
+        images.num_rows,
+        allowed=load_section(params, DataParams).max_quarantined_share,
+        where=path,
+    )
+    if publish:
+        console.print(f"{publish_store(store, publish)} shards uploaded to {publish}")

@@ -1,0 +1,52 @@
+"""Stage `register`: the trained network and its model card → a version in the model registry."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from components.files import read_json
+from components.provenance import record
+from components.provenance.lineage import read_lineage
+from components.registry import registry
+from components.registry.card import Facts, model_card
+from components.registry.package import write_package
+from components.tracking import runs
+from components.training.trained import read_trained_model
+from pipelines.shell import options
+from pipelines.shell.environment import tracking
+from pipelines.shell.reporting import console
+
+
+def register(
+    *,
+    model: options.Model = options.MODEL,
+    run: options.Run = options.RUN,
+    splits: options.Splits = options.SPLITS,
+    metrics: options.Metrics = options.EVALUATION,
+    registration: options.Registration = options.REGISTRATION,
+) -> None:
+    """Export the network, log it and its card to its run, and register it as challenger."""
+    where = tracking()
+    run_id = runs.read_run(run, where)
+    trained = read_trained_model(model)
+    card = model_card(
+        Facts(
+            model_name=registry.MODEL_NAME,
+            schema=trained.schema,
+            image_size_px=trained.image_size_px,
+            splits=read_json(splits / "report.json"),
+            evaluation=read_json(metrics),
+            lineage=read_lineage(run_id, tracking=where),
+        )
+    )
+    with TemporaryDirectory() as folder:
+        write_package(
+            trained.network.for_inference(),
+            Path(folder),
+            schema=trained.schema,
+            image_size_px=trained.image_size_px,
+        )
+        version = registry.register(Path(folder), card=card, tracking=where, run_id=run_id)
+    record.record_outputs(run, tracking=where, run_id=run_id)
+    record.tag_version(version, tracking=where, run_id=run_id)
+    registry.write_registration(version, registration)
+    console.print(f"registered {version.uri} as {registry.CHALLENGER}")

@@ -1,0 +1,79 @@
+"""Stage `split`: the catalog's usable images → train, valid and test; query and gallery."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from components import files, tables
+from components.errors import HemlineError
+from components.params import SplitParams, load_section
+from components.sampling.leaks import find_leaks, report_of
+from components.sampling.previous import read_previous, write_assignment
+from components.sampling.relations import related_images
+from components.sampling.splits import Assignment, split_labels
+from components.tables import Catalog
+from pipelines.shell import options
+from pipelines.shell.reporting import console
+
+
+def split(
+    *,
+    catalog: options.Catalog,
+    store: options.Store,
+    splits: options.Splits,
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Assign every labelled image that the store holds to a split and a role.
+
+    Splits that are there already are continued: old labels keep their split and role.
+    """
+    section = load_section(params, SplitParams)
+    source = tables.read_catalog(catalog)
+    undecoded = files.read_table(store / "quarantine.parquet", schema=tables.QUARANTINE)
+    hashes = files.read_table(store / "hashes.parquet", schema=tables.IMAGE_HASHES)
+    images = source.images.filter(pc.invert(pc.is_in(source.images["path"], undecoded["path"])))
+    labels = source.labels.filter(pc.is_in(source.labels["image"], images["image"]))
+    path = splits / "splits.parquet"
+    previous = _previous(path, source, section)
+    related = related_images(images, hashes, near_duplicate_distance=section.searched_distance)
+    assigned = split_labels(images, labels, related, params=section, previous=previous)
+    leaks = find_leaks(assigned.splits, related, images)
+    report = report_of(assigned, leaks, params=section, schema=source.schema)
+    files.write_table(leaks, splits / "leaks.parquet", schema=tables.LEAKS)
+    files.write_table(
+        assigned.unanswerable, splits / "unanswerable.parquet", schema=tables.UNANSWERABLE
+    )
+    files.write_json(report, splits / "report.json")
+    write_assignment(assigned, path, catalog=source, params=section)
+    _print(report, splits)
+
+
+def _previous(path: Path, source: Catalog, section: SplitParams) -> Assignment | None:
+    if section.method != "random" or not path.exists():
+        return None
+    try:
+        return read_previous(path, catalog=source, params=section)
+    except HemlineError as error:
+        console.print(f"assigning all labels anew: {error}")
+        return None
+
+
+def _print(report: dict[str, Any], folder: Path) -> None:
+    for name, roles in report["splits"].items():
+        for role, size in roles.items():
+            console.print(f"{name}, {role}: {size['num_images']} images")
+    if report["num_labels_without_split"]:
+        console.print(f"{report['num_labels_without_split']} labels have no published split")
+    for kind, found in report["leaks"].items():
+        if found["num_units"]:
+            console.print(
+                f"{kind.replace('_', ' ')}: {found['num_units']} units in more than one split, "
+                f"{found['num_images']} images; {folder / 'leaks.parquet'} lists them"
+            )
+    if report["unanswerable"]:
+        counts = ", ".join(f"{name} {num}" for name, num in report["unanswerable"].items())
+        console.print(
+            f"queries that no gallery item answers: {counts}; "
+            f"{folder / 'unanswerable.parquet'} lists them"
+        )

@@ -1,0 +1,119 @@
+"""Stage `train`: store, splits and triplets → the best network of a run."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components import files, tables
+from components.images.store import ImageStore
+from components.params import (
+    CheckpointParams,
+    DataParams,
+    ModelParams,
+    TrainParams,
+    load_section,
+    resolved,
+)
+from components.provenance import provenance, record
+from components.provenance.datasets import read_data_set
+from components.tracking import runs
+from components.tracking.delivery import Delivery
+from components.tracking.journal import Journal
+from components.training.setup import TrainingInputs, read_plan
+from components.training.state import BEST_WEIGHTS, read_history
+from components.training.trained import write_trained_model
+from components.training.worker import run_training
+from pipelines.shell import options
+from pipelines.shell.environment import (
+    experiment_tags,
+    project_folder,
+    ray_session,
+    store_location,
+    tracking,
+)
+from pipelines.stages.dry_run import describe_training
+from pipelines.stages.training_progress import training_progress
+
+Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be trained, and train nothing.")
+]
+
+
+def train(
+    *,
+    catalog: options.Catalog = options.CATALOG,
+    store: options.StoreAddress = str(options.STORE),
+    splits: options.Splits = options.SPLITS,
+    triplets: options.Triplets = options.TRIPLETS,
+    model: options.Model = options.MODEL,
+    run: options.Run = options.RUN,
+    curve: Curve = Path("plots/training.csv"),
+    params: options.Params = options.PARAMS,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the network; an interrupted run of the same params and inputs is gone on with."""
+    model_params = load_section(params, ModelParams)
+    train_params = load_section(params, TrainParams)
+    location = store_location(store)
+    inputs = TrainingInputs(
+        catalog=catalog.absolute(),
+        store=location,
+        splits=splits.absolute(),
+        triplets=triplets.absolute(),
+    )
+    if dry_run:
+        describe_training(inputs, model_params=model_params, train_params=train_params)
+        return
+    source = load_section(params, DataParams).root
+    state_folder = _state_folder(params, [catalog, location.local(), splits, triplets])
+    where = tracking()
+    run_id = runs.continue_or_start_run(
+        state_folder / "run.json",
+        where,
+        params=resolved(params),
+        tags=record.origin_tags(
+            [source, catalog, store, splits, triplets], experiment=experiment_tags()
+        ),
+    )
+    journal = state_folder / "metrics.jsonl"
+    plan = read_plan(triplets, train_params)
+    with (
+        runs.ending(where, run_id),
+        Delivery(journal, where, run_id),
+        runs.system_metrics(where, run_id),
+        ray_session(needed=train_params.workers[0] > 0),
+        training_progress(
+            journal, num_epochs=plan.num_epochs, num_steps=plan.num_epochs * plan.num_steps
+        ),
+    ):
+        runs.log_splits(splits, tracking=where, run_id=run_id)
+        data = read_data_set(source=source, catalog=catalog, splits=splits)
+        record.record_start(data, tracking=where, run_id=run_id)
+        run_training(
+            inputs,
+            model_params=model_params,
+            train_params=train_params,
+            checkpoint_params=load_section(params, CheckpointParams),
+            state_folder=state_folder,
+            log=Journal(journal).append,
+        )
+    write_trained_model(
+        model,
+        state_folder / BEST_WEIGHTS,
+        model_params=model_params,
+        schema=tables.read_schema(catalog / "schema.json"),
+        image_size_px=ImageStore(location.local()).image_size_px,
+    )
+    files.write_csv(read_history(state_folder), curve, schema=tables.TRAINING)
+    shutil.copyfile(state_folder / "run.json", run)
+    shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
+
+
+def _state_folder(params: Path, inputs: list[Path]) -> Path:
+    sections = {name: resolved(params)[name] for name in ("model", "sampling", "train")}
+    small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
+    files = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
+    return project_folder() / ".hemline" / "training" / provenance.run_key(sections, files)

@@ -1,0 +1,108 @@
+"""How far training is: read from its journal of metrics, wherever its workers run."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from components.tracking.journal import Reader, Row
+from pipelines.shell.reporting import console
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_LINES = 15.0  # of a log
+
+
+@contextmanager
+def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iterator[None]:
+    """Shows the rows of a journal while the block lasts.
+
+    A terminal shows a bar with losses, speed and time left; a log gets a line now and then; both
+    get a line for every epoch.
+
+    Args:
+        journal: of the training.
+        num_epochs: of the run.
+        num_steps: of the run.
+    """
+    display = _Display(num_epochs=num_epochs, num_steps=num_steps)
+    reader = Reader(journal)
+    done = Event()
+
+    def follow() -> None:
+        while not done.wait(_SECONDS_BETWEEN_LOOKS):
+            display.show(reader.read())
+
+    display.begin_at(reader.read())  # of an earlier run, which this one goes on with
+    thread = Thread(target=follow, name="progress of training", daemon=True)
+    with display.bar:
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            display.show(reader.read())
+
+
+class _Display:
+    """A bar in a terminal, lines elsewhere."""
+
+    def __init__(self, *, num_epochs: int, num_steps: int) -> None:
+        self._num_epochs = num_epochs
+        self._num_steps = num_steps
+        self._first_step = 0
+        self._start = time.monotonic()
+        self._last_line = -_SECONDS_BETWEEN_LINES
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self.bar.add_task("training starts", total=num_steps)
+
+    def begin_at(self, rows: list[Row]) -> None:
+        """Takes note of what was trained before."""
+        self._first_step = max((row.step for row in rows if row.kind == "step"), default=0)
+        self.bar.update(self._task, completed=self._first_step)
+
+    def show(self, rows: list[Row]) -> None:
+        """Shows new rows."""
+        for row in rows:
+            if row.kind == "epoch":
+                console.print(
+                    f"epoch {row.step + 1}/{self._num_epochs}: loss {row.metrics['loss']:.4f}, "
+                    f"validation MAP {row.metrics['valid_map']:.2f}"
+                )
+        steps = [row for row in rows if row.kind == "step"]
+        if steps:
+            self._show_step(steps[-1])
+
+    def _show_step(self, row: Row) -> None:
+        epoch = (row.step - 1) * self._num_epochs // self._num_steps + 1
+        text = f"epoch {epoch}/{self._num_epochs}  {_described(row.metrics)}"
+        self.bar.update(self._task, completed=row.step, description=text)
+        now = time.monotonic()
+        if console.is_terminal or now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        a_step_s = (now - self._start) / max(row.step - self._first_step, 1)
+        left = timedelta(seconds=round(a_step_s * (self._num_steps - row.step)))
+        console.print(f"step {row.step}/{self._num_steps}  {text}  {left} left")
+
+
+def _described(metrics: Mapping[str, float]) -> str:
+    parts = f"ranking {metrics['step.ranking_loss']:.3f}"
+    if "step.classification_loss" in metrics:
+        parts += f" + classification {metrics['step.classification_loss']:.3f}"
+    return (
+        f"loss {metrics['step.loss']:.3f} ({parts})  {metrics['step.images_per_s']:.0f} images/s  "
+        f"{metrics['step.data_wait_share']:.1%} waiting for data"
+    )

@@ -1,0 +1,120 @@
+"""The share of attention in a region, against maps and boxes worked by hand."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from components import tables
+from components.attributes import Attribute, AttributeSchema
+from components.evaluation.attention import (
+    add_attention,
+    attention_in_regions,
+    coverage,
+    labelled_regions,
+)
+
+SCHEMA = AttributeSchema(
+    dataset="d",
+    attributes=tuple(Attribute(name=name, values=("a", "b")) for name in ("neck", "hem", "cuff")),
+)
+
+
+class Store:
+    """Pictures whose first pixel is their number."""
+
+    def gather(self, images):
+        return np.tile(images.astype(np.uint8)[:, None, None, None], (1, 8, 8, 3))
+
+
+def regions_of(*rows):
+    records = [dict(zip(tables.REGIONS.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(records, schema=tables.REGIONS)
+
+
+IMAGES = pa.Table.from_pylist(
+    [{"image": number, "width": 8, "height": 8} for number in (3, 4, 7)], schema=tables.IMAGES
+)
+REGIONS = regions_of(
+    (3, 0, 0, 0, 4, 4), (3, 1, 0, 0, 8, 2), (7, 0, 2, 2, 6, 6), (4, 1, 9, 9, 12, 12)
+)
+
+
+def attend(pixels, attributes):
+    """A map of 2 x 2: uniform for attribute 0, all in the upper left corner for attribute 1."""
+    maps = torch.ones(len(pixels), attributes.shape[1], 2, 2)
+    maps[attributes == 1] = torch.tensor([[-3.0, 0.0], [0.0, 0.0]])
+    return maps
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_shares_are_those_worked_by_hand(batch_size):
+    """Image 4's region lies outside its picture; a weight counts by its size."""
+    found = attention_in_regions(attend, Store(), REGIONS, IMAGES, batch_size=batch_size)
+    assert found.attributes_N.tolist() == [0, 1, 0]
+    assert found.areas_N.tolist() == [0.25, 0.25, 0.25]
+    # a quarter of a uniform map; the upper half of the only cell that counts; a quarter of each
+    assert found.shares_N.tolist() == [0.25, 0.5, 0.25]
+
+
+def test_uniform_attention_has_the_regions_area():
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.random((50, 2, 2)), axis=1)
+    boxes = corners.reshape(50, 4)
+    covered = coverage(boxes, 5, 7)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    np.testing.assert_allclose(covered.mean(axis=(1, 2)), areas)
+    assert covered.min() >= 0
+    assert covered.max() <= 1
+
+
+def test_coverage_is_that_of_a_fine_raster():
+    box = np.array([[0.13, 0.37, 0.81, 0.66]])
+    fine = np.zeros((400, 600))
+    fine[round(0.37 * 400) : round(0.66 * 400), round(0.13 * 600) : round(0.81 * 600)] = 1
+    expected = fine.reshape(4, 100, 6, 100).mean(axis=(1, 3))
+    np.testing.assert_allclose(coverage(box, 4, 6)[0], expected, atol=1e-12)
+
+
+def figures_of():
+    return {"map": 50.0, "attributes": {"neck": {"map": 1.0}, "cuff": {"map": 2.0}}}
+
+
+def test_a_report_gets_means_in_percent():
+    figures = figures_of()
+    add_attention(figures, attention_in_regions(attend, Store(), REGIONS, IMAGES), SCHEMA)
+    assert figures["attention_in_region"] == pytest.approx(100 / 3)
+    assert figures["region_share"] == 25
+    assert figures["attributes"]["neck"] == {
+        "map": 1.0,
+        "attention_in_region": 25,
+        "region_share": 25,
+    }
+    assert figures["attributes"]["cuff"] == {"map": 2.0}, "no region of it is known"
+
+
+@pytest.mark.parametrize(
+    ("function", "regions"),
+    [(lambda pixels, attributes: None, REGIONS), (attend, tables.REGIONS.empty_table())],
+    ids=["no attention", "no region"],
+)
+def test_a_report_stays_as_it_is_where_nothing_is_known(function, regions):
+    figures = figures_of()
+    add_attention(figures, attention_in_regions(function, Store(), regions, IMAGES), SCHEMA)
+    assert figures == figures_of()
+
+
+def test_regions_of_a_split_are_those_of_its_labels():
+    rows = [
+        (3, 0, 1, "test", "query"),
+        (7, 1, 1, "test", "gallery"),
+        (3, 1, 1, "train", "train"),
+        (4, 1, 0, "test", "gallery"),
+    ]
+    records = [dict(zip(tables.SPLITS.names, row, strict=True)) for row in rows]
+    splits = pa.Table.from_pylist(records, schema=tables.SPLITS)
+    kept = labelled_regions(REGIONS, splits, "test")
+    assert list(zip(*kept.select(["image", "attribute"]).to_pydict().values(), strict=True)) == [
+        (3, 0),
+        (4, 1),
+    ]

@@ -1,0 +1,61 @@
+"""Where a run and the champion come from, in a real MLflow store on SQLite."""
+
+from pathlib import Path
+
+import pytest
+
+from components.errors import HemlineError
+from components.files import write_json
+from components.provenance.lineage import read_champion, read_lineage
+from components.registry.registry import CHAMPION, MODEL_NAME
+from components.tracking import runs
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> runs.Tracking:
+    return runs.Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "a"))
+
+
+def test_lineage_is_what_the_run_was_started_with(tracking: runs.Tracking) -> None:
+    tags = {"mlflow.source.git.commit": "c0ffee", "hemline.git_dirty": "true"}
+    run_id = runs.start_run(
+        tracking,
+        params={"train": {"seed": 3}, "split": {"method": "random"}},
+        tags={**tags, "dvc.data/splits": "1.dir", "dvc.data/store": "2.dir"},
+    )
+    found = read_lineage(run_id, tracking=tracking)
+    assert found.run_id == run_id
+    assert found.commit == "c0ffee"
+    assert found.has_local_changes
+    assert found.params == {"train.seed": "3", "split.method": "random"}
+    assert found.inputs == {"data/splits": "1.dir", "data/store": "2.dir"}
+
+
+def test_a_run_outside_git_has_no_commit(tracking: runs.Tracking) -> None:
+    found = read_lineage(runs.start_run(tracking, params={}, tags={}), tracking=tracking)
+    assert (found.commit, found.has_local_changes, found.inputs) == (None, False, {})
+
+
+def test_the_champion_is_the_version_of_its_alias(tracking: runs.Tracking, tmp_path: Path) -> None:
+    assert read_champion(tracking=tracking) is None, "nothing is registered"
+    client = tracking.client()
+    client.create_registered_model(MODEL_NAME)
+    assert read_champion(tracking=tracking) is None, "no version carries the alias"
+    run_ids = [runs.start_run(tracking, params={}, tags={}) for _ in range(3)]
+    for run_id in run_ids:
+        client.create_model_version(MODEL_NAME, source=str(tmp_path), run_id=run_id)
+    client.set_registered_model_alias(MODEL_NAME, CHAMPION, "2")
+    found = read_champion(tracking=tracking)
+    assert (found.version, found.lineage.run_id, found.evaluation) == (2, run_ids[1], None)
+    write_json({"map": 50.0}, tmp_path / "evaluation.json")
+    runs.log_file(tmp_path / "evaluation.json", tracking=tracking, run_id=run_ids[1])
+    assert read_champion(tracking=tracking).evaluation == {"map": 50.0}
+
+
+def test_a_store_that_does_not_answer_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    absent = runs.Tracking(uri="http://127.0.0.1:9", artifact_root=str(tmp_path))
+    with pytest.raises(HemlineError, match="does not answer"):
+        read_champion(tracking=absent)

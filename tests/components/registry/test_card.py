@@ -1,0 +1,114 @@
+"""The model card: every figure in its place, and what is unusual said."""
+
+from dataclasses import replace
+
+import pytest
+
+from components.attributes import Attribute, AttributeSchema
+from components.provenance.lineage import Lineage
+from components.registry.card import Facts, model_card
+
+SCHEMA = AttributeSchema(
+    dataset="my_data",
+    attributes=(
+        Attribute(name="sleeve", values=("short", "long")),
+        Attribute(name="neck|line", values=("v", "round", "square")),
+        Attribute(name="hem", values=("straight", "cut")),
+    ),
+)
+SCORES = {"num_queries": 4, "map": 61.234, "map_low": 50.0, "map_high": 70.456, "random_map": 21.7}
+FACTS = Facts(
+    model_name="hemline",
+    schema=SCHEMA,
+    image_size_px=96,
+    splits={
+        "method": "random",
+        "splits": {
+            "train": {"train": {"num_images": 80, "num_labels": 90}},
+            "test": {"query": {"num_images": 3, "num_labels": 4}},
+        },
+        "leaks": {"identical_file": {"num_units": 1, "num_images": 2}},
+    },
+    evaluation={
+        **SCORES,
+        "triplet_accuracy": 88.125,
+        "num_parameters": 11_600_000,
+        "attributes": {"sleeve": SCORES | {"map": 70.0}, "neck|line": SCORES | {"map": 55.0}},
+    },
+    lineage=Lineage(
+        run_id="1a69",
+        commit="c0ffee",
+        has_local_changes=True,
+        params={
+            "data.root": "raw/mine",
+            "model.name": "ag_man",
+            "model.backbone": "resnet18",
+            "train.objective": "triplet",
+        },
+        inputs={"data/store": "2.dir", "data/splits": "1.dir"},
+    ),
+)
+
+LINES = [
+    # data and split
+    "Data: `raw/mine`, read as my_data. Split: random.",
+    "| train | train | 80 | 90 |",
+    "| test | query | 3 | 4 |",
+    # measured: values, queries, MAP, interval, random
+    "| sleeve | 2 | 4 | 70.00 | 50.00 to 70.46 | 21.70 |",
+    "| neck\\|line | 3 | 4 | 55.00 | 50.00 to 70.46 | 21.70 |",
+    "| all |  | 4 | 61.23 | 50.00 to 70.46 | 21.70 |",
+    "Triplets in the right order: 88.12 %.",
+    # limits
+    "- Not measured, for want of test queries: hem.",
+    # lineage
+    "| MLflow run | 1a69 |",
+    "| git commit | c0ffee, with local changes |",
+    "| DVC hash of data/splits | 1.dir |",
+    "| DVC hash of data/store | 2.dir |",
+    # how to load
+    'model = mlflow.pyfunc.load_model("models:/hemline@champion")',
+]
+PARTS = [
+    "name ag_man, backbone resnet18, 11.6 million parameters",
+    "objective triplet.",
+    "at 96 px",
+    "identical_file 2.",
+]
+SECTIONS = [
+    "# hemline",
+    "## Intended use",
+    "## How to load",
+    "## Data and split",
+    "## Measured on the test split",
+    "## Limits",
+    "## Lineage",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_card_has_the_line(line: str) -> None:
+    assert line in model_card(FACTS).split("\n")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_card_says(part: str) -> None:
+    assert part in model_card(FACTS)
+
+
+def test_a_card_has_its_sections_in_order() -> None:
+    headings = [line for line in model_card(FACTS).split("\n") if line.startswith("#")]
+    assert headings == SECTIONS
+
+
+def test_a_card_of_a_run_outside_git_says_so() -> None:
+    lineage = replace(FACTS.lineage, commit=None, has_local_changes=False, inputs={}, params={})
+    card = model_card(replace(FACTS, lineage=lineage))
+    assert "| git commit | not in a git repository |" in card
+    assert "Data: my_data. Split: random." in card
+    assert "DVC" not in card
+
+
+def test_a_card_of_measured_attributes_alone_names_none_as_unmeasured() -> None:
+    measured = replace(SCHEMA, attributes=SCHEMA.attributes[:2])
+    assert "Not measured, for want" not in model_card(replace(FACTS, schema=measured))

@@ -1,0 +1,94 @@
+"""The package in use: attention maps, one network per package, other devices and processes."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from builders import noise
+from torch import Tensor, nn
+
+from components.errors import HemlineError
+from components.images.transforms import normalise
+from components.registry.package import Package, read_package, write_package
+
+NAMES = ["neck|line", "sleeve"]
+ASKED_1K = torch.tensor([[2, 0]])
+FLOAT32 = {"rtol": 1e-4, "atol": 1e-6}  # sums in another order
+
+
+class Flat(nn.Module):
+    """A network without spatial attention."""
+
+    def forward(self, images_B3SS: Tensor, attributes_BK: Tensor) -> Tensor:
+        means_B3 = images_B3SS.mean(dim=(2, 3))
+        return means_B3[:, None] * attributes_BK[..., None]
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return np.asarray(noise(64, 64))
+
+
+def test_the_maps_are_the_networks_own(example, pixels) -> None:
+    images = normalise(torch.from_numpy(pixels.copy())[None])
+    with torch.inference_mode():
+        expected = example.network.spatial_attention(images, ASKED_1K)[0].numpy()
+    maps = example.package.attend(pixels, NAMES)
+    assert maps.shape == (2, 4, 4)
+    np.testing.assert_allclose(maps, expected, **FLOAT32)
+
+
+def test_the_network_attends_once_and_is_left_as_it_was(example, tmp_path, monkeypatch) -> None:
+    calls = []
+    kind = type(example.network)
+    attend = kind.attend
+
+    def counted(self, features, attributes):
+        calls.append(1)
+        return attend(self, features, attributes)
+
+    monkeypatch.setattr(kind, "attend", counted)
+    write_package(example.network, tmp_path, schema=example.package.schema, image_size_px=64)
+    assert len(calls) == 1
+    assert "attend" not in vars(example.network)
+
+
+def test_a_network_without_attention_gives_no_maps(example, pixels, tmp_path) -> None:
+    write_package(Flat(), tmp_path, schema=example.package.schema, image_size_px=64)
+    package = read_package(tmp_path)
+    assert package.attend(pixels, NAMES) is None
+    assert package.embed(pixels, "skirt").shape == (3,)
+
+
+def test_an_attribute_that_is_not_known_is_an_error(example, pixels) -> None:
+    for ask in (example.package.embed_each, example.package.attend):
+        with pytest.raises(HemlineError, match="no attribute 'hem'; there are sleeve, skirt"):
+            ask(pixels, ["hem"])
+
+
+def test_the_network_is_loaded_once_and_not_pickled(example, pixels, monkeypatch) -> None:
+    package = read_package(example.package.folder)
+    loads = []
+    load = Package.load_network
+    monkeypatch.setattr(Package, "load_network", lambda self: loads.append(1) or load(self))
+    vectors = [package.embed(pixels, "skirt") for _ in range(2)]
+    package.attend(pixels, NAMES)
+    assert len(loads) == 1
+    other = pickle.loads(pickle.dumps(package))
+    assert other == package
+    np.testing.assert_array_equal(other.embed(pixels, "skirt"), vectors[1])
+    assert len(loads) == 2
+
+
+def test_everything_moves_to_the_device(example) -> None:
+    """Constants too: on `meta`, which stands for a GPU here, nothing may be left on the CPU."""
+    network = example.package.load_network("meta")
+    pixels = torch.zeros(3, 64, 64, 3, dtype=torch.uint8, device="meta")
+    asked = torch.zeros(3, 2, dtype=torch.int64, device="meta")
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
+    made = [node for node in network.graph.graph.nodes if "device" in node.kwargs]
+    assert made
+    assert {torch.device(node.kwargs["device"]).type for node in made} == {"meta"}
+    assert network(pixels, asked).device.type == "meta"
+    assert network.attend(pixels, asked).device.type == "meta"

@@ -1,0 +1,118 @@
+"""Conditions against the rows that hold, worked by hand."""
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from builders import images_table, labels_table
+
+from components import tables
+from components.attributes import Attribute, AttributeSchema
+from components.errors import HemlineError
+from components.search.conditions import Condition, parse_condition, rows_that_hold
+from components.search.lookup import CatalogLookup
+from components.tables import Catalog, Numbering
+
+# of images 4, 0, 2; the catalog has 0 to 3
+ITEMS = pa.table(
+    {
+        "image": [4, 0, 2],
+        "path": ["4.png", "0.png", "2.png"],
+        "price": [9.5, None, 20.0],
+        "stock": pa.array([True, False, None]),
+        "shop": pa.array(["a", "b", "a"]).dictionary_encode(),
+        "seen": [datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3)],
+        "tags": [["x"], [], ["y"]],
+    }
+)
+
+
+@pytest.fixture
+def lookup() -> CatalogLookup:
+    attributes = (
+        Attribute(name="collar", values=("none", "rib")),
+        Attribute(name="length", values=("short", "knee", "long")),
+    )
+    return CatalogLookup(
+        Catalog(
+            schema=AttributeSchema(dataset="d", attributes=attributes),
+            numbering=Numbering(origin="o", next_image=4),
+            images=images_table("abcd", groups=["g", None, "h", None]),
+            labels=labels_table([(0, 0, 0), (0, 1, 1), (0, 1, 2), (2, 1, 0)]),
+            triplets=tables.PUBLISHED_TRIPLETS.empty_table(),
+            quarantine=tables.quarantine_table([]),
+            left_out={},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("image>=2", [4, 2]),
+        ("image > 1.5", [4, 2]),
+        ("image!=2", [4, 0]),
+        ("path=0.png", [0]),
+        ("path>=2", [4, 2]),
+        ("price<10", [4]),
+        ("price!=9.5", [2]),  # a missing value fulfils nothing
+        ("stock=true", [4]),
+        ("shop=a", [4, 2]),
+        ("shop==b", [0]),
+        ("seen>2026-01-15T00:00:00Z", [0, 2]),
+        ("width=8", [0, 2]),  # the catalog does not know image 4
+        ("group=h", [2]),
+        ("collar=none", [0]),
+        ("collar=rib", []),
+        ("length=long", [0]),
+        ("length!=long", [2]),  # 4 has no label
+        ("length!=short", [0]),
+    ],
+)
+def test_rows_that_hold(text: str, images: list[int], lookup: CatalogLookup) -> None:
+    holds = rows_that_hold([parse_condition(text)], ITEMS, lookup)
+    assert ITEMS["image"].to_numpy()[holds].tolist() == images
+
+
+def test_all_conditions_hold(lookup: CatalogLookup) -> None:
+    both = [parse_condition("shop=a"), parse_condition("price<10")]
+    assert rows_that_hold(both, ITEMS, lookup).tolist() == [True, False, False]
+    assert rows_that_hold([], ITEMS, None).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hem=1", "no column 'hem'; there are image, path, price, .* group, and the attributes"),
+        ("width>=wide", "the condition width>=wide compares 'wide' with a column of type int32"),
+        ("stock=maybe", "compares 'maybe' with a column of type bool"),
+        ("tags=x", "compares 'x' with a column of type list"),
+        ("collar=fur", "collar has no value 'fur'; it has none, rib"),
+        ("collar<rib", "use = or !="),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(
+    text: str, message: str, lookup: CatalogLookup
+) -> None:
+    with pytest.raises(HemlineError, match=message):
+        rows_that_hold([parse_condition(text)], ITEMS, lookup)
+
+
+def test_without_a_catalog_there_are_the_items_columns() -> None:
+    assert rows_that_hold([parse_condition("price=20")], ITEMS, None).tolist() == [0, 0, 1]
+    with pytest.raises(
+        HemlineError, match=r"there are image, path, price, stock, shop, seen, tags$"
+    ):
+        rows_that_hold([parse_condition("width=8")], ITEMS, None)
+
+
+@pytest.mark.parametrize("text", ["", "width", "=3", "width 3"])
+def test_a_text_of_another_form_is_an_error(text: str) -> None:
+    with pytest.raises(HemlineError, match="no condition: write a column"):
+        parse_condition(text)
+
+
+def test_conditions_are_read_as_written() -> None:
+    expected = Condition(column="neck line", operator=">=", value="a = b")
+    assert parse_condition(" neck line >= a = b ") == expected
+    assert parse_condition("a!=") == Condition(column="a", operator="!=", value="")

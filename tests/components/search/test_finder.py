@@ -1,0 +1,289 @@
+"""The finder: names, filters, weights, reranking, and the index beside exact search."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import images_table, labels_table
+from embedded_catalogues import unit_vectors, write_catalogue
+
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
+from components.embedding.catalogue import EmbeddedCatalogue
+from components.errors import HemlineError
+from components.search import finder as finder_module
+from components.search.conditions import parse_condition
+from components.search.finder import Finder, Found
+from components.search.index import build_index
+from components.search.vector_map import map_path, write_map
+from components.tables import Catalog, Numbering
+
+NUM_ITEMS, DIM = 60, 8
+COLLAR, LENGTH = unit_vectors(NUM_ITEMS, DIM), unit_vectors(NUM_ITEMS, DIM, seed=1)
+QUERY = {"collar": unit_vectors(1, DIM, seed=2)[0], "length": unit_vectors(1, DIM, seed=3)[0]}
+SCHEMA = AttributeSchema(
+    dataset="d",
+    attributes=(
+        Attribute(name="collar", values=("none", "rib")),
+        Attribute(name="length", values=("short", "knee", "long")),
+    ),
+)
+LABELS = [
+    *((number, 0, number % 2) for number in range(0, NUM_ITEMS, 3)),
+    *((number, 1, number % 3) for number in range(0, NUM_ITEMS, 5)),
+    (10, 1, 2),  # a second value
+]
+
+
+def content(number: int) -> bytes:
+    return b"twin" if number in {4, 8} else f"picture {number}".encode()
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    digests = [hashlib.sha256(content(number)).hexdigest() for number in range(NUM_ITEMS + 5)]
+    return Catalog(
+        schema=SCHEMA,
+        numbering=Numbering(origin="o", next_image=len(digests)),
+        images=images_table(digests),
+        labels=labels_table(LABELS),
+        triplets=tables.PUBLISHED_TRIPLETS.empty_table(),
+        quarantine=tables.quarantine_table([]),
+        left_out={},
+    )
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> EmbeddedCatalogue:
+    price = list(range(NUM_ITEMS))
+    vectors = {"collar": COLLAR, "length": LENGTH}
+    return write_catalogue(tmp_path, vectors, part_sizes=[25, 0, 35], columns={"price": price})
+
+
+def numbers(found: Sequence[Found]) -> list[int]:
+    return [item.image for item in found]
+
+
+def ranked(similarity: np.ndarray, among: Sequence[int] | None = None) -> list[int]:
+    some = range(NUM_ITEMS) if among is None else among
+    return sorted(some, key=lambda number: (-similarity[number], number))
+
+
+def test_one_attribute(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+    found = Finder(embedded, catalog).find({"collar": QUERY["collar"]}, top_k=5)
+    cosines = COLLAR @ QUERY["collar"]
+    assert numbers(found) == ranked(cosines)[:5]
+    np.testing.assert_allclose([item.similarity for item in found], cosines[numbers(found)], 1e-5)
+    assert [item.path for item in found] == [f"{number}.png" for number in numbers(found)]
+
+
+def test_several_attributes_are_a_weighted_sum(embedded: EmbeddedCatalogue) -> None:
+    weights = {"collar": 2.0, "length": 0.5}
+    total = 2 * COLLAR @ QUERY["collar"] + 0.5 * LENGTH @ QUERY["length"]
+    found = Finder(embedded, None).find(QUERY, top_k=7, weights=weights)
+    assert numbers(found) == ranked(total)[:7]
+    np.testing.assert_allclose([item.similarity for item in found], total[numbers(found)], 1e-5)
+    alike = Finder(embedded, None).find(QUERY, top_k=7)
+    assert numbers(alike) == ranked(COLLAR @ QUERY["collar"] + LENGTH @ QUERY["length"])[:7]
+
+
+def test_reranking_is_two_sorts_among_the_allowed(embedded: EmbeddedCatalogue) -> None:
+    among = [number for number in range(NUM_ITEMS) if number < 40 and number != 7]
+    general = COLLAR @ QUERY["collar"] + LENGTH @ QUERY["length"]
+    first = ranked(general, among)[:12]
+    found = Finder(embedded, None).find(
+        QUERY,
+        top_k=5,
+        weights={"length": 3.0},
+        conditions=[parse_condition("price<40")],
+        without=[7],
+        rerank=12,
+    )
+    assert numbers(found) == ranked(LENGTH @ QUERY["length"], first)[:5]
+
+
+def test_filters_hold_together(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+    found = Finder(embedded, catalog).find(
+        {"collar": QUERY["collar"]},
+        top_k=NUM_ITEMS,
+        conditions=[parse_condition("price>=10"), parse_condition("collar=rib")],
+        labelled_only=["length"],
+        without=[45],
+    )
+    among = [n for n in range(10, NUM_ITEMS) if n % 3 == 0 and n % 2 == 1 and n % 5 == 0]
+    assert among == [15, 45]
+    assert numbers(found) == [15]
+
+
+def test_a_label_of_one_of_the_attributes_is_enough(
+    embedded: EmbeddedCatalogue, catalog: Catalog
+) -> None:
+    found = Finder(embedded, catalog).find(QUERY, top_k=99, labelled_only=["collar", "length"])
+    assert sorted(numbers(found)) == [n for n in range(NUM_ITEMS) if n % 3 == 0 or n % 5 == 0]
+
+
+def test_values_are_the_catalogs(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+    finder = Finder(embedded, catalog)
+    values = {item.image: item.values for item in finder.find(QUERY, top_k=NUM_ITEMS)}
+    assert values[10] == {"length": ("knee", "long")}
+    assert values[30] == {"collar": ("none",), "length": ("short",)}
+    assert values[1] == {}
+    assert finder.values_of(10) == {"length": ("knee", "long")}
+    without_catalog = Finder(embedded, None)
+    assert without_catalog.values_of(10) == {}
+    assert without_catalog.find(QUERY, top_k=1, labelled_only=["collar"])[0].values == {}
+
+
+def test_items_are_known_by_number_path_and_content(
+    embedded: EmbeddedCatalogue, catalog: Catalog, tmp_path: Path
+) -> None:
+    finder = Finder(embedded, catalog)
+    assert finder.number_of("7") == finder.number_of("7.png") == 7
+    assert finder.path_of(7) == "7.png"
+    assert finder.same_content(b"twin").tolist() == [4, 8]
+    assert finder.same_content(content(NUM_ITEMS)).tolist() == []  # of the catalog, not embedded
+    for name in ("60", "-1", "7.jpg", ""):
+        with pytest.raises(
+            HemlineError, match=f"no embedded image has the number or path '{name}'"
+        ):
+            finder.number_of(name)
+    digest = hashlib.sha256(b"it").hexdigest()
+    alone = write_catalogue(
+        tmp_path / "alone", {"collar": COLLAR[:2]}, columns={"content": ["", digest]}
+    )
+    assert Finder(alone, None).same_content(b"it").tolist() == [1]
+
+
+def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:
+    images = [90, 3, 50, 7]
+    gaps = write_catalogue(tmp_path, {"collar": COLLAR[:4]}, images=images, part_sizes=[1, 3])
+    finder = Finder(gaps, None)
+    for row, image in enumerate(images):
+        vector = finder.vectors_of(image, ["collar"])["collar"]
+        np.testing.assert_array_equal(vector, COLLAR[row])
+        (nearest,) = finder.find({"collar": vector}, top_k=1)
+        assert (nearest.image, nearest.path) == (image, f"{image}.png")
+    with pytest.raises(HemlineError, match="no embedded image"):
+        finder.number_of("4")
+    with pytest.raises(HemlineError, match="image 4 is not embedded"):
+        finder.vectors_of(4, ["collar"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"queries": {"hem": QUERY["collar"]}}, "no attribute 'hem'; .* for collar, length"),
+        ({"queries": QUERY, "weights": {"hem": 1.0}}, "no attribute 'hem'"),
+        (
+            {"queries": {"collar": QUERY["collar"]}, "rerank": 5},
+            "embeddings of the query for collar",
+        ),
+        ({"queries": {}}, "no attribute"),
+    ],
+)
+def test_what_cannot_be_searched_is_an_error(
+    embedded: EmbeddedCatalogue, asked: dict, message: str
+) -> None:
+    with pytest.raises(HemlineError, match=message):
+        Finder(embedded, None).find(**asked, top_k=1)
+
+
+def test_a_map_changes_nothing(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+    plain = Finder(embedded, catalog).find(QUERY, top_k=NUM_ITEMS)
+    write_map(embedded, "collar")  # of one attribute and not of the other
+    assert Finder(embedded, catalog).find(QUERY, top_k=NUM_ITEMS) == plain
+
+
+def test_a_map_of_other_embeddings_is_not_read(embedded: EmbeddedCatalogue) -> None:
+    write_map(embedded, "collar")
+    other = write_catalogue(embedded.folder, {"collar": LENGTH, "length": COLLAR}, model_version=2)
+    found = Finder(other, None).find({"collar": QUERY["collar"]}, top_k=5)
+    assert numbers(found) == ranked(LENGTH @ QUERY["collar"])[:5]
+
+
+def test_a_map_cut_short_is_an_error_that_names_it(embedded: EmbeddedCatalogue) -> None:
+    path = write_map(embedded, "collar")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(HemlineError, match=r"vectors-.*\.arrow is not whole .* `hemline index`"):
+        Finder(embedded, None).find({"collar": QUERY["collar"]}, top_k=1)
+
+
+NUM_LARGE = 1000
+LARGE = unit_vectors(NUM_LARGE, DIM, seed=6)
+
+
+class TestLargeCatalogue:
+    """What large catalogues do; here they begin at 500 items."""
+
+    @pytest.fixture
+    def large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCatalogue:
+        monkeypatch.setattr(finder_module, "MIN_INDEXED", 500)
+        columns = {"tenth": [number % 10 for number in range(NUM_LARGE)]}
+        return write_catalogue(tmp_path, {"collar": LARGE, "length": LARGE}, columns=columns)
+
+    @staticmethod
+    def narrowed(large: EmbeddedCatalogue) -> Finder:
+        """With an index that looks into one list only: what it misses tells that it was used."""
+        build_index(large, "collar")
+        (facts,) = (large.folder / "index/attribute=collar").glob("*.json")
+        files.write_json({**files.read_json(facts), "num_probes": 1}, facts)
+        return Finder(large, None)
+
+    def test_an_index_is_used_for_one_attribute(self, large: EmbeddedCatalogue) -> None:
+        finder, missed = self.narrowed(large), {"index": 0, "exact": 0, "rerank": 0, "few": 0}
+        for query in unit_vectors(20, DIM, seed=5):
+            both = {"collar": query, "length": query}
+            fewer = [parse_condition("tenth<4")]  # leaves fewer than are searched with an index
+            ways = {
+                "index": finder.find({"collar": query}, top_k=5),
+                "exact": finder.find({"collar": query}, top_k=5, exact=True),
+                "rerank": finder.find(both, weights={"collar": 1.0}, top_k=5, rerank=NUM_LARGE),
+            }
+            for way, found in ways.items():
+                missed[way] += numbers(found) != ranked(LARGE @ query, range(NUM_LARGE))[:5]
+            few = finder.find({"collar": query}, top_k=5, conditions=fewer)
+            among = [number for number in range(NUM_LARGE) if number % 10 < 4]
+            missed["few"] += numbers(few) != ranked(LARGE @ query, among)[:5]
+        assert missed.pop("index") > 5
+        assert missed == {"exact": 0, "rerank": 0, "few": 0}
+
+    def test_weights_scale_what_an_index_found(self, large: EmbeddedCatalogue) -> None:
+        finder, query = self.narrowed(large), {"collar": QUERY["collar"]}
+        plain = finder.find(query, top_k=5)
+        twice = finder.find(query, top_k=5, weights={"collar": 2.0})
+        assert numbers(twice) == numbers(plain)
+        assert [item.similarity for item in twice] == [2 * item.similarity for item in plain]
+
+    def test_what_shall_not_be_found_leaves_its_place_to_others(
+        self, large: EmbeddedCatalogue
+    ) -> None:
+        finder, query = self.narrowed(large), {"collar": QUERY["collar"]}
+        plain = numbers(finder.find(query, top_k=7))
+        assert numbers(finder.find(query, top_k=5, without=plain[1:3])) == [plain[0], *plain[3:]]
+
+    def test_as_many_as_asked_for_are_found(self, large: EmbeddedCatalogue) -> None:
+        """One list holds fewer: then all are compared."""
+        query = QUERY["collar"]
+        found = self.narrowed(large).find({"collar": query}, top_k=400)
+        assert numbers(found) == ranked(LARGE @ query, range(NUM_LARGE))[:400]
+
+    def test_a_missing_index_is_told_with_the_remedy(self, large: EmbeddedCatalogue) -> None:
+        finder, both = Finder(large, None), ["collar", "length"]
+        query = QUERY["collar"]
+        found = finder.find({"collar": query}, top_k=4)
+        assert numbers(found) == ranked(LARGE @ query, range(NUM_LARGE))[:4]
+        notice = str(finder.missing_index(both))
+        assert "`hemline index --attribute collar --attribute length`" in notice
+        build_index(large, "length")
+        assert "`hemline index --attribute collar`" in str(Finder(large, None).missing_index(both))
+        build_index(large, "collar")
+        assert Finder(large, None).missing_index(both) is None
+        other = write_catalogue(large.folder, {"collar": LARGE, "length": LARGE}, model_version=2)
+        assert "no index of collar, length" in str(Finder(other, None).missing_index(both))
+
+
+def test_a_small_catalogue_needs_no_index(embedded: EmbeddedCatalogue) -> None:
+    assert Finder(embedded, None).missing_index(["collar"]) is None
+    assert not map_path(embedded, "collar").exists()

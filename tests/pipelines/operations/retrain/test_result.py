@@ -1,0 +1,88 @@
+"""A retrain's commit, tag and push, in real repositories: what is refused loses nothing."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.errors import HemlineError
+from components.evaluation.gate import Rule, Verdict
+from pipelines.operations.retrain import result
+from pipelines.operations.retrain.record import Record
+from pipelines.operations.retrain.state import begin
+from pipelines.shell import workspace
+
+VERDICT = Verdict(
+    challenger=3,
+    champion=2,
+    splits="0" * 64,
+    limits={},
+    rules=(Rule(name="change of MAP", measured=-1.23456, bound="at least", limit=0.0),),
+    attributes=(),
+)
+NAME = "retrain-3-rejected"
+
+
+def git(*arguments: str) -> str:
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    done = subprocess.run(["git", *author, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None:
+    assert result.tag(VERDICT) == result.tag(VERDICT) == NAME
+    assert git("tag", "--list", "--format=%(contents)", NAME) == (
+        "Retrain: version 3 rejected\n\nagainst version 2:\n"
+        "not kept: change of MAP -1.235, asked at least 0"
+    )
+
+
+def test_a_tag_of_another_run_is_not_moved(repository: Path) -> None:
+    git("tag", NAME)
+    Path("dvc.lock").write_text("another run\n")
+    workspace.commit_only(["dvc.lock"], "another")
+    with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
+        result.tag(VERDICT)
+    assert git("rev-parse", NAME) == git("rev-parse", "HEAD~1")
+
+
+def test_another_branch_is_not_committed_to(repository: Path) -> None:
+    begun = begin()
+    git("switch", "-q", "-c", "elsewhere")
+    with pytest.raises(HemlineError, match="git switch main"):
+        result.commit(VERDICT, begun)
+
+
+def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    remote, colleague = (tmp_path_factory.mktemp(name) for name in ("remote", "colleague"))
+    git("init", "-q", "--bare", "-b", "main", str(remote))
+    git("remote", "add", "origin", str(remote))
+    git("push", "-q", "origin", "main")
+    git("clone", "-q", str(remote), str(colleague))
+    git("-C", str(colleague), "commit", "-q", "--allow-empty", "-m", "meanwhile")
+    git("-C", str(colleague), "push", "-q")
+
+    Path("dvc.lock").write_text("new\n")
+    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    record = Record(tag=result.tag(VERDICT))
+    with pytest.raises(HemlineError, match="git pull --rebase"):
+        result.push_commit(NAME, record, wanted=True)
+    assert record.pushed == []
+    assert git("ls-remote", "--tags", "origin") == "", "branch and tag, both or none"
+
+    git("pull", "-q", "--rebase", "origin", "main")
+    assert result.tag(VERDICT) == NAME
+    result.push_commit(NAME, record, wanted=True)
+    assert record.pushed == ["origin"]
+    assert git("rev-parse", "HEAD") == git("ls-remote", "origin", "refs/heads/main").split()[0]
+    assert git("ls-remote", "--tags", "--refs", "origin").endswith(f"refs/tags/{NAME}")
+
+
+def test_without_a_remote_or_the_wish_nothing_is_pushed(repository: Path) -> None:
+    record = Record()
+    result.push_commit(NAME, record, wanted=True)
+    git("remote", "add", "origin", "/nowhere")
+    result.push_commit(NAME, record, wanted=False)
+    assert record.pushed == []

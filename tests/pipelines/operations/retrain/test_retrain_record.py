@@ -1,0 +1,65 @@
+"""The report of a retrain: there however it ended, and right in what it says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.datasets.drift import Finding
+from components.errors import HemlineError
+from components.evaluation.gate import AttributeChange, Rule, Verdict
+from pipelines.operations.retrain.record import Record, as_markdown, written
+
+VERDICT = Verdict(
+    challenger=3,
+    champion=2,
+    splits="0" * 64,
+    limits={"max_attribute_drop": 5.0},
+    rules=(
+        Rule(name="change of MAP", measured=1.25, bound="at least", limit=0),
+        Rule(name="largest drop", measured=7, bound="at most", limit=5, attribute="neck|line"),
+    ),
+    attributes=(
+        AttributeChange(name="neck|line", num_queries=9, champion_map=None, challenger_map=50),
+    ),
+)
+
+
+def test_a_failure_is_written_with_its_step_and_without_passwords(tmp_path: Path) -> None:
+    record = Record(version=3)
+    with (
+        pytest.raises(HemlineError),
+        written(record, tmp_path),
+        record.at("git push"),
+    ):
+        raise HemlineError("https://night:secret@git.example.org/shop refused")
+    told = json.loads((tmp_path / "retrain.json").read_text())
+    assert (told["outcome"], told["exit_code"], told["step"]) == ("failed", 1, "git push")
+    assert told["error"] == "https://git.example.org/shop refused"
+    assert told["seconds"].keys() == {"git push"}
+    page = (tmp_path / "retrain.md").read_text()
+    assert "## Failed at: git push" in page
+    assert "secret" not in page
+
+
+def test_being_stopped_is_a_failure_and_written(tmp_path: Path) -> None:
+    record = Record()
+    with pytest.raises(SystemExit), written(record, tmp_path), record.at("train"):
+        raise SystemExit("hemline: stopped by SIGTERM")
+    told = json.loads((tmp_path / "retrain.json").read_text())
+    assert (told["outcome"], told["step"]) == ("failed", "train")
+    assert told["error"] == "hemline: stopped by SIGTERM"
+
+
+def test_the_page_shows_verdict_and_findings_in_whole_tables() -> None:
+    finding = Finding(kind="shift", attribute="neck", before=0, after=0.2, message="neck shifted")
+    page = as_markdown(
+        Record(outcome="rejected", version=3, verdict=VERDICT, findings=(finding,), pushed=["dvc"])
+    )
+    assert page.startswith("# Retrain: rejected\n")
+    assert "| exit code | 10 |" in page
+    assert "| change of MAP |  | 1.25 | at least 0 | yes |" in page
+    assert "| largest drop | neck/line | 7 | at most 5 | **no** |" in page
+    assert "| neck/line | 9 | - | 50.00 |" in page
+    assert "- neck shifted" in page
+    assert "| champion after | - |" in page

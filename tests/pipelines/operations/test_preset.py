@@ -1,0 +1,97 @@
+"""Presets: what they change, that params.yaml follows the one it says it does, and its comments."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from builders import PROJECT
+
+from components.params import changed, check, resolved
+from pipelines.operations.preset import read_preset
+from pipelines.shell.cli import main
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    shutil.copytree(PROJECT / "presets", tmp_path / "presets")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(["preset", *arguments])
+    return int(stopped.value.code or 0)
+
+
+def test_the_demo_follows_the_preset_hemline():
+    params = resolved(Path("params.yaml"))
+    assert changed(params, read_preset("hemline")) == params
+
+
+@pytest.mark.parametrize("name", ["hemline", "paper"])
+def test_values_come_as_options_of_an_experiment(name, capsys):
+    assert run(name) == 0
+    options = shlex.split(capsys.readouterr().out)
+    assert set(options[::2]) == {"-S"}
+    pairs = dict(option.split("=", 1) for option in options[1::2])
+    assert {key: yaml.safe_load(value) for key, value in pairs.items()} == read_preset(name)
+
+
+def test_without_a_name_they_are_listed(capsys):
+    assert run() == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "hemline",
+        "paper",
+    ]
+
+
+def test_written_values_are_used_and_comments_stay(capsys):
+    comments = [line.partition("#")[2] for line in Path("params.yaml").read_text().splitlines()]
+    before = resolved(Path("params.yaml"))
+    assert run("paper", "--write") == 0
+    shown = capsys.readouterr().out
+    assert "train.objective: multi_similarity -> triplet" in shown
+    assert "train.flip_probability" not in shown, "it is the same in both"
+    params = resolved(Path("params.yaml"))
+    assert params == changed(before, read_preset("paper"))
+    after = [line.partition("#")[2] for line in Path("params.yaml").read_text().splitlines()]
+    assert after == comments
+
+    assert run("hemline", "--write") == 0
+    params = resolved(Path("params.yaml"))
+    assert params["train"] == before["train"] | {
+        key: params["train"][key] for key in ("triplets_per_batch", "step_epochs", "step_factor")
+    }
+
+
+def test_an_unknown_preset_names_the_known(capsys):
+    assert run("papers") == 1
+    assert "no preset 'papers' in presets/; there are hemline, paper" in capsys.readouterr().err
+
+
+def test_a_preset_that_contradicts_the_rest_changes_nothing(project, capsys):
+    (project / "presets/wrong.yaml").write_text("# Wrong.\ntrain: {objective: triplet}\n")
+    before = Path("params.yaml").read_text()
+    assert run("wrong", "--write") == 1
+    assert "params.yaml with the preset wrong cannot be used" in capsys.readouterr().err
+    assert Path("params.yaml").read_text() == before
+
+
+def test_a_change_leaves_what_it_was_made_from_alone():
+    params = resolved(Path("params.yaml"))
+    other = changed(params, {"train.margin": 0.5})
+    assert other["train"]["margin"] == 0.5
+    assert params == resolved(Path("params.yaml"))
+    check(other, source="test")
+
+
+def test_every_variant_of_the_comparison_makes_a_network():
+    """As far as can be known without building its backbone."""
+    params = resolved(PROJECT / "params.yaml")
+    for variants in yaml.safe_load((PROJECT / "comparison.yaml").read_text()).values():
+        for name, values in variants.items():
+            check(changed(params, values), source=name)

@@ -1,0 +1,332 @@
+"""Promotion and rollback for real: MLflow's registry, Ray, packages, and files on disk."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from builders import PROJECT
+from promotable import SIZE_PX, Promotable, promotable
+
+from components.embedding.catalogue import read_embedded
+from components.errors import HemlineError
+from components.evaluation.gate import Verdict
+from components.registry import promotion
+from components.registry.registry import RegisteredVersion
+from pipelines.operations.promote.command import promote_version
+from pipelines.operations.rollback import rollback
+from pipelines.shell.cli import main
+
+NOWHERE = "nowhere://"  # of a Ray cluster: whatever needs Ray fails at once
+NEEDS_RAY = "Module: nowhere does not exist"
+FIRST, BETTER, WORSE = 1, 2, 3
+NUM_IMAGES = 150
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Promotable:
+    """A project whose first version is champion; data/embeddings is of the second."""
+    project = promotable(tmp_path_factory.mktemp("begun"), num_images=NUM_IMAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(project, patch)
+        for corner in (2, 4, 1):
+            project.register(corner)
+        assert promote_version(FIRST).passed
+        project.embed(BETTER)
+    return project
+
+
+@pytest.fixture
+def project(begun: Promotable, tmp_path: Path, monkeypatch) -> Promotable:
+    """A copy of the project, in which nothing can start Ray."""
+    folder = tmp_path / "project"
+    shutil.copytree(begun.folder, folder, ignore=shutil.ignore_patterns("mlartifacts"))
+    copied = Promotable(folder=folder)
+    _enter(copied, monkeypatch)
+    monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
+    copied.set_params()
+    promotion.write_tag(
+        FIRST,
+        promotion.EMBEDDINGS_TAG,
+        str(folder / "data/published/hemline-1"),
+        tracking=copied.tracking,
+    )
+    return copied
+
+
+def _enter(project: Promotable, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(project.folder)
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    patch.delenv("RAY_ADDRESS", raising=False)
+
+
+def state(project: Promotable) -> dict[str, object]:
+    """Returns all that promotions change: alias, tags of the model and of versions, addresses."""
+    client = project.tracking.client()
+    model = client.get_registered_model("hemline")
+    versions = {
+        int(version.version): dict(version.tags)
+        for version in client.search_model_versions("name='hemline'")
+    }
+    published = project.folder / "data/published"
+    lying = sorted(str(path.relative_to(published)) for path in published.rglob("*"))
+    return {"aliases": model.aliases, "model": model.tags, "versions": versions, "files": lying}
+
+
+def champion(project: Promotable) -> int | None:
+    return promotion.champion(project.tracking)
+
+
+def moves(project: Promotable) -> list[tuple[str, int | None, int]]:
+    return [(m.action, m.previous, m.version) for m in promotion.history(project.tracking)]
+
+
+def status_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+def test_the_first_champion_comes_with_an_embedded_catalogue(project: Promotable) -> None:
+    verdict = promote_version(FIRST)
+    assert verdict.champion is None
+    assert champion(project) == FIRST
+    assert moves(project) == [("promote", None, FIRST)]
+    published = promotion.champion_embeddings(project.tracking)
+    assert published.version == RegisteredVersion(name="hemline", version=FIRST)
+    catalogue = read_embedded(Path(published.embeddings))
+    assert (catalogue.model_version, catalogue.num_images) == (FIRST, NUM_IMAGES)
+
+
+def test_consumers_need_mlflow_alone(project: Promotable) -> None:
+    client = mlflow.MlflowClient(project.tracking.uri)
+    champion = client.get_model_version_by_alias("hemline", "champion")
+    assert int(champion.version) == FIRST
+    assert (Path(champion.tags["hemline.embeddings"]) / "manifest.json").exists()
+
+
+def test_a_better_version_is_promoted_and_what_was_embedded_is_copied(project: Promotable) -> None:
+    made = read_embedded(project.folder / "data/embeddings")
+    verdict = promote_version(BETTER)
+    assert verdict.passed
+    assert (verdict.champion, verdict.challenger) == (FIRST, BETTER)
+    assert champion(project) == BETTER
+    assert moves(project) == [("promote", None, FIRST), ("promote", FIRST, BETTER)]
+    last = promotion.history(project.tracking)[-1]
+    assert last.done
+    assert "@" in last.who
+    assert last.time.endswith("+00:00")
+    catalogue = read_embedded(Path(promotion.champion_embeddings(project.tracking).embeddings))
+    assert catalogue.folder == project.folder / "data/published/hemline-2"
+    assert catalogue.parts == made.parts
+    for ours, theirs in zip(catalogue.vectors("top"), made.vectors("top"), strict=True):
+        np.testing.assert_array_equal(ours.embeddings_nD, theirs.embeddings_nD)
+
+
+def test_promoting_again_changes_nothing(project: Promotable) -> None:
+    verdict = promote_version(BETTER)
+    before = state(project)
+    assert promote_version(BETTER) == verdict
+    assert state(project) == before
+    # also by other rules, and where the split is gone: it is in use
+    project.set_params(min_map_change=99.0)
+    shutil.rmtree(project.folder / "data/splits")
+    assert promote_version(BETTER) == verdict
+    assert state(project) == before
+
+
+def test_a_worse_version_is_rejected_and_carries_the_verdict(project: Promotable, capsys) -> None:
+    before = state(project)
+    assert status_of("promote", str(WORSE)) == 10
+    printed = capsys.readouterr().out
+    assert "models:/hemline/3 is rejected" in printed
+    assert "broken" in printed
+    text = project.tracking.client().get_model_version("hemline", str(WORSE)).tags
+    verdict = Verdict.from_json(text["hemline.verdict"])
+    assert (verdict.champion, verdict.passed) == (FIRST, False)
+    after = state(project)
+    after["versions"][WORSE].pop("hemline.verdict")  # type: ignore[index]
+    assert after == before
+
+
+def test_a_rejection_stands_until_the_rules_change(project: Promotable) -> None:
+    marked = replace(promote_version(WORSE), splits="marked")
+    promotion.write_tag(WORSE, promotion.VERDICT_TAG, marked.to_json(), tracking=project.tracking)
+    assert promote_version(WORSE) == marked, "read back"
+    project.set_params(max_attribute_drop=6.0)
+    verdict = promote_version(WORSE)
+    assert not verdict.passed
+    assert verdict.limits["max_attribute_drop"] == 6
+    assert verdict.splits != "marked"
+
+
+def test_a_rejection_stands_until_the_champion_changes(project: Promotable) -> None:
+    assert promote_version(WORSE).champion == FIRST
+    promote_version(BETTER)
+    assert promote_version(WORSE).champion == BETTER
+
+
+def test_the_latest_version_is_promoted_where_none_is_named(project: Promotable) -> None:
+    assert promote_version().challenger == WORSE
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [("9", "models:/hemline/9 is not in the registry"), ("champion", "names no version")],
+)
+def test_an_unknown_version_is_told(project: Promotable, version, told, capsys) -> None:
+    assert status_of("promote", version) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_rollback_goes_back_step_by_step(project: Promotable, capsys) -> None:
+    promote_version(BETTER)
+    began = time.monotonic()
+    assert status_of("rollback") == 0
+    assert time.monotonic() - began < 10, "seconds: nothing is embedded"
+    assert "models:/hemline/1 is champion" in capsys.readouterr().out
+    published = promotion.champion_embeddings(project.tracking)
+    assert published.version.version == FIRST
+    assert read_embedded(Path(published.embeddings)).model_version == FIRST
+    assert moves(project)[-1] == ("rollback", BETTER, FIRST)
+
+    assert status_of("rollback") == 1
+    assert "version 1 is the first champion" in capsys.readouterr().err
+    assert champion(project) == FIRST
+
+
+def test_what_was_rolled_back_comes_again_only_when_asked(project: Promotable) -> None:
+    promote_version(BETTER)
+    rollback()
+    with pytest.raises(HemlineError, match=r"was rolled back at .* `hemline promote 2 --again`"):
+        promote_version(BETTER)
+    assert champion(project) == FIRST
+    assert promote_version(BETTER, again=True).passed
+    assert champion(project) == BETTER
+    rollback()
+    assert moves(project)[1:] == [
+        ("promote", FIRST, BETTER),
+        ("rollback", BETTER, FIRST),
+        ("promote", FIRST, BETTER),
+        ("rollback", BETTER, FIRST),
+    ]
+    assert [m.number for m in promotion.history(project.tracking)] == [1, 2, 3, 4, 5]
+
+
+def test_a_rollback_leads_to_any_version_that_was_champion(project: Promotable) -> None:
+    promote_version(BETTER)
+    with pytest.raises(HemlineError, match="version 3 was never champion: `hemline promote 3`"):
+        rollback(to=WORSE)
+    rollback(to=FIRST)
+    rollback(to=BETTER)
+    assert champion(project) == BETTER
+
+
+def test_a_champion_by_other_means_is_not_guessed_about(project: Promotable) -> None:
+    project.tracking.client().set_registered_model_alias("hemline", "champion", str(WORSE))
+    with pytest.raises(HemlineError, match=r"other means.*`hemline rollback --to VERSION`"):
+        rollback()
+    rollback(to=FIRST)
+    assert champion(project) == FIRST
+
+
+@pytest.mark.parametrize("gone", ["manifest.json", "attribute=top/part-*", ""])
+def test_a_rollback_without_its_embeddings_is_refused(project: Promotable, gone) -> None:
+    promote_version(BETTER)
+    folder = project.folder / "data/published/hemline-1"
+    if gone:
+        for path in folder.glob(gone):
+            path.unlink()
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(HemlineError, match=r"1 are gone .*`hemline rollback --to 1 --embed`"):
+        rollback()
+    assert champion(project) == BETTER
+
+
+def test_a_rollback_can_embed_what_is_gone(project: Promotable, begun: Promotable) -> None:
+    promote_version(BETTER)
+    shutil.rmtree(project.folder / "data/published/hemline-1")
+    rollback(embed=True, embeddings=begun.folder / "data/published/hemline-1")
+    published = promotion.champion_embeddings(project.tracking)
+    assert published.version.version == FIRST
+    assert read_embedded(Path(published.embeddings)).num_images == NUM_IMAGES
+
+
+def test_a_champion_on_another_split_is_measured_on_the_challengers(
+    project: Promotable, capsys
+) -> None:
+    project.add_images(NUM_IMAGES, 30)
+    better = project.register(5)
+    with pytest.raises(RuntimeError, match=NEEDS_RAY):  # it passed, and is to embed
+        promote_version(better)
+    text = promotion.read_tag(better, promotion.VERDICT_TAG, tracking=project.tracking)
+    verdict = Verdict.from_json(str(text))
+    assert "measuring models:/hemline/1 on this test split: 180 images" in capsys.readouterr().out
+    assert verdict.passed
+    assert sum(row.num_queries for row in verdict.attributes) == 120
+    assert champion(project) == FIRST
+
+
+def test_another_split_than_the_challengers_is_refused(project: Promotable) -> None:
+    project.add_images(NUM_IMAGES, 30)
+    newer = project.register(5)
+    project.add_images(NUM_IMAGES + 30, 30)
+    with pytest.raises(HemlineError, match="was measured on another split than that in"):
+        promote_version(newer)
+
+
+def test_versions_without_a_record_are_measured_whatever_size_they_see(
+    project: Promotable, capsys
+) -> None:
+    """Half the side, half the corner: as many pixels of the picture, each the mean of four."""
+    number = project.register(2, image_size_px=SIZE_PX // 2, evaluated=False)
+    with pytest.raises(RuntimeError, match=NEEDS_RAY):
+        promote_version(number)
+    assert "the store has 32 px, the model 16" in capsys.readouterr().out
+    text = promotion.read_tag(number, promotion.VERDICT_TAG, tracking=project.tracking)
+    change = json.loads(str(text))["attributes"][0]
+    assert change["challenger_map"] > change["champion_map"] + 10
+
+
+def test_no_kill_and_no_reader_finds_a_mixture(begun: Promotable, tmp_path: Path) -> None:
+    """Killed before each of its writes and started again, a promotion ends as one that was not."""
+    driver = Path(__file__).parents[1] / "promotion_driver.py"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, str(driver), str(begun.folder), str(tmp_path), str(BETTER)],
+        env={**kept, "PYTHONPATH": str(PROJECT), "RAY_ADDRESS": NOWHERE},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    num_killed = int(done.stdout.split()[-1])
+    assert num_killed >= 11  # verdict, part, items, quarantine, manifest, address, move
+
+    expected = timeless(state(Promotable(folder=tmp_path / "whole")), tmp_path / "whole")
+    for number in range(num_killed):
+        folder = tmp_path / f"killed-{number}"
+        assert timeless(state(Promotable(folder=folder)), folder) == expected, number
+    rows = [json.loads(line) for line in (tmp_path / "read.jsonl").read_text().splitlines()]
+    assert all(version == embedded for _, version, embedded in rows)
+    orders: dict[str, list[int]] = {}
+    for folder, version, _ in rows:
+        orders.setdefault(folder, []).append(version)
+    assert all(order in ([FIRST], [BETTER], [FIRST, BETTER]) for order in orders.values())
+    assert [FIRST, BETTER] in orders.values(), "the reader saw a promotion"
+
+
+def timeless(found: dict[str, object], folder: Path) -> str:
+    """Returns a state as text, without the folder and without times."""
+    text = json.dumps(found, sort_keys=True).replace(str(folder), "FOLDER")
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "TIME", text)

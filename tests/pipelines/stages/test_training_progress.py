@@ -1,0 +1,63 @@
+"""What is shown of training: read from the journal, wherever the workers run."""
+
+import time
+
+import pytest
+
+from components.tracking.journal import Journal
+from pipelines.stages import training_progress as module
+from pipelines.stages.training_progress import training_progress
+
+STEP = {
+    "step.loss": 1.5,
+    "step.ranking_loss": 1.0,
+    "step.classification_loss": 0.5,
+    "step.images_per_s": 80.4,
+    "step.data_wait_share": 0.021,
+}
+WITHOUT_BRANCH = {name: value for name, value in STEP.items() if "classification" not in name}
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "metrics.jsonl"), tmp_path / "metrics.jsonl"
+
+
+def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_LINES", 0)
+    writer, path = journal
+    with training_progress(path, num_epochs=2, num_steps=20):
+        for row, step, kind in (
+            (STEP, 5, "step"),
+            ({"loss": 1.25, "valid_map": 43.21}, 0, "epoch"),
+            (WITHOUT_BRANCH, 15, "step"),
+        ):
+            writer.append(row, step=step, kind=kind)
+            time.sleep(0.7)
+    first, epoch, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "step 5/20  epoch 1/2  loss 1.500 (ranking 1.000 + classification 0.500)  80 images/s  "
+        "2.1% waiting for data  0:00:0"
+    )
+    assert epoch == "epoch 1/2: loss 1.2500, validation MAP 43.21"
+    assert last.startswith("step 15/20  epoch 2/2  loss 1.500 (ranking 1.000)  80 images/s")
+
+
+def test_a_log_gets_a_line_now_and_then_and_every_epoch(journal, capsys):
+    writer, path = journal
+    with training_progress(path, num_epochs=1, num_steps=5):
+        for step in range(1, 6):
+            writer.append(STEP, step=step)
+            time.sleep(0.6)
+        writer.append({"loss": 1.0, "valid_map": 50.0}, step=0, kind="epoch")
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown] == ["step", "epoch"]
+
+
+def test_what_was_trained_before_is_not_shown_again(journal, capsys):
+    writer, path = journal
+    writer.append(STEP, step=5)
+    writer.append({"loss": 1.0, "valid_map": 50.0}, step=0, kind="epoch")
+    with training_progress(path, num_epochs=2, num_steps=10):
+        pass
+    assert not capsys.readouterr().out
