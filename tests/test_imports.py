@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "components.credentials": set(),
     "components.errors": set(),
     "components.networks": set(),
+    "components.precision": set(),
     "components.params": set(),
     "components.attributes": set(),
     "components.files": set(),
@@ -71,6 +72,7 @@ MAY_IMPORT = {
     },
 }
 FOUNDATIONS = {
+    "components.precision",
     "components.credentials",
     "components.errors",
     "components.networks",
@@ -81,6 +83,7 @@ FOUNDATIONS = {
 }
 FOUNDATION_IMPORTS = {
     "components.networks": {"components.errors"},
+    "components.precision": set(),
     "components.params": {"components.credentials", "components.errors", "components.networks"},
     "components.attributes": {"components.errors"},
     "components.files": {"components.errors"},
