@@ -14,9 +14,8 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from components.errors import HemlineError
-from components.files import read_json, write_json, write_text
+from components.files import read_json, run_key, write_json, write_text
 from components.images import decode
-from components.provenance.provenance import run_key
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from components.tracking.runs import Tracking
 

@@ -16,8 +16,7 @@ from components.params import (
     load_section,
     resolved,
 )
-from components.provenance import provenance, record
-from components.provenance.datasets import read_data_set
+from components.provenance import recording
 from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
@@ -74,7 +73,7 @@ def train(
         state_folder / "run.json",
         where,
         params=resolved(params),
-        tags=record.origin_tags(
+        tags=recording.origin_tags(
             [source, catalog, store, splits, triplets], experiment=experiment_tags()
         ),
     )
@@ -90,8 +89,8 @@ def train(
         ),
     ):
         runs.log_splits(splits, tracking=where, run_id=run_id)
-        data = read_data_set(source=source, catalog=catalog, splits=splits)
-        record.record_start(data, tracking=where, run_id=run_id)
+        data = recording.read_data_set(source=source, catalog=catalog, splits=splits)
+        recording.record_start(data, tracking=where, run_id=run_id)
         run_training(
             inputs,
             model_params=model_params,
@@ -115,5 +114,5 @@ def train(
 def _state_folder(params: Path, inputs: list[Path]) -> Path:
     sections = {name: resolved(params)[name] for name in ("model", "sampling", "train")}
     small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
-    files = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
-    return project_folder() / ".hemline" / "training" / provenance.run_key(sections, files)
+    read = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
+    return project_folder() / ".hemline" / "training" / files.run_key(sections, read)

@@ -8,9 +8,11 @@ from components.datasets.description import Description, describe_catalog
 from components.datasets.drift import compare_labels, compare_quarantine
 from components.errors import HemlineError
 from components.params import RetrainParams
+from components.provenance import git
+from components.provenance.dvc_files import LOCK
 from components.tables import Catalog
 from pipelines.operations.retrain.record import Record
-from pipelines.shell import options, workspace
+from pipelines.shell import dvc, options
 from pipelines.shell.reporting import console
 
 _QUARANTINE = "quarantine.parquet"
@@ -26,8 +28,8 @@ def check_tree(*, gone_on: bool) -> None:
     Args:
         gone_on: whether a retrain did not end: the files that it records itself in are its own.
     """
-    own = set(workspace.recorded_paths()) if gone_on else set()
-    if changed := sorted(set(workspace.changed_files()) - own):
+    own = set(dvc.recorded_paths()) if gone_on else set()
+    if changed := sorted(set(git.changed_files()) - own):
         raise HemlineError(
             f"files that git knows have changes: {', '.join(changed)}. A retrain is recorded as a "
             "commit that reproduces it: commit them, or `git restore` them, and start it again"
@@ -37,22 +39,22 @@ def check_tree(*, gone_on: bool) -> None:
 def put_back(commit: str) -> None:
     """Puts catalog and splits back to a commit's, so that refused data is not continued."""
     console.print("the data that was refused is read anew: catalog and splits go back")
-    workspace.git("checkout", commit, "--", str(workspace.LOCK))
-    workspace.dvc("checkout", "--force", str(options.CATALOG), str(options.SPLITS))
+    git.read("checkout", commit, "--", str(LOCK))
+    dvc.run("checkout", "--force", str(options.CATALOG), str(options.SPLITS))
 
 
 def fetch() -> None:
     """Updates what is imported and fetches what the workspace misses."""
-    for file in workspace.imports():
-        workspace.dvc("update", file)
-    missing = workspace.missing_outputs()
+    for file in dvc.imports():
+        dvc.run("update", file)
+    missing = dvc.missing_outputs()
     if not missing:
         console.print("nothing is missing")
-    elif workspace.has_dvc_remote():
-        workspace.dvc("pull", *missing)
+    elif dvc.has_remote():
+        dvc.run("pull", *missing)
     else:
         console.print("DVC has no remote: what is missing comes from its cache")
-        workspace.dvc("checkout", *missing)
+        dvc.run("checkout", *missing)
 
 
 def check_data(base: str, *, section: RetrainParams, accept: bool, record: Record) -> None:
@@ -121,10 +123,10 @@ def _previous(base: str, *, accept: bool) -> tuple[Description, Catalog] | None:
 
 def _read_committed(commit: str, folder: Path) -> tuple[Description, Catalog] | None:
     """Returns what the catalog of a commit holds, and the catalog; None where it had none."""
-    if not workspace.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
+    if not dvc.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
         return None
     quarantine = folder / _QUARANTINE
-    workspace.copy_committed(options.STORE / _QUARANTINE, commit, into=quarantine)
+    dvc.copy_committed(options.STORE / _QUARANTINE, commit, into=quarantine)
     catalog = tables.read_catalog(folder / "catalog")
     return _describe(catalog, quarantine), catalog
 

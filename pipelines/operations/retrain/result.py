@@ -1,15 +1,12 @@
 """The result side of a retrain: into git as a commit and a tag, and to the remotes."""
 
-import os
-
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
+from components.provenance import git
 from pipelines.operations.retrain.record import Record
 from pipelines.operations.retrain.state import Begun
-from pipelines.shell import commands, workspace
+from pipelines.shell import dvc
 from pipelines.shell.reporting import console
-
-_NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0"}  # a missing password fails, and does not wait for one
 
 
 def commit(verdict: Verdict, begun: Begun) -> str:
@@ -18,15 +15,15 @@ def commit(verdict: Verdict, begun: Begun) -> str:
     Raises:
         HemlineError: another branch is checked out than when the retrain began.
     """
-    here = workspace.branch()
+    here = git.branch()
     if here != begun.branch:
         raise HemlineError(
             f"the retrain began on {begun.branch or 'no branch'} and finds {here or 'no branch'} "
             f"checked out; git switch {begun.branch or begun.base}, and start it again"
         )
-    if changed := workspace.unrecorded_paths():
-        workspace.commit_only(changed, _message(verdict))
-    return workspace.head()
+    if changed := git.unrecorded(dvc.recorded_paths()):
+        git.commit_only(changed, _message(verdict))
+    return git.head()
 
 
 def tag(verdict: Verdict) -> str:
@@ -36,9 +33,9 @@ def tag(verdict: Verdict) -> str:
         HemlineError: the tag is taken, by a commit with another `dvc.lock`.
     """
     name = f"retrain-{verdict.challenger}-{outcome(verdict)}"
-    if not workspace.git("tag", "--list", name):
-        workspace.tag(name, _message(verdict))
-    elif workspace.git("diff", "--name-only", name, "HEAD", "--", str(workspace.LOCK)):
+    if not git.read("tag", "--list", name):
+        git.tag(name, _message(verdict))
+    elif git.read("diff", "--name-only", name, "HEAD", "--", "dvc.lock"):
         raise HemlineError(
             f"git has a tag {name} already, of another run: was it made with another registry? "
             f"Rename it (git tag old-{name} {name}; git tag -d {name}), and start again"
@@ -55,10 +52,10 @@ def push_data(record: Record, *, wanted: bool) -> None:
     """Pushes what `dvc.lock` names to DVC's remote, where there is one."""
     if not wanted:
         console.print("not asked for")
-    elif not workspace.has_dvc_remote():
+    elif not dvc.has_remote():
         console.print("DVC has no remote: data and models stay in its cache here")
     else:
-        workspace.dvc("push")
+        dvc.run("push")
         record.pushed.append("dvc")
 
 
@@ -68,22 +65,19 @@ def push_commit(name: str, record: Record, *, wanted: bool) -> None:
     Raises:
         HemlineError: the remote refuses, as where somebody else pushed to the branch meanwhile.
     """
-    remote = workspace.git_remote()
+    remote = git.remote()
     if not wanted:
         console.print("not asked for")
         return
     if remote is None:
         console.print("git has no remote for this branch: commit and tag stay here")
         return
-    here = workspace.branch()
+    here = git.branch()
     if here is None:
         console.print("no branch is checked out: only the tag is pushed")
-    refs = [f"refs/tags/{name}", *([f"HEAD:{workspace.upstream(here)}"] if here else [])]
+    refs = [f"refs/tags/{name}", *([f"HEAD:{git.upstream(here)}"] if here else [])]
     try:
-        commands.run(
-            ["git", "push", "--atomic", remote, *refs],
-            environment={**os.environ, **_NO_QUESTIONS},
-        )
+        git.push(remote, refs)
     except HemlineError as error:
         raise HemlineError(
             f"{error}\nNothing is lost: mend it (`git pull --rebase`, where somebody pushed to the "

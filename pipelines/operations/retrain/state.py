@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components import files
-from pipelines.shell import workspace
+from components.provenance import git
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Begun:
 
 def begin() -> Begun:
     """Returns the mark of a retrain that begins now."""
-    return Begun(base=workspace.head(), branch=workspace.branch())
+    return Begun(base=git.head(), branch=git.branch())
 
 
 def read_begun(file: Path) -> Begun | None:

@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.params import RetrainParams
+from components.provenance import git
 from components.registry import promotion, registry
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
 from pipelines.operations.retrain.record import Record
 from pipelines.operations.retrain.state import Begun, begin, read_begun, write_begun
-from pipelines.shell import options, workspace
+from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
@@ -41,14 +42,14 @@ def take_steps(
             return
         begun = _note(replace(begun, has_news=True), mark)
     with record.at("check data"):
-        workspace.dvc("repro", "split")
+        dvc.run("repro", "split")
         try:
             new_data.check_data(begun.base, section=section, accept=accept_data, record=record)
         except DataRefusedError:
             _note(replace(begun, was_refused=True), mark)
             raise
     with record.at("train"):
-        workspace.dvc("repro")
+        dvc.run("repro")
     with record.at("gate and promote"):
         record.version = registry.read_registration(options.REGISTRATION).version
         verdict = record.verdict = promote_version(record.version, params=params)
@@ -92,7 +93,7 @@ def _has_news(begun: Begun, record: Record) -> bool:
     There is not when the stages are as `dvc.lock` says, git has that `dvc.lock`, and the gate has
     judged its version; a retrain that found something and did not end always has.
     """
-    if begun.has_news or not workspace.is_unchanged() or workspace.unrecorded_paths():
+    if begun.has_news or not dvc.is_unchanged() or git.unrecorded(dvc.recorded_paths()):
         return True
     record.version = registry.read_registration(options.REGISTRATION).version
     verdict = promotion.read_tag(record.version, promotion.VERDICT_TAG, tracking=tracking())

@@ -13,7 +13,7 @@ from project import Project
 from small_line import SmallLine
 
 from components.errors import HemlineError
-from components.provenance import provenance, record
+from components.provenance import origin
 from pipelines.operations.reproduce.command import reproduce
 from pipelines.shell import exit_codes
 
@@ -202,8 +202,8 @@ def test_a_changed_tree_that_nobody_knows_is_refused(line, run) -> None:
     other = line.record_run()
     artifacts = {
         each: Path(line.tracking.client().get_run(each).info.artifact_uri.removeprefix("file://"))
-        / record.FOLDER
-        / record.PATCH_FILE
+        / origin.FOLDER
+        / origin.PATCH_FILE
         for each in (run_id, other)
     }
     artifacts[run_id].unlink()
@@ -222,7 +222,7 @@ def test_a_run_outside_git_or_without_hashes_is_refused(line, run) -> None:
     stage = client.create_run(client.get_run(run_id).info.experiment_id)
     with pytest.raises(HemlineError, match="outside of git"):
         run(stage.info.run_id)
-    client.set_tag(stage.info.run_id, provenance.COMMIT_TAG, line.git("rev-parse", "HEAD").strip())
+    client.set_tag(stage.info.run_id, origin.COMMIT_TAG, line.git("rev-parse", "HEAD").strip())
     with pytest.raises(HemlineError, match="kept no hashes"):
         run(stage.info.run_id)
 

@@ -7,10 +7,10 @@ import pytest
 
 from components.errors import HemlineError
 from components.evaluation.gate import Rule, Verdict
+from components.provenance.git import commit_only
 from pipelines.operations.retrain import result
 from pipelines.operations.retrain.record import Record
 from pipelines.operations.retrain.state import begin
-from pipelines.shell import workspace
 
 VERDICT = Verdict(
     challenger=3,
@@ -40,7 +40,7 @@ def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None
 def test_a_tag_of_another_run_is_not_moved(repository: Path) -> None:
     git("tag", NAME)
     Path("dvc.lock").write_text("another run\n")
-    workspace.commit_only(["dvc.lock"], "another")
+    commit_only(["dvc.lock"], "another")
     with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
         result.tag(VERDICT)
     assert git("rev-parse", NAME) == git("rev-parse", "HEAD~1")
@@ -65,7 +65,7 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
     git("-C", str(colleague), "push", "-q")
 
     Path("dvc.lock").write_text("new\n")
-    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    commit_only(["dvc.lock"], "Retrain: version 3 rejected")
     record = Record(tag=result.tag(VERDICT))
     with pytest.raises(HemlineError, match="git pull --rebase"):
         result.push_commit(NAME, record, wanted=True)
