@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+# Tests run side by side: threads of one would take the cores of another. Read as torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")

@@ -22,6 +22,8 @@ from components.search.search import read_embedded_attribute
 from components.tables import read_catalog
 from components.training.trained import read_trained_model
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["ingest", "preprocess", "split", "triplets", "train", "evaluate", "register", "embed"]
 
 

@@ -17,6 +17,8 @@ from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, TrainingState
 from components.training.step import Learner
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 NUM_EPOCHS, STEPS_PER_EPOCH = 3, 3

@@ -24,6 +24,8 @@ from components.training.loop import Run, train
 from components.training.setup import TrainingInputs
 from components.training.step import Losses
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 BATCH_OBJECTIVES = ["supcon", "batch_triplet", "multi_similarity"]

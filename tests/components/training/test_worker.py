@@ -21,6 +21,8 @@ from components.training.state import BEST_WEIGHTS, read_history
 from components.training.step import Learner
 from components.training.worker import run_training
 
+pytestmark = pytest.mark.slow
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
 NUM_EPOCHS = 3
