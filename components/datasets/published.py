@@ -74,7 +74,7 @@ class _Part:
 def read_published(root: Path, *, dataset: str | None) -> LabelledImages:
     """Returns the labels of a data set with the queries and gallery of ASEN's authors.
 
-    Values have the names of `fashionai_values.py`, those of `Anno/list_attr_cloth.txt` in the
+    Values have the names of `fashionai.py`, those of `Anno/list_attr_cloth.txt` in the
     folder of DeepFashion where that is there, and their numbers otherwise.
 
     Args:

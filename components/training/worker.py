@@ -19,7 +19,7 @@ from torch import nn
 from components.errors import HemlineError
 from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.loop import Log, Run, train
-from components.training.place import Place
+from components.training.plan import Place
 from components.training.setup import TrainingInputs, build_run
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.fashionai import FASHIONAI_VALUES
 
 INVISIBLE = "invisible"
 SKINNY_NECKLINES = ("strapless", "sweetheart", "one_shoulder")

@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.datasets.fashionai_values import FASHIONAI_VALUES
-from components.datasets.regions import TRUTH_FILE, TRUTH_SCHEMA
+from components.datasets.fashionai import FASHIONAI_VALUES, TRUTH_FILE, TRUTH_SCHEMA
 from components.errors import HemlineError
 from components.wardrobe.picture import Truth, draw_picture, sample_spec
 

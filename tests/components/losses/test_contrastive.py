@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
 
-from components.losses.contrastive import supervised_contrastive_loss
+from components.losses.ranking import supervised_contrastive_loss
 
 
 def loop(embeddings_BKD, values_BKV, *, temperature, margin):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
 
-from components.losses.multi_similarity import multi_similarity_loss
+from components.losses.ranking import multi_similarity_loss
 
 NUMBERS = {"positive_scale": 2.0, "negative_scale": 10.0, "threshold": 0.5}
 

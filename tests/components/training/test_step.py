@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components.images.augmentation import Draw
-from components.losses.batch_triplet import batch_triplet_loss
-from components.losses.classification import attribute_classification_loss
-from components.losses.contrastive import supervised_contrastive_loss
-from components.losses.multi_similarity import multi_similarity_loss
-from components.losses.triplet import triplet_loss
-from components.training.accumulate import take_gradients
+from components.losses.combined import attribute_classification_loss
+from components.losses.ranking import (
+    batch_triplet_loss,
+    multi_similarity_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+)
 from components.training.loop import Run, train
 from components.training.setup import TrainingInputs
-from components.training.step import Losses
+from components.training.step import Losses, take_gradients
 
 torch.set_num_threads(1)
 
@@ -146,7 +147,7 @@ def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
 def test_without_classification_the_ranking_is_all_there_is(inputs, tmp_path, name):
     """And the learning curve says that there is no other loss."""
     classification = False if name == "ag_man" else None
-    model = replace(MODEL, name=name, classification=classification, embedding_dim=256)
+    model = replace(MODEL, name=name, classification=classification, embedding_dim=32)
     run = build(inputs, tmp_path, model=model, loss_weighting="fixed")
     losses = run.state.learner(next(run.feed.batches(first_step=0, rank=0, world_size=1)))
     assert losses.classification.isnan()
