@@ -19,7 +19,7 @@ from components.images.store import ImageStore
 from components.params import CheckpointParams, TrainParams
 from components.training.feed import Batch, Feed
 from components.training.plan import Place, Plan
-from components.training.state import EpochRecord, TrainingState
+from components.training.state import EpochMetrics, TrainingState
 from components.training.step import take_gradients
 from components.training.validation import validate
 
@@ -146,8 +146,8 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         if place.is_first:
             speed = {"images_per_s": images_per_s, "world_size": float(place.world_size)}
             log({**row, **speed}, step=epoch, kind="epoch")
-        record = cast(EpochRecord, {"epoch": epoch, **row})
-        state.finish_epoch(record, save=place.is_first)
+        metrics = cast(EpochMetrics, {"epoch": epoch, **row})
+        state.finish_epoch(metrics, save=place.is_first)
 
 
 def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:

@@ -24,7 +24,7 @@ from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
 from components.training.setup import TrainingInputs, read_plan
-from components.training.state import BEST_WEIGHTS, read_history
+from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.trained import write_trained_model
 from components.training.worker import run_training
 from pipelines.shell import options
@@ -116,7 +116,7 @@ def train(
         schema=tables.read_schema(catalog / "schema.json"),
         image_size_px=ImageStore(location.local()).image_size_px,
     )
-    files.write_csv(read_history(state_folder), curve, schema=tables.TRAINING)
+    files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)
     shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
 
