@@ -28,7 +28,7 @@ from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.file_source import list_files
 from components.embedding.job import Workers, embed
-from components.embedding.plan import Recipe, plan_parts
+from components.embedding.making import Recipe, plan_parts
 from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model

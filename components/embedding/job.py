@@ -19,9 +19,8 @@ import ray
 import torch
 from torch import nn
 
-from components.embedding.catalogue import EmbeddedCatalogue
-from components.embedding.making import PartInMaking, conclude
-from components.embedding.plan import PartPlan, Recipe
+from components.embedding.embeddings import Embeddings
+from components.embedding.making import PartInMaking, PartPlan, Recipe, conclude
 from components.embedding.source import Reader, Source
 from components.images.decode import UnreadableImageError
 
@@ -64,7 +63,7 @@ def embed(
     load_network: LoadNetwork,
     workers: Workers,
     on_progress: Callable[[int], None],
-) -> EmbeddedCatalogue:
+) -> Embeddings:
     """Embeds what is left of a plan, and writes the catalogue's manifest last.
 
     Args:

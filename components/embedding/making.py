@@ -6,6 +6,7 @@ Shape letters: K attributes.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,99 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.embedding.catalogue import (
+from components.embedding.embeddings import (
     ITEMS,
     QUARANTINE,
-    EmbeddedCatalogue,
+    Embeddings,
     Part,
     part_path,
     read_vectors,
-    write_embedded,
+    write_embeddings,
 )
 from components.embedding.part_files import (
     held_before,
+    is_whole,
     read_held,
     read_record,
     remove_unnamed,
     write_part,
 )
-from components.embedding.plan import PartPlan, Recipe
 from components.embedding.source import Source
 from components.errors import HemlineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that an embedding comes from, beside its image.
+
+    Attributes:
+        model_name: of the registry.
+        model_version: of the registry.
+        model_sha256: of the model's exported graph.
+        image_size_px: side of the pixels that the model takes.
+        attributes: that images are embedded for, names by their number in the model's schema.
+        precision: fp32 or bf16.
+    """
+
+    model_name: str
+    model_version: int
+    model_sha256: str
+    image_size_px: int
+    attributes: dict[str, int]
+    precision: str
+
+    @property
+    def digest(self) -> str:
+        """A hash of it all."""
+        content = json.dumps(asdict(self))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartPlan:
+    """A part to be.
+
+    Attributes:
+        key: of the part.
+        items: its images, `tables.EMBEDDED_ITEMS`.
+        addresses: of them.
+        is_done: whether it lies there.
+    """
+
+    key: str
+    items: pa.Table
+    addresses: Sequence[str]
+    is_done: bool
+
+
+def plan_parts(
+    source: Source, out: Path, *, recipe: Recipe, images_per_part: int
+) -> list[PartPlan]:
+    """Returns the parts of a catalogue.
+
+    Args:
+        source: the images.
+        out: folder of the embedded catalogue.
+        recipe: how they are embedded.
+        images_per_part: image numbers that a part covers.
+    """
+    plain = source.items.select(tables.EMBEDDED_ITEMS.names)
+    index = plain["image"].to_numpy() // images_per_part
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    ends = np.append(starts, len(index))[1:]
+    plans = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        items = plain.slice(start, end - start)
+        key = f"{index[start]:05d}-{_part_digest(items, recipe)}"
+        is_done = is_whole(out, key, attributes=list(recipe.attributes))
+        addresses = source.addresses[start:end]
+        plans.append(PartPlan(key=key, items=items, addresses=addresses, is_done=is_done))
+    return plans
+
+
+def _part_digest(items: pa.Table, recipe: Recipe) -> str:
+    columns = [json.dumps(items[name].to_pylist()) for name in items.column_names]
+    return hashlib.sha256("\n".join([recipe.digest, *columns]).encode()).hexdigest()[:16]
 
 
 class PartInMaking:
@@ -103,9 +178,7 @@ class PartInMaking:
         )
 
 
-def conclude(
-    source: Source, plans: Sequence[PartPlan], out: Path, *, recipe: Recipe
-) -> EmbeddedCatalogue:
+def conclude(source: Source, plans: Sequence[PartPlan], out: Path, *, recipe: Recipe) -> Embeddings:
     """Writes items, quarantine and manifest, and removes what they do not name."""
     keys = [plan.key for plan in plans]
     records = {key: read_record(out, key) for key in keys}
@@ -123,7 +196,7 @@ def conclude(
     attributes = tuple(recipe.attributes)
     key = next(part.key for part in parts if part.num_images)
     first = read_vectors(part_path(out, attributes[0], key))
-    catalogue = EmbeddedCatalogue(
+    catalogue = Embeddings(
         folder=out,
         model_name=recipe.model_name,
         model_version=recipe.model_version,
@@ -136,7 +209,7 @@ def conclude(
         num_quarantined=len(quarantined),
         parts=parts,
     )
-    write_embedded(catalogue)
+    write_embeddings(catalogue)
     remove_unnamed(out, set(keys), attributes=attributes)
     return catalogue
 

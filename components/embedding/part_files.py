@@ -7,6 +7,7 @@ Shape letters: n images of a part, of which m could be read and h are held alrea
 D embedding.
 """
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +20,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.embedding.catalogue import MANIFEST, part_path, read_embedded, read_vectors
+from components.embedding.embeddings import (
+    MANIFEST,
+    Embeddings,
+    part_path,
+    read_embeddings,
+    read_vectors,
+)
+from components.errors import HemlineError
 
 _RECORDS = "parts"
 
@@ -63,7 +71,7 @@ def numbered_images(folder: Path) -> pa.Table:
     none = tables.EMBEDDING_RECORD.empty_table()
     if not (folder / MANIFEST).exists():
         return none
-    keys = [part.key for part in read_embedded(folder).parts]
+    keys = [part.key for part in read_embeddings(folder).parts]
     return pa.concat_tables([none, *(read_record(folder, key) for key in keys)])
 
 
@@ -182,3 +190,46 @@ def remove_unnamed(folder: Path, keys: set[str], *, attributes: Sequence[str]) -
             place.rmdir()
     for path in folder.glob(".*.tmp"):
         path.unlink()
+
+
+def copy_parts(catalogue: Embeddings, out: Path) -> None:
+    """Copies the parts that `out` does not have yet; not the manifest, which the job writes.
+
+    Each part's record is copied last, so that a run that was killed goes on where it stopped.
+    """
+    for part in catalogue.parts:
+        if is_whole(out, part.key, attributes=catalogue.attributes):
+            continue
+        if part.num_images:
+            for name in catalogue.attributes:
+                _copy(catalogue.part_path(name, part), part_path(out, name, part.key))
+        _copy(record_path(catalogue.folder, part.key), record_path(out, part.key))
+
+
+def read_whole(folder: Path) -> Embeddings:
+    """Returns the embedded catalogue in a folder, none of whose files is missing.
+
+    Raises:
+        HemlineError: there is none, or a file that its manifest names is gone.
+    """
+    catalogue = read_embeddings(folder)
+    for part in catalogue.parts:
+        if not is_whole(folder, part.key, attributes=catalogue.attributes):
+            raise HemlineError(f"{folder}: files of the part {part.key} are gone")
+    return catalogue
+
+
+def holds(folder: Path, *, model_name: str, model_version: int) -> bool:
+    """Returns whether a folder's catalogue was embedded with a version, and all of it is there."""
+    if not (folder / MANIFEST).exists():
+        return False
+    try:
+        catalogue = read_whole(folder)
+    except HemlineError:
+        return False
+    return (catalogue.model_name, catalogue.model_version) == (model_name, model_version)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with files.replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -9,8 +9,8 @@ from components import files, tables
 from components.embedding.file_source import list_files
 from components.embedding.job import Workers
 from components.embedding.job import embed as embed_images
+from components.embedding.making import Recipe, plan_parts
 from components.embedding.part_files import numbered_images
-from components.embedding.plan import Recipe, plan_parts
 from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
 from components.registry import registry

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.making import PartInMaking, conclude
-from components.embedding.plan import Recipe, plan_parts
+from components.embedding.making import PartInMaking, Recipe, conclude, plan_parts
 from components.embedding.source import stored_images
 from components.evaluation.encode import encode
 from components.evaluation.query_scores import QueryScores, measure_queries, write_query_scores

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from components.embedding.copying import read_whole
+from components.embedding.part_files import read_whole
 from components.registry import promotion
 from pipelines.operations.promote.command import promote_version
 

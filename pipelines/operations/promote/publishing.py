@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.embedding.catalogue import read_embedded
-from components.embedding.copying import copy_parts, holds, read_whole
+from components.embedding.embeddings import read_embeddings
+from components.embedding.part_files import copy_parts, holds, read_whole
 from components.errors import HemlineError
 from components.registry import promotion
 from components.registry.registry import RegisteredVersion
@@ -38,7 +38,7 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
     """
     folder = (places.root / f"{version.name}-{version.version}").absolute()
     if holds(places.embeddings, model_name=version.name, model_version=version.version):
-        copy_parts(read_embedded(places.embeddings), folder)
+        copy_parts(read_embeddings(places.embeddings), folder)
     embed(
         catalog=places.catalog,
         store=places.store,

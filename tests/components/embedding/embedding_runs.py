@@ -14,11 +14,11 @@ from ray import cloudpickle
 from torch import Tensor, nn
 
 from components import files, tables
-from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.embedding.file_source import FileReader, list_files
 from components.embedding.job import Workers, embed
+from components.embedding.making import Recipe, plan_parts
 from components.embedding.part_files import numbered_images
-from components.embedding.plan import Recipe, plan_parts
 from components.embedding.source import Pixels, Source
 from components.images.decode import decode
 
@@ -124,9 +124,9 @@ def run(source: Source, out: Path, *, recipe: Recipe = RECIPE, images_per_part: 
     return sum(done)
 
 
-def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> EmbeddedCatalogue:
+def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> Embeddings:
     """Asserts that every readable file is embedded once, rightly, and the others set apart."""
-    catalogue = read_embedded(out)
+    catalogue = read_embeddings(out)
     items = catalogue.items()
     path_of = dict(zip(items["image"].to_pylist(), items["path"].to_pylist(), strict=True))
     assert sorted(path_of.values()) == sorted(readable)

@@ -8,9 +8,15 @@ import pyarrow as pa
 import pytest
 
 from components import files, tables
-from components.embedding.catalogue import EmbeddedCatalogue, Part, read_embedded, write_embedded
-from components.embedding.copying import copy_parts, holds, read_whole
-from components.embedding.part_files import is_whole, record_path, write_part
+from components.embedding.embeddings import Embeddings, Part, read_embeddings, write_embeddings
+from components.embedding.part_files import (
+    copy_parts,
+    holds,
+    is_whole,
+    read_whole,
+    record_path,
+    write_part,
+)
 from components.errors import HemlineError
 
 ATTRIBUTES = ("collar", "hem / cuff")
@@ -18,7 +24,7 @@ PARTS = (Part(key="00000-a", num_images=3), Part(key="00001-b", num_images=0))
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> EmbeddedCatalogue:
+def made(tmp_path: Path) -> Embeddings:
     """A catalogue of a part with images, and one of images that could not be read."""
     folder = tmp_path / "made"
     for part in PARTS:
@@ -38,7 +44,7 @@ def made(tmp_path: Path) -> EmbeddedCatalogue:
             model_version=2,
             recipe="r",
         )
-    catalogue = EmbeddedCatalogue(
+    catalogue = Embeddings(
         folder=folder,
         model_name="hemline",
         model_version=2,
@@ -51,7 +57,7 @@ def made(tmp_path: Path) -> EmbeddedCatalogue:
         num_quarantined=1,
         parts=PARTS,
     )
-    write_embedded(catalogue)
+    write_embeddings(catalogue)
     return catalogue
 
 
@@ -88,7 +94,7 @@ def test_a_part_without_its_record_is_not_whole_yet(made, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("gone", ["attribute=collar", "parts/part-00001-b.parquet"])
 def test_a_catalogue_with_a_file_gone_is_not_whole(made, gone) -> None:
-    assert read_whole(made.folder) == read_embedded(made.folder)
+    assert read_whole(made.folder) == read_embeddings(made.folder)
     assert holds(made.folder, model_name="hemline", model_version=2)
     path = made.folder / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -43,7 +43,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedCatalogue:
+class Embeddings:
     """What the manifest says.
 
     Attributes:
@@ -108,14 +108,14 @@ def part_path(folder: Path, attribute: str, key: str) -> Path:
     return folder / f"attribute={quote(attribute, safe='')}" / f"part-{key}.parquet"
 
 
-def write_embedded(catalogue: EmbeddedCatalogue) -> None:
+def write_embeddings(catalogue: Embeddings) -> None:
     """Writes the manifest: from then on the catalogue is what it names."""
     content = asdict(catalogue)
     del content["folder"]
     files.write_json(content, catalogue.folder / MANIFEST)
 
 
-def read_embedded(folder: Path) -> EmbeddedCatalogue:
+def read_embeddings(folder: Path) -> Embeddings:
     """Returns the embedded catalogue in a folder.
 
     Raises:
@@ -125,7 +125,7 @@ def read_embedded(folder: Path) -> EmbeddedCatalogue:
     try:
         parts = tuple(Part(**part) for part in content.pop("parts"))
         attributes = tuple(content.pop("attributes"))
-        return EmbeddedCatalogue(folder=folder, parts=parts, attributes=attributes, **content)
+        return Embeddings(folder=folder, parts=parts, attributes=attributes, **content)
     except (KeyError, TypeError) as error:
         raise HemlineError(
             f"{folder / MANIFEST} was made by another version of hemline ({error}): "
