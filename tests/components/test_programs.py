@@ -12,6 +12,8 @@ import pytest
 from components import programs
 from components.errors import HemlineError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # starts a program that starts another, as DVC does, and ends by an exception when it is told to
 DRIVER = """
@@ -53,7 +55,6 @@ def test_a_failure_tells_the_end_of_what_was_printed() -> None:
         programs.run([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-@pytest.mark.slow
 def test_a_terminated_driver_terminates_all_that_it_started() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -11,9 +11,10 @@ from components.registry.registry import CHAMPION, MODEL_NAME
 from components.tracking import runs
 
 
-@pytest.fixture
-def tracking(tmp_path: Path) -> runs.Tracking:
-    return runs.Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "a"))
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> runs.Tracking:
+    folder = tmp_path_factory.mktemp("store")
+    return runs.Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "a"))
 
 
 def test_an_origin_is_what_the_run_was_started_with(tracking: runs.Tracking) -> None:
