@@ -1,4 +1,4 @@
-"""The data side of a retrain: fetching, telling whether anything is new, and looking at it."""
+"""The data of a retrain: fetched, and compared with the previous catalog."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from components.params import RetrainParams
 from components.provenance import git
 from components.provenance.dvc_files import LOCK
 from components.tables import Catalog
-from pipelines.operations.retrain.record import Record
+from pipelines.operations.retrain.report import RetrainReport
 from pipelines.shell import dvc, options
 from pipelines.shell.reporting import console
 
@@ -22,23 +22,27 @@ class DataRefusedError(HemlineError):
     """The data differs from the last run's in a way that a person has to look at."""
 
 
-def check_tree(*, gone_on: bool) -> None:
-    """Raises a HemlineError when files of git have changes, which a run would not be recorded with.
+def check_tree(*, resumed: bool) -> None:
+    """Refuses tracked files with changes, without which the run's commit would not reproduce it.
 
     Args:
-        gone_on: whether a retrain did not end: the files that it records itself in are its own.
+        resumed: whether a retrain is resumed, whose own changes to `dvc.lock` and the like are
+            expected.
+
+    Raises:
+        HemlineError: tracked files have changes.
     """
-    own = set(dvc.recorded_paths()) if gone_on else set()
+    own = set(dvc.recorded_paths()) if resumed else set()
     if changed := sorted(set(git.changed_files()) - own):
         raise HemlineError(
-            f"files that git knows have changes: {', '.join(changed)}. A retrain is recorded as a "
+            f"tracked files have changes: {', '.join(changed)}. A retrain is recorded as a "
             "commit that reproduces it: commit them, or `git restore` them, and start it again"
         )
 
 
-def put_back(commit: str) -> None:
-    """Puts catalog and splits back to a commit's, so that refused data is not continued."""
-    console.print("the data that was refused is read anew: catalog and splits go back")
+def restore(commit: str) -> None:
+    """Restores catalog and splits of a commit, so that refused data leaves no trace."""
+    console.print("the refused data is read again: catalog and splits are restored")
     git.read("checkout", commit, "--", str(LOCK))
     dvc.run("checkout", "--force", str(options.CATALOG), str(options.SPLITS))
 
@@ -57,32 +61,32 @@ def fetch() -> None:
         dvc.run("checkout", *missing)
 
 
-def check_data(base: str, *, section: RetrainParams, accept: bool, record: Record) -> None:
-    """Compares the new catalog with a commit's; what is found goes into the record.
+def check_data(base: str, *, section: RetrainParams, accept: bool, report: RetrainReport) -> None:
+    """Compares the new catalog with a commit's; what is found goes into the report.
 
     Args:
         base: the commit.
-        section: of the params.
-        accept: go on whatever is found.
-        record: of the retrain.
+        section: section of the params.
+        accept: continue whatever is found.
+        report: report of the retrain.
 
     Raises:
         DataRefusedError: something was found, which is not accepted.
         HemlineError: the commit's catalog cannot be read, which is not accepted.
     """
     catalog = tables.read_catalog(options.CATALOG)
-    record.num_images = catalog.images.num_rows
+    report.num_images = catalog.images.num_rows
     previous = _previous(base, accept=accept)
     if previous is None:
-        console.print("there is no data of a last run to compare with")
-        record.num_new_images = record.num_images
+        console.print("there is no previous catalog to compare with")
+        report.num_new_images = report.num_images
         return
     before, last = previous
-    record.num_images_before = last.images.num_rows
+    report.num_images_before = last.images.num_rows
     paths = set(catalog.images["path"].to_pylist()) - set(last.images["path"].to_pylist())
-    record.num_new_images = len(paths)
+    report.num_new_images = len(paths)
     after = _describe(catalog, options.STORE / _QUARANTINE)
-    record.findings = (
+    report.findings = (
         *compare_labels(before, after, max_label_shift=section.max_label_shift),
         *compare_quarantine(
             before,
@@ -91,17 +95,17 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, record: Recor
             max_quarantined_share=section.max_quarantined_share,
         ),
     )
-    console.print(f"{len(paths)} new images, {record.num_images} in all")
-    _judge(record, accept=accept)
+    console.print(f"{len(paths)} new images, {report.num_images} in all")
+    _judge(report, accept=accept)
 
 
-def _judge(record: Record, *, accept: bool) -> None:
-    listed = "\n".join(f"  {finding.message}" for finding in record.findings)
+def _judge(report: RetrainReport, *, accept: bool) -> None:
+    listed = "\n".join(f"  {finding.message}" for finding in report.findings)
     if not listed:
         return
     if not accept:
         raise DataRefusedError(
-            f"the data is not like the last run's:\n{listed}\n"
+            f"the data differs from the previous catalog:\n{listed}\n"
             "Mend the labels; or, where this is as it should be, `hemline retrain --accept-data`"
         )
     console.print(f"accepted:\n{listed}", markup=False)
@@ -114,10 +118,10 @@ def _previous(base: str, *, accept: bool) -> tuple[Description, Catalog] | None:
     except HemlineError as error:
         if not accept:
             raise HemlineError(
-                f"the last run's catalog cannot be compared with: {error}\n"
-                "`hemline retrain --accept-data` goes on without"
+                f"the previous catalog cannot be compared with: {error}\n"
+                "`hemline retrain --accept-data` continues without"
             ) from error
-        console.print(f"not compared with the last run's catalog: {error}", markup=False)
+        console.print(f"not compared with the previous catalog: {error}", markup=False)
         return None
 
 

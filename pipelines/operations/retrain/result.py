@@ -1,28 +1,29 @@
-"""The result side of a retrain: into git as a commit and a tag, and to the remotes."""
+"""The results of a retrain: into git as a commit and a tag, and to the remotes."""
 
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
-from components.provenance import git
-from pipelines.operations.retrain.record import Record
-from pipelines.operations.retrain.state import Begun
+from components.provenance import dvc_files, git
+from pipelines.operations.retrain.report import Outcome, RetrainReport
+from pipelines.operations.retrain.state import RetrainState
 from pipelines.shell import dvc
+from pipelines.shell.options import REGISTRATION
 from pipelines.shell.reporting import console
 
 
-def commit(verdict: Verdict, begun: Begun) -> str:
+def commit(report: RetrainReport, state: RetrainState) -> str:
     """Commits `dvc.lock` and what else DVC leaves to git; returns the commit that holds it.
 
     Raises:
         HemlineError: another branch is checked out than when the retrain began.
     """
     here = git.branch()
-    if here != begun.branch:
+    if here != state.branch:
         raise HemlineError(
-            f"the retrain began on {begun.branch or 'no branch'} and finds {here or 'no branch'} "
-            f"checked out; git switch {begun.branch or begun.base}, and start it again"
+            f"the retrain began on {state.branch or 'no branch'} and finds {here or 'no branch'} "
+            f"checked out; git switch {state.branch or state.base}, and start it again"
         )
     if changed := git.unrecorded(dvc.recorded_paths()):
-        git.commit_only(changed, _message(verdict))
+        git.commit_only(changed, _message(report.version, report.verdict))
     return git.head()
 
 
@@ -30,25 +31,28 @@ def tag(verdict: Verdict) -> str:
     """Tags the commit with version and outcome, once; returns the tag.
 
     Raises:
-        HemlineError: the tag is taken, by a commit with another `dvc.lock`.
+        HemlineError: the tag is taken, by a commit that registered another version.
     """
     name = f"retrain-{verdict.challenger}-{outcome(verdict)}"
     if not git.read("tag", "--list", name):
-        git.tag(name, _message(verdict))
-    elif git.read("diff", "--name-only", name, "HEAD", "--", "dvc.lock"):
+        git.tag(name, _message(verdict.challenger, verdict))
+    elif _registered(f"refs/tags/{name}") != _registered("HEAD"):
         raise HemlineError(
-            f"git has a tag {name} already, of another run: was it made with another registry? "
-            f"Rename it (git tag old-{name} {name}; git tag -d {name}), and start again"
+            f"git has a tag {name} already, of another version {verdict.challenger}: was it made "
+            f"with another registry? Rename it (git tag old-{name} {name}; git tag -d {name}), and "
+            "start again"
         )
     return name
 
 
-def outcome(verdict: Verdict) -> str:
-    """Returns what came of a verdict, in one word."""
+def outcome(verdict: Verdict | None) -> Outcome:
+    """Returns the outcome of a verdict; without one, there was nothing to judge."""
+    if verdict is None:
+        return "nothing new"
     return "promoted" if verdict.passed else "rejected"
 
 
-def push_data(record: Record, *, wanted: bool) -> None:
+def push_data(report: RetrainReport, *, wanted: bool) -> None:
     """Pushes what `dvc.lock` names to DVC's remote, where there is one."""
     if not wanted:
         console.print("not asked for")
@@ -56,11 +60,11 @@ def push_data(record: Record, *, wanted: bool) -> None:
         console.print("DVC has no remote: data and models stay in its cache here")
     else:
         dvc.run("push")
-        record.pushed.append("dvc")
+        report.pushed.append("dvc")
 
 
-def push_commit(name: str, record: Record, *, wanted: bool) -> None:
-    """Pushes the branch, and the tag of a name, to git's remote, where there is one.
+def push_commit(name: str | None, report: RetrainReport, *, wanted: bool) -> None:
+    """Pushes the branch, and the tag of a name where one is given, to git's remote, if any.
 
     Raises:
         HemlineError: the remote refuses, as where somebody else pushed to the branch meanwhile.
@@ -74,20 +78,32 @@ def push_commit(name: str, record: Record, *, wanted: bool) -> None:
         return
     here = git.branch()
     if here is None:
-        console.print("no branch is checked out: only the tag is pushed")
-    refs = [f"refs/tags/{name}", *([f"HEAD:{git.upstream(here)}"] if here else [])]
+        console.print("no branch is checked out: its commit is not pushed, only a tag")
+    refs = [f"HEAD:{git.upstream(here)}"] if here else []
+    if name is not None:
+        refs.append(f"refs/tags/{name}")
+    if not refs:
+        return
     try:
         git.push(remote, refs)
     except HemlineError as error:
         raise HemlineError(
             f"{error}\nNothing is lost: mend it (`git pull --rebase`, where somebody pushed to the "
-            "branch meanwhile), and `hemline retrain` goes on with the push"
+            "branch meanwhile), and `hemline retrain` resumes with the push"
         ) from error
-    record.pushed.append(remote)
+    report.pushed.append(remote)
 
 
-def _message(verdict: Verdict) -> str:
+def _registered(revision: str) -> str | None:
+    """Returns the hash of the registration in a revision's `dvc.lock`; None where it has none."""
+    stages = dvc_files.read_committed_lock(revision)
+    return dvc_files.output_hashes(stages).get(str(REGISTRATION))
+
+
+def _message(version: int | None, verdict: Verdict | None) -> str:
     """Returns a commit message: what happened, and the gate's figures."""
+    if verdict is None:
+        return f"Retrain: the code changed, version {version} stands"
     against = (
         f"against version {verdict.champion}" if verdict.champion else "without another to compare"
     )

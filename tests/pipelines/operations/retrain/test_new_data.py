@@ -63,11 +63,11 @@ def test_what_was_imported_is_updated_and_is_the_retrains_own_change(shop: Path)
     assert git.unrecorded(dvc.recorded_paths()) == ["labels.csv.dvc"]
 
     with pytest.raises(HemlineError, match=r"labels\.csv\.dvc.*commit them"):
-        new_data.check_tree(gone_on=False)
-    new_data.check_tree(gone_on=True)
+        new_data.check_tree(resumed=False)
+    new_data.check_tree(resumed=True)
     Path("notes.txt").write_text("a thought\n")
     with pytest.raises(HemlineError, match=r"notes\.txt"):
-        new_data.check_tree(gone_on=True)
+        new_data.check_tree(resumed=True)
 
 
 def test_a_commits_data_is_copied_or_it_is_told_what_is_missing(shop: Path, tmp_path: Path) -> None:

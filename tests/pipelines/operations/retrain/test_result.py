@@ -7,10 +7,11 @@ import pytest
 
 from components.errors import HemlineError
 from components.evaluation.gate import Rule, Verdict
+from components.provenance.dvc_files import LOCK, format_lock
 from components.provenance.git import commit_only
 from pipelines.operations.retrain import result
-from pipelines.operations.retrain.record import Record
-from pipelines.operations.retrain.state import begin
+from pipelines.operations.retrain.report import RetrainReport
+from pipelines.operations.retrain.state import new_state
 
 VERDICT = Verdict(
     challenger=3,
@@ -30,6 +31,8 @@ def git(*arguments: str) -> str:
 
 
 def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None:
+    write_lock(registration="a" * 32, code="1" * 32)
+    commit_only(["dvc.lock"], "Retrain: version 3 rejected")
     assert result.tag(VERDICT) == result.tag(VERDICT) == NAME
     assert git("tag", "--list", "--format=%(contents)", NAME) == (
         "Retrain: version 3 rejected\n\nagainst version 2:\n"
@@ -37,9 +40,30 @@ def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None
     )
 
 
-def test_a_tag_of_another_run_is_not_moved(repository: Path) -> None:
+def write_lock(*, registration: str, code: str) -> None:
+    """Writes a `dvc.lock` with the hash of a registration, and of a file of code."""
+    entry = {
+        "deps": [{"path": "components/evaluation/examples.py", "md5": code}],
+        "outs": [{"path": "models/registration.json", "md5": registration}],
+    }
+    LOCK.write_text(format_lock({"register": entry}))
+
+
+def test_a_tag_stands_for_what_was_registered_whatever_code_changed(repository: Path) -> None:
+    write_lock(registration="a" * 32, code="1" * 32)
+    commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    assert result.tag(VERDICT) == NAME
+    write_lock(registration="a" * 32, code="2" * 32)
+    commit_only(["dvc.lock"], "code")
+    assert result.tag(VERDICT) == NAME
+    assert git("rev-parse", f"{NAME}^{{commit}}") == git("rev-parse", "HEAD~1")
+
+
+def test_a_tag_of_another_registration_is_not_moved(repository: Path) -> None:
+    write_lock(registration="a" * 32, code="1" * 32)
+    commit_only(["dvc.lock"], "one")
     git("tag", NAME)
-    Path("dvc.lock").write_text("another run\n")
+    write_lock(registration="b" * 32, code="1" * 32)
     commit_only(["dvc.lock"], "another")
     with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
         result.tag(VERDICT)
@@ -47,10 +71,10 @@ def test_a_tag_of_another_run_is_not_moved(repository: Path) -> None:
 
 
 def test_another_branch_is_not_committed_to(repository: Path) -> None:
-    begun = begin()
+    state = new_state(champion=2)
     git("switch", "-q", "-c", "elsewhere")
     with pytest.raises(HemlineError, match="git switch main"):
-        result.commit(VERDICT, begun)
+        result.commit(RetrainReport(version=3, verdict=VERDICT), state)
 
 
 def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
@@ -64,25 +88,25 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
     git("-C", str(colleague), "commit", "-q", "--allow-empty", "-m", "meanwhile")
     git("-C", str(colleague), "push", "-q")
 
-    Path("dvc.lock").write_text("new\n")
+    write_lock(registration="a" * 32, code="1" * 32)
     commit_only(["dvc.lock"], "Retrain: version 3 rejected")
-    record = Record(tag=result.tag(VERDICT))
+    report = RetrainReport(tag=result.tag(VERDICT))
     with pytest.raises(HemlineError, match="git pull --rebase"):
-        result.push_commit(NAME, record, wanted=True)
-    assert record.pushed == []
+        result.push_commit(NAME, report, wanted=True)
+    assert report.pushed == []
     assert git("ls-remote", "--tags", "origin") == "", "branch and tag, both or none"
 
     git("pull", "-q", "--rebase", "origin", "main")
     assert result.tag(VERDICT) == NAME
-    result.push_commit(NAME, record, wanted=True)
-    assert record.pushed == ["origin"]
+    result.push_commit(NAME, report, wanted=True)
+    assert report.pushed == ["origin"]
     assert git("rev-parse", "HEAD") == git("ls-remote", "origin", "refs/heads/main").split()[0]
     assert git("ls-remote", "--tags", "--refs", "origin").endswith(f"refs/tags/{NAME}")
 
 
 def test_without_a_remote_or_the_wish_nothing_is_pushed(repository: Path) -> None:
-    record = Record()
-    result.push_commit(NAME, record, wanted=True)
+    report = RetrainReport()
+    result.push_commit(NAME, report, wanted=True)
     git("remote", "add", "origin", "/nowhere")
-    result.push_commit(NAME, record, wanted=False)
-    assert record.pushed == []
+    result.push_commit(NAME, report, wanted=False)
+    assert report.pushed == []
