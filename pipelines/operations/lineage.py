@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
@@ -30,16 +30,6 @@ _CODE = ("components/", "pipelines/")  # which the commit tells; --format json h
 _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineage` in JSON
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Ancestry:
-    """All that is recorded about where a run comes from, and what was registered from it."""
-
-    origin: Origin
-    versions: Sequence[str]
-    libraries: Mapping[str, str]
-    stages: dvc_files.Stages
-
-
 def lineage(
     target: Target = None, *, commit: Commit = None, output_format: Format = "table"
 ) -> None:
@@ -54,14 +44,17 @@ def lineage(
             "lineage takes a version or a run, such as models:/hemline@champion, or --commit REV"
         )
     if commit is not None:
-        _print_found(_made_from(commit, where), commit=commit, as_json=as_json)
+        runs = _made_from(commit, where)
+        if as_json:
+            print(json.dumps([_content(run, where) for run in runs], indent=2))
+        else:
+            _print_runs(runs, where, commit=commit)
         return
     run = origin.read_origin(_run_id(str(target), where), tracking=where)
-    found = _ancestry(run, where)
     if as_json:
-        print(json.dumps(_content(found), indent=2))
+        print(json.dumps(_content(run, where), indent=2))
     else:
-        _print_ancestry(found, title=str(target))
+        _print_run(run, where, title=str(target))
 
 
 def _run_id(target: str, where: Tracking) -> str:
@@ -70,48 +63,39 @@ def _run_id(target: str, where: Tracking) -> str:
     return origin.run_of(registry.resolve(target, where), tracking=where)
 
 
-def _made_from(revision: str, where: Tracking) -> list[_Ancestry]:
+def _made_from(revision: str, where: Tracking) -> list[Origin]:
     from pipelines.shell import dvc  # noqa: PLC0415 - a second of import time for revisions only
 
     commit = dvc.resolve(revision)
     outputs = dvc_files.output_hashes(dvc_files.read_committed_lock(commit))
-    runs = origin.find_runs(commit, run_file=outputs.get(origin.RUN_FILE), tracking=where)
-    return [_ancestry(run, where) for run in runs]
+    return origin.find_runs(commit, run_file=outputs.get(origin.RUN_FILE), tracking=where)
 
 
-def _ancestry(run: Origin, where: Tracking) -> _Ancestry:
-    return _Ancestry(
-        origin=run,
-        versions=[version.uri for version in origin.versions_of(run.run_id, tracking=where)],
-        libraries=origin.read_libraries(run.run_id, tracking=where),
-        stages=origin.read_stages(run.run_id, tracking=where),
-    )
+def _versions(run: Origin, where: Tracking) -> list[str]:
+    return [version.uri for version in origin.versions_of(run.run_id, tracking=where)]
 
 
-def _content(found: _Ancestry) -> dict[str, Any]:
-    plain = asdict(found.origin)
+def _content(run: Origin, where: Tracking) -> dict[str, Any]:
+    plain = asdict(run)
     return {
         "lineage": {name: plain.pop(name) for name in _CORE},
         **plain,
-        "versions": found.versions,
-        "libraries": found.libraries,
-        "stages": found.stages,
-        "seeds": found.origin.seeds,
+        "versions": _versions(run, where),
+        "libraries": origin.read_libraries(run.run_id, tracking=where),
+        "stages": origin.read_stages(run.run_id, tracking=where),
+        "seeds": run.seeds,
     }
 
 
-def _print_found(found: Sequence[_Ancestry], *, commit: str, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([_content(each) for each in found], indent=2))
-        return
-    if not found:
+def _print_runs(runs: Sequence[Origin], where: Tracking, *, commit: str) -> None:
+    if not runs:
         console.print(f"no run was made from {commit}, nor are results of one recorded in it")
         return
     table = _table(f"made from {commit}", ("version", "run", "status", "commit", "MAP", "split"))
-    for each in found:
-        run, score = each.origin, each.origin.metrics.get("test.map")
+    for run in runs:
+        score = run.metrics.get("test.map")
         table.add_row(
-            ", ".join(each.versions) or "none registered",
+            ", ".join(_versions(run, where)) or "none registered",
             run.run_id,
             run.status,
             _commit(run),
@@ -121,38 +105,30 @@ def _print_found(found: Sequence[_Ancestry], *, commit: str, as_json: bool) -> N
     console.print(table)
 
 
-def _print_ancestry(found: _Ancestry, *, title: str) -> None:
+def _print_run(run: Origin, where: Tracking, *, title: str) -> None:
     facts = _table(title, ("what", "which"))
-    for what, which in _facts(found):
+    for what, which in _facts(run, where):
         if which:
             facts.add_row(what, which)
     console.print(facts)
     params = _table("params", ("name", "value"))
-    for name, value in sorted(found.origin.params.items()):
+    for name, value in sorted(run.params.items()):
         params.add_row(name, value)
     console.print(params)
-    if found.stages:
-        console.print(_hashes(found.stages))
+    if stages := origin.read_stages(run.run_id, tracking=where):
+        console.print(_hashes(stages))
     else:
         console.print("no hashes of stages: none has run after training")
 
 
-def _facts(found: _Ancestry) -> list[tuple[str, str | None]]:
-    run, libraries = found.origin, found.libraries
-    data = [
-        fact
-        for each in run.data_sets
-        for fact in (
-            ("data set", f"{each.name}, from {each.source}"),
-            ("counts", _listed(each.counts)),
-        )
-    ]
+def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
+    libraries = origin.read_libraries(run.run_id, tracking=where)
     metrics = {
         name: f"{value:.2f}" for name, value in run.metrics.items() if name in _SHOWN_METRICS
     }
-    return [
+    facts: list[tuple[str, str | None]] = [
         ("run", f"{run.run_id}, {run.status.lower()}"),
-        ("versions", ", ".join(found.versions) or "none registered"),
+        ("versions", ", ".join(_versions(run, where)) or "none registered"),
         ("commit", _commit(run)),
         ("repository", run.repository),
         ("DVC experiment", run.experiment),
@@ -161,9 +137,11 @@ def _facts(found: _Ancestry) -> list[tuple[str, str | None]]:
         ("machine", _listed(run.machine)),
         ("split digest", run.split),
         ("libraries", _listed({k: libraries[k] for k in _SHOWN_LIBRARIES if k in libraries})),
-        *data,
-        ("metrics", _listed(metrics)),
     ]
+    for data in run.data_sets:
+        facts.append(("data set", f"{data.name}, from {data.source}"))
+        facts.append(("counts", _listed(data.counts)))
+    return [*facts, ("metrics", _listed(metrics))]
 
 
 def _hashes(stages: dvc_files.Stages) -> Table:

@@ -129,7 +129,7 @@ def _run(worktree: Worktree, recorded: Recorded, *, from_scratch: bool) -> list[
     small = {str(path) for path in dvc_files.uncached_outputs(worktree.folder / dvc_files.PIPELINE)}
     wanted = [*_CONTINUED, *_MEASURED] if from_scratch else made
     worktree.fetch([path for path in wanted if path in made and path not in small])
-    changed = worktree.changed_outputs(stages)
+    changed = dvc.changed_outputs(stages, folder=worktree.folder)
     gone = [path for paths in changed.values() for path in paths if path in _CONTINUED]
     if gone:
         raise HemlineError(

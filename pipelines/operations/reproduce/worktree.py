@@ -86,7 +86,7 @@ class Worktree:
     def fetch(self, paths: Iterable[str]) -> None:
         """Checks out outputs and `.dvc` files; those missing in the cache come from the remote.
 
-        What is missing there too is left out; `changed_outputs` and `changed_inputs` tell.
+        What is missing there too is left out.
         """
         wanted = [*paths, *git.tracked_files("*.dvc", folder=self.folder)]
         if not wanted:
@@ -96,10 +96,6 @@ class Worktree:
             with suppress(HemlineError):
                 self.run(command, "--quiet", "--allow-missing", *wanted)
                 return
-
-    def changed_outputs(self, stages: Iterable[str]) -> dict[str, list[str]]:
-        """Returns the outputs that are not as recorded, by the stage that makes them."""
-        return dvc.changed_outputs(stages, folder=self.folder)
 
     def changed_inputs(self, stages: Iterable[str]) -> dict[str, Any]:
         """Returns what stages read, no stage makes, and is not as recorded, with what is wrong.

@@ -127,6 +127,21 @@ def test_data_and_numbers_are_those_of_the_commit(line, run) -> None:
         assert (status, verdicts(found)["data/catalog"]) == (exit_codes.OK, "identical")
 
 
+@pytest.mark.parametrize("cli", ["pipelines/cli.py", "pipelines/shell/cli.py"])
+def test_stages_that_call_hemline_run_the_code_of_their_commit(line, run, cli) -> None:
+    """Older commits' stages do, and have its main function elsewhere than the installed code."""
+    for name in (Path(cli), Path("pipelines/cli.py")):
+        line.write(str(name.parent / "__init__.py"), "")
+    line.write(cli, "import runpy\n\n\ndef main():\n    runpy.run_path('stages.py')\n")
+    for name in ("dvc.yaml", "dvc.lock"):
+        text = (line.folder / name).read_text()
+        line.write(name, text.replace("python stages.py split", "hemline split"))
+    line.commit("a stage calls hemline")
+    status, found = run("HEAD", from_scratch=True)
+    assert (status, found["computed_stages"]) == (exit_codes.OK, STAGES)
+    assert verdicts(found)["data/splits"] == "identical"
+
+
 def test_what_the_cache_lost_comes_from_the_remote(line, run) -> None:
     line.dvc("push", "-q")
     shutil.rmtree(line.folder / ".dvc/cache/files")
