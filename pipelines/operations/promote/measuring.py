@@ -3,10 +3,10 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components import files, tables
 from components.errors import HemlineError
-from components.evaluation.encode import Pictures
 from components.evaluation.evaluation import held_out_images
 from components.evaluation.query_scores import QueryScores, measure_queries, read_query_scores
 from components.images.file_pixels import FilePixels
@@ -17,6 +17,9 @@ from components.registry.registry import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import store_location
 from pipelines.shell.reporting import console, progress
+
+if TYPE_CHECKING:  # torch, which the gate alone need not wait for
+    from components.evaluation.encode import Pictures
 
 QUERIES_FILE = "queries.parquet"
 
@@ -70,7 +73,7 @@ def split_digest(data: TestData) -> str:
     return files.sha256(path)
 
 
-def _pictures(data: TestData, *, image_size_px: int) -> Pictures:
+def _pictures(data: TestData, *, image_size_px: int) -> "Pictures":
     store = ImageStore(store_location(data.store).local())
     if store.image_size_px == image_size_px:
         return store

@@ -9,7 +9,6 @@ from components.errors import HemlineError
 from components.registry import promotion
 from components.registry.registry import RegisteredVersion
 from components.tracking.runs import Tracking
-from pipelines.stages.embed import embed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,8 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
 
     What lies embedded by it already is not embedded again. Killed, it goes on where it stopped.
     """
+    from pipelines.stages.embed import embed  # noqa: PLC0415 - Ray and torch
+
     folder = (places.root / f"{version.name}-{version.version}").absolute()
     if holds(places.embeddings, model_name=version.name, model_version=version.version):
         copy_parts(read_embedded(places.embeddings), folder)
