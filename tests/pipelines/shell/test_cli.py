@@ -35,18 +35,38 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "No such command 'hem'" in output_of(["hem"], capsys, status=2)
 
 
+# what a command's module may not import; --help imports no command's module
+HEAVY = {"torch", "torchvision", "ray"}
+LIGHT_COMMANDS = {
+    "summary": HEAVY | {"dvc"},
+    "lineage": HEAVY | {"dvc"},
+    "rollback": HEAVY | {"dvc"},
+    "promote": HEAVY | {"dvc"},
+    "describe": HEAVY | {"dvc", "mlflow"},
+    "search": HEAVY | {"dvc", "mlflow"},
+}
+
+
+@pytest.mark.parametrize(("command", "heavy"), LIGHT_COMMANDS.items(), ids=LIGHT_COMMANDS.keys())
+def test_commands_that_run_no_network_import_none(command: str, heavy: set[str]) -> None:
+    assert (
+        loaded_after(f"from pipelines.shell.cli import _module\n_module({command!r})") & heavy
+        == set()
+    )
+
+
 def test_help_waits_for_no_big_library() -> None:
     program = (
-        "import sys\n"
-        "from pipelines.shell.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print({'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules))\n"
+        "from pipelines.shell.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "set()"
+    assert loaded_after(program) & (HEAVY | {"mlflow", "pandas", "dvc"}) == set()
+
+
+def loaded_after(program: str) -> set[str]:
+    """Returns the modules that a program has imported at its end, in a process of its own."""
+    code = f"{program}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.fixture
