@@ -106,7 +106,7 @@ class ModelParams:
         "resnext50_32x4d",
         "convnext_tiny",
         "efficientnet_v2_s",
-        "tiny",
+        "tiny",  # for tests and smoke runs
     ] = "resnet18"
     weights: str = "none"
     embedding_dim: PositiveInt = 256

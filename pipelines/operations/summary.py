@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from components import files, tables
-from components.embedding.catalogue import read_embedded
+from components.embedding.embeddings import read_embeddings
 from components.params import DataParams, load_section
 from components.registry import registry
 from pipelines.shell import options
@@ -28,7 +28,7 @@ def summary(
     """Print MAP per attribute beside a random ranking, the model version, and three commands."""
     figures = files.read_json(metrics)
     version = registry.read_registration(registration)
-    embedded = read_embedded(embeddings)
+    embedded = read_embeddings(embeddings)
     source = tables.read_catalog(catalog)
     scores = files.read_table(queries, schema=tables.QUERY_SCORES)
     attribute = max(

@@ -45,8 +45,7 @@ def dvc_exp_run(project: Project, *arguments: str) -> None:
 def test_an_edit_does_not_reach_an_experiment_that_was_queued_before(tmp_path: Path) -> None:
     project = Project(tmp_path / "hemline")
     images = tmp_path / "wardrobe"  # outside, where the experiment's copy of the project finds it
-    arguments = ["--images", "160", "--image-size", "64", "--seed", "5"]
-    project.run("hemline", "wardrobe", "--out", str(images), *arguments)
+    project.draw(str(images), num_images=160, seed=5)
     project.set_params({**SMALL, "data": {"root": str(images)}})
     log = tmp_path / "log.txt"
 
