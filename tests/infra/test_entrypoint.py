@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from manifests import INFRA
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 
 

@@ -19,6 +19,8 @@ from manifests import (
     read,
 )
 
+pytestmark = pytest.mark.slow
+
 FOLDER = INFRA / "kuberay"
 DOCUMENTS = [(path.name, document) for path in kubernetes_files() for document in documents(path)]
 OFFICIAL = INFRA.parents[1] / "shared/crds/validate.py"

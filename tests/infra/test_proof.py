@@ -22,6 +22,8 @@ from servers import BUCKET, ROOT, Secrets, environment, status_of
 
 from tests.pipelines.project import Project
 
+pytestmark = pytest.mark.proof
+
 SECRETS = Secrets()
 USER = "retrain"
 CPUS_PER_NODE = 2

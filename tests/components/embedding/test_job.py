@@ -23,7 +23,7 @@ from components.errors import HemlineError
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def picture(seed: int) -> bytes:

@@ -13,6 +13,8 @@ from builders import encoded, noise, write_files
 from embedding_runs import assert_exact, noted
 from programs import begun
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 NUM_IMAGES, NUM_KILLS = 66, 2
 

@@ -18,7 +18,7 @@ from components.images.store import ImageStore
 NUM_IMAGES, PER_SHARD, SIZE = 30, 8, 32
 TRUNCATED = 5
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def picture(seed):

@@ -7,6 +7,8 @@ from components.images.transforms import normalise
 from components.models.build import build_model
 from components.training.estimate import _kept_bytes, estimate_memory
 
+pytestmark = pytest.mark.slow
+
 SIZE_PX, NUM_ATTRIBUTES = 64, 3
 
 

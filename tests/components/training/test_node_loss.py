@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from components.training.state import BEST_WEIGHTS, read_history
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

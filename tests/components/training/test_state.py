@@ -17,6 +17,8 @@ from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, TrainingState
 from components.training.step import Learner
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 NUM_EPOCHS, STEPS_PER_EPOCH = 3, 3
@@ -251,7 +253,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(inputs, tmp_path):
     state = build(inputs, tmp_path).state
     finish(state, 0, 60.0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(HemlineError, match=r"step-0+2\.pt cannot be written .*step-0+1\.pt is"):
             finish(state, 1, 50.0)

@@ -24,6 +24,8 @@ from components.params import RetrainParams, load_section
 from pipelines.operations.retrain import new_data
 from pipelines.operations.retrain.record import STEPS, Record
 
+pytestmark = pytest.mark.slow
+
 WARDROBE = "data/raw/wardrobe"
 SHOP = {
     # one kind of label that so few images and steps teach; the others have too few to measure
