@@ -25,7 +25,7 @@ from components.params import CheckpointParams, ModelParams, TrainParams, resolv
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.triplets import TripletSampler, plan_triplets
 from components.training.loop import Run
-from components.training.place import Place
+from components.training.plan import Place
 from components.training.setup import TrainingInputs, build_run
 
 NUM_IMAGES = 8

@@ -16,7 +16,7 @@ def network(name: str = "ag_man"):
     return build_model(
         name=name,
         num_attributes=NUM_ATTRIBUTES,
-        backbone="resnet18",
+        backbone="tiny",
         weights="none",
         embedding_dim=32,
         attention_dim=16,
