@@ -8,14 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from components.errors import HemlineError
 from components.provenance import provenance, record
 from components.provenance.datasets import DataSet, logged_data_sets
 from components.provenance.lineage import Lineage, read_lineage
-from components.registry.registry import MODEL_NAME, RegisteredVersion
-from components.tracking.runs import EXPERIMENT, Tracking, read_history
+from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.tracking.runs import EXPERIMENT, AbsentError, Tracking, metric_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def read_all(run_id: str, *, tracking: Tracking) -> History:
     """
     run = _run(run_id, tracking)
     tags = run.data.tags
-    workers = read_history(run_id, "world_size", tracking=tracking)
+    workers = metric_values(run_id, "world_size", tracking=tracking)
     return History(
         lineage=read_lineage(run_id, tracking=tracking),
         status=run.info.status,
@@ -141,19 +140,14 @@ def runs_from(commit: str, *, run_file: str | None, tracking: Tracking) -> list[
     if run_file:
         wanted[f"{provenance.OUTPUT_PREFIX}{record.RUN_FILE}"] = run_file
     client = tracking.client()
-    try:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            return []
-        found = [
-            run
-            for tag, value in wanted.items()
-            for run in client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'")
-        ]
-    except MlflowException as error:
-        raise HemlineError(
-            f"the MLflow store {tracking.address} does not answer: {error}"
-        ) from error
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    found = [
+        run
+        for tag, value in wanted.items()
+        for run in client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'")
+    ]
     ordered = sorted(found, key=lambda run: run.info.start_time)
     return list(dict.fromkeys(str(run.info.run_id) for run in ordered))
 
@@ -161,11 +155,11 @@ def runs_from(commit: str, *, run_file: str | None, tracking: Tracking) -> list[
 def _run(run_id: str, tracking: Tracking) -> Run:
     try:
         return tracking.client().get_run(run_id)
-    except MlflowException as error:
+    except AbsentError:
         raise HemlineError(
-            f"the MLflow store {tracking.address} has no run {run_id}, or does not answer: "
-            f"{error}. MLFLOW_TRACKING_URI names the store"
-        ) from error
+            f"the MLflow store {tracking.address} has no run {run_id}; set MLFLOW_TRACKING_URI to "
+            "the store that has it"
+        ) from None
 
 
 def _versions_of(run_id: str, tracking: Tracking) -> tuple[RegisteredVersion, ...]:

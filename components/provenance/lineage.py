@@ -6,20 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import (
-    INVALID_PARAMETER_VALUE,
-    RESOURCE_DOES_NOT_EXIST,
-    ErrorCode,
-)
-
-from components.errors import HemlineError
 from components.files import read_json
 from components.provenance import provenance
-from components.registry.registry import CHAMPION, MODEL_NAME
+from components.registry.versions import MODEL_NAME, champion
 from components.tracking.runs import Tracking
 
-_ABSENT = {ErrorCode.Name(code) for code in (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)}
 _EVALUATION = "evaluation.json"
 
 
@@ -69,16 +60,14 @@ def read_champion(*, tracking: Tracking) -> Champion | None:
     Raises:
         HemlineError: the store does not answer.
     """
-    try:
-        version = tracking.client().get_model_version_by_alias(MODEL_NAME, CHAMPION)
-    except MlflowException as error:
-        if error.error_code in _ABSENT:
-            return None
-        raise HemlineError(f"the MLflow store {tracking.uri} does not answer: {error}") from error
+    number = champion(tracking)
+    if number is None:
+        return None
+    run_id = tracking.client().get_model_version(MODEL_NAME, str(number)).run_id
     return Champion(
-        version=int(version.version),
-        lineage=read_lineage(version.run_id, tracking=tracking),
-        evaluation=_read_evaluation(version.run_id, tracking=tracking),
+        version=number,
+        lineage=read_lineage(run_id, tracking=tracking),
+        evaluation=_read_evaluation(run_id, tracking=tracking),
     )
 
 

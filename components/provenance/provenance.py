@@ -169,17 +169,6 @@ def with_followers(stages: Stages, name: str) -> set[str]:
         found |= more
 
 
-def run_key(params: Mapping[str, Any], paths: Iterable[Path]) -> str:
-    """Returns a short hash of a run's params and of the content of its input files.
-
-    Runs with equal keys compute the same, so that one may go on where another stopped.
-    """
-    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
-    for path in paths:
-        digest.update(bytes.fromhex(files.sha256(path)))
-    return digest.hexdigest()[:16]
-
-
 def _tag(prefix: str, path: str) -> str:
     """Returns a name for a path that MLflow takes: no odd characters, nothing to normalise."""
     plain = re.sub(r"[^\w/. :-]", "_", without_credentials(path))

@@ -12,7 +12,7 @@ from components.credentials import without_credentials
 from components.provenance import provenance
 from components.provenance.datasets import DataSet, log_data_set
 from components.provenance.machine import describe_machine, installed_libraries
-from components.registry.registry import RegisteredVersion
+from components.registry.versions import RegisteredVersion
 from components.tracking import runs
 from components.tracking.runs import Tracking
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from components.errors import HemlineError
 from components.provenance import history, provenance, record
 from components.provenance.history import History
-from components.registry import registry
+from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.operations.reproduce.recorded import committed_stages, resolve_commit
 from pipelines.shell.environment import tracking
@@ -57,7 +57,7 @@ def lineage(
 def _run_id(target: str, where: Tracking) -> str:
     if _RUN_ID.fullmatch(target):
         return target
-    return history.run_of(registry.resolve(target, where), tracking=where)
+    return history.run_of(versions.resolve(target, where), tracking=where)
 
 
 def _made_from(revision: str, where: Tracking) -> list[History]:

@@ -9,7 +9,7 @@ from components import files, tables
 from components.embedding.embeddings import read_embeddings
 from components.evaluation.evaluation import median_query
 from components.params import DataParams, load_section
-from components.registry import registry
+from components.registry import versions
 from components.search.search import read_embedded_attribute
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -27,7 +27,7 @@ def summary(
 ) -> None:
     """Print MAP per attribute beside a random ranking, the model version, and three commands."""
     figures = files.read_json(metrics)
-    version = registry.read_registration(registration)
+    version = versions.read_registration(registration)
     embedded = read_embeddings(embeddings)
     source = tables.read_catalog(catalog)
     assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from components.images.remote_store import StoreLocation
 from components.provenance.provenance import BASELINE_TAG, EXPERIMENT_TAG
-from components.tracking.runs import Tracking
+from components.tracking.runs import Tracking, log_in
 from pipelines.shell.reporting import console
 
 DVC_QUEUED_EXPERIMENTS = Path(".dvc/tmp/exps")
@@ -57,29 +56,13 @@ def tracking() -> Tracking:
     # of a call that meets a server going down: MLflow's own seven take four minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
-    _take_out_credentials()
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given:  # programs that are started from here print it too
+        os.environ["MLFLOW_TRACKING_URI"] = given = log_in(given)
     return Tracking(
-        uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db",
+        uri=given or f"sqlite:///{folder}/mlflow.db",
         artifact_root=str(folder / "mlartifacts"),
     )
-
-
-def _take_out_credentials() -> None:
-    """Brings user and password of a server's URI to where MLflow reads them.
-
-    MLflow's own messages repeat the URI.
-    """
-    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if address.scheme not in ("http", "https") or "@" not in address.netloc:
-        return
-    given = {
-        "MLFLOW_TRACKING_USERNAME": address.username,
-        "MLFLOW_TRACKING_PASSWORD": address.password,
-    }
-    for name, value in given.items():
-        os.environ.setdefault(name, unquote(value or ""))
-    bare = address._replace(netloc=address.netloc.rpartition("@")[2])
-    os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(bare)
 
 
 def who() -> str:

@@ -18,7 +18,7 @@ from components.params import (
     resolved,
 )
 from components.precision import resolve_precision
-from components.provenance import provenance, record
+from components.provenance import record
 from components.provenance.datasets import read_data_set
 from components.tracking import runs
 from components.tracking.delivery import Delivery
@@ -132,4 +132,4 @@ def _state_folder(params: Path, inputs: list[Path], *, precision: str) -> Path:
     sections["train"]["precision"] = precision
     small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
     described = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
-    return project_folder() / ".hemline" / "training" / provenance.run_key(sections, described)
+    return project_folder() / ".hemline" / "training" / files.content_key(sections, described)

@@ -11,7 +11,7 @@ import yaml
 
 from components.provenance import record
 from components.provenance.datasets import DataSet
-from components.registry.registry import MODEL_NAME
+from components.registry.versions import MODEL_NAME
 from components.tracking import runs
 
 # what each stage does: SMALL_LINE_NOISE is the difference of a machine of another kind

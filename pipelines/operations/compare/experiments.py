@@ -12,7 +12,6 @@ from dvc.api import DVCFileSystem
 
 from components import files
 from components.errors import HemlineError
-from components.provenance import provenance
 from pipelines.shell import commands
 
 VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
@@ -78,7 +77,7 @@ def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[st
     stages = {stage: files.read_yaml(Path("dvc.yaml"))["stages"][stage] for stage in _STAGES}
     commands = {name: stage["cmd"] for name, stage in stages.items()}
     code = _code(dep for stage in stages.values() for dep in stage["deps"])
-    key = provenance.run_key({"params": params, "data": inputs, "commands": commands}, code)
+    key = files.content_key({"params": params, "data": inputs, "commands": commands}, code)
     slug = "".join(letter if letter.isalnum() else "-" for letter in label)
     return f"compare-{slug}-{key[:8]}"
 

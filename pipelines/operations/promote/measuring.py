@@ -16,8 +16,8 @@ from components.evaluation.query_scores import QueryScores, measure_queries, rea
 from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
 from components.images.store import ImageStore
 from components.params import DataParams, load_section
-from components.registry import promotion, registry
-from components.registry.registry import RegisteredVersion
+from components.registry import versions
+from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import store_location
 from pipelines.shell.reporting import console, progress
@@ -40,13 +40,13 @@ class TestData:
 def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores | None:
     """Returns what the version's evaluation kept; None where it was of an older hemline."""
     with tempfile.TemporaryDirectory() as folder:
-        path = promotion.run_file(version.version, QUERIES_FILE, Path(folder), tracking=where)
+        path = versions.run_file(version.version, QUERIES_FILE, Path(folder), tracking=where)
         return None if path is None else read_query_scores(path)
 
 
 def measure_again(version: RegisteredVersion, data: TestData, where: Tracking) -> QueryScores:
     """Returns how a version's package does on the test split that lies here."""
-    package = registry.download(version, tracking=where)
+    package = versions.download(version, tracking=where)
     splits = files.read_table(data.splits / "splits.parquet", schema=tables.SPLITS)
     network = package.load_network()
     total = len(held_out_images(splits, "test"))

@@ -11,7 +11,7 @@ from dvc.scm import resolve_rev
 
 from components.errors import HemlineError
 from components.provenance import history, provenance, record
-from components.registry import registry
+from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell import commands
 
@@ -46,7 +46,7 @@ def read_recorded(target: str, *, tracking: Tracking) -> Recorded:
         HemlineError: there is no such thing, or what was recorded does not suffice.
     """
     if target.startswith("models:"):
-        version = registry.resolve(target, tracking)
+        version = versions.resolve(target, tracking)
         run_id = history.run_of(version, tracking=tracking)
         return _recorded_run(run_id, name=f"{version.uri}, run {run_id}", tracking=tracking)
     if _RUN_ID.fullmatch(target):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.params import RetrainParams
-from components.registry import promotion, registry
+from components.registry import promotion, versions
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
@@ -30,7 +30,7 @@ def take_steps(
     Raises:
         HemlineError: a step failed; the next retrain goes on with it.
     """
-    record.champion_before = record.champion_after = promotion.champion(tracking())
+    record.champion_before = record.champion_after = versions.champion(tracking())
     with record.at("fetch data"):
         begun = _begin(mark, record)
         new_data.fetch()
@@ -50,11 +50,11 @@ def take_steps(
     with record.at("train"):
         workspace.dvc("repro")
     with record.at("gate and promote"):
-        record.version = registry.read_registration(options.REGISTRATION).version
+        record.version = versions.read_registration(options.REGISTRATION).version
         verdict = record.verdict = promote_version(record.version, params=params)
         record.champion_before, record.champion_after = (
             verdict.champion,
-            promotion.champion(tracking()),
+            versions.champion(tracking()),
         )
     with record.at("commit"):
         record.commit = result.commit(verdict, begun)
@@ -94,6 +94,6 @@ def _has_news(begun: Begun, record: Record) -> bool:
     """
     if begun.has_news or not workspace.is_unchanged() or workspace.unrecorded_paths():
         return True
-    record.version = registry.read_registration(options.REGISTRATION).version
-    verdict = promotion.read_tag(record.version, promotion.VERDICT_TAG, tracking=tracking())
+    record.version = versions.read_registration(options.REGISTRATION).version
+    verdict = versions.read_tag(record.version, promotion.VERDICT_TAG, tracking=tracking())
     return verdict is None

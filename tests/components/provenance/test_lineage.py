@@ -7,7 +7,7 @@ import pytest
 from components.errors import HemlineError
 from components.files import write_json
 from components.provenance.lineage import read_champion, read_lineage
-from components.registry.registry import CHAMPION, MODEL_NAME
+from components.registry.versions import CHAMPION, MODEL_NAME
 from components.tracking import runs
 
 

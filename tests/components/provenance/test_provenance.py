@@ -13,7 +13,6 @@ from components.provenance.provenance import (
     dvc_tags,
     git_tags,
     local_changes,
-    run_key,
     with_followers,
 )
 
@@ -73,16 +72,6 @@ def test_any_path_gives_a_tag_that_mlflow_takes(tmp_path: Path, path: str, name:
     lock.write_text(yaml.safe_dump({"stages": stages}))
     assert dvc_tags([path], lock=lock) == {name: "1"}
     _validate_tag_name(name)
-
-
-def test_a_run_key_depends_on_params_and_content_alone(tmp_path: Path) -> None:
-    file, copy, other = (tmp_path / name for name in ("file", "copy", "other"))
-    for path, content in ((file, "x"), (copy, "x"), (other, "y")):
-        path.write_text(content)
-    key = run_key({"train": {"seed": 1, "lr": 2}}, [file])
-    assert key == run_key({"train": {"lr": 2, "seed": 1}}, [copy])
-    assert key != run_key({"train": {"seed": 2, "lr": 2}}, [file])
-    assert key != run_key({"train": {"seed": 1, "lr": 2}}, [other])
 
 
 def test_a_patch_has_all_that_code_is_and_nothing_that_stages_write(repository: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from components.files import read_json
 from components.provenance import history, provenance, record
 from components.provenance.datasets import DataSet
-from components.registry.registry import MODEL_NAME, RegisteredVersion
+from components.registry.versions import MODEL_NAME, RegisteredVersion
 from components.tracking import runs
 
 SECRET = "hunter2"
