@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Libraries write there: fonts of matplotlib, settings of MLflow, DVC and Ray.
     """
     if hasattr(config, "workerinput"):
-        return  # one of xdist's workers: it has inherited the home folder
-    folder = Path(tempfile.mkdtemp(prefix="hemline-"))  # short: Ray's sockets are in it
+        return  # a worker of xdist: it has inherited the home folder
+    folder = Path(tempfile.mkdtemp(prefix="hemline-", dir="/tmp"))  # short: it has Ray's sockets
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     (folder / ".gitconfig").write_text(_GIT_CONFIG)
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):

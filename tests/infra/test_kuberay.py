@@ -19,8 +19,6 @@ from manifests import (
     read,
 )
 
-pytestmark = pytest.mark.slow
-
 FOLDER = INFRA / "kuberay"
 DOCUMENTS = [(path.name, document) for path in kubernetes_files() for document in documents(path)]
 OFFICIAL = INFRA.parents[1] / "shared/crds/validate.py"

@@ -18,7 +18,7 @@ TINY = {
         "num_epochs": 2,
         "triplets_per_epoch": 64,
         "evaluation_triplets": 100,
-        "batches_per_epoch": 3,
+        "batches_per_epoch": 20,  # time enough to kill it in the first epoch
         "attributes_per_batch": 4,
         "values_per_attribute": 2,
         "images_per_value": 2,

@@ -78,6 +78,7 @@ def test_repro_again_runs_nothing(project: Project) -> None:
 def resumed(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project whose training was killed and resumed, and what DVC printed then."""
     again = fresh.copy(tmp_path_factory.mktemp("again") / "hemline")
+    again.run("dvc", "repro", "triplets")
     driver = subprocess.Popen(
         ["dvc", "repro", "train"],
         cwd=again.folder,
@@ -87,7 +88,7 @@ def resumed(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         start_new_session=True,
     )
     states = again.folder / ".hemline/training"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 120
     while not (saved := list(states.glob("*/step-*.pt"))) and driver.poll() is None:
         assert time.monotonic() < deadline, "no state was saved"
         time.sleep(0.001)
@@ -112,7 +113,7 @@ def test_the_same_inputs_give_the_same_weights_after_a_kill_too(
     assert ours == theirs
     run_id = json.loads((again.folder / "models/run.json").read_text())["run_id"]
     client = mlflow.MlflowClient(again.tracking_uri)
-    for metric, expected in (("step.loss", [1, 2, 3, 4, 5, 6]), ("valid_map", [0, 1])):
+    for metric, expected in (("step.loss", [*range(1, 41)]), ("valid_map", [0, 1])):
         history = client.get_metric_history(run_id, metric)
         assert [entry.step for entry in history] == expected
 

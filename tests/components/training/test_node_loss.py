@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nodes")
-    paths = os.pathsep.join(map(str, (ROOT, Path(__file__).parent)))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
     subprocess.run(
         [sys.executable, str(Path(__file__).parent / "node_loss.py"), str(folder)],
         check=True,

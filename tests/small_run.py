@@ -38,7 +38,7 @@ SCHEMA = AttributeSchema(
     ),
 )
 HERE = Place(rank=0, world_size=1, device=torch.device("cpu"))
-_PARAMS = resolved(Path(__file__).parents[3] / "params.yaml")
+_PARAMS = resolved(Path(__file__).parents[1] / "params.yaml")
 MODEL = ModelParams(
     **_PARAMS["model"]
     | {"backbone": "tiny", "weights": "none", "embedding_dim": 16, "attention_dim": 8}
