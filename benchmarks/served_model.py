@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from benchmarks.machine import machine
-from components import files, tables
+from components import tables
 from components.evaluation.evaluation import held_out_images
 from components.images.decode import decode
 from components.images.store import ImageStore
@@ -52,9 +52,7 @@ def main() -> None:
     print_cold_start(uri, where.uri)
     trained = read_trained_model(options.MODEL)
     model = mlflow.pyfunc.load_model(uri)
-    images = held_out_images(
-        files.read_table(options.SPLITS / "splits.parquet", schema=tables.SPLITS), "test"
-    )
+    images = held_out_images(tables.read_splits(options.SPLITS), "test")
     data = read_images(images)
     print_latency(model, trained, data)
     print_cosines(model, trained, images, data)

@@ -10,7 +10,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from components import files
 from components.credentials import without_credentials
-from components.tables import read_catalog
+from components.tables import SPLITS_REPORT_FILE, read_catalog, split_digest
 from components.tracking.runs import Tracking
 
 _CONTEXT = "mlflow.data.context"  # the tag that MLflow's pages show
@@ -34,15 +34,10 @@ class DataSet:
     counts: Mapping[str, int]
 
 
-def split_digest(splits: Path) -> str:
-    """Returns the SHA-256 of a splits folder's assignment: equal ones split labels alike."""
-    return files.sha256(splits / "splits.parquet")
-
-
 def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
     """Returns what a catalog and its splits hold."""
     read = read_catalog(catalog)
-    assigned = files.read_json(splits / "report.json")["splits"]
+    assigned = files.read_json(splits / SPLITS_REPORT_FILE)["splits"]
     return DataSet(
         name=read.schema.dataset,
         source=without_credentials(source),

@@ -9,9 +9,8 @@ from typing import Any
 from components.files import read_json
 from components.provenance import provenance
 from components.registry.versions import MODEL_NAME, champion
+from components.tables import EVALUATION_FILE
 from components.tracking.runs import Tracking
-
-_EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +79,10 @@ def _after(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
 def _read_evaluation(run_id: str, *, tracking: Tracking) -> Mapping[str, Any] | None:
     """Returns the figures that the run's evaluation left; None where there are none."""
     client = tracking.client()
-    if _EVALUATION not in {file.path for file in client.list_artifacts(run_id)}:
+    if EVALUATION_FILE not in {file.path for file in client.list_artifacts(run_id)}:
         return None
     with tempfile.TemporaryDirectory() as folder:
         figures: dict[str, Any] = read_json(
-            Path(client.download_artifacts(run_id, _EVALUATION, folder))
+            Path(client.download_artifacts(run_id, EVALUATION_FILE, folder))
         )
     return figures

@@ -19,6 +19,7 @@ from requests import RequestException
 from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
+from components.tables import LEAKS_FILE, SPLITS_REPORT_FILE
 
 EXPERIMENT = "hemline"
 
@@ -237,10 +238,10 @@ def log_splits(folder: Path, *, tracking: Tracking, run_id: str) -> None:
     Metrics such as `leaks.identical_file` count the images of a kind that lie in a unit of more
     than one split; kinds that were not looked for have none.
     """
-    report = read_json(folder / "report.json")
+    report = read_json(folder / SPLITS_REPORT_FILE)
     leaks = {f"leaks.{kind}": found["num_images"] for kind, found in report["leaks"].items()}
     log_metrics(leaks, tracking=tracking, run_id=run_id)
-    for name in ("report.json", "leaks.parquet"):
+    for name in (SPLITS_REPORT_FILE, LEAKS_FILE):
         tracking.client().log_artifact(run_id, str(folder / name), "splits")
 
 

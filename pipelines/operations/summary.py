@@ -30,7 +30,7 @@ def summary(
     version = versions.read_registration(registration)
     embedded = read_embeddings(embeddings)
     source = tables.read_catalog(catalog)
-    assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    assigned = tables.read_splits(splits)
     attribute = max(
         (row for row in source.schema.attributes if row.name in figures["attributes"]),
         key=lambda row: len(row.values),

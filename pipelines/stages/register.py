@@ -10,6 +10,7 @@ from components.registry import versions
 from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
 from components.registry.registration import register_package
+from components.tables import SPLITS_REPORT_FILE
 from components.tracking import runs
 from components.training.trained import read_trained_model
 from pipelines.shell import options
@@ -34,7 +35,7 @@ def register(
             model_name=versions.MODEL_NAME,
             schema=trained.schema,
             image_size_px=trained.image_size_px,
-            splits=read_json(splits / "report.json"),
+            splits=read_json(splits / SPLITS_REPORT_FILE),
             evaluation=read_json(metrics),
             lineage=read_lineage(run_id, tracking=where),
         )

@@ -113,7 +113,7 @@ def train(
         model,
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
-        schema=tables.read_schema(catalog / "schema.json"),
+        schema=tables.read_schema(catalog),
         image_size_px=ImageStore(location.local()).image_size_px,
     )
     files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)

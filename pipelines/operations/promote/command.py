@@ -14,12 +14,12 @@ from components.params import GateParams, load_section
 from components.registry import promotion, versions
 from components.registry.promotion import champion_embeddings
 from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.tables import split_digest
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.measuring import (
     TestData,
     measure_again,
     recorded_scores,
-    split_digest,
 )
 from pipelines.operations.promote.publishing import Places, publish, why_not_published
 from pipelines.shell import options
@@ -182,7 +182,7 @@ def _measured(
     theirs = recorded_scores(version, where)
     if theirs is not None and theirs.splits == ours.splits:
         return ours, theirs
-    if split_digest(data) != ours.splits:
+    if split_digest(data.splits) != ours.splits:
         raise HemlineError(
             f"{challenger.uri} was measured on another split than that in {data.splits}, on which "
             f"the champion would be measured: check out the commit that made {challenger.uri} "
