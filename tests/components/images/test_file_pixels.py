@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import encoded, images_table, noise
+from components.images.file_pixels import FilePixels
 
 from components.errors import HemlineError
 from components.images.decode import decode
-from components.images.file_pixels import FilePixels
 
 SIZE_PX = 48
 
