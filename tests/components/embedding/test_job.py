@@ -46,14 +46,14 @@ def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> 
     source = list_again(str(folder), out, NotingReader(notes=notes))
     assert run(source, out, embed=on_ray) == 22
     assert set(noted(notes).values()) == {1}
-    catalogue = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
-    assert catalogue.attributes == tuple(ATTRIBUTES)
-    assert catalogue.root == str(folder)
-    assert [part.num_images for part in catalogue.parts] == [8, 8, 4]
-    rows = pq.read_table(catalogue.part_path("hem / cuff", catalogue.parts[0]), partitioning=None)
+    embeddings = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    assert embeddings.attributes == tuple(ATTRIBUTES)
+    assert embeddings.root == str(folder)
+    assert [part.num_images for part in embeddings.parts] == [8, 8, 4]
+    rows = pq.read_table(embeddings.part_path("hem / cuff", embeddings.parts[0]), partitioning=None)
     assert set(rows["attribute"].to_pylist()) == {"hem / cuff"}
     assert set(rows["model_version"].to_pylist()) == {1}
-    assert rows["path"].to_pylist() == catalogue.items()["path"][:8].to_pylist()
+    assert rows["path"].to_pylist() == embeddings.items()["path"][:8].to_pylist()
 
 
 def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> None:
@@ -66,11 +66,11 @@ def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> No
         tmp_path / "store",
         image_size_px=SIZE_PX,
         images_per_shard=6,
-        num_workers=2,
+        num_workers=0,
         on_progress=lambda _: None,
     )
     location = StoreLocation(address=str(tmp_path / "store"), cache=tmp_path / "cache")
     out = tmp_path / "out"
     assert run(stored_images(location, images), out, embed=on_ray) == 20
-    catalogue = assert_exact(out, readable(folder), set())
-    assert catalogue.root is None
+    embeddings = assert_exact(out, readable(folder), set())
+    assert embeddings.root is None
