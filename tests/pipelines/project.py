@@ -34,8 +34,8 @@ TINY = {
         "values_per_attribute": 2,
         "images_per_value": 2,
     },
-    "model": {"embedding_dim": 32, "attention_dim": 16},
-    "train": {"num_workers": 0, "log_every_steps": 1},
+    "model": {"backbone": "tiny", "weights": "none", "embedding_dim": 32, "attention_dim": 16},
+    "train": {"num_workers": 0, "precision": "fp32", "log_every_steps": 1},
     "checkpoint": {"every_steps": 1, "num_to_keep": 2},
     "embed": {"num_workers": 1, "precision": "fp32", "images_per_part": 128},
 }

@@ -41,7 +41,7 @@ HERE = Place(rank=0, world_size=1, device=torch.device("cpu"))
 _PARAMS = resolved(Path(__file__).parents[3] / "params.yaml")
 MODEL = ModelParams(
     **_PARAMS["model"]
-    | {"backbone": "resnet18", "weights": "none", "embedding_dim": 16, "attention_dim": 8}
+    | {"backbone": "tiny", "weights": "none", "embedding_dim": 16, "attention_dim": 8}
 )
 TRAIN = _PARAMS["train"] | {
     "objective": "supcon",

@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(inputs, tmp_path):
     state = build(inputs, tmp_path).state
     finish(state, 0, 60.0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(HemlineError, match=r"step-0+2\.pt cannot be written .*step-0+1\.pt is"):
             finish(state, 1, 50.0)
