@@ -19,7 +19,7 @@ whose names are not published. Values are therefore their numbers as text.
 from pathlib import Path
 
 from components.datasets.index_files import labels_of, read_pairs, read_paths
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, Unusable
 from components.errors import HemlineError
 
 SPLITS = ("train", "valid", "test")
@@ -47,7 +47,7 @@ def read_darn(root: Path) -> LabelledImages:
     """
     values_of = {name: [str(v) for v in range(number)] for name, number in NUM_VALUES.items()}
     labels: list[Label] = []
-    unusable: list[tuple[str, str, str]] = []
+    unusable: list[Unusable] = []
     num_without = 0
     splits = [split for split in SPLITS if any(file.is_file() for file in _files(root, split))]
     if not splits:
