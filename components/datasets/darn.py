@@ -3,7 +3,7 @@
 DARN (Huang et al., Cross-Domain Image Retrieval with a Dual Attribute-Aware Ranking Network, ICCV
 2015) is no longer distributed with its own annotation. ASEN's authors (Ma et al., Fine-Grained
 Fashion Similarity Learning by Attribute-Specific Embedding Network, AAAI 2020) release a list of
-the images that can still be had, and per split (train, valid, test):
+the images that are still available, and per split (train, valid, test):
 
     filenames_train.txt    pic/51586095/3660_47_1.jpg
     label_train.txt        0  3 0  8 2
