@@ -12,9 +12,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from components.errors import HemlineError
-from components.files import read_json, write_json, write_text
+from components.files import read_json, run_key, write_json, write_text
 from components.images import decode
-from components.provenance.provenance import run_key
 from components.tracking.runs import Tracking
 
 if TYPE_CHECKING:  # torch comes with packages, and most who ask the registry need none

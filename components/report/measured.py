@@ -12,7 +12,7 @@ from components.attributes import AttributeSchema
 from components.evaluation.attention import Attend
 from components.evaluation.evaluation import AttributeResult
 from components.images.store import ImageStore
-from components.provenance.lineage import Champion, Lineage
+from components.provenance.origin import Champion, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Measured:
     Attributes:
         schema: attributes that the network knows.
         network: what the network is, by the names of the section `model`.
-        lineage: of the training run.
+        origin: where the training run comes from.
         champion: the version in use; None where there is none.
         num_catalog_images: images of the data set.
         splits: `tables.SPLITS`.
@@ -38,7 +38,7 @@ class Measured:
 
     schema: AttributeSchema
     network: Mapping[str, Any]
-    lineage: Lineage
+    origin: Origin
     champion: Champion | None
     num_catalog_images: int
     splits: pa.Table

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from components.provenance.provenance import BASELINE_TAG, EXPERIMENT_TAG
+from components.provenance.origin import BASELINE_TAG, EXPERIMENT_TAG
 from components.tracking.runs import Tracking
 from pipelines.shell.reporting import console
 

@@ -24,7 +24,8 @@ from components.evaluation.evaluation import (
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
-from components.provenance import lineage, record
+from components.provenance import recording
+from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose
 from components.report.measured import Measured
 from components.report.page import write_report
@@ -102,8 +103,8 @@ def evaluate(
     measured = Measured(
         schema=trained.schema,
         network=files.read_json(model / "model.json")["model"],
-        lineage=lineage.read_lineage(run_id, tracking=where),
-        champion=lineage.read_champion(tracking=where),
+        origin=read_origin(run_id, tracking=where),
+        champion=read_champion(tracking=where),
         num_catalog_images=catalogued.num_rows,
         splits=table,
         triplets=test_triplets,
@@ -121,5 +122,5 @@ def evaluate(
     runs.log_metrics(logged, tracking=where, run_id=run_id)
     for file in (metrics, queries, report_file):
         runs.log_file(file, tracking=where, run_id=run_id)
-    record.record_outputs(run, tracking=where, run_id=run_id)
+    recording.record_outputs(run, tracking=where, run_id=run_id)
     console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")

@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.files import read_json
-from components.provenance import record
-from components.provenance.lineage import read_lineage
+from components.provenance import recording
+from components.provenance.origin import read_origin
 from components.registry import registry
 from components.registry.card import Facts, model_card
 from components.registry.package import write_package
@@ -28,6 +28,7 @@ def register(
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
+    origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
             model_name=registry.MODEL_NAME,
@@ -35,7 +36,11 @@ def register(
             image_size_px=trained.image_size_px,
             splits=read_json(splits / "report.json"),
             evaluation=read_json(metrics),
-            lineage=read_lineage(run_id, tracking=where),
+            run_id=run_id,
+            commit=origin.commit,
+            has_local_changes=origin.has_local_changes,
+            params=origin.params,
+            inputs=origin.inputs,
         )
     )
     with TemporaryDirectory() as folder:
@@ -46,7 +51,7 @@ def register(
             image_size_px=trained.image_size_px,
         )
         version = registry.register(Path(folder), card=card, tracking=where, run_id=run_id)
-    record.record_outputs(run, tracking=where, run_id=run_id)
-    record.tag_version(version, tracking=where, run_id=run_id)
+    recording.record_outputs(run, tracking=where, run_id=run_id)
+    recording.tag_version(version, tracking=where, run_id=run_id)
     registry.write_registration(version, registration)
     console.print(f"registered {version.uri} as {registry.CHALLENGER}")
