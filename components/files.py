@@ -99,8 +99,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def run_key(params: Mapping[str, Any], paths: Iterable[Path]) -> str:
-    """Returns a short hash of a run's params and of the content of its input files.
+def content_key(params: Mapping[str, Any], paths: Iterable[Path]) -> str:
+    """Returns a short hash of params and of the content of files.
 
     Runs with equal keys compute the same, so that one may resume another.
     """

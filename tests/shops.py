@@ -18,7 +18,8 @@ from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
 from components.models.network import AttentionNetwork, weighted_sum
-from components.registry.package import Package, read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import Package, read_package
 from components.tables import Catalog, Numbering
 
 NUM_ITEMS = 70

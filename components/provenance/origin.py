@@ -13,14 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from components import files
 from components.errors import HemlineError
 from components.provenance import dvc_files
-from components.registry import promotion
-from components.registry.registry import MODEL_NAME, RegisteredVersion
-from components.tracking.runs import EXPERIMENT, Tracking
+from components.registry import versions
+from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.tables import EVALUATION_FILE
+from components.tracking.runs import EXPERIMENT, AbsentError, Tracking
 
 COMMIT_TAG = "mlflow.source.git.commit"
 DIRTY_TAG = "hemline.git_dirty"
@@ -40,7 +40,6 @@ LOCK_FILE = "dvc.lock"
 LIBRARIES_FILE = "libraries.txt"
 OUTPUTS_FOLDER = "outputs"  # what the stages leave to git, under the same paths
 RUN_FILE = "models/run.json"  # an output in `dvc.yaml`; names the run
-_EVALUATION_FILE = "evaluation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +121,11 @@ def read_origin(run_id: str, *, tracking: Tracking) -> Origin:
     """
     try:
         run = tracking.client().get_run(run_id)
-    except MlflowException as error:
+    except AbsentError:
         raise HemlineError(
-            f"the MLflow store {tracking.address} has no run {run_id}, or does not answer: "
-            f"{error}. MLFLOW_TRACKING_URI names the store"
-        ) from error
+            f"the MLflow store {tracking.address} has no run {run_id}; set MLFLOW_TRACKING_URI to "
+            "the store that has it"
+        ) from None
     return _origin(run)
 
 
@@ -177,7 +176,7 @@ def read_text(run_id: str, name: str, *, tracking: Tracking) -> str | None:
     """Returns a file of the run's provenance; None where it has no such file."""
     with TemporaryDirectory() as folder:
         path = _download(run_id, name, Path(folder), tracking=tracking)
-        return path and path.read_bytes().decode(errors="surrogateescape")
+        return None if path is None else path.read_bytes().decode(errors="surrogateescape")
 
 
 def copy_outputs(run_id: str, folder: Path, *, tracking: Tracking) -> None:
@@ -212,19 +211,14 @@ def find_runs(commit: str, *, run_file: str | None, tracking: Tracking) -> list[
     if run_file:
         wanted[f"{OUTPUT_PREFIX}{RUN_FILE}"] = run_file
     client = tracking.client()
-    try:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            return []
-        found = {
-            run.info.run_id: run
-            for tag, value in wanted.items()
-            for run in client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'")
-        }
-    except MlflowException as error:
-        raise HemlineError(
-            f"the MLflow store {tracking.address} does not answer: {error}"
-        ) from error
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    found = {
+        run.info.run_id: run
+        for tag, value in wanted.items()
+        for run in client.search_runs([experiment.experiment_id], f"tags.`{tag}` = '{value}'")
+    }
     return [_origin(run) for run in sorted(found.values(), key=lambda run: run.info.start_time)]
 
 
@@ -253,13 +247,13 @@ def read_champion(*, tracking: Tracking) -> Champion | None:
     Raises:
         HemlineError: the store does not answer.
     """
-    number = promotion.champion(tracking)
+    number = versions.champion(tracking)
     if number is None:
         return None
     run_id = run_of(RegisteredVersion(name=MODEL_NAME, version=number), tracking=tracking)
     with TemporaryDirectory() as folder:
-        path = promotion.run_file(number, _EVALUATION_FILE, Path(folder), tracking=tracking)
-        evaluation = path and files.read_json(path)
+        path = versions.run_file(number, EVALUATION_FILE, Path(folder), tracking=tracking)
+        evaluation = None if path is None else files.read_json(path)
     return Champion(
         version=number, origin=read_origin(run_id, tracking=tracking), evaluation=evaluation
     )

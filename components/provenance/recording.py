@@ -16,8 +16,8 @@ from components.provenance import dvc_files, git
 from components.provenance import origin as kept
 from components.provenance.machine import describe_machine, installed_libraries
 from components.provenance.origin import DataSet
-from components.registry.registry import RegisteredVersion
-from components.tables import read_catalog
+from components.registry.versions import RegisteredVersion
+from components.tables import SPLITS_REPORT_FILE, read_catalog, split_digest
 from components.tracking import runs
 from components.tracking.runs import Tracking
 
@@ -70,11 +70,11 @@ def git_tags() -> dict[str, str]:
 def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
     """Returns what a catalog and its splits hold."""
     read = read_catalog(catalog)
-    assigned = files.read_json(splits / "report.json")["splits"]
+    assigned = files.read_json(splits / SPLITS_REPORT_FILE)["splits"]
     return DataSet(
         name=read.schema.dataset,
         source=without_credentials(source),
-        digest=files.sha256(splits / "splits.parquet"),
+        digest=split_digest(splits),
         counts={
             "images": read.images.num_rows,
             "labels": read.labels.num_rows,

@@ -18,7 +18,7 @@ from components.browse.shelf import Shelf
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError
 from components.params import DataParams, load_section
-from components.registry import registry
+from components.registry import versions
 from components.search.finder import Finder
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -68,9 +68,9 @@ def browse(
 def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
     """Returns an embedded catalogue with the model that its manifest names, loaded."""
     embedded = read_embeddings(folder)
-    version = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     console.print(f"loading {version.uri}")
-    package = registry.download(version, tracking=tracking())
+    package = versions.download(version, tracking=tracking())
     side = package.image_size_px
     # loads the network now, so that the first question does not wait for it
     package.embed_each(np.zeros((side, side, 3), np.uint8), embedded.attributes)
@@ -89,7 +89,7 @@ def _root(embedded: Embeddings, params: Path) -> str:
     return embedded.root or load_section(params, DataParams).root
 
 
-def _title(version: registry.RegisteredVersion) -> str:
+def _title(version: versions.RegisteredVersion) -> str:
     found = tracking().client().get_model_version(version.name, str(version.version))
     aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
     return f"{version.name} {version.version}{aliases}"

@@ -11,7 +11,7 @@ from rich.table import Table
 from components.errors import HemlineError
 from components.provenance import dvc_files, origin
 from components.provenance.origin import Origin
-from components.registry import registry
+from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -60,7 +60,7 @@ def lineage(
 def _run_id(target: str, where: Tracking) -> str:
     if origin.is_run_id(target):
         return target
-    return origin.run_of(registry.resolve(target, where), tracking=where)
+    return origin.run_of(versions.resolve(target, where), tracking=where)
 
 
 def _made_from(revision: str, where: Tracking) -> list[Origin]:

@@ -62,8 +62,8 @@ def evaluate(
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
-    table = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
-    catalogued = files.read_table(catalog / "images.parquet", schema=tables.IMAGES)
+    table = tables.read_splits(splits)
+    catalogued = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     images = held_out_images(table, "test")
     pictures = ImageStore(store_location(store).local())
     start = time.perf_counter()
@@ -85,7 +85,7 @@ def evaluate(
         triplet_accuracy=evaluate_triplets(test_triplets, images, embeddings),
     )
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
-    regions = files.read_table(catalog / "regions.parquet", schema=tables.REGIONS)
+    regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
     found = attention_in_regions(
         trained.attend, pictures, labelled_regions(regions, table, "test"), catalogued
     )
@@ -96,7 +96,7 @@ def evaluate(
         embeddings,
         schema=trained.schema,
         known=trained.schema,
-        splits=files.sha256(splits / "splits.parquet"),
+        splits=tables.split_digest(splits),
     )
     write_query_scores(scores, queries)
     files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)

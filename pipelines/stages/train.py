@@ -112,7 +112,7 @@ def train(
         model,
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
-        schema=tables.read_schema(catalog / "schema.json"),
+        schema=tables.read_schema(catalog),
         image_size_px=ImageStore(location.local()).image_size_px,
     )
     files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
@@ -131,4 +131,4 @@ def _state_folder(params: Path, inputs: list[Path], *, precision: str) -> Path:
     sections["train"]["precision"] = precision
     small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
     described = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
-    return project_folder() / ".hemline" / "training" / files.run_key(sections, described)
+    return project_folder() / ".hemline" / "training" / files.content_key(sections, described)

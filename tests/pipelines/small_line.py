@@ -14,7 +14,7 @@ from dvc.cli import main as dvc_main
 
 from components.provenance import recording
 from components.provenance.origin import DataSet
-from components.registry.registry import MODEL_NAME
+from components.registry.versions import MODEL_NAME
 from components.tracking import runs
 
 # what each stage does: SMALL_LINE_NOISE is the difference of a machine of another kind

@@ -237,8 +237,8 @@ def _report(trained: Sequence[Trial], out: Path) -> None:
 
 
 def _measured(trial: Trial, result: Result, *, where: Tracking) -> Measured:
-    speeds = runs.read_history(result.run_id, "images_per_s", tracking=where)
-    embedding = runs.read_history(result.run_id, "test.images_per_s", tracking=where)
+    speeds = runs.metric_values(result.run_id, "images_per_s", tracking=where)
+    embedding = runs.metric_values(result.run_id, "test.images_per_s", tracking=where)
     return Measured(
         variant=trial.variant,
         seed=trial.seed,

@@ -72,7 +72,7 @@ def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[st
     stages = {stage: files.read_yaml(dvc_files.PIPELINE)["stages"][stage] for stage in _STAGES}
     commands = {name: stage["cmd"] for name, stage in stages.items()}
     code = _code(dep for stage in stages.values() for dep in stage["deps"])
-    key = files.run_key({"params": params, "data": inputs, "commands": commands}, code)
+    key = files.content_key({"params": params, "data": inputs, "commands": commands}, code)
     slug = "".join(letter if letter.isalnum() else "-" for letter in label)
     return f"compare-{slug}-{key[:8]}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.errors import HemlineError
 from components.provenance import dvc_files, origin
-from components.registry import registry
+from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell import dvc
 
@@ -39,7 +39,7 @@ def read_recorded(target: str, *, tracking: Tracking) -> Recorded:
         HemlineError: there is no such thing, or what was recorded does not suffice.
     """
     if target.startswith("models:"):
-        version = registry.resolve(target, tracking)
+        version = versions.resolve(target, tracking)
         run_id = origin.run_of(version, tracking=tracking)
         return _recorded_run(run_id, name=f"{version.uri}, run {run_id}", tracking=tracking)
     if origin.is_run_id(target):

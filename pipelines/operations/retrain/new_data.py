@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components import files, tables
+from components import tables
 from components.datasets.description import Description, describe_catalog
 from components.datasets.drift import compare_labels, compare_quarantine
 from components.errors import HemlineError
@@ -14,8 +14,6 @@ from components.tables import Catalog
 from pipelines.operations.retrain.report import RetrainReport
 from pipelines.shell import dvc, options
 from pipelines.shell.reporting import console
-
-_QUARANTINE = "quarantine.parquet"
 
 
 class DataRefusedError(HemlineError):
@@ -85,7 +83,7 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
     report.num_images_before = last.images.num_rows
     paths = set(catalog.images["path"].to_pylist()) - set(last.images["path"].to_pylist())
     report.num_new_images = len(paths)
-    after = _describe(catalog, options.STORE / _QUARANTINE)
+    after = _describe(catalog, options.STORE)
     report.findings = (
         *compare_labels(before, after, max_label_shift=section.max_label_shift),
         *compare_quarantine(
@@ -129,12 +127,11 @@ def _read_committed(commit: str, folder: Path) -> tuple[Description, Catalog] | 
     """Returns what the catalog of a commit holds, and the catalog; None where it had none."""
     if not dvc.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
         return None
-    quarantine = folder / _QUARANTINE
-    dvc.copy_committed(options.STORE / _QUARANTINE, commit, into=quarantine)
+    name = tables.QUARANTINE_FILE
+    dvc.copy_committed(options.STORE / name, commit, into=folder / name)
     catalog = tables.read_catalog(folder / "catalog")
-    return _describe(catalog, quarantine), catalog
+    return _describe(catalog, folder), catalog
 
 
-def _describe(catalog: Catalog, quarantine: Path) -> Description:
-    undecodable = files.read_table(quarantine, schema=tables.QUARANTINE)
-    return describe_catalog(catalog, undecodable=undecodable)
+def _describe(catalog: Catalog, store: Path) -> Description:
+    return describe_catalog(catalog, undecodable=tables.read_quarantine(store))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from components.params import RetrainParams
 from components.provenance import git
-from components.registry import promotion, registry
+from components.registry import promotion, versions
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
@@ -36,7 +36,7 @@ def take_steps(
     Raises:
         HemlineError: a step failed; the next retrain resumes there.
     """
-    report.champion_after = promotion.champion(tracking())
+    report.champion_after = versions.champion(tracking())
     with report.at("fetch data"):
         state = _resume_or_begin(state_file, report)
         report.champion_before = state.champion
@@ -61,11 +61,11 @@ def take_steps(
             raise
     with report.at("train"):
         dvc.run("repro")
-        report.version = registry.read_registration(options.REGISTRATION).version
+        report.version = versions.read_registration(options.REGISTRATION).version
     if report.version != state.judged:  # else code changed, and what it makes did not
         with report.at("gate and promote"):
             report.verdict = promote_version(report.version, params=params)
-            report.champion_after = promotion.champion(tracking())
+            report.champion_after = versions.champion(tracking())
     with report.at("commit"):
         report.commit = result.commit(report, state)
     if report.verdict:
@@ -101,6 +101,6 @@ def _judged_version() -> int | None:
     """Returns the version that the workspace stands for, if the gate has judged it."""
     if not options.REGISTRATION.exists():
         return None
-    version = registry.read_registration(options.REGISTRATION).version
-    verdict = promotion.read_tag(version, promotion.VERDICT_TAG, tracking=tracking())
+    version = versions.read_registration(options.REGISTRATION).version
+    verdict = versions.read_tag(version, promotion.VERDICT_TAG, tracking=tracking())
     return None if verdict is None else version

@@ -14,7 +14,7 @@ from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.search.finder import Finder
 
 if TYPE_CHECKING:  # it brings MLflow, for which a search by an item need not wait
-    from components.registry.registry import RegisteredVersion
+    from components.registry.versions import RegisteredVersion
 
 _MAX_WEIGHT = 1000.0
 
@@ -114,11 +114,11 @@ def picture_query(
     Raises:
         HemlineError: the file is no image, or the model is another one or not to be had.
     """
-    from components.registry import registry  # noqa: PLC0415
+    from components.registry import versions  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 
     version = check_model(embedded, model)
-    package = registry.download(version, tracking=tracking())
+    package = versions.download(version, tracking=tracking())
     try:
         data = read_bytes(path)
         pixels = decode(data, image_size_px=package.image_size_px)
@@ -138,13 +138,13 @@ def check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
     Raises:
         HemlineError: another one is asked for, or the registry does not have it.
     """
-    from components.registry import registry  # noqa: PLC0415
+    from components.registry import versions  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 
-    made_by = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     if model is None:
         return made_by
-    asked = registry.resolve(model, tracking=tracking())
+    asked = versions.resolve(model, tracking=tracking())
     if asked != made_by:
         raise HemlineError(
             f"{model} is {asked.uri}, but {embedded.folder} was embedded by {made_by.uri}, and "

@@ -7,7 +7,7 @@ import pytest
 from components.errors import HemlineError
 from components.files import write_json
 from components.provenance.origin import read_champion, read_origin
-from components.registry.registry import CHAMPION, MODEL_NAME
+from components.registry.versions import CHAMPION, MODEL_NAME
 from components.tracking import runs
 
 

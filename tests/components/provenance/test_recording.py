@@ -13,7 +13,7 @@ from components.files import read_json
 from components.provenance import dvc_files, origin, recording
 from components.provenance.dvc_files import LOCK, format_lock
 from components.provenance.origin import DataSet
-from components.registry.registry import MODEL_NAME, RegisteredVersion
+from components.registry.versions import MODEL_NAME, RegisteredVersion
 from components.tracking import runs
 
 SECRET = "hunter2"
