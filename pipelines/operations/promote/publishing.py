@@ -1,6 +1,5 @@
-"""The catalogue embedded with a version, in a folder of the version's own that it names."""
+"""The catalog embedded with a version, in a folder of its own, which the version's tag names."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from components import tables
@@ -12,42 +11,24 @@ from components.params import EmbedParams, load_section
 from components.registry import promotion, versions
 from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.shell.environment import ray_session, shared_scratch, store_location
 from pipelines.shell.reporting import console, progress
 
 
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """What a catalogue is embedded from, and where to.
+def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None:
+    """Embeds the catalog with a version, and writes the address into the version's tag.
 
-    Attributes:
-        catalog: folder of the catalog.
-        store: folder or URL of the image store.
-        embeddings: of the catalogue, by whatever version the stage `embed` took last.
-        root: where the folders of the versions lie.
-        params: the file with the section `embed`.
-    """
-
-    catalog: Path
-    store: str
-    embeddings: Path
-    root: Path
-    params: Path
-
-
-def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None:
-    """Embeds the catalogue with a version, and lets the version's tag say where it lies.
-
-    What lies embedded by it already is not embedded again. Killed, it goes on where it stopped.
+    What the version has embedded already is kept, so that a call after a kill resumes.
     """
     # torch and Ray take seconds to import, which promoting needs only here
     from components.embedding.job import embed_all  # noqa: PLC0415
 
-    folder = (places.root / f"{version.name}-{version.version}").absolute()
-    if holds(places.embeddings, model_name=version.name, model_version=version.version):
-        copy_parts(read_embeddings(places.embeddings), folder)
-    images = tables.read_catalog(places.catalog).images
-    source = stored_images(store_location(places.store), images)
+    folder = (inputs.embeddings_root / f"{version.name}-{version.version}").absolute()
+    if holds(inputs.embeddings, model_name=version.name, model_version=version.version):
+        copy_parts(read_embeddings(inputs.embeddings), folder)
+    images = tables.read_catalog(inputs.catalog).images
+    source = stored_images(store_location(inputs.store), images)
     with shared_scratch() as scratch:  # actors on all nodes load the package
         embedded = embed_all(
             source,
@@ -55,7 +36,7 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
             folder,
             model_name=version.name,
             model_version=version.version,
-            params=load_section(places.params, EmbedParams),
+            params=load_section(inputs.params, EmbedParams),
             ray_session=ray_session,
             progress=progress("embedding", total=len(source.items)),
         )
@@ -69,9 +50,9 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
     if address is None:
         return f"{version.uri} has no embeddings"
     try:
-        catalogue = read_complete(Path(address))
+        found = read_complete(Path(address))
     except HemlineError as error:
         return f"the embeddings of {version.uri} are gone ({error})"
-    if catalogue.model_version != version.version:
-        return f"{address} holds embeddings of version {catalogue.model_version}"
+    if found.model_version != version.version:
+        return f"{address} holds embeddings of version {found.model_version}"
     return None

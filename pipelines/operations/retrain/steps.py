@@ -6,6 +6,7 @@ from pathlib import Path
 from components.params import RetrainParams
 from components.registry import promotion, versions
 from pipelines.operations.promote.command import promote_version
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
 from pipelines.operations.retrain.record import Record
@@ -56,7 +57,7 @@ def take_steps(
         record.version = versions.read_registration(options.REGISTRATION).version
     if record.version != begun.judged:  # else code changed, and what it makes did not
         with record.at("gate and promote"):
-            record.verdict = promote_version(record.version, params=params)
+            record.verdict = promote_version(record.version, inputs=Inputs(params=params))
             record.champion_after = versions.champion(tracking())
     with record.at("commit"):
         record.commit = result.commit(record, begun)
