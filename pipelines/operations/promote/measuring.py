@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from components import files, tables
 from components.errors import HemlineError
-from components.evaluation.encode import Pictures
 from components.evaluation.evaluation import held_out_images
 from components.evaluation.query_scores import QueryScores, measure_queries, read_query_scores
 from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
@@ -51,7 +50,7 @@ def measure_again(version: RegisteredVersion, inputs: Inputs, where: Tracking) -
         )
 
 
-def _pictures(inputs: Inputs, *, image_size_px: int) -> Pictures:
+def _pictures(inputs: Inputs, *, image_size_px: int) -> "ImageStore | FilePixels":
     store = ImageStore(store_location(inputs.store).local())
     if store.image_size_px == image_size_px:
         return store

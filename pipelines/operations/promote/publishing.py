@@ -1,4 +1,4 @@
-"""The catalog embedded with a version, in a folder of its own, which the version's tag names."""
+"""A version's embeddings of all images, in a folder of their own that its tag names."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from pipelines.shell.reporting import console, progress
 
 
 def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None:
-    """Embeds the catalog with a version, and writes the address into the version's tag.
+    """Embeds all images with a version, and records the folder in the version's tag.
 
-    What the version has embedded already is kept, so that a call after a kill resumes.
+    Images that the version has embedded already are kept; after a kill it resumes.
     """
     # torch and Ray take seconds to import, which promoting needs only here
     from components.embedding.job import embed_all  # noqa: PLC0415
@@ -50,9 +50,9 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
     if address is None:
         return f"{version.uri} has no embeddings"
     try:
-        found = read_complete(Path(address))
+        embeddings = read_complete(Path(address))
     except HemlineError as error:
         return f"the embeddings of {version.uri} are gone ({error})"
-    if found.model_version != version.version:
-        return f"{address} holds embeddings of version {found.model_version}"
+    if embeddings.model_version != version.version:
+        return f"{address} holds embeddings of version {embeddings.model_version}"
     return None
