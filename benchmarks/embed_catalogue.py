@@ -27,11 +27,13 @@ from benchmarks.preprocess_memory import peak_mib
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.file_source import list_files
-from components.embedding.job import Workers, embed
-from components.embedding.plan import Recipe, plan_parts
+from components.embedding.job import embed
+from components.embedding.making import plan_parts
+from components.embedding.part_files import Recipe
 from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
+from components.params import EmbedParams
 from components.registry.package import read_package, write_package
 
 BATCH_SIZE = 16
@@ -137,21 +139,24 @@ def images_per_s(folder: Path, package: Path, *, image_size_px: int, precision: 
         attributes={f"attribute {n}": n for n in range(NUM_ATTRIBUTES)},
         precision=precision,
     )
+    params = EmbedParams(
+        num_workers=num_cores(),
+        cpus_per_worker=1,
+        gpus_per_worker=0,
+        batch_size_per_worker=BATCH_SIZE,
+        num_readers=1,
+        precision=precision,
+        images_per_part=16_384,
+    )
     ticks: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as out:
         embed(
             source,
-            plan_parts(source, Path(out), recipe=recipe, images_per_part=16_384),
+            plan_parts(source, Path(out), recipe=recipe, images_per_part=params.images_per_part),
             Path(out),
             recipe=recipe,
             load_network=read_package(package).load_network,
-            workers=Workers(
-                num_workers=num_cores(),
-                cpus_per_worker=1,
-                gpus_per_worker=0,
-                batch_size_per_worker=BATCH_SIZE,
-                num_readers=1,
-            ),
+            params=params,
             on_progress=lambda num_images: ticks.append((time.perf_counter(), num_images)),
         )
         end = time.perf_counter()

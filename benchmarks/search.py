@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from components import files, tables
-from components.embedding.catalogue import (
+from components.embedding.embeddings import (
     ITEMS,
-    EmbeddedCatalogue,
+    Embeddings,
     Part,
     part_path,
-    read_embedded,
-    write_embedded,
+    read_embeddings,
+    write_embeddings,
 )
 from components.search.conditions import parse_condition
 from components.search.finder import Finder, Found
@@ -119,8 +119,8 @@ def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
     for name, every in (("fifth", 5), ("hundredth", 100)):
         items = items.append_column(name, pa.array(images % every))
     files.write_table(items, Path(folder) / ITEMS, schema=items.schema)
-    write_embedded(
-        EmbeddedCatalogue(
+    write_embeddings(
+        Embeddings(
             folder=Path(folder),
             model_name="random",
             model_version=1,
@@ -140,14 +140,14 @@ def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
 def map_vectors(folder: str) -> list[str]:
     """Maps the vectors."""
     start = time.perf_counter()
-    path = write_map(read_embedded(Path(folder)), ATTRIBUTE)
+    path = write_map(read_embeddings(Path(folder)), ATTRIBUTE)
     seconds = time.perf_counter() - start
     return [f"map: {seconds:.0f} s, {path.stat().st_size / 2**30:.2f} GiB"]
 
 
 def build(folder: str) -> list[str]:
     """Builds the index."""
-    embedded = read_embedded(Path(folder))
+    embedded = read_embeddings(Path(folder))
     start = time.perf_counter()
     facts = build_index(embedded, ATTRIBUTE).facts
     seconds = time.perf_counter() - start
@@ -161,7 +161,7 @@ def build(folder: str) -> list[str]:
 def search(folder: str, exponent: float, num_queries: int) -> list[str]:
     """Searches exactly and with the index, without and with filters."""
     start = time.perf_counter()
-    finder = Finder(read_embedded(Path(folder)), None)
+    finder = Finder(read_embeddings(Path(folder)), None)
     queries = draw(num_queries, exponent, np.random.default_rng(1))
     told = [f"items read in {time.perf_counter() - start:.1f} s"]
     for name, condition in {"all items": None, **FILTERS}.items():

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from builders import encoded, labels_table, noise, write_files
-from embedded_catalogues import write_catalogue
+from embedded_folders import write_embedded_folder
 from torch import Tensor, nn
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.catalogue import EmbeddedCatalogue
+from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
 from components.models.network import AttentionNetwork, weighted_sum
 from components.registry.package import Package, read_package, write_package
@@ -72,14 +72,14 @@ class Shop:
         write_package(network, self.folder / name, schema=SCHEMA, image_size_px=SIDE_PX)
         return read_package(self.folder / name)
 
-    def embed(self, name: str, package: Package, *, version: int) -> EmbeddedCatalogue:
+    def embed(self, name: str, package: Package, *, version: int) -> Embeddings:
         """Returns the catalogue embedded with a model, read from the folder of that name."""
         vectors = [
             package.embed_each(decode(data, image_size_px=SIDE_PX), SCHEMA.names)
             for data in self.pictures
         ]
         images = self.catalog.images
-        return write_catalogue(
+        return write_embedded_folder(
             self.folder / name,
             {
                 attribute: np.stack([each[attribute] for each in vectors])

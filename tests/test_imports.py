@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "components.sampling": set(),
     "components.datasets": {"components.images"},
     "components.wardrobe": {"components.datasets"},
-    "components.embedding": {"components.images"},
+    "components.embedding": {"components.images", "components.registry"},
     "components.evaluation": {"components.images"},
     "components.search": {"components.embedding", "components.images"},
     "components.figures": set(),

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.embedding.file_source import read_address
-from components.images.decode import UnreadableImageError, decode, read_bytes
-from components.images.inside import file_inside
+from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
 
 _JPEG_QUALITY = 88
 

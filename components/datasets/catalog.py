@@ -14,8 +14,7 @@ from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.datasets.labelled import Label, LabelledImages, Region
 from components.errors import HemlineError
-from components.images.decode import UnreadableImageError, image_size, read_bytes
-from components.images.inside import file_inside
+from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
 from components.tables import Catalog, Numbering
 
 _MAX_NUM_VALUES = 2**15  # of an attribute: tables count them from 0 in int16

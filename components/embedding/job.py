@@ -1,97 +1,146 @@
 """The Ray Data job that embeds images with a registered model, every attribute in one pass.
 
 Tasks read and decode a batch of images, actors that hold the network embed it, and this process
-brings batches together into parts. A part that is there is not made again, so that a run that was
-killed goes on where it stopped.
+puts batches together into parts. Parts that exist are kept, so a run that was killed resumes where
+it stopped. `making.py` has the schemas of batches.
 
 Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 import ray
 import torch
 from torch import nn
 
-from components.embedding.catalogue import EmbeddedCatalogue
-from components.embedding.making import PartInMaking, conclude
-from components.embedding.plan import PartPlan, Recipe
+from components import files
+from components.embedding.embeddings import Embeddings
+from components.embedding.making import (
+    PartInMaking,
+    PlannedPart,
+    conclude,
+    embedded_schema,
+    plan_parts,
+    read_schema,
+)
+from components.embedding.part_files import Recipe
 from components.embedding.source import Reader, Source
 from components.images.decode import UnreadableImageError
+from components.params import EmbedParams
+from components.precision import resolve_precision
+from components.registry.package import NETWORK_FILE, Package
 
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
 
+OnProgress = Callable[[int], None]
+"""Called with the number of images done since its last call."""
 
 _READER_BYTES = 2**29  # of a process that reads, with its libraries
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """How the work is spread.
+class RaySession(Protocol):
+    """Starts or joins Ray for as long as a block lasts."""
 
-    Attributes:
-        num_workers: actors that embed.
-        cpus_per_worker: threads of an actor.
-        gpus_per_worker: GPUs of an actor; a fraction lets several share one, 0: none.
-        batch_size_per_worker: images that an actor embeds at once.
-        num_readers: tasks at a time that read and decode.
+    def __call__(self, *, needed: bool, num_cpus: int) -> AbstractContextManager[None]:
+        """Returns the block; where Ray is not needed it does nothing."""
+
+
+def embed_all(
+    source: Source,
+    package: Package,
+    out: Path,
+    *,
+    model_name: str,
+    model_version: int,
+    params: EmbedParams,
+    ray_session: RaySession,
+    progress: AbstractContextManager[OnProgress],
+    attributes: Sequence[str] | None = None,
+) -> Embeddings:
+    """Returns the embeddings of all images by a model, of which it makes what is not there yet.
+
+    Args:
+        source: the images.
+        package: the model, in a folder that all workers see.
+        out: folder of the embeddings.
+        model_name: name of the model in the registry.
+        model_version: its version in the registry.
+        params: precision, size of the parts, and how the work is distributed.
+        ray_session: starts Ray, once it is known whether anything is left to embed.
+        progress: entered when Ray runs; gives what is told of images done.
+        attributes: names of the attributes to embed for; None: all that the model knows.
+
+    Raises:
+        HemlineError: the model does not know an attribute, or no image can be read.
     """
-
-    num_workers: int
-    cpus_per_worker: int
-    gpus_per_worker: float
-    batch_size_per_worker: int
-    num_readers: int
-
-    def num_cpus(self, reader: Reader) -> int:
-        """Returns how many CPUs all of them take."""
-        return self.num_workers * self.cpus_per_worker + ceil(self.num_readers * reader.num_cpus)
+    on_gpu = params.gpus_per_worker > 0
+    recipe = Recipe(
+        model_name=model_name,
+        model_version=model_version,
+        model_sha256=files.sha256(package.folder / NETWORK_FILE),
+        image_size_px=package.image_size_px,
+        attributes={n: package.schema.index(n) for n in attributes or package.schema.names},
+        precision=resolve_precision(params.precision, on_gpu=on_gpu),
+    )
+    plans = plan_parts(source, out, recipe=recipe, images_per_part=params.images_per_part)
+    needed = not all(plan.is_done for plan in plans)
+    num_readers = ceil(params.num_readers * source.reader.num_cpus)
+    num_cpus = params.num_workers * params.cpus_per_worker + num_readers
+    with ray_session(needed=needed, num_cpus=num_cpus), progress as on_progress:
+        return embed(
+            source,
+            plans,
+            out,
+            recipe=recipe,
+            load_network=package.load_network,
+            params=params,
+            on_progress=on_progress,
+        )
 
 
 def embed(
     source: Source,
-    plans: Sequence[PartPlan],
+    plans: Sequence[PlannedPart],
     out: Path,
     *,
     recipe: Recipe,
     load_network: LoadNetwork,
-    workers: Workers,
-    on_progress: Callable[[int], None],
-) -> EmbeddedCatalogue:
-    """Embeds what is left of a plan, and writes the catalogue's manifest last.
+    params: EmbedParams,
+    on_progress: OnProgress,
+) -> Embeddings:
+    """Embeds what is left of a plan, and writes the manifest last.
 
     Args:
         source: the images.
-        plans: all parts of the catalogue.
-        out: its folder.
+        plans: all parts of the embeddings.
+        out: folder of the embeddings.
         recipe: how images are embedded.
         load_network: called once in every actor; must be picklable.
-        workers: how the work is spread.
-        on_progress: called with the number of images done since its last call.
+        params: how the work is distributed.
+        on_progress: told of images done.
 
     Raises:
         HemlineError: no image can be read.
     """
     making = {plan.key: PartInMaking(plan, out, recipe) for plan in plans if not plan.is_done}
-    num_images = sum(len(plan.items) for plan in plans)
-    batches = [
-        batch for each in making.values() for batch in each.batches(workers.batch_size_per_worker)
-    ]
-    on_progress(num_images - sum(len(batch["places"]) for batch in batches))
-    for key in [key for key, each in making.items() if each.is_complete]:
-        making.pop(key).write()  # all its images were held
+    batch_size = params.batch_size_per_worker
+    batches = [batch for part in making.values() for batch in part.batches(batch_size)]
+    on_progress(sum(len(plan.items) for plan in plans) - sum(map(len, batches)))
+    for key in [key for key, part in making.items() if part.is_complete]:
+        making.pop(key).write()  # earlier parts hold all its images
     if batches:
-        for batch in _embed_batches(batches, source.reader, recipe, load_network, workers):
-            key = batch["key"]
+        for batch in _embed_batches(batches, source.reader, recipe, load_network, params):
+            key = batch["part"][0].as_py()
             making[key].add(batch)
-            on_progress(len(batch["places"]))
+            on_progress(len(batch))
             if making[key].is_complete:
                 making.pop(key).write()
     assert not making, "every batch comes back"
@@ -99,70 +148,80 @@ def embed(
 
 
 def _embed_batches(
-    batches: list[dict[str, Any]],
+    batches: list[pa.Table],
     reader: Reader,
     recipe: Recipe,
     load_network: LoadNetwork,
-    workers: Workers,
-) -> Iterator[dict[str, Any]]:
+    params: EmbedParams,
+) -> Iterator[pa.Table]:
     """Yields the batches with their embeddings, in any order."""
     read = partial(_read, reader=reader, image_size_px=recipe.image_size_px)
+    whole_block = {"batch_size": None, "batch_format": "pyarrow"}  # a block holds one batch
     embedded = (
-        ray.data.from_items(batches, override_num_blocks=len(batches))
-        .map(
+        ray.data.from_arrow(batches)
+        .map_batches(
             read,
+            **whole_block,
             num_cpus=reader.num_cpus,
-            compute=ray.data.TaskPoolStrategy(size=workers.num_readers),
+            compute=ray.data.TaskPoolStrategy(size=params.num_readers),
             # also sets reading apart: with equal resources, Ray Data would read inside the actors
-            memory=_READER_BYTES + 6 * recipe.image_size_px**2 * workers.batch_size_per_worker,
+            memory=_READER_BYTES + 6 * recipe.image_size_px**2 * params.batch_size_per_worker,
         )
-        .map(
+        .map_batches(
             _Embedder,
+            **whole_block,
             fn_constructor_kwargs={
                 "load_network": load_network,
                 "recipe": recipe,
-                "workers": workers,
+                "num_threads": params.cpus_per_worker,
+                "device": "cuda" if params.gpus_per_worker else "cpu",
             },
-            compute=ray.data.ActorPoolStrategy(size=min(workers.num_workers, len(batches))),
-            num_cpus=workers.cpus_per_worker,
-            num_gpus=workers.gpus_per_worker,
+            compute=ray.data.ActorPoolStrategy(size=min(params.num_workers, len(batches))),
+            num_cpus=params.cpus_per_worker,
+            num_gpus=params.gpus_per_worker,
         )
     )
-    yield from embedded.iter_rows()
+    yield from embedded.iter_batches(**whole_block)
 
 
-def _read(batch: dict[str, Any], *, reader: Reader, image_size_px: int) -> dict[str, Any]:
-    """Returns the batch with its pixels [n, S, S, 3], and why an image has none: then zeros."""
-    num_images = len(batch["places"])
-    pixels_nSS3 = np.zeros((num_images, image_size_px, image_size_px, 3), np.uint8)
-    reasons, details = [""] * num_images, [""] * num_images
-    addresses = list(batch.pop("addresses"))
-    images_n = np.asarray(batch.pop("images"))
-    for place, pixels in enumerate(reader.read(images_n, addresses, image_size_px=image_size_px)):
+def _read(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Table:
+    """Returns a batch of `TO_READ` as `read_schema`."""
+    pixels_nSS3 = np.zeros((len(batch), image_size_px, image_size_px, 3), np.uint8)
+    reasons: list[str | None] = [None] * len(batch)
+    details: list[str | None] = [None] * len(batch)
+    images_n, addresses = batch["image"].to_numpy(), batch["address"].to_pylist()
+    for row, pixels in enumerate(reader.read(images_n, addresses, image_size_px=image_size_px)):
         if isinstance(pixels, UnreadableImageError):
-            reasons[place], details[place] = pixels.reason, pixels.detail
+            reasons[row], details[row] = pixels.reason, pixels.detail
         else:
-            pixels_nSS3[place] = pixels
-    return {**batch, "pixels": pixels_nSS3, "reasons": reasons, "details": details}
+            pixels_nSS3[row] = pixels
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_nSS3)
+    columns = [batch["part"], batch["image"], reasons, details, tensors]
+    return pa.table(columns, schema=read_schema(image_size_px))
 
 
 class _Embedder:
     """Embeds batches; lives in an actor."""
 
-    def __init__(self, *, load_network: LoadNetwork, recipe: Recipe, workers: Workers) -> None:
-        torch.set_num_threads(workers.cpus_per_worker)
-        self._device = torch.device("cuda" if workers.gpus_per_worker else "cpu")
-        self._network = load_network(self._device.type)
+    def __init__(
+        self, *, load_network: LoadNetwork, recipe: Recipe, num_threads: int, device: str
+    ) -> None:
+        torch.set_num_threads(num_threads)
+        self._device = torch.device(device)
+        self._network = load_network(device)
         self._asked = torch.tensor(list(recipe.attributes.values()), device=self._device)
         self._bf16 = recipe.precision == "bf16"
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Returns the batch with embeddings [n, K, D] instead of its pixels."""
-        pixels_nSS3 = torch.from_numpy(np.array(batch.pop("pixels"))).to(self._device)
-        asked_nK = self._asked.expand(len(pixels_nSS3), -1)
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Returns a batch of `read_schema` as `embedded_schema`."""
+        pixels_nSS3 = batch["pixels"].combine_chunks().to_numpy_ndarray()
+        asked_nK = self._asked.expand(len(batch), -1)
         with (
             torch.inference_mode(),
             torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
         ):
-            embeddings_nKD = self._network(pixels_nSS3, asked_nK)
-        return {**batch, "embeddings": embeddings_nKD.half().cpu().numpy()}
+            embeddings_nKD = self._network(torch.tensor(pixels_nSS3, device=self._device), asked_nK)
+        halves_nKD = embeddings_nKD.half().cpu().contiguous().numpy()
+        tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(halves_nKD)
+        columns = [*batch.drop_columns("pixels").columns, tensors]
+        return pa.table(columns, schema=embedded_schema(*halves_nKD.shape[1:]))

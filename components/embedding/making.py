@@ -1,13 +1,12 @@
-"""Parts of an embedded catalogue in the making, and the catalogue when all of them are made.
+"""Parts of embeddings while they are made, and the manifest when all of them are.
 
-Shape letters: K attributes.
+Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,36 +14,105 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.embedding.catalogue import (
+from components.embedding.embeddings import (
     ITEMS,
     QUARANTINE,
-    EmbeddedCatalogue,
+    Embeddings,
     Part,
     part_path,
     read_vectors,
-    write_embedded,
+    write_embeddings,
 )
 from components.embedding.part_files import (
-    held_before,
-    read_held,
+    Recipe,
+    held_earlier,
+    is_complete,
     read_record,
     remove_unnamed,
     write_part,
 )
-from components.embedding.plan import PartPlan, Recipe
 from components.embedding.source import Source
 from components.errors import HemlineError
+from components.images.keyed_parts import content_key, parts_by_number
+
+TO_READ = pa.schema([("part", pa.string()), ("image", pa.int64()), ("address", pa.string())])
+"""A batch on its way to a reader; all its images are of one part.
+
+part is the part's key, address what the reader takes.
+"""
+
+_READ = pa.schema(
+    [
+        ("part", pa.string()),
+        ("image", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+def read_schema(image_size_px: int) -> pa.Schema:
+    """Returns the schema of a batch that was read, on its way to an actor.
+
+    Images that could not be read have a reason and a detail, as in `tables.QUARANTINE`, and pixels
+    of zeros; others have nulls.
+    """
+    pixels_type = pa.fixed_shape_tensor(pa.uint8(), (image_size_px, image_size_px, 3))
+    return _READ.append(pa.field("pixels", pixels_type))
+
+
+def embedded_schema(num_attributes: int, embedding_dim: int) -> pa.Schema:
+    """Returns the schema of a batch that was embedded: embeddings [K, D] in place of pixels."""
+    embedding_type = pa.fixed_shape_tensor(pa.float16(), (num_attributes, embedding_dim))
+    return _READ.append(pa.field("embedding", embedding_type))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPart:
+    """A part that the embeddings will have.
+
+    Attributes:
+        key: index of the part and a hash of its images and of the recipe.
+        items: its images: `tables.EMBEDDED_ITEMS` and the `address` that the reader takes.
+        is_done: whether it lies on disk.
+    """
+
+    key: str
+    items: pa.Table
+    is_done: bool
+
+
+def plan_parts(
+    source: Source, out: Path, *, recipe: Recipe, images_per_part: int
+) -> list[PlannedPart]:
+    """Returns all parts that the embeddings will have.
+
+    Args:
+        source: the images.
+        out: folder of the embeddings.
+        recipe: how they are embedded.
+        images_per_part: image numbers that a part covers.
+    """
+    names = tables.EMBEDDED_ITEMS.names
+    addresses = pa.array(source.addresses, pa.string())
+    items = source.items.select(names).append_column("address", addresses)
+    parts = []
+    for index, rows in parts_by_number(items, images_per_part=images_per_part):
+        columns = [json.dumps(rows[name].to_pylist()) for name in names]
+        key = f"{index:05d}-{content_key([recipe.digest, *columns])[:16]}"
+        is_done = is_complete(out, key, attributes=recipe.attributes)
+        parts.append(PlannedPart(key=key, items=rows, is_done=is_done))
+    return parts
 
 
 class PartInMaking:
-    """A part on its way: takes batches in any order until it is complete."""
+    """A part that takes batches in any order until it is complete."""
 
-    def __init__(self, plan: PartPlan, out: Path, recipe: Recipe) -> None:
-        self._plan, self._out, self._recipe = plan, out, recipe
-        self._held = held_before(
-            plan.items, out, plan.key, attributes=list(recipe.attributes), recipe=recipe.digest
-        )
-        self._missing = {*np.flatnonzero(self._held.keys_n == "").tolist()}
+    def __init__(self, plan: PlannedPart, out: Path, recipe: Recipe) -> None:
+        self._key, self._out, self._recipe = plan.key, out, recipe
+        self._items = plan.items
+        self._held = held_earlier(plan.items, out, plan.key, recipe=recipe)
+        self._missing = {*plan.items["image"].to_pylist()} - self._held.keys()
         self._embeddings: dict[int, NDArray[np.float16]] = {}
         self._reasons: dict[int, tuple[str, str]] = {}
 
@@ -53,66 +121,56 @@ class PartInMaking:
         """Whether it can be written."""
         return not self._missing
 
-    def batches(self, batch_size: int) -> Iterator[dict[str, Any]]:
-        """Yields what is to be embedded: places in the part, numbers and addresses."""
-        images_n = self._plan.items["image"].to_numpy()
-        missing = sorted(self._missing)
-        for start in range(0, len(missing), batch_size):
-            places = missing[start : start + batch_size]
-            yield {
-                "key": self._plan.key,
-                "places": places,
-                "images": images_n[places],
-                "addresses": [self._plan.addresses[place] for place in places],
-            }
+    def batches(self, batch_size: int) -> Iterator[pa.Table]:
+        """Yields what is to be embedded, as `TO_READ`."""
+        missing = pa.array(sorted(self._missing), pa.int64())
+        rows = self._items.filter(pc.is_in(self._items["image"], missing))
+        columns = [pa.repeat(self._key, len(rows)), rows["image"], rows["address"]]
+        table = pa.table(columns, schema=TO_READ)
+        for start in range(0, len(table), batch_size):
+            yield table.slice(start, batch_size)
 
-    def add(self, batch: dict[str, Any]) -> None:
-        """Takes a batch that was embedded; a second time, it changes nothing."""
-        columns = [batch[name] for name in ("places", "reasons", "details", "embeddings")]
-        for place, reason, detail, embedding_KD in zip(*columns, strict=True):
-            self._missing.discard(int(place))
+    def add(self, batch: pa.Table) -> None:
+        """Takes a batch of `embedded_schema`; idempotent."""
+        names = ("image", "reason", "detail")
+        embeddings_nKD = batch["embedding"].combine_chunks().to_numpy_ndarray()
+        columns = [batch[name].to_pylist() for name in names]
+        for image, reason, detail, embedding_KD in zip(*columns, embeddings_nKD, strict=True):
+            self._missing.discard(image)
             if reason:
-                self._reasons[int(place)] = (reason, detail)
+                self._reasons[image] = (reason, detail)
             else:
-                self._embeddings[int(place)] = embedding_KD
+                self._embeddings[image] = embedding_KD
 
     def write(self) -> None:
         """Writes the part."""
-        recipe = self._recipe
-        names = list(recipe.attributes)
-        (places_h,) = self._held.keys_n.nonzero()
-        if len(places_h):
-            held_hKD = read_held(self._held, self._out, attributes=names)
-            self._embeddings.update(zip(places_h.tolist(), held_hKD, strict=True))
-        num_images = len(self._plan.items)
-        why = [self._reasons.get(place, (None, None)) for place in range(num_images)]
-        record = self._plan.items
+        for key in {key for key, _ in self._held.values()}:
+            paths = [part_path(self._out, name, key) for name in self._recipe.attributes]
+            vectors = np.stack([read_vectors(path).embeddings_nD for path in paths], axis=1)
+            self._embeddings |= {
+                image: vectors[row] for image, (part, row) in self._held.items() if part == key
+            }
+        images = self._items["image"].to_pylist()
+        why = [self._reasons.get(image, (None, None)) for image in images]
+        record = self._items.drop_columns("address")
         for index, name in enumerate(("reason", "detail")):
             record = record.append_column(name, pa.array([row[index] for row in why], pa.string()))
-        write_part(
-            self._out,
-            self._plan.key,
-            record,
-            np.stack([self._embeddings[place] for place in sorted(self._embeddings)])
-            if self._embeddings
-            else None,
-            attributes=names,
-            model_name=recipe.model_name,
-            model_version=recipe.model_version,
-            recipe=recipe.digest,
-        )
+        embedded = [self._embeddings[image] for image in images if image in self._embeddings]
+        vectors_mKD = np.stack(embedded) if embedded else None
+        write_part(self._out, self._key, record, vectors_mKD, recipe=self._recipe)
 
 
 def conclude(
-    source: Source, plans: Sequence[PartPlan], out: Path, *, recipe: Recipe
-) -> EmbeddedCatalogue:
-    """Writes items, quarantine and manifest, and removes what they do not name."""
-    keys = [plan.key for plan in plans]
-    records = {key: read_record(out, key) for key in keys}
+    source: Source, plans: Sequence[PlannedPart], out: Path, *, recipe: Recipe
+) -> Embeddings:
+    """Writes items, quarantine and manifest, and removes what they do not name.
+
+    Raises:
+        HemlineError: no image could be read.
+    """
+    records = {plan.key: read_record(out, plan.key) for plan in plans}
     everything = pa.concat_tables(records.values())
     unread = everything.filter(pc.is_valid(everything["reason"]))
-    counts = {key: record["reason"].null_count for key, record in records.items()}
-    parts = tuple(Part(key=key, num_images=count) for key, count in counts.items())
     if len(unread) == len(everything):
         raise HemlineError(f"no image can be read; first: {unread.slice(0, 1).to_pylist()[0]}")
     embedded = pc.is_null(everything["reason"])
@@ -120,10 +178,13 @@ def conclude(
     quarantined = unread.select(tables.QUARANTINE.names).to_pylist()
     quarantine = tables.quarantine_table(tuple(row.values()) for row in quarantined)
     files.write_table(quarantine, out / QUARANTINE, schema=tables.QUARANTINE)
+    parts = tuple(
+        Part(key=key, num_images=record["reason"].null_count) for key, record in records.items()
+    )
     attributes = tuple(recipe.attributes)
     key = next(part.key for part in parts if part.num_images)
     first = read_vectors(part_path(out, attributes[0], key))
-    catalogue = EmbeddedCatalogue(
+    embeddings = Embeddings(
         folder=out,
         model_name=recipe.model_name,
         model_version=recipe.model_version,
@@ -132,16 +193,12 @@ def conclude(
         attributes=attributes,
         embedding_dim=first.embeddings_nD.shape[1],
         root=source.root,
-        digest=_digest(source.items),
+        digest=content_key(
+            json.dumps(source.items[name].to_pylist()) for name in ("path", "content")
+        ),
         num_quarantined=len(quarantined),
         parts=parts,
     )
-    write_embedded(catalogue)
-    remove_unnamed(out, set(keys), attributes=attributes)
-    return catalogue
-
-
-def _digest(items: pa.Table) -> str:
-    """Returns a hash of the items' paths and contents."""
-    columns = [json.dumps(items[name].to_pylist()) for name in ("path", "content")]
-    return hashlib.sha256("\n".join(columns).encode()).hexdigest()
+    write_embeddings(embeddings)
+    remove_unnamed(out, records, attributes=attributes)
+    return embeddings

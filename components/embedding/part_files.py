@@ -1,17 +1,19 @@
-"""The files of a part of an embedded catalogue, and what parts of before hold of a new one.
+"""The files of a part of the embeddings, and what earlier parts hold of a new one.
 
 Every part has a record of its images, `parts/part-<key>.parquet`, which is written last: a part
-with a record is whole.
+with a record is complete. Parts are keyed by content, see `images/keyed_parts.py`.
 
-Shape letters: n images of a part, of which m could be read and h are held already; K attributes,
-D embedding.
+Shape letters: m images of a part that could be read; K attributes, D embedding.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+import shutil
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,35 +21,42 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.embedding.catalogue import MANIFEST, part_path, read_embedded, read_vectors
+from components.embedding.embeddings import MANIFEST, Embeddings, part_path, read_embeddings
+from components.errors import HemlineError
+from components.images import keyed_parts
 
 _RECORDS = "parts"
 
 
-class Held(NamedTuple):
-    """What parts of before hold of a new one: their keys, and where it is in them.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that an embedding is made from, besides its image.
 
     Attributes:
-        keys_n: part of before that holds each image; empty where none does.
-        rows_n: the image's row in it.
+        model_name: name of the model in the registry.
+        model_version: its version in the registry.
+        model_sha256: SHA-256 of the model's exported graph.
+        image_size_px: side of the pixels that the model takes.
+        attributes: names to embed for, and the number of each in the model's schema.
+        precision: fp32 or bf16.
     """
 
-    keys_n: NDArray[np.str_]
-    rows_n: NDArray[np.int64]
+    model_name: str
+    model_version: int
+    model_sha256: str
+    image_size_px: int
+    attributes: dict[str, int]
+    precision: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all fields."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
 
 
 def record_path(folder: Path, key: str) -> Path:
-    """Returns where the record of a part lies."""
+    """Returns the path of a part's record."""
     return folder / _RECORDS / f"part-{key}.parquet"
-
-
-def is_whole(folder: Path, key: str, *, attributes: Sequence[str]) -> bool:
-    """Returns whether a part lies there with all its files; one of no images has a record only."""
-    if not record_path(folder, key).exists():
-        return False
-    if all(part_path(folder, name, key).exists() for name in attributes):
-        return True
-    return read_record(folder, key)["reason"].null_count == 0
 
 
 def read_record(folder: Path, key: str) -> pa.Table:
@@ -55,15 +64,24 @@ def read_record(folder: Path, key: str) -> pa.Table:
     return files.read_table(record_path(folder, key), schema=tables.EMBEDDING_RECORD)
 
 
-def numbered_images(folder: Path) -> pa.Table:
-    """Returns the images that a catalogue was made of, also those that could not be read.
+def is_complete(folder: Path, key: str, *, attributes: Collection[str]) -> bool:
+    """Returns whether a part has all its files; one without readable images has a record only."""
+    if not record_path(folder, key).exists():
+        return False
+    if all(part_path(folder, name, key).exists() for name in attributes):
+        return True
+    return read_record(folder, key)["reason"].null_count == 0
 
-    `tables.EMBEDDING_RECORD`; empty where there is no catalogue.
+
+def numbered_images(folder: Path) -> pa.Table:
+    """Returns the images that embeddings were made from, unreadable ones included.
+
+    `tables.EMBEDDING_RECORD`; empty where there are no embeddings.
     """
     none = tables.EMBEDDING_RECORD.empty_table()
     if not (folder / MANIFEST).exists():
         return none
-    keys = [part.key for part in read_embedded(folder).parts]
+    keys = [part.key for part in read_embeddings(folder).parts]
     return pa.concat_tables([none, *(read_record(folder, key) for key in keys)])
 
 
@@ -73,34 +91,25 @@ def write_part(
     record: pa.Table,
     embeddings_mKD: NDArray[np.float16] | None,
     *,
-    attributes: Sequence[str],
-    model_name: str,
-    model_version: int,
-    recipe: str,
+    recipe: Recipe,
 ) -> None:
     """Writes the files of a part, its record last.
 
     Args:
-        folder: of the embedded catalogue.
-        key: of the part.
+        folder: folder of the embeddings.
+        key: key of the part.
         record: `tables.EMBEDDING_RECORD`.
-        embeddings_mKD: of the images that have no reason in the record, in their order; None
-            where there is no such image.
-        attributes: names of the K attributes.
-        model_name: of the registry.
-        model_version: of the registry.
-        recipe: what they were embedded by.
+        embeddings_mKD: embeddings of the images without a reason in the record, in its order; None
+            where there are no such images.
+        recipe: what they were made with.
     """
     if embeddings_mKD is not None:
         embedded = record.filter(pc.is_null(record["reason"])).select(["image", "path"])
-        write = partial(
-            _write_attribute, embedded, model_name=model_name, model_version=model_version
-        )
-        vectors = np.moveaxis(embeddings_mKD, 1, 0)
-        paths = [part_path(folder, name, key) for name in attributes]
+        write = partial(_write_attribute, embedded, recipe=recipe)
+        paths = [part_path(folder, name, key) for name in recipe.attributes]
         with ThreadPoolExecutor() as pool:  # compressing is most of it, and holds no lock
-            list(pool.map(write, attributes, vectors, paths))
-    about = {"recipe": recipe}
+            list(pool.map(write, recipe.attributes, np.moveaxis(embeddings_mKD, 1, 0), paths))
+    about = {"recipe": recipe.digest}
     files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
 
 
@@ -110,8 +119,7 @@ def _write_attribute(
     embeddings_mD: NDArray[np.float16],
     path: Path,
     *,
-    model_name: str,
-    model_version: int,
+    recipe: Recipe,
 ) -> None:
     num_images, embedding_dim = embeddings_mD.shape
     schema = tables.embeddings_schema(embedding_dim)
@@ -120,65 +128,92 @@ def _write_attribute(
         *embedded.columns,
         pa.repeat(attribute, num_images),
         pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
-        pa.repeat(model_name, num_images),
-        pa.repeat(pa.scalar(model_version, pa.int32()), num_images),
+        pa.repeat(recipe.model_name, num_images),
+        pa.repeat(pa.scalar(recipe.model_version, pa.int32()), num_images),
     ]
     files.write_table(pa.table(columns, names=schema.names), path, schema=schema)
 
 
-def held_before(
-    items: pa.Table, folder: Path, key: str, *, attributes: Sequence[str], recipe: str
-) -> Held:
-    """Returns what parts of before, of the same place in the catalogue, hold of a new part.
+def held_earlier(
+    items: pa.Table, folder: Path, key: str, *, recipe: Recipe
+) -> dict[int, tuple[str, int]]:
+    """Returns the images of a new part that earlier parts of the same numbers hold.
 
     Args:
         items: `tables.EMBEDDED_ITEMS` of the new part.
-        folder: of the embedded catalogue.
-        key: of the new part.
-        attributes: that a part of before must have the files of.
-        recipe: what embeddings must have come from.
+        folder: folder of the embeddings.
+        key: key of the new part.
+        recipe: what embeddings must have been made with.
+
+    Returns:
+        Key of the earlier part, and row in it, by image number.
     """
-    columns = [items[name].to_pylist() for name in ("image", "content")]
-    place = {each: n for n, each in enumerate(zip(*columns, strict=True))}
-    held = Held(np.full(len(items), "", "U64"), np.zeros(len(items), np.int64))
+    contents = dict(zip(items["image"].to_pylist(), items["content"].to_pylist(), strict=True))
+    held = {}
     for path in sorted((folder / _RECORDS).glob(f"part-{key.partition('-')[0]}-*.parquet")):
-        if files.read_about(path, schema=tables.EMBEDDING_RECORD) != {"recipe": recipe}:
+        if files.read_about(path, schema=tables.EMBEDDING_RECORD) != {"recipe": recipe.digest}:
             continue
-        before = path.stem.removeprefix("part-")
-        if not is_whole(folder, before, attributes=attributes):
+        earlier = path.stem.removeprefix("part-")
+        if not is_complete(folder, earlier, attributes=recipe.attributes):
             continue
-        record = read_record(folder, before)
+        record = read_record(folder, earlier)
         embedded = record.filter(pc.is_null(record["reason"]))
-        columns = [embedded[name].to_pylist() for name in ("image", "content")]
-        for row, each in enumerate(zip(*columns, strict=True)):
-            if each in place:
-                held.keys_n[place[each]] = before
-                held.rows_n[place[each]] = row
+        rows = zip(embedded["image"].to_pylist(), embedded["content"].to_pylist(), strict=True)
+        for row, (image, content) in enumerate(rows):
+            if image in contents and contents[image] == content:
+                held[image] = (earlier, row)
     return held
 
 
-def read_held(held: Held, folder: Path, *, attributes: Sequence[str]) -> NDArray[np.float16]:
-    """Returns the embeddings that are held [h, K, D], in the order of their places."""
-    (places_h,) = held.keys_n.nonzero()
-    keys_h, rows_h = held.keys_n[places_h], held.rows_n[places_h]
-    parts = []
-    for key in np.unique(keys_h).tolist():
-        vectors = [read_vectors(part_path(folder, name, key)) for name in attributes]
-        stacked = np.stack([each.embeddings_nD for each in vectors], axis=1)
-        parts.append((places_h[keys_h == key], stacked[rows_h[keys_h == key]]))
-    order = np.argsort(np.concatenate([places for places, _ in parts]))
-    return np.concatenate([vectors for _, vectors in parts])[order]
-
-
-def remove_unnamed(folder: Path, keys: set[str], *, attributes: Sequence[str]) -> None:
-    """Removes all parts but those of the given keys, and leftovers of killed writers."""
-    kept = {record_path(folder, key) for key in keys}
-    kept |= {part_path(folder, name, key) for key in keys for name in attributes}
+def remove_unnamed(folder: Path, keys: Collection[str], *, attributes: Collection[str]) -> None:
+    """Removes all parts except those of the given keys, and leftovers of killed writers."""
+    named = {record_path(folder, key) for key in keys}
+    named |= {part_path(folder, name, key) for key in keys for name in attributes}
     for place in [*folder.glob("attribute=*"), folder / _RECORDS]:
-        for path in [*place.glob("part-*.parquet"), *place.glob(".*.tmp")]:
-            if path not in kept:
-                path.unlink()
+        keyed_parts.remove_unnamed(place, "part-*.parquet", named=named)
         if not any(place.iterdir()):
             place.rmdir()
-    for path in folder.glob(".*.tmp"):
-        path.unlink()
+    keyed_parts.remove_unnamed(folder, "part-*.parquet", named=())
+
+
+def copy_parts(embeddings: Embeddings, out: Path) -> None:
+    """Copies the parts that `out` lacks; not the manifest, which the job writes.
+
+    Each part's record is copied last, so that a run that was killed resumes where it stopped.
+    """
+    for part in embeddings.parts:
+        if is_complete(out, part.key, attributes=embeddings.attributes):
+            continue
+        if part.num_images:
+            for name in embeddings.attributes:
+                _copy(embeddings.part_path(name, part), part_path(out, name, part.key))
+        _copy(record_path(embeddings.folder, part.key), record_path(out, part.key))
+
+
+def _copy(source: Path, target: Path) -> None:
+    with files.replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def read_complete(folder: Path) -> Embeddings:
+    """Returns the embeddings in a folder, after checking that no file is missing.
+
+    Raises:
+        HemlineError: there are none, or a file that the manifest names is missing.
+    """
+    embeddings = read_embeddings(folder)
+    for part in embeddings.parts:
+        if not is_complete(folder, part.key, attributes=embeddings.attributes):
+            raise HemlineError(f"{folder}: files of the part {part.key} are missing")
+    return embeddings
+
+
+def holds(folder: Path, *, model_name: str, model_version: int) -> bool:
+    """Returns whether a folder holds the complete embeddings of a model version."""
+    if not (folder / MANIFEST).exists():
+        return False
+    try:
+        embeddings = read_complete(folder)
+    except HemlineError:
+        return False
+    return (embeddings.model_name, embeddings.model_version) == (model_name, model_version)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.attributes import AttributeSchema
-from components.images.crop import boxes_in_crop
+from components.images.decode import boxes_in_crop
 from components.images.store import ImageStore
 
 Attend = Callable[[Tensor, Tensor], Tensor | None]

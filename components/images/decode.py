@@ -1,7 +1,8 @@
-"""From the bytes of an image file to pixels, and which files are refused with which reason."""
+"""From image files to pixels, and which files are refused with which reason."""
 
 import io
 import math
+import os
 import warnings
 from pathlib import Path
 
@@ -77,6 +78,43 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImageError("missing", error.strerror or str(error)) from error
+
+
+def file_inside(root: Path, path: str) -> Path:
+    """Returns the file at a path relative to a folder; refuses paths and links that lead out of it.
+
+    Raises:
+        UnreadableImageError: outside_root, missing or not_a_file.
+    """
+    if path.startswith("/"):
+        raise UnreadableImageError("outside_root", "an absolute path")
+    try:
+        resolved = Path(os.path.realpath(root / path))
+        exists = resolved.exists()
+    except (OSError, ValueError) as error:  # it is too long, or has a NUL in it
+        raise UnreadableImageError("missing", "no file can have this name") from error
+    if not resolved.is_relative_to(os.path.realpath(root)):
+        raise UnreadableImageError("outside_root", "the path leads out of the data's folder")
+    if not exists:
+        raise UnreadableImageError("missing", "no such file")
+    if not resolved.is_file():
+        raise UnreadableImageError("not_a_file", "not a regular file")
+    return resolved
+
+
+def boxes_in_crop(
+    boxes_N4: NDArray[np.floating], sizes_N2: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Returns boxes as shares of the square that `decode` crops [N, 4], in [0, 1].
+
+    Args:
+        boxes_N4: left, top, right and bottom in pixels of the upright image.
+        sizes_N2: width and height of each box's image in pixels.
+    """
+    side_N1 = sizes_N2.min(axis=1, keepdims=True)
+    corner_N2 = (sizes_N2 - side_N1) / 2
+    inside_N4 = (boxes_N4 - np.tile(corner_N2, 2)) / side_N1
+    return np.asarray(inside_N4.clip(0, 1))
 
 
 def _open(data: bytes) -> Image.Image:

@@ -1,15 +1,14 @@
 """The Ray Data job that decodes the catalog's images into the store.
 
-One task makes one shard. A shard that is there with its key is not made again, so that a run that
-was killed goes on where it stopped. A shard that must be made again takes over the images that it
-held already, so that new and changed images alone are decoded.
+One task makes one shard. Shards are keyed by content, see `keyed_parts.py`: those that still fit
+are kept, and one that is made again takes over the images that it held.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -18,26 +17,45 @@ from numpy.typing import NDArray
 
 from components import tables
 from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.images.keyed_parts import parts_by_number, remove_unnamed
 from components.images.store import (
     Shard,
     StoredImages,
     read_reusable,
     read_shards,
-    remove_unnamed,
     shard_file,
     shard_key,
     write_manifest,
     write_shard,
 )
 
-RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then made anew
+RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then made again
 _IMAGES_PER_BATCH = 64  # in memory while a shard is made
 
 
 class Preprocessed(NamedTuple):
-    """What a run did: the images that could not be decoded, and how many it had to decode."""
+    """Result of a run: the images that could not be decoded, and how many it had to decode."""
 
     quarantine: pa.Table
+    num_decoded: int
+
+
+class _Job(TypedDict):
+    """A shard to make: its index and key, and number, path and SHA-256 of its images."""
+
+    index: int
+    key: str
+    image: list[int]
+    path: list[str]
+    sha256: list[str]
+
+
+class _Made(TypedDict):
+    """A shard that was made: its index, its entry of the manifest, and how many images it took."""
+
+    index: int
+    shard: dict[str, Any]
+    num_images: int
     num_decoded: int
 
 
@@ -83,103 +101,87 @@ def preprocess(
             num_decoded += row["num_decoded"]
             on_progress(row["num_images"])
     ordered = _ordered(shards)
-    remove_unnamed(store, ordered)
+    remove_unnamed(store, "shard-*", named={store / shard.file for shard in ordered})
     quarantine = tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
     return Preprocessed(quarantine, num_decoded)
 
 
-def _present(store: Path, jobs: list[dict[str, Any]]) -> dict[int, Shard]:
+def _present(store: Path, jobs: list[_Job]) -> dict[int, Shard]:
     """Returns the shards that need not be made again, by index.
 
     The key must be that of the same index: it hashes contents, and image numbers go with the index.
     """
-    listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
-    there = {job["index"]: listed.get(shard_file(job["index"])) for job in jobs}
-    keys = {job["index"]: job["key"] for job in jobs}
-    return {index: shard for index, shard in there.items() if shard and shard.key == keys[index]}
+    listed = {
+        (shard.file, shard.key): shard
+        for shard in read_shards(store)
+        if (store / shard.file).exists()
+    }
+    there = {job["index"]: listed.get((shard_file(job["index"]), job["key"])) for job in jobs}
+    return {index: shard for index, shard in there.items() if shard}
 
 
 def _ordered(shards: dict[int, Shard]) -> list[Shard]:
     return [shards[index] for index in sorted(shards)]
 
 
-def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> list[dict[str, Any]]:
+def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> list[_Job]:
     """Returns a job for every range of image numbers that holds images."""
-    index = images["image"].to_numpy() // images_per_shard
-    starts = np.flatnonzero(np.diff(index, prepend=-1))
-    ends = np.append(starts, len(index))[1:]
-    return [
-        _job(images.slice(start, end - start), int(index[start]), image_size_px=image_size_px)
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    jobs = []
+    for index, rows in parts_by_number(images, images_per_part=images_per_shard):
+        image, path, sha256 = (rows[name].to_pylist() for name in ("image", "path", "sha256"))
+        key = shard_key(
+            image=image, path=path, sha256=sha256, image_size_px=image_size_px, recipe=RECIPE
+        )
+        jobs.append(_Job(index=index, key=key, image=image, path=path, sha256=sha256))
+    return jobs
 
 
-def _job(images: pa.Table, index: int, *, image_size_px: int) -> dict[str, Any]:
-    columns = images.select(["image", "path", "sha256"]).to_pydict()
-    key = shard_key(**columns, image_size_px=image_size_px, recipe=RECIPE)
-    return {"index": index, "key": key, **columns}
-
-
-def _make_shard(
-    job: dict[str, Any], *, root: Path, store: Path, image_size_px: int
-) -> dict[str, Any]:
+def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _Made:
     path = store / shard_file(job["index"])
-    making = _Making(
-        root=root,
-        held=read_reusable(path, image_size_px=image_size_px, recipe=RECIPE),
-        image_size_px=image_size_px,
+    held = read_reusable(path, image_size_px=image_size_px, recipe=RECIPE)
+    quarantined: list[tuple[str, str, str]] = []
+    batches = _batches(
+        job, root=root, held=held, image_size_px=image_size_px, quarantined=quarantined
     )
-    write_shard(path, making.batches(job), image_size_px=image_size_px, recipe=RECIPE)
+    write_shard(path, batches, image_size_px=image_size_px, recipe=RECIPE)
     num_images = len(job["image"])
+    num_held = sum(each in held for each in zip(job["image"], job["sha256"], strict=True))
     shard = {
         "file": path.name,
         "key": job["key"],
-        "num_images": num_images - len(making.quarantined),
-        "quarantined": making.quarantined,
+        "num_images": num_images - len(quarantined),
+        "quarantined": quarantined,
     }
-    return {
-        "index": job["index"],
-        "num_images": num_images,
-        "num_decoded": making.num_decoded,
-        "shard": shard,
-    }
+    return _Made(
+        index=job["index"], shard=shard, num_images=num_images, num_decoded=num_images - num_held
+    )
 
 
-class _Making:
-    """Brings the images of a shard together, and counts on the way.
+def _batches(
+    job: _Job,
+    *,
+    root: Path,
+    held: dict[tuple[int, str], NDArray[np.uint8]],
+    image_size_px: int,
+    quarantined: list[tuple[str, str, str]],
+) -> Iterator[StoredImages]:
+    """Yields the images of a shard; the next batch overwrites the pixels of the last.
 
-    Attributes:
-        num_decoded: images that the shard did not hold before.
-        quarantined: path, reason and detail of those that could not be decoded.
+    Path, reason and detail of those that cannot be decoded are appended to `quarantined`.
     """
-
-    def __init__(
-        self, *, root: Path, held: dict[tuple[int, str], NDArray[np.uint8]], image_size_px: int
-    ) -> None:
-        self._root = root
-        self._held = held
-        self._image_size_px = image_size_px
-        self.num_decoded = 0
-        self.quarantined: list[tuple[str, str, str]] = []
-
-    def batches(self, job: dict[str, Any]) -> Iterator[StoredImages]:
-        """Yields the images of a shard; the next batch overwrites the pixels of the last."""
-        shape = (_IMAGES_PER_BATCH, self._image_size_px, self._image_size_px, 3)
-        pixels = np.empty(shape, np.uint8)
-        rows = zip(job["image"], job["path"], job["sha256"], strict=True)
-        while chunk := list(islice(rows, _IMAGES_PER_BATCH)):
-            stored: list[tuple[int, str]] = []
-            for image, path, sha256 in chunk:
-                try:
-                    pixels[len(stored)] = self._pixels_of(image, path, sha256)
-                    stored.append((image, sha256))
-                except UnreadableImageError as error:
-                    self.quarantined.append((path, error.reason, error.detail))
-            images, sha256s = [image for image, _ in stored], [sha256 for _, sha256 in stored]
-            yield StoredImages(images, sha256s, pixels[: len(stored)])
-
-    def _pixels_of(self, image: int, path: str, sha256: str) -> NDArray[np.uint8]:
-        if (image, sha256) in self._held:
-            return self._held[image, sha256]
-        self.num_decoded += 1
-        return decode(read_bytes(self._root / path), image_size_px=self._image_size_px)
+    pixels = np.empty((_IMAGES_PER_BATCH, image_size_px, image_size_px, 3), np.uint8)
+    rows = zip(job["image"], job["path"], job["sha256"], strict=True)
+    while chunk := list(islice(rows, _IMAGES_PER_BATCH)):
+        stored: list[tuple[int, str]] = []
+        for image, path, sha256 in chunk:
+            try:
+                pixels[len(stored)] = (
+                    held[image, sha256]
+                    if (image, sha256) in held
+                    else decode(read_bytes(root / path), image_size_px=image_size_px)
+                )
+                stored.append((image, sha256))
+            except UnreadableImageError as error:
+                quarantined.append((path, error.reason, error.detail))
+        images, sha256s = [image for image, _ in stored], [sha256 for _, sha256 in stored]
+        yield StoredImages(images, sha256s, pixels[: len(stored)])

@@ -17,7 +17,8 @@ from fsspec.core import url_to_fs
 
 from components import files
 from components.errors import HemlineError
-from components.images.store import Shard, read_shards, remove_unnamed, write_manifest
+from components.images.keyed_parts import remove_unnamed
+from components.images.store import Shard, read_shards, write_manifest
 
 _MANIFEST, _NEW_MANIFEST = "manifest.json", "manifest.json.new"
 _SHARD_NAME = re.compile(r"shard-\d+-[0-9a-f]{32}\.arrow")
@@ -54,7 +55,7 @@ class StoreLocation:
 
 
 def publish_store(store: Path, url: str) -> int:
-    """Brings a store to a URL and returns how many shards had to be uploaded.
+    """Publishes a store at a URL and returns how many shards had to be uploaded.
 
     Whoever reads meanwhile sees the store as it was before or as it is after.
 
@@ -88,7 +89,7 @@ def _copy(url: str, folder: Path) -> None:
     system, root = _open(url)
     tried: dict[str, Any] | None = None
     lacking = ""
-    # a shard may be gone because the store is published anew: then its manifest is another one
+    # a shard may be gone because the store was published again: then its manifest is another one
     while (manifest := _read_manifest(system, root, url)) != tried:
         tried = manifest
         try:
@@ -105,7 +106,7 @@ def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], fold
     size = manifest["image_size_px"]
     held = [shard for shard in read_shards(folder) if (folder / shard.file).exists()]
     kept = [shard for shard in held if shard in wanted]
-    write_manifest(folder, kept, image_size_px=size)  # what is fetched anew is not named meanwhile
+    write_manifest(folder, kept, image_size_px=size)  # what is being fetched is not named
     for shard in wanted:
         if shard not in kept:
             with files.replacing(folder / shard.file) as temporary:
@@ -113,7 +114,7 @@ def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], fold
             kept.append(shard)
             write_manifest(folder, kept, image_size_px=size)
     write_manifest(folder, wanted, image_size_px=size)
-    remove_unnamed(folder, wanted)
+    remove_unnamed(folder, "shard-*", named={folder / shard.file for shard in wanted})
 
 
 def _remote_name(shard: Shard) -> str:

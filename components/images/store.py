@@ -1,12 +1,9 @@
 """The image store: decoded pixels in memory-mapped Arrow IPC shards.
 
-`manifest.json` lists the shards in order. Shard i covers the image numbers
-[i * images_per_shard, (i + 1) * images_per_shard); a shard's key is a hash of what went into it.
-A shard is written, and so it lies on disk, as record batches of a few images each, so that making
-one takes the same memory however large it is.
+`manifest.json` lists the shards in order, with their keys: see `keyed_parts.py`. A shard consists
+of record batches of a few images each: making one takes the same memory however large it is.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 
 from components import files, tables
 from components.errors import HemlineError
+from components.images.keyed_parts import content_key
 from components.images.perceptual_hash import perceptual_hashes
 
 _SHARD = pa.schema(
@@ -58,8 +56,7 @@ def shard_key(
         image_size_px: side of the decoded pixels.
         recipe: version of the decoding code.
     """
-    parts = [recipe, str(image_size_px), *map(str, image), *sha256, *path]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return content_key([recipe, str(image_size_px), *map(str, image), *sha256, *path])
 
 
 class StoredImages(NamedTuple):
@@ -107,39 +104,12 @@ def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> 
     files.write_json(value, folder / "manifest.json")
 
 
-def remove_unnamed(folder: Path, shards: list[Shard]) -> None:
-    """Removes shard files that are not among the given ones, and leftovers of killed writers."""
-    named = {shard.file for shard in shards}
-    for path in [*folder.glob("shard-*"), *folder.glob(".*.tmp")]:
-        if path.name not in named:
-            path.unlink()
-
-
 def read_shards(folder: Path) -> list[Shard]:
     """Returns the shards that the manifest lists; none where there is no manifest."""
     if not (folder / "manifest.json").exists():
         return []
     manifest = files.read_json(folder / "manifest.json")
     return [Shard.from_dict(entry) for entry in manifest["shards"]]
-
-
-def read_shard(path: Path) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Returns image numbers [n] and pixels [n, S, S, 3] of a shard, as a copy.
-
-    Raises:
-        HemlineError: the shard is missing or damaged.
-    """
-    table = _map(path)
-    return table["image"].to_numpy(), table["pixels"].combine_chunks().to_numpy_ndarray()
-
-
-def read_numbers(path: Path) -> NDArray[np.int64]:
-    """Returns the image numbers [n] of a shard; pixels are not touched.
-
-    Raises:
-        HemlineError: the shard is missing or damaged.
-    """
-    return np.asarray(_map(path)["image"].to_numpy())
 
 
 def read_hashes(folder: Path) -> pa.Table:

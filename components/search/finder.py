@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import tables
-from components.embedding.catalogue import EmbeddedCatalogue, Vectors
+from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError
 from components.search.conditions import Condition, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
@@ -42,7 +42,7 @@ class Finder:
         attributes: that the catalogue is embedded for.
     """
 
-    def __init__(self, embedded: EmbeddedCatalogue, catalog: tables.Catalog | None) -> None:
+    def __init__(self, embedded: Embeddings, catalog: tables.Catalog | None) -> None:
         """Reads the items.
 
         Args:

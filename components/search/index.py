@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components import files
-from components.embedding.catalogue import EmbeddedCatalogue, Vectors
+from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError
 from components.search.search import Neighbours
 from components.search.vector_map import index_folder, index_key, mapped_vectors
@@ -111,7 +111,7 @@ class AttributeIndex:
             ) from error
 
 
-def read_index(embedded: EmbeddedCatalogue, attribute: str) -> AttributeIndex | None:
+def read_index(embedded: Embeddings, attribute: str) -> AttributeIndex | None:
     """Returns the index of an attribute; None where none was built of just these embeddings."""
     lists, facts = _paths(embedded, attribute)
     if not facts.exists():
@@ -120,7 +120,7 @@ def read_index(embedded: EmbeddedCatalogue, attribute: str) -> AttributeIndex | 
 
 
 def build_index(
-    embedded: EmbeddedCatalogue, attribute: str, *, on_progress: OnProgress = lambda _: None
+    embedded: Embeddings, attribute: str, *, on_progress: OnProgress = lambda _: None
 ) -> AttributeIndex:
     """Builds the index of an attribute and returns it.
 
@@ -151,7 +151,7 @@ def build_index(
     return AttributeIndex(lists, built)
 
 
-def _paths(embedded: EmbeddedCatalogue, attribute: str) -> tuple[Path, Path]:
+def _paths(embedded: Embeddings, attribute: str) -> tuple[Path, Path]:
     stem = index_folder(embedded, attribute) / f"lists-{index_key(embedded)}"
     return stem.with_suffix(".faiss"), stem.with_suffix(".json")
 
@@ -180,7 +180,7 @@ def _trained(vectors_nD: NDArray[np.float16], num_lists: int) -> Any:
 
 
 def _slices(
-    embedded: EmbeddedCatalogue, attribute: str
+    embedded: Embeddings, attribute: str
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yields image numbers [n] and vectors [n, D] in the order of the parts."""
     for part in mapped_vectors(embedded, attribute):
@@ -189,7 +189,7 @@ def _slices(
             yield part.images_n[rows], part.embeddings_nD[rows].astype(np.float32)
 
 
-def _rows(embedded: EmbeddedCatalogue, attribute: str, places: NDArray[np.int64]) -> Vectors:
+def _rows(embedded: Embeddings, attribute: str, places: NDArray[np.int64]) -> Vectors:
     """Returns the image numbers and vectors at some places of the order of the parts."""
     places, start = np.sort(places), 0
     images, vectors = [], []
@@ -203,7 +203,7 @@ def _rows(embedded: EmbeddedCatalogue, attribute: str, places: NDArray[np.int64]
 
 
 def _measured(
-    index: Any, embedded: EmbeddedCatalogue, attribute: str, held_out: NDArray[np.int64]
+    index: Any, embedded: Embeddings, attribute: str, held_out: NDArray[np.int64]
 ) -> tuple[int, float]:
     """Returns how many lists reach the recall, by steps of a half, and what they reach.
 
@@ -228,7 +228,7 @@ def _measured(
 
 
 def _exactly_nearest(
-    embedded: EmbeddedCatalogue, attribute: str, queries_QD: NDArray[np.float32]
+    embedded: Embeddings, attribute: str, queries_QD: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Returns similarities and image numbers of each query's nearest, itself among them [Q, 11]."""
     faiss = _faiss()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.embedding.catalogue import EmbeddedCatalogue, Vectors
+from components.embedding.embeddings import Embeddings, Vectors
 
 _ITEMS_AT_ONCE = 2048  # their vectors in single precision stay in a core's cache
 
@@ -48,7 +48,7 @@ class AttributeQuery:
     weight: float = 1.0
 
 
-def read_embedded_attribute(embedded: EmbeddedCatalogue, attribute: str) -> EmbeddedAttribute:
+def read_embedded_attribute(embedded: Embeddings, attribute: str) -> EmbeddedAttribute:
     """Returns all embeddings of an attribute, in memory.
 
     Raises:

@@ -19,30 +19,30 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import files
-from components.embedding.catalogue import EmbeddedCatalogue, Vectors
+from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError
 
 INDEX_FOLDER = "index"
 
 
-def index_folder(embedded: EmbeddedCatalogue, attribute: str) -> Path:
+def index_folder(embedded: Embeddings, attribute: str) -> Path:
     """Returns where what speeds up the search by an attribute lies."""
     return embedded.folder / INDEX_FOLDER / f"attribute={quote(attribute, safe='')}"
 
 
-def index_key(embedded: EmbeddedCatalogue) -> str:
+def index_key(embedded: Embeddings) -> str:
     """Returns what stands for these embeddings: the model's version, and a hash of the rest."""
     parts = [part.key for part in embedded.parts]  # of the model and of what it was given
     content = json.dumps([embedded.model_name, embedded.model_sha256, embedded.digest, parts])
     return f"{embedded.model_version}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def map_path(embedded: EmbeddedCatalogue, attribute: str) -> Path:
+def map_path(embedded: Embeddings, attribute: str) -> Path:
     """Returns where the map of an attribute lies, if there is one."""
     return index_folder(embedded, attribute) / f"vectors-{index_key(embedded)}.arrow"
 
 
-def write_map(embedded: EmbeddedCatalogue, attribute: str) -> Path:
+def write_map(embedded: Embeddings, attribute: str) -> Path:
     """Writes the map of an attribute, a part in memory at a time, and returns its path.
 
     Raises:
@@ -62,7 +62,7 @@ def write_map(embedded: EmbeddedCatalogue, attribute: str) -> Path:
     return path
 
 
-def mapped_vectors(embedded: EmbeddedCatalogue, attribute: str) -> Iterator[Vectors]:
+def mapped_vectors(embedded: Embeddings, attribute: str) -> Iterator[Vectors]:
     """Yields an attribute's vectors, a part at a time: mapped where there is a map.
 
     Raises:
@@ -78,7 +78,7 @@ def mapped_vectors(embedded: EmbeddedCatalogue, attribute: str) -> Iterator[Vect
             yield Vectors(batch["image"].to_numpy(), _matrix(batch["embedding"]))
 
 
-def remove_stale(embedded: EmbeddedCatalogue, attribute: str) -> None:
+def remove_stale(embedded: Embeddings, attribute: str) -> None:
     """Removes what was made of other embeddings than these; it would never be read again."""
     key = index_key(embedded)
     for path in index_folder(embedded, attribute).iterdir():

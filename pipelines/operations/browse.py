@@ -15,7 +15,7 @@ from components import tables
 from components.browse.app import MAX_UPLOAD_BYTES, create_app
 from components.browse.pictures import Pictures
 from components.browse.shelf import Shelf
-from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError
 from components.params import DataParams, load_section
 from components.registry import registry
@@ -67,7 +67,7 @@ def browse(
 
 def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
     """Returns an embedded catalogue with the model that its manifest names, loaded."""
-    embedded = read_embedded(folder)
+    embedded = read_embeddings(folder)
     version = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     console.print(f"loading {version.uri}")
     package = registry.download(version, tracking=tracking())
@@ -85,7 +85,7 @@ def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -
     )
 
 
-def _root(embedded: EmbeddedCatalogue, params: Path) -> str:
+def _root(embedded: Embeddings, params: Path) -> str:
     return embedded.root or load_section(params, DataParams).root
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.search.index import MIN_INDEXED, RECALL_AT, build_index
 from components.search.vector_map import remove_stale, write_map
 from pipelines.shell import options
@@ -25,7 +25,7 @@ def index(
 
     Both belong to the embeddings that they were made of: after embedding again, index again.
     """
-    embedded = read_embedded(embeddings)
+    embedded = read_embeddings(embeddings)
     for name in attribute or embedded.attributes:
         path = write_map(embedded, name)
         console.print(f"{name}: {embedded.num_images} vectors mapped in {path}")
@@ -39,7 +39,7 @@ def index(
         )
 
 
-def _build(embedded: EmbeddedCatalogue, name: str) -> None:
+def _build(embedded: Embeddings, name: str) -> None:
     facts = build_index(embedded, name, on_progress=console.print).facts
     console.print(
         f"{name}: {facts.num_lists} lists, of which a search looks into {facts.num_probes}: "

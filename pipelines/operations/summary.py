@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from components import files, tables
-from components.embedding.catalogue import read_embedded
+from components.embedding.embeddings import read_embeddings
 from components.evaluation.evaluation import median_query
 from components.params import DataParams, load_section
 from components.registry import registry
@@ -28,7 +28,7 @@ def summary(
     """Print MAP per attribute beside a random ranking, the model version, and three commands."""
     figures = files.read_json(metrics)
     version = registry.read_registration(registration)
-    embedded = read_embedded(embeddings)
+    embedded = read_embeddings(embeddings)
     source = tables.read_catalog(catalog)
     assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
     attribute = max(

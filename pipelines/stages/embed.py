@@ -1,21 +1,17 @@
-"""Stage `embed`: images and a registered model → an embedded catalogue."""
+"""Stage `embed`: images and a registered model → embeddings."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from components import files, tables
+from components import tables
 from components.embedding.file_source import list_files
-from components.embedding.job import Workers
-from components.embedding.job import embed as embed_images
+from components.embedding.job import embed_all
 from components.embedding.part_files import numbered_images
-from components.embedding.plan import Recipe, plan_parts
 from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
 from components.registry import registry
-from components.registry.package import NETWORK_FILE, Package
-from components.registry.registry import RegisteredVersion
 from pipelines.shell import options
 from pipelines.shell.environment import ray_session, shared_scratch, store_location, tracking
 from pipelines.shell.reporting import console, progress
@@ -53,8 +49,8 @@ def embed(
 ) -> None:
     """Embed images for every attribute, all attributes in one pass over the image.
 
-    What is there already, by the same model, is kept: run again after a kill or with new images, it
-    does what is left.
+    Images that this model has embedded already are kept: run it again after a kill, or when images
+    were added, and it embeds what is left.
     """
     section = load_section(params, EmbedParams)
     where = tracking()
@@ -65,59 +61,18 @@ def embed(
     )
     source = _source(images, catalog=catalog, store=store, embeddings=embeddings)
     with shared_scratch() as folder:  # actors on all nodes load the package
-        package = registry.download(version, tracking=where, into=folder)
-        _embed(
-            source, package, version=version, embeddings=embeddings, names=attribute, params=section
-        )
-
-
-def _embed(
-    source: Source,
-    package: Package,
-    *,
-    version: RegisteredVersion,
-    embeddings: Path,
-    names: list[str] | None,
-    params: EmbedParams,
-) -> None:
-    names = names or package.schema.names
-    recipe = Recipe(
-        model_name=version.name,
-        model_version=version.version,
-        model_sha256=files.sha256(package.folder / NETWORK_FILE),
-        image_size_px=package.image_size_px,
-        attributes={name: package.schema.index(name) for name in names},
-        precision=params.precision,
-    )
-    plans = plan_parts(source, embeddings, recipe=recipe, images_per_part=params.images_per_part)
-    workers = Workers(
-        num_workers=params.num_workers,
-        cpus_per_worker=params.cpus_per_worker,
-        gpus_per_worker=params.gpus_per_worker,
-        batch_size_per_worker=params.batch_size_per_worker,
-        num_readers=params.num_readers,
-    )
-    needed = not all(plan.is_done for plan in plans)
-    with (
-        ray_session(needed=needed, num_cpus=workers.num_cpus(source.reader)),
-        progress("embedding", total=len(source.items)) as advance,
-    ):
-        embedded = embed_images(
+        embedded = embed_all(
             source,
-            plans,
+            registry.download(version, tracking=where, into=folder),
             embeddings,
-            recipe=recipe,
-            load_network=package.load_network,
-            workers=workers,
-            on_progress=advance,
+            model_name=version.name,
+            model_version=version.version,
+            attributes=attribute,
+            params=section,
+            ray_session=ray_session,
+            progress=progress("embedding", total=len(source.items)),
         )
-    console.print(
-        f"{embedded.num_images} images for {len(names)} attributes by {version.uri} in {embeddings}"
-    )
-    if embedded.num_quarantined:
-        console.print(
-            f"{embedded.num_quarantined} could not be read: {embeddings / 'quarantine.parquet'}"
-        )
+    console.print(embedded.summary())
 
 
 def _source(images: str | None, *, catalog: Path, store: str, embeddings: Path) -> Source:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.making import PartInMaking, conclude
-from components.embedding.plan import Recipe, plan_parts
+from components.embedding.making import PartInMaking, conclude, embedded_schema, plan_parts
+from components.embedding.part_files import Recipe
 from components.embedding.source import stored_images
 from components.evaluation.encode import encode
 from components.evaluation.query_scores import QueryScores, measure_queries, write_query_scores
@@ -141,12 +141,14 @@ class Promotable:
                 found_nKD = encode(
                     package.load_network(),
                     ImageStore(store),
-                    np.array(batch["images"]),
+                    batch["image"].to_numpy(),
                     num_attributes=len(SCHEMA.attributes),
                     device=torch.device("cpu"),
                 ).astype(np.float16)
-                nothing = [""] * len(found_nKD)
-                part.add({**batch, "embeddings": found_nKD, "reasons": nothing, "details": nothing})
+                nothing = pa.nulls(len(batch), pa.string())
+                vectors = pa.FixedShapeTensorArray.from_numpy_ndarray(found_nKD)
+                columns = [batch["part"], batch["image"], nothing, nothing, vectors]
+                part.add(pa.table(columns, schema=embedded_schema(*found_nKD.shape[1:])))
             part.write()
         conclude(source, plans, out, recipe=recipe)
 

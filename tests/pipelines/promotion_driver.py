@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from components.embedding.copying import read_whole
+from components.embedding.part_files import read_complete
 from components.registry import promotion
 from pipelines.operations.promote.command import promote_version
 
@@ -95,7 +95,7 @@ def read(current: Path, found: Path) -> None:
             row = [
                 Path(folder).name,
                 int(champion.version),
-                read_whole(Path(address)).model_version,
+                read_complete(Path(address)).model_version,
             ]
             if row != before:
                 with found.open("a") as file:

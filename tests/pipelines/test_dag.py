@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from project import Project
 
-from components.embedding.catalogue import read_embedded
+from components.embedding.embeddings import read_embeddings
 from components.search.search import read_embedded_attribute
 from components.tables import read_catalog
 from components.training.trained import read_trained_model
@@ -55,7 +55,7 @@ def test_repro_measures_registers_and_embeds(project: Project, tmp_path: Path) -
     assert Path(copy).read_bytes() == page.read_bytes()
 
     catalog = read_catalog(project.folder / "data/catalog")
-    catalogue = read_embedded(project.folder / "data/embeddings")
+    catalogue = read_embeddings(project.folder / "data/embeddings")
     embedded = read_embedded_attribute(catalogue, "coat_length")
     assert sorted(embedded.images) == catalog.images["image"].to_pylist()
     norms = np.linalg.norm(embedded.embeddings, axis=1)
@@ -192,7 +192,7 @@ def test_the_registered_model_gives_the_catalogues_embeddings(
     ]
     forms = [files[0].read_bytes(), base64.b64encode(files[1].read_bytes()).decode(), str(files[2])]
     attributes = ["skirt_length", "neck_design", "skirt_length"]
-    embedded = read_embedded(project.folder / "data/embeddings")
+    embedded = read_embeddings(project.folder / "data/embeddings")
     rows = model.predict(pd.DataFrame({"image": forms, "attribute": attributes}))
     assert rows["attribute"].tolist() == attributes
     for number, (attribute, embedding) in enumerate(rows.itertuples(index=False)):

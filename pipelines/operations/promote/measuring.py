@@ -4,12 +4,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from components import files, tables
 from components.errors import HemlineError
 from components.evaluation.encode import Pictures
 from components.evaluation.evaluation import held_out_images
 from components.evaluation.query_scores import QueryScores, measure_queries, read_query_scores
-from components.images.file_pixels import FilePixels
+from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
 from components.images.store import ImageStore
 from components.params import DataParams, load_section
 from components.registry import promotion, registry
@@ -78,3 +82,37 @@ def _pictures(data: TestData, *, image_size_px: int) -> Pictures:
     console.print(f"the store has {store.image_size_px} px, the model {image_size_px}: from {root}")
     images = files.read_table(data.catalog / "images.parquet", schema=tables.IMAGES)
     return FilePixels(root=root, images=images, image_size_px=image_size_px)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePixels:
+    """Pixels of cataloged images from their files, for a model of another size than the store's.
+
+    Attributes:
+        root: root of the data set.
+        images: `tables.IMAGES`.
+        image_size_px: side of the pixels.
+    """
+
+    root: Path
+    images: pa.Table
+    image_size_px: int
+
+    def gather(self, images: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Returns the pixels of images [n, S, S, 3].
+
+        Raises:
+            HemlineError: a file cannot be read.
+        """
+        rows = np.searchsorted(self.images["image"].to_numpy(), images)
+        return np.stack([self._decode(path) for path in self.images["path"].take(rows).to_pylist()])
+
+    def _decode(self, path: str) -> NDArray[np.uint8]:
+        try:
+            data = read_bytes(file_inside(self.root, path))
+            return decode(data, image_size_px=self.image_size_px)
+        except UnreadableImageError as error:
+            raise HemlineError(
+                f"{self.root / path}: {error}; it was readable when the catalog was made: bring "
+                "the file back, or run `dvc repro`"
+            ) from error

@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.embedding.catalogue import read_embedded
-from components.embedding.copying import copy_parts, holds, read_whole
+from components import tables
+from components.embedding.embeddings import read_embeddings
+from components.embedding.part_files import copy_parts, holds, read_complete
+from components.embedding.source import stored_images
 from components.errors import HemlineError
-from components.registry import promotion
+from components.params import EmbedParams, load_section
+from components.registry import promotion, registry
 from components.registry.registry import RegisteredVersion
 from components.tracking.runs import Tracking
-from pipelines.stages.embed import embed
+from pipelines.shell.environment import ray_session, shared_scratch, store_location
+from pipelines.shell.reporting import console, progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +40,26 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
 
     What lies embedded by it already is not embedded again. Killed, it goes on where it stopped.
     """
+    # torch and Ray take seconds to import, which promoting needs only here
+    from components.embedding.job import embed_all  # noqa: PLC0415
+
     folder = (places.root / f"{version.name}-{version.version}").absolute()
     if holds(places.embeddings, model_name=version.name, model_version=version.version):
-        copy_parts(read_embedded(places.embeddings), folder)
-    embed(
-        catalog=places.catalog,
-        store=places.store,
-        model=version.uri,
-        embeddings=folder,
-        params=places.params,
-    )
+        copy_parts(read_embeddings(places.embeddings), folder)
+    images = tables.read_catalog(places.catalog).images
+    source = stored_images(store_location(places.store), images)
+    with shared_scratch() as scratch:  # actors on all nodes load the package
+        embedded = embed_all(
+            source,
+            registry.download(version, tracking=where, into=scratch),
+            folder,
+            model_name=version.name,
+            model_version=version.version,
+            params=load_section(places.params, EmbedParams),
+            ray_session=ray_session,
+            progress=progress("embedding", total=len(source.items)),
+        )
+    console.print(embedded.summary())
     promotion.write_tag(version.version, promotion.EMBEDDINGS_TAG, str(folder), tracking=where)
 
 
@@ -55,7 +69,7 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
     if address is None:
         return f"{version.uri} has no embeddings"
     try:
-        catalogue = read_whole(Path(address))
+        catalogue = read_complete(Path(address))
     except HemlineError as error:
         return f"the embeddings of {version.uri} are gone ({error})"
     if catalogue.model_version != version.version:

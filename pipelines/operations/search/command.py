@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from components import tables
-from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError
 from components.params import DataParams, load_section
 from components.search.conditions import parse_condition
@@ -104,7 +104,7 @@ def search(
     attributes are left out too, unless asked for: nobody could say whether they agree.
     """
     _check_rerank(rerank, top_k)
-    embedded = read_embedded(embeddings)
+    embedded = read_embeddings(embeddings)
     weights = read_weights(attribute, embedded.attributes)
     conditions = [parse_condition(text) for text in where or ()]
     # what was embedded without a catalog says itself where its images lie
@@ -153,7 +153,7 @@ def _check_rerank(rerank: int | None, top_k: int) -> None:
 
 def _query(
     finder: Finder,
-    embedded: EmbeddedCatalogue,
+    embedded: Embeddings,
     *,
     image: Path | None,
     item: str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.embedding.catalogue import EmbeddedCatalogue
+from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.search.finder import Finder
@@ -99,7 +99,7 @@ def picture_query(
     path: Path,
     attributes: Sequence[str],
     *,
-    embedded: EmbeddedCatalogue,
+    embedded: Embeddings,
     model: str | None,
 ) -> Query:
     """Returns an image file as the query, embedded by the model that embedded the catalogue.
@@ -132,7 +132,7 @@ def picture_query(
     )
 
 
-def check_model(embedded: EmbeddedCatalogue, model: str | None) -> "RegisteredVersion":
+def check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
     """Returns the version that embedded the catalogue, if it is the one that is asked for.
 
     Raises:

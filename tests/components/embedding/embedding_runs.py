@@ -14,13 +14,14 @@ from ray import cloudpickle
 from torch import Tensor, nn
 
 from components import files, tables
-from components.embedding.catalogue import EmbeddedCatalogue, read_embedded
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.embedding.file_source import FileReader, list_files
-from components.embedding.job import Workers, embed
-from components.embedding.part_files import numbered_images
-from components.embedding.plan import Recipe, plan_parts
+from components.embedding.job import embed
+from components.embedding.making import plan_parts
+from components.embedding.part_files import Recipe, numbered_images
 from components.embedding.source import Pixels, Source
 from components.images.decode import decode
+from components.params import EmbedParams
 
 SIZE_PX = 32
 ATTRIBUTES = {"collar": 0, "hem / cuff": 1}
@@ -32,12 +33,14 @@ RECIPE = Recipe(
     attributes=ATTRIBUTES,
     precision="fp32",
 )
-WORKERS = Workers(
+PARAMS = EmbedParams(
     num_workers=2,
     cpus_per_worker=1,
     gpus_per_worker=0,
     batch_size_per_worker=3,
     num_readers=2,
+    precision="fp32",
+    images_per_part=8,
 )
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
@@ -108,7 +111,13 @@ def list_again(folder: str, out: Path, reader: NotingReader) -> Source:
     )
 
 
-def run(source: Source, out: Path, *, recipe: Recipe = RECIPE, images_per_part: int = 8) -> int:
+def run(
+    source: Source,
+    out: Path,
+    *,
+    recipe: Recipe = RECIPE,
+    images_per_part: int = PARAMS.images_per_part,
+) -> int:
     """Embeds and returns how much progress was reported."""
     done: list[int] = []
     plans = plan_parts(source, out, recipe=recipe, images_per_part=images_per_part)
@@ -118,25 +127,25 @@ def run(source: Source, out: Path, *, recipe: Recipe = RECIPE, images_per_part: 
         out,
         recipe=recipe,
         load_network=load_network,
-        workers=WORKERS,
+        params=PARAMS,
         on_progress=done.append,
     )
     return sum(done)
 
 
-def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> EmbeddedCatalogue:
-    """Asserts that every readable file is embedded once, rightly, and the others set apart."""
-    catalogue = read_embedded(out)
-    items = catalogue.items()
+def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> Embeddings:
+    """Asserts that every readable file is embedded once, rightly, and the others quarantined."""
+    embeddings = read_embeddings(out)
+    items = embeddings.items()
     path_of = dict(zip(items["image"].to_pylist(), items["path"].to_pylist(), strict=True))
     assert sorted(path_of.values()) == sorted(readable)
     quarantine = files.read_table(out / "quarantine.parquet", schema=tables.QUARANTINE)
     assert quarantine["path"].to_pylist() == sorted(unreadable)
-    assert catalogue.num_quarantined == len(unreadable)
-    assert catalogue.num_images == len(readable)
+    assert embeddings.num_quarantined == len(unreadable)
+    assert embeddings.num_images == len(readable)
     network = Projection()
-    for attribute in catalogue.attributes:
-        vectors = list(catalogue.vectors(attribute))
+    for attribute in embeddings.attributes:
+        vectors = list(embeddings.vectors(attribute))
         images = np.concatenate([each.images_n for each in vectors])
         found = np.concatenate([each.embeddings_nD for each in vectors])
         assert sorted(images.tolist()) == sorted(path_of), "each once"
@@ -145,7 +154,7 @@ def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> 
         asked = torch.full((len(pixels), 1), ATTRIBUTES[attribute])
         expected = network(torch.from_numpy(pixels), asked)[:, 0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-3)  # float16
-    parts = [part for part in catalogue.parts if part.num_images]
-    named = {catalogue.part_path(name, part) for name in catalogue.attributes for part in parts}
+    parts = [part for part in embeddings.parts if part.num_images]
+    named = {embeddings.part_path(name, part) for name in embeddings.attributes for part in parts}
     assert {*out.glob("attribute=*/*")} == named, "nothing else lies there"
-    return catalogue
+    return embeddings

@@ -17,7 +17,7 @@ from embedding_runs import (
     run,
 )
 
-from components.embedding.catalogue import read_embedded
+from components.embedding.embeddings import read_embeddings
 from components.embedding.source import stored_images
 from components.errors import HemlineError
 from components.images.preprocess import preprocess
@@ -87,7 +87,7 @@ def test_a_part_that_lost_a_file_is_made_again(folder: Path, tmp_path: Path) -> 
     out, notes = tmp_path / "out", tmp_path / "notes"
     run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     notes.unlink()
-    catalogue = read_embedded(out)
+    catalogue = read_embeddings(out)
     catalogue.part_path("collar", catalogue.parts[1]).unlink()
     run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     assert noted(notes).total() == 8, "the images of that part"
@@ -151,5 +151,5 @@ def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> No
 
 
 def numbers_by_path(out: Path) -> dict[str, int]:
-    items = read_embedded(out).items()
+    items = read_embeddings(out).items()
     return dict(zip(items["path"].to_pylist(), items["image"].to_pylist(), strict=True))

@@ -5,8 +5,7 @@ import pytest
 from builders import encoded
 from PIL import Image
 
-from components.images.crop import boxes_in_crop
-from components.images.decode import decode
+from components.images.decode import boxes_in_crop, decode
 
 SIZE_PX = 64
 

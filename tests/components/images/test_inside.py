@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from builders import png, write_files
 
-from components.images.decode import UnreadableImageError
-from components.images.inside import file_inside
+from components.images.decode import UnreadableImageError, file_inside
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import images_table, labels_table
-from embedded_catalogues import unit_vectors, write_catalogue
+from embedded_folders import unit_vectors, write_embedded_folder
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.catalogue import EmbeddedCatalogue
+from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
 from components.search import finder as finder_module
 from components.search.conditions import parse_condition
@@ -56,10 +56,12 @@ def catalog() -> Catalog:
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> EmbeddedCatalogue:
+def embedded(tmp_path: Path) -> Embeddings:
     price = list(range(NUM_ITEMS))
     vectors = {"collar": COLLAR, "length": LENGTH}
-    return write_catalogue(tmp_path, vectors, part_sizes=[25, 0, 35], columns={"price": price})
+    return write_embedded_folder(
+        tmp_path, vectors, part_sizes=[25, 0, 35], columns={"price": price}
+    )
 
 
 def numbers(found: Sequence[Found]) -> list[int]:
@@ -71,7 +73,7 @@ def ranked(similarity: np.ndarray, among: Sequence[int] | None = None) -> list[i
     return sorted(some, key=lambda number: (-similarity[number], number))
 
 
-def test_one_attribute(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+def test_one_attribute(embedded: Embeddings, catalog: Catalog) -> None:
     found = Finder(embedded, catalog).find({"collar": QUERY["collar"]}, top_k=5)
     cosines = COLLAR @ QUERY["collar"]
     assert numbers(found) == ranked(cosines)[:5]
@@ -79,7 +81,7 @@ def test_one_attribute(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
     assert [item.path for item in found] == [f"{number}.png" for number in numbers(found)]
 
 
-def test_several_attributes_are_a_weighted_sum(embedded: EmbeddedCatalogue) -> None:
+def test_several_attributes_are_a_weighted_sum(embedded: Embeddings) -> None:
     weights = {"collar": 2.0, "length": 0.5}
     total = 2 * COLLAR @ QUERY["collar"] + 0.5 * LENGTH @ QUERY["length"]
     found = Finder(embedded, None).find(QUERY, top_k=7, weights=weights)
@@ -89,7 +91,7 @@ def test_several_attributes_are_a_weighted_sum(embedded: EmbeddedCatalogue) -> N
     assert numbers(alike) == ranked(COLLAR @ QUERY["collar"] + LENGTH @ QUERY["length"])[:7]
 
 
-def test_reranking_is_two_sorts_among_the_allowed(embedded: EmbeddedCatalogue) -> None:
+def test_reranking_is_two_sorts_among_the_allowed(embedded: Embeddings) -> None:
     among = [number for number in range(NUM_ITEMS) if number < 40 and number != 7]
     general = COLLAR @ QUERY["collar"] + LENGTH @ QUERY["length"]
     first = ranked(general, among)[:12]
@@ -104,7 +106,7 @@ def test_reranking_is_two_sorts_among_the_allowed(embedded: EmbeddedCatalogue) -
     assert numbers(found) == ranked(LENGTH @ QUERY["length"], first)[:5]
 
 
-def test_filters_hold_together(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+def test_filters_hold_together(embedded: Embeddings, catalog: Catalog) -> None:
     found = Finder(embedded, catalog).find(
         {"collar": QUERY["collar"]},
         top_k=NUM_ITEMS,
@@ -117,14 +119,12 @@ def test_filters_hold_together(embedded: EmbeddedCatalogue, catalog: Catalog) ->
     assert numbers(found) == [15]
 
 
-def test_a_label_of_one_of_the_attributes_is_enough(
-    embedded: EmbeddedCatalogue, catalog: Catalog
-) -> None:
+def test_a_label_of_one_of_the_attributes_is_enough(embedded: Embeddings, catalog: Catalog) -> None:
     found = Finder(embedded, catalog).find(QUERY, top_k=99, labelled_only=["collar", "length"])
     assert sorted(numbers(found)) == [n for n in range(NUM_ITEMS) if n % 3 == 0 or n % 5 == 0]
 
 
-def test_values_are_the_catalogs(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+def test_values_are_the_catalogs(embedded: Embeddings, catalog: Catalog) -> None:
     finder = Finder(embedded, catalog)
     values = {item.image: item.values for item in finder.find(QUERY, top_k=NUM_ITEMS)}
     assert values[10] == {"length": ("knee", "long")}
@@ -137,7 +137,7 @@ def test_values_are_the_catalogs(embedded: EmbeddedCatalogue, catalog: Catalog) 
 
 
 def test_items_are_known_by_number_path_and_content(
-    embedded: EmbeddedCatalogue, catalog: Catalog, tmp_path: Path
+    embedded: Embeddings, catalog: Catalog, tmp_path: Path
 ) -> None:
     finder = Finder(embedded, catalog)
     assert finder.number_of("7") == finder.number_of("7.png") == 7
@@ -150,7 +150,7 @@ def test_items_are_known_by_number_path_and_content(
         ):
             finder.number_of(name)
     digest = hashlib.sha256(b"it").hexdigest()
-    alone = write_catalogue(
+    alone = write_embedded_folder(
         tmp_path / "alone", {"collar": COLLAR[:2]}, columns={"content": ["", digest]}
     )
     assert Finder(alone, None).same_content(b"it").tolist() == [1]
@@ -158,7 +158,7 @@ def test_items_are_known_by_number_path_and_content(
 
 def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:
     images = [90, 3, 50, 7]
-    gaps = write_catalogue(tmp_path, {"collar": COLLAR[:4]}, images=images, part_sizes=[1, 3])
+    gaps = write_embedded_folder(tmp_path, {"collar": COLLAR[:4]}, images=images, part_sizes=[1, 3])
     finder = Finder(gaps, None)
     for row, image in enumerate(images):
         vector = finder.vectors_of(image, ["collar"])["collar"]
@@ -184,26 +184,28 @@ def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_searched_is_an_error(
-    embedded: EmbeddedCatalogue, asked: dict, message: str
+    embedded: Embeddings, asked: dict, message: str
 ) -> None:
     with pytest.raises(HemlineError, match=message):
         Finder(embedded, None).find(**asked, top_k=1)
 
 
-def test_a_map_changes_nothing(embedded: EmbeddedCatalogue, catalog: Catalog) -> None:
+def test_a_map_changes_nothing(embedded: Embeddings, catalog: Catalog) -> None:
     plain = Finder(embedded, catalog).find(QUERY, top_k=NUM_ITEMS)
     write_map(embedded, "collar")  # of one attribute and not of the other
     assert Finder(embedded, catalog).find(QUERY, top_k=NUM_ITEMS) == plain
 
 
-def test_a_map_of_other_embeddings_is_not_read(embedded: EmbeddedCatalogue) -> None:
+def test_a_map_of_other_embeddings_is_not_read(embedded: Embeddings) -> None:
     write_map(embedded, "collar")
-    other = write_catalogue(embedded.folder, {"collar": LENGTH, "length": COLLAR}, model_version=2)
+    other = write_embedded_folder(
+        embedded.folder, {"collar": LENGTH, "length": COLLAR}, model_version=2
+    )
     found = Finder(other, None).find({"collar": QUERY["collar"]}, top_k=5)
     assert numbers(found) == ranked(LENGTH @ QUERY["collar"])[:5]
 
 
-def test_a_map_cut_short_is_an_error_that_names_it(embedded: EmbeddedCatalogue) -> None:
+def test_a_map_cut_short_is_an_error_that_names_it(embedded: Embeddings) -> None:
     path = write_map(embedded, "collar")
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(HemlineError, match=r"vectors-.*\.arrow is not whole .* `hemline index`"):
@@ -218,20 +220,20 @@ class TestLargeCatalogue:
     """What large catalogues do; here they begin at 500 items."""
 
     @pytest.fixture
-    def large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCatalogue:
+    def large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embeddings:
         monkeypatch.setattr(finder_module, "MIN_INDEXED", 500)
         columns = {"tenth": [number % 10 for number in range(NUM_LARGE)]}
-        return write_catalogue(tmp_path, {"collar": LARGE, "length": LARGE}, columns=columns)
+        return write_embedded_folder(tmp_path, {"collar": LARGE, "length": LARGE}, columns=columns)
 
     @staticmethod
-    def narrowed(large: EmbeddedCatalogue) -> Finder:
+    def narrowed(large: Embeddings) -> Finder:
         """With an index that looks into one list only: what it misses tells that it was used."""
         build_index(large, "collar")
         (facts,) = (large.folder / "index/attribute=collar").glob("*.json")
         files.write_json({**files.read_json(facts), "num_probes": 1}, facts)
         return Finder(large, None)
 
-    def test_an_index_is_used_for_one_attribute(self, large: EmbeddedCatalogue) -> None:
+    def test_an_index_is_used_for_one_attribute(self, large: Embeddings) -> None:
         finder, missed = self.narrowed(large), {"index": 0, "exact": 0, "rerank": 0, "few": 0}
         for query in unit_vectors(20, DIM, seed=5):
             both = {"collar": query, "length": query}
@@ -249,27 +251,25 @@ class TestLargeCatalogue:
         assert missed.pop("index") > 5
         assert missed == {"exact": 0, "rerank": 0, "few": 0}
 
-    def test_weights_scale_what_an_index_found(self, large: EmbeddedCatalogue) -> None:
+    def test_weights_scale_what_an_index_found(self, large: Embeddings) -> None:
         finder, query = self.narrowed(large), {"collar": QUERY["collar"]}
         plain = finder.find(query, top_k=5)
         twice = finder.find(query, top_k=5, weights={"collar": 2.0})
         assert numbers(twice) == numbers(plain)
         assert [item.similarity for item in twice] == [2 * item.similarity for item in plain]
 
-    def test_what_shall_not_be_found_leaves_its_place_to_others(
-        self, large: EmbeddedCatalogue
-    ) -> None:
+    def test_what_shall_not_be_found_leaves_its_place_to_others(self, large: Embeddings) -> None:
         finder, query = self.narrowed(large), {"collar": QUERY["collar"]}
         plain = numbers(finder.find(query, top_k=7))
         assert numbers(finder.find(query, top_k=5, without=plain[1:3])) == [plain[0], *plain[3:]]
 
-    def test_as_many_as_asked_for_are_found(self, large: EmbeddedCatalogue) -> None:
+    def test_as_many_as_asked_for_are_found(self, large: Embeddings) -> None:
         """One list holds fewer: then all are compared."""
         query = QUERY["collar"]
         found = self.narrowed(large).find({"collar": query}, top_k=400)
         assert numbers(found) == ranked(LARGE @ query, range(NUM_LARGE))[:400]
 
-    def test_a_missing_index_is_told_with_the_remedy(self, large: EmbeddedCatalogue) -> None:
+    def test_a_missing_index_is_told_with_the_remedy(self, large: Embeddings) -> None:
         finder, both = Finder(large, None), ["collar", "length"]
         query = QUERY["collar"]
         found = finder.find({"collar": query}, top_k=4)
@@ -280,10 +280,12 @@ class TestLargeCatalogue:
         assert "`hemline index --attribute collar`" in str(Finder(large, None).missing_index(both))
         build_index(large, "collar")
         assert Finder(large, None).missing_index(both) is None
-        other = write_catalogue(large.folder, {"collar": LARGE, "length": LARGE}, model_version=2)
+        other = write_embedded_folder(
+            large.folder, {"collar": LARGE, "length": LARGE}, model_version=2
+        )
         assert "no index of collar, length" in str(Finder(other, None).missing_index(both))
 
 
-def test_a_small_catalogue_needs_no_index(embedded: EmbeddedCatalogue) -> None:
+def test_a_small_catalogue_needs_no_index(embedded: Embeddings) -> None:
     assert Finder(embedded, None).missing_index(["collar"]) is None
     assert not map_path(embedded, "collar").exists()

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from embedded_catalogues import write_catalogue
+from embedded_folders import write_embedded_folder
 
 from components import files
-from components.embedding.catalogue import EmbeddedCatalogue
+from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
 from components.search.index import MIN_RECALL, build_index, read_index
 from components.search.vector_map import index_folder, mapped_vectors, remove_stale, write_map
@@ -30,14 +30,14 @@ QUERIES = drawn(200, seed=2)
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedCatalogue:
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Embeddings:
     folder = tmp_path_factory.mktemp("embedded")
     sizes = [5_000, 0, 7_000]
-    return write_catalogue(folder, {"a b": ITEMS}, images=IMAGES, part_sizes=sizes)
+    return write_embedded_folder(folder, {"a b": ITEMS}, images=IMAGES, part_sizes=sizes)
 
 
 @pytest.fixture(scope="module")
-def built(embedded: EmbeddedCatalogue) -> EmbeddedCatalogue:
+def built(embedded: Embeddings) -> Embeddings:
     build_index(embedded, "a b")
     return embedded
 
@@ -50,7 +50,7 @@ def exactly(query: np.ndarray, top_k: int, allowed: np.ndarray | None = None) ->
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.05])
-def test_recall_is_what_was_promised(built: EmbeddedCatalogue, share: float) -> None:
+def test_recall_is_what_was_promised(built: Embeddings, share: float) -> None:
     """Also among few of all items: then more lists are looked into."""
     index = read_index(built, "a b")
     assert index is not None
@@ -66,7 +66,7 @@ def test_recall_is_what_was_promised(built: EmbeddedCatalogue, share: float) -> 
     assert found / (10 * len(QUERIES)) >= MIN_RECALL
 
 
-def test_similarities_are_exact_and_fall(built: EmbeddedCatalogue) -> None:
+def test_similarities_are_exact_and_fall(built: Embeddings) -> None:
     index = read_index(built, "a b")
     assert index is not None
     row_of = {image: row for row, image in enumerate(IMAGES.tolist())}
@@ -77,7 +77,7 @@ def test_similarities_are_exact_and_fall(built: EmbeddedCatalogue) -> None:
         assert (np.diff(nearest.similarities) <= 0).all()
 
 
-def test_the_measured_recall_is_that_of_held_out_items(built: EmbeddedCatalogue) -> None:
+def test_the_measured_recall_is_that_of_held_out_items(built: Embeddings) -> None:
     """The index's own measure against a measure of other queries: both samples of hundreds."""
     index = read_index(built, "a b")
     assert index is not None
@@ -89,15 +89,15 @@ def test_the_measured_recall_is_that_of_held_out_items(built: EmbeddedCatalogue)
 
 def test_equal_vectors_do_not_lower_the_measured_recall(tmp_path: Path) -> None:
     """Every item six times: which of the equal ones are among the ten does not matter."""
-    copies = write_catalogue(tmp_path, {"a": np.repeat(ITEMS[:2000], 6, axis=0)})
+    copies = write_embedded_folder(tmp_path, {"a": np.repeat(ITEMS[:2000], 6, axis=0)})
     facts = build_index(copies, "a").facts
     assert facts.recall >= MIN_RECALL
     assert facts.num_probes < facts.num_lists / 4
 
 
-def test_an_index_of_other_embeddings_is_not_read(built: EmbeddedCatalogue) -> None:
+def test_an_index_of_other_embeddings_is_not_read(built: Embeddings) -> None:
     assert read_index(built, "c") is None
-    other = write_catalogue(built.folder / "other", {"a b": ITEMS}, model_version=2)
+    other = write_embedded_folder(built.folder / "other", {"a b": ITEMS}, model_version=2)
     source = index_folder(built, "a b")
     target = index_folder(other, "a b")
     target.mkdir(parents=True)
@@ -110,9 +110,9 @@ def test_an_index_of_other_embeddings_is_not_read(built: EmbeddedCatalogue) -> N
 
 
 def test_a_killed_build_leaves_no_index(
-    embedded: EmbeddedCatalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = write_catalogue(tmp_path, {"a": ITEMS[:3000]})
+    small = write_embedded_folder(tmp_path, {"a": ITEMS[:3000]})
     monkeypatch.setattr(files, "write_json", _interrupted)  # after the lists, and names them
     with pytest.raises(KeyboardInterrupt):
         build_index(small, "a")
@@ -127,7 +127,7 @@ def _interrupted(*_: Any) -> None:
 
 
 def test_a_damaged_index_is_an_error_that_names_it(tmp_path: Path) -> None:
-    small = write_catalogue(tmp_path, {"a": ITEMS[:3000]})
+    small = write_embedded_folder(tmp_path, {"a": ITEMS[:3000]})
     build_index(small, "a")
     (path,) = index_folder(small, "a").glob("*.faiss")
     path.write_bytes(path.read_bytes()[:1000])
@@ -138,7 +138,7 @@ def test_a_damaged_index_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 
 def test_without_faiss_the_error_names_the_package(
-    built: EmbeddedCatalogue, monkeypatch: pytest.MonkeyPatch
+    built: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = builtins.__import__
 
@@ -154,7 +154,7 @@ def test_without_faiss_the_error_names_the_package(
         index.nearest(QUERIES[0], top_k=1)
 
 
-def test_the_map_holds_the_parts(embedded: EmbeddedCatalogue) -> None:
+def test_the_map_holds_the_parts(embedded: Embeddings) -> None:
     decoded = list(embedded.vectors("a b"))
     write_map(embedded, "a b")
     mapped = list(mapped_vectors(embedded, "a b"))

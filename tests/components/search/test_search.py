@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from embedded_catalogues import unit_vectors, write_catalogue
+from embedded_folders import unit_vectors, write_embedded_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.embedding.catalogue import Vectors
+from components.embedding.embeddings import Vectors
 from components.errors import HemlineError
 from components.search import search
 from components.search.search import (
@@ -106,7 +106,9 @@ def test_nearest_of_nothing_is_nothing() -> None:
 def test_all_embeddings_by_ascending_image(tmp_path: Path) -> None:
     vectors = unit_vectors(6, 4)
     images = [4, 1, 7, 0, 9, 3]
-    embedded = write_catalogue(tmp_path, {"collar": vectors}, images=images, part_sizes=[2, 0, 4])
+    embedded = write_embedded_folder(
+        tmp_path, {"collar": vectors}, images=images, part_sizes=[2, 0, 4]
+    )
     read = read_embedded_attribute(embedded, "collar")
     assert read.images.tolist() == sorted(images)
     np.testing.assert_array_equal(read.embeddings, vectors[np.argsort(images)])

@@ -16,7 +16,7 @@ import pytest
 from builders import PROJECT
 from promotable import SIZE_PX, Promotable, promotable
 
-from components.embedding.catalogue import read_embedded
+from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
 from components.registry import promotion
@@ -102,7 +102,7 @@ def test_the_first_champion_comes_with_an_embedded_catalogue(project: Promotable
     assert moves(project) == [("promote", None, FIRST)]
     published = promotion.champion_embeddings(project.tracking)
     assert published.version == RegisteredVersion(name="hemline", version=FIRST)
-    catalogue = read_embedded(Path(published.embeddings))
+    catalogue = read_embeddings(Path(published.embeddings))
     assert (catalogue.model_version, catalogue.num_images) == (FIRST, NUM_IMAGES)
 
 
@@ -114,7 +114,7 @@ def test_consumers_need_mlflow_alone(project: Promotable) -> None:
 
 
 def test_a_better_version_is_promoted_and_what_was_embedded_is_copied(project: Promotable) -> None:
-    made = read_embedded(project.folder / "data/embeddings")
+    made = read_embeddings(project.folder / "data/embeddings")
     verdict = promote_version(BETTER)
     assert verdict.passed
     assert (verdict.champion, verdict.challenger) == (FIRST, BETTER)
@@ -124,7 +124,7 @@ def test_a_better_version_is_promoted_and_what_was_embedded_is_copied(project: P
     assert last.done
     assert "@" in last.who
     assert last.time.endswith("+00:00")
-    catalogue = read_embedded(Path(promotion.champion_embeddings(project.tracking).embeddings))
+    catalogue = read_embeddings(Path(promotion.champion_embeddings(project.tracking).embeddings))
     assert catalogue.folder == project.folder / "data/published/hemline-2"
     assert catalogue.parts == made.parts
     for ours, theirs in zip(catalogue.vectors("top"), made.vectors("top"), strict=True):
@@ -195,7 +195,7 @@ def test_rollback_goes_back_step_by_step(project: Promotable, capsys) -> None:
     assert "models:/hemline/1 is champion" in capsys.readouterr().out
     published = promotion.champion_embeddings(project.tracking)
     assert published.version.version == FIRST
-    assert read_embedded(Path(published.embeddings)).model_version == FIRST
+    assert read_embeddings(Path(published.embeddings)).model_version == FIRST
     assert moves(project)[-1] == ("rollback", BETTER, FIRST)
 
     assert status_of("rollback") == 1
@@ -258,7 +258,7 @@ def test_a_rollback_can_embed_what_is_gone(project: Promotable, begun: Promotabl
     rollback(embed=True, embeddings=begun.folder / "data/published/hemline-1")
     published = promotion.champion_embeddings(project.tracking)
     assert published.version.version == FIRST
-    assert read_embedded(Path(published.embeddings)).num_images == NUM_IMAGES
+    assert read_embeddings(Path(published.embeddings)).num_images == NUM_IMAGES
 
 
 def test_a_champion_on_another_split_is_measured_on_the_challengers(

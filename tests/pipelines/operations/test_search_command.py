@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from builders import PROJECT, images_table, labels_table, png, write_files
-from embedded_catalogues import write_catalogue
+from embedded_folders import write_embedded_folder
 from torch import Tensor, nn
 
 from components import tables
@@ -94,7 +94,7 @@ def write_embeddings(folder: Path, *, root: str | None = None) -> None:
         along = np.array(cosines)
         both = [along, np.sqrt(1 - along**2)]
         vectors[name] = np.stack([both[axis], both[1 - axis]], axis=1)
-    write_catalogue(folder, vectors, root=root, columns={"price": [10, 20, 30, 40, 50]})
+    write_embedded_folder(folder, vectors, root=root, columns={"price": [10, 20, 30, 40, 50]})
 
 
 def run(*arguments: str) -> None:

@@ -99,7 +99,9 @@ def test_a_curve_is_compared_row_by_row(tmp_path: Path) -> None:
         compare_metrics(tmp_path / "a.png", theirs, tolerance=0)
 
 
-def write_catalogue(folder: Path, images: list[int], vectors: np.ndarray, *, per_part: int) -> Path:
+def write_embedded_folder(
+    folder: Path, images: list[int], vectors: np.ndarray, *, per_part: int
+) -> Path:
     kind = pa.list_(pa.float16(), vectors.shape[1])
     for start in range(0, len(images), per_part):
         part = vectors[start : start + per_part].astype(np.float16)
@@ -116,15 +118,15 @@ def write_catalogue(folder: Path, images: list[int], vectors: np.ndarray, *, per
 
 def test_embeddings_are_compared_image_by_image_in_whatever_parts(tmp_path: Path) -> None:
     vectors = np.random.default_rng(2).random((5, 3))
-    ours = write_catalogue(tmp_path / "a", [0, 1, 2, 3, 4], vectors, per_part=2)
+    ours = write_embedded_folder(tmp_path / "a", [0, 1, 2, 3, 4], vectors, per_part=2)
     order = [3, 0, 4, 1, 2]
-    theirs = write_catalogue(tmp_path / "b", order, vectors[order], per_part=5)
+    theirs = write_embedded_folder(tmp_path / "b", order, vectors[order], per_part=5)
     assert compare_embeddings(ours, theirs, tolerance=0).verdict is IDENTICAL
     moved = vectors.copy()
     moved[2] += 0.25
-    other = write_catalogue(tmp_path / "c", [0, 1, 2, 3, 4], moved, per_part=3)
+    other = write_embedded_folder(tmp_path / "c", [0, 1, 2, 3, 4], moved, per_part=3)
     assert compare_embeddings(ours, other, tolerance=0.3).verdict is WITHIN
     assert "attribute=neck" in compare_embeddings(ours, other, tolerance=0.1).detail
-    fewer = write_catalogue(tmp_path / "d", [0, 1, 2, 3, 5], vectors, per_part=5)
+    fewer = write_embedded_folder(tmp_path / "d", [0, 1, 2, 3, 5], vectors, per_part=5)
     assert "other images" in compare_embeddings(ours, fewer, tolerance=9).detail
     assert compare_embeddings(ours, tmp_path / "none", tolerance=9).verdict is DIFFERENT

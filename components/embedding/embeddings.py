@@ -1,13 +1,13 @@
-"""An embedded catalogue on disk: its manifest, its items, and their vectors part by part.
+"""Embeddings on disk: their manifest, their items, and the vectors part by part.
 
     manifest.json                         which model, which attributes, which parts
     items.parquet                         a row per embedded image
     quarantine.parquet                    images that could not be read
     attribute=<name>/part-<key>.parquet   `tables.embeddings_schema`
-    parts/part-<key>.parquet              what a part was made of, see `part_files.py`
+    parts/part-<key>.parquet              what a part was made from, see `part_files.py`
 
-The manifest is written last and names every part: what it does not name is not of the catalogue.
-Every part lies in the folder of every attribute, with the same images in the same order.
+The manifest is written last and names every part: what it does not name does not count. Every part
+lies in the folder of every attribute, with the same images in the same order.
 """
 
 from collections.abc import Iterator
@@ -43,21 +43,21 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedCatalogue:
+class Embeddings:
     """What the manifest says.
 
     Attributes:
-        folder: where the files lie.
-        model_name: of the registry.
-        model_version: of the registry.
-        model_sha256: of the model's exported graph.
-        precision: it computed in: fp32 or bf16.
-        attributes: that images were embedded for, in the model's order.
-        embedding_dim: D.
+        folder: folder of the files.
+        model_name: name of the model in the registry.
+        model_version: its version in the registry.
+        model_sha256: SHA-256 of the model's exported graph.
+        precision: fp32 or bf16, what the model computed in.
+        attributes: attributes that images were embedded for, in the model's order.
+        embedding_dim: length D of an embedding.
         root: what the items' paths are relative to; None: to the root of the catalog's data.
         digest: hash of all items' paths and contents.
-        num_quarantined: images that could not be read.
-        parts: in which the images lie; one of none is made of images that could not be read.
+        num_quarantined: how many images could not be read.
+        parts: parts that hold the images; one of 0 images stands for unreadable ones.
     """
 
     folder: Path
@@ -85,51 +85,61 @@ class EmbeddedCatalogue:
         """
         return files.read_columns(self.folder / ITEMS)
 
+    def summary(self) -> str:
+        """Returns what was embedded and what could not be read, in a line each, for people."""
+        done = (
+            f"{self.num_images} images for {len(self.attributes)} attributes by "
+            f"models:/{self.model_name}/{self.model_version} in {self.folder}"
+        )
+        if not self.num_quarantined:
+            return done
+        return f"{done}\n{self.num_quarantined} could not be read: {self.folder / QUARANTINE}"
+
     def part_path(self, attribute: str, part: Part) -> Path:
-        """Returns where a part of an attribute lies."""
+        """Returns the path of a part of an attribute."""
         return part_path(self.folder, attribute, part.key)
 
     def vectors(self, attribute: str) -> Iterator[Vectors]:
         """Yields an attribute's vectors, a part at a time.
 
         Raises:
-            HemlineError: the catalogue is not embedded for the attribute, or a part is missing.
+            HemlineError: images were not embedded for the attribute, or a part is missing.
         """
         if attribute not in self.attributes:
             known = ", ".join(self.attributes)
-            raise HemlineError(f"no attribute {attribute!r}; the catalogue is embedded for {known}")
+            raise HemlineError(f"no attribute {attribute!r}; images are embedded for {known}")
         for part in self.parts:
             if part.num_images:
                 yield read_vectors(self.part_path(attribute, part))
 
 
 def part_path(folder: Path, attribute: str, key: str) -> Path:
-    """Returns where a part of an attribute lies; the attribute's name is escaped as in a URL."""
+    """Returns the path of a part; the attribute's name is escaped as in a URL."""
     return folder / f"attribute={quote(attribute, safe='')}" / f"part-{key}.parquet"
 
 
-def write_embedded(catalogue: EmbeddedCatalogue) -> None:
-    """Writes the manifest: from then on the catalogue is what it names."""
-    content = asdict(catalogue)
+def write_embeddings(embeddings: Embeddings) -> None:
+    """Writes the manifest: from then on the embeddings are what it names."""
+    content = asdict(embeddings)
     del content["folder"]
-    files.write_json(content, catalogue.folder / MANIFEST)
+    files.write_json(content, embeddings.folder / MANIFEST)
 
 
-def read_embedded(folder: Path) -> EmbeddedCatalogue:
-    """Returns the embedded catalogue in a folder.
+def read_embeddings(folder: Path) -> Embeddings:
+    """Returns the embeddings in a folder.
 
     Raises:
-        HemlineError: the folder holds none, or one of another version of hemline.
+        HemlineError: there are none, or they were made by another version of hemline.
     """
     content: dict[str, Any] = files.read_json(folder / MANIFEST)
     try:
         parts = tuple(Part(**part) for part in content.pop("parts"))
         attributes = tuple(content.pop("attributes"))
-        return EmbeddedCatalogue(folder=folder, parts=parts, attributes=attributes, **content)
+        return Embeddings(folder=folder, parts=parts, attributes=attributes, **content)
     except (KeyError, TypeError) as error:
         raise HemlineError(
             f"{folder / MANIFEST} was made by another version of hemline ({error}): "
-            "`hemline embed`, or `dvc repro embed`, makes it anew"
+            "make it again with `hemline embed` or `dvc repro embed`"
         ) from error
 
 
@@ -145,7 +155,7 @@ def read_vectors(path: Path) -> Vectors:
         )
     except FileNotFoundError as error:
         raise HemlineError(
-            f"{path} is missing: `hemline embed`, or `dvc repro embed`, makes it again"
+            f"{path} is missing; make it again with `hemline embed` or `dvc repro embed`"
         ) from error
     vectors: pa.FixedSizeListArray = table["embedding"].combine_chunks()
     return Vectors(

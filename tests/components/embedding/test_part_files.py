@@ -1,4 +1,4 @@
-"""Parts in another folder: whole ones once, and what counts as a whole catalogue."""
+"""Files of parts: copies of complete ones, once, and what counts as complete embeddings."""
 
 import shutil
 from pathlib import Path
@@ -8,18 +8,33 @@ import pyarrow as pa
 import pytest
 
 from components import files, tables
-from components.embedding.catalogue import EmbeddedCatalogue, Part, read_embedded, write_embedded
-from components.embedding.copying import copy_parts, holds, read_whole
-from components.embedding.part_files import is_whole, record_path, write_part
+from components.embedding.embeddings import Embeddings, Part, read_embeddings, write_embeddings
+from components.embedding.part_files import (
+    Recipe,
+    copy_parts,
+    holds,
+    is_complete,
+    read_complete,
+    record_path,
+    write_part,
+)
 from components.errors import HemlineError
 
 ATTRIBUTES = ("collar", "hem / cuff")
+RECIPE = Recipe(
+    model_name="hemline",
+    model_version=2,
+    model_sha256="0" * 64,
+    image_size_px=32,
+    attributes={name: place for place, name in enumerate(ATTRIBUTES)},
+    precision="fp32",
+)
 PARTS = (Part(key="00000-a", num_images=3), Part(key="00001-b", num_images=0))
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> EmbeddedCatalogue:
-    """A catalogue of a part with images, and one of images that could not be read."""
+def made(tmp_path: Path) -> Embeddings:
+    """Embeddings with a part of images, and one of images that could not be read."""
     folder = tmp_path / "made"
     for part in PARTS:
         rows = [
@@ -33,12 +48,9 @@ def made(tmp_path: Path) -> EmbeddedCatalogue:
             part.key,
             pa.Table.from_pylist(rows, schema=tables.EMBEDDING_RECORD),
             np.ones((part.num_images, 2, 4), np.float16) if part.num_images else None,
-            attributes=ATTRIBUTES,
-            model_name="hemline",
-            model_version=2,
-            recipe="r",
+            recipe=RECIPE,
         )
-    catalogue = EmbeddedCatalogue(
+    embeddings = Embeddings(
         folder=folder,
         model_name="hemline",
         model_version=2,
@@ -51,8 +63,8 @@ def made(tmp_path: Path) -> EmbeddedCatalogue:
         num_quarantined=1,
         parts=PARTS,
     )
-    write_embedded(catalogue)
-    return catalogue
+    write_embeddings(embeddings)
+    return embeddings
 
 
 def parts_in(folder: Path) -> dict[str, bytes]:
@@ -80,24 +92,24 @@ def times_in(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
-def test_a_part_without_its_record_is_not_whole_yet(made, tmp_path: Path) -> None:
+def test_a_part_without_its_record_is_incomplete(made, tmp_path: Path) -> None:
     copy_parts(made, tmp_path / "copy")
     record_path(tmp_path / "copy", PARTS[0].key).unlink()
-    assert not is_whole(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
+    assert not is_complete(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
 
 
 @pytest.mark.parametrize("gone", ["attribute=collar", "parts/part-00001-b.parquet"])
-def test_a_catalogue_with_a_file_gone_is_not_whole(made, gone) -> None:
-    assert read_whole(made.folder) == read_embedded(made.folder)
+def test_embeddings_with_a_missing_file_are_incomplete(made, gone) -> None:
+    assert read_complete(made.folder) == read_embeddings(made.folder)
     assert holds(made.folder, model_name="hemline", model_version=2)
     path = made.folder / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(HemlineError, match=r"files of the part 0000\d-[ab] are gone"):
-        read_whole(made.folder)
+    with pytest.raises(HemlineError, match=r"files of the part 0000\d-[ab] are missing"):
+        read_complete(made.folder)
     assert not holds(made.folder, model_name="hemline", model_version=2)
 
 
-def test_a_folder_holds_one_versions_catalogue(made, tmp_path: Path) -> None:
+def test_a_folder_holds_the_embeddings_of_one_version(made, tmp_path: Path) -> None:
     assert not holds(made.folder, model_name="hemline", model_version=1)
     assert not holds(made.folder, model_name="other", model_version=2)
     assert not holds(tmp_path / "nothing", model_name="hemline", model_version=2)

@@ -10,17 +10,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.embedding.catalogue import (
+from components.embedding.embeddings import (
     ITEMS,
-    EmbeddedCatalogue,
+    Embeddings,
     Part,
     part_path,
-    read_embedded,
-    write_embedded,
+    read_embeddings,
+    write_embeddings,
 )
 
 
-def write_catalogue(
+def write_embedded_folder(
     folder: Path,
     vectors: Mapping[str, NDArray[Any]],
     *,
@@ -29,7 +29,7 @@ def write_catalogue(
     columns: Mapping[str, Sequence[Any]] | None = None,
     root: str | None = None,
     model_version: int = 1,
-) -> EmbeddedCatalogue:
+) -> Embeddings:
     """Returns a catalogue with the given vectors [n, D] of each attribute.
 
     Args:
@@ -65,8 +65,8 @@ def write_catalogue(
     }
     table = pa.table(items).sort_by("image")
     files.write_table(table, folder / ITEMS, schema=table.schema)
-    write_embedded(
-        EmbeddedCatalogue(
+    write_embeddings(
+        Embeddings(
             folder=folder,
             model_name="hemline",
             model_version=model_version,
@@ -80,7 +80,7 @@ def write_catalogue(
             parts=tuple(parts),
         )
     )
-    return read_embedded(folder)
+    return read_embeddings(folder)
 
 
 def unit_vectors(count: int, dim: int, *, seed: int = 0) -> NDArray[np.float32]:
