@@ -1,8 +1,9 @@
-"""Search in an embedded catalogue: by any of its attributes, exactly or with an index."""
+"""Search in embeddings: by one of their attributes or several, exactly or with an index."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from components import tables
 from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError
-from components.search.conditions import Condition, rows_that_hold
+from components.search.conditions import CatalogLookup, Condition, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
-from components.search.lookup import CatalogLookup
 from components.search.search import AttributeQuery, Neighbours, nearest, similarities
 from components.search.vector_map import mapped_vectors
 
@@ -24,7 +24,7 @@ class Found:
 
     Attributes:
         image: its number.
-        path: its file, relative to the catalogue's root.
+        path: path of its file, relative to the root of the embedded images.
         similarity: cosine with the query; of several attributes, the weighted sum.
         values: its values of every attribute that it has a label of; {} without a catalog.
     """
@@ -36,19 +36,19 @@ class Found:
 
 
 class Finder:
-    """Finds the items of an embedded catalogue that are nearest to a query.
+    """Finds the embedded images that are nearest to a query.
 
     Attributes:
-        attributes: that the catalogue is embedded for.
+        attributes: those that images are embedded for.
     """
 
     def __init__(self, embedded: Embeddings, catalog: tables.Catalog | None) -> None:
         """Reads the items.
 
         Args:
-            embedded: what is searched.
-            catalog: where the images' labels stand, and more columns for conditions; None for
-                images that were embedded without one.
+            embedded: the embeddings to search.
+            catalog: the images' labels, and more columns for conditions; None for images that
+                were embedded without one.
         """
         self.attributes = embedded.attributes
         self._embedded = embedded
@@ -57,6 +57,11 @@ class Finder:
         self._lookup = None if catalog is None else CatalogLookup(catalog)
         self._indexes: dict[str, AttributeIndex | None] = {}
         self._kept: dict[str, tuple[Vectors, ...]] = {}
+
+    @classmethod
+    def over(cls, embedded: Embeddings, *, catalog: Path) -> "Finder":
+        """Returns a finder over embeddings, and over their catalog where they were made of one."""
+        return cls(embedded, tables.read_catalog(catalog) if embedded.root is None else None)
 
     def number_of(self, name: str) -> int:
         """Returns the number of an embedded image, given by its number or its path.
@@ -78,7 +83,7 @@ class Finder:
     def same_content(self, data: bytes) -> NDArray[np.int64]:
         """Returns the numbers of the embedded images whose file holds exactly these bytes.
 
-        Where a folder or a bucket was embedded, its files' contents may not be known: then none.
+        Of a folder or a bucket that was embedded, the files' contents may not be known: then none.
         """
         digest = hashlib.sha256(data).hexdigest()
         if self._lookup is not None:
@@ -86,7 +91,7 @@ class Finder:
         return np.asarray(self._items.filter(pc.field("content") == digest)["image"].to_numpy())
 
     def path_of(self, image: int) -> str:
-        """Returns an embedded image's path, relative to the catalogue's root."""
+        """Returns an embedded image's path, relative to the root of the embedded images."""
         return str(self._items["path"][int(np.searchsorted(self._images, image))].as_py())
 
     def values_of(self, *images: int) -> dict[str, tuple[str, ...]]:
@@ -101,7 +106,7 @@ class Finder:
         """Returns the stored embedding [D] of an embedded image for each attribute.
 
         Raises:
-            HemlineError: the catalogue is not embedded for an attribute.
+            HemlineError: images are not embedded for an attribute.
         """
         return {name: self._vector_of(image, name) for name in attributes}
 
@@ -120,8 +125,8 @@ class Finder:
         """Returns the `top_k` items that are most similar to a query, nearest first.
 
         Similarities of several attributes are summed with their weights, as the papers do. Equal
-        similarities are ordered by image number. One attribute of a large catalogue is searched
-        with its index, where there is one; all else exactly.
+        similarities are ordered by image number. One attribute of many images is searched with its
+        index, where there is one; all else exactly.
 
         Args:
             queries: the query's embedding [D], of unit length, for each attribute.
@@ -162,7 +167,7 @@ class Finder:
         return self._indexes[attribute]
 
     def missing_index(self, attributes: Collection[str]) -> str | None:
-        """Returns what to tell whoever searches a large catalogue without an index, if so."""
+        """Returns what to tell whoever searches many images without an index, if so."""
         missing = [name for name in attributes if self.index_of(name) is None]
         if self._is_small or not missing:
             return None
@@ -182,7 +187,7 @@ class Finder:
         for name in (*queries, *asked):
             if name not in self.attributes:
                 known = ", ".join(self.attributes)
-                raise HemlineError(f"no attribute {name!r}; the catalogue is embedded for {known}")
+                raise HemlineError(f"no attribute {name!r}; images are embedded for {known}")
         needed = {*asked} if rerank is None else {*asked, *self.attributes}
         if not asked or not needed <= queries.keys():
             raise HemlineError(
@@ -234,7 +239,7 @@ class Finder:
         return Neighbours(images=found.images, similarities=weighted)
 
     def _vectors(self, attribute: str) -> Iterable[Vectors]:
-        """Returns an attribute's parts; those of a small catalogue are kept in memory."""
+        """Returns an attribute's parts; those of few images are kept in memory."""
         if not self._is_small:
             return mapped_vectors(self._embedded, attribute)
         if attribute not in self._kept:

@@ -148,8 +148,8 @@ def test_rerank_of_all_is_the_search_by_one_attribute(passes, capsys) -> None:
 
 def test_reranking_fewer_than_are_shown_is_an_error(passes, capsys) -> None:
     message = refused(capsys, "--image", "query.png", "--attribute", "collar", "--rerank", "9")
-    assert "--rerank 9 leaves fewer items than --top-k 10 shows" in message
-    assert "give --rerank 10 or more, or a smaller --top-k" in message
+    assert "rerank 9 leaves fewer items than the 10 that are shown" in message
+    assert "rerank a number from 10, or show fewer" in message
     assert passes == []
 
 
@@ -268,14 +268,17 @@ def test_another_models_query_is_refused_with_the_remedy(
     [
         (
             ["--attribute", "hem"],
-            "no attribute 'hem'; the catalogue is embedded for collar, length",
+            "no attribute 'hem'; images are embedded for collar, length",
         ),
-        (["--attribute", "collar=heavy"], "--attribute collar=heavy: the weight is a number above"),
-        (["--attribute", "collar=-1"], "the weight is a number above 0"),
-        (["--attribute", "collar=nan"], "the weight is a number above 0"),
+        (
+            ["--attribute", "collar=heavy"],
+            "the weight of collar is 'heavy': it must be a number above 0, at most 1000",
+        ),
+        (["--attribute", "collar=-1"], "it must be a number above 0"),
+        (["--attribute", "collar=nan"], "it must be a number above 0"),
         (["--attribute", "collar", "--attribute", "collar=2"], "collar is given twice"),
         (["--attribute", "collar", "--where", "hem=3"], "no column 'hem'; there are image, path"),
-        (["--attribute", "collar", "--where", "wide"], "'wide' is no condition"),
+        (["--attribute", "collar", "--where", "wide"], "'wide' is not a condition"),
         (["--attribute", "collar", "--image", "query.png"], "either as --image FILE or as --id"),
     ],
 )
