@@ -105,7 +105,7 @@ KNOWN_IN = {
     "dvc": ("components/provenance/provenance.py", "pipelines/"),
     "flask": ("components/browse/",),
     "waitress": ("pipelines/operations/browse.py",),
-    "sklearn": ("components/figures/projection.py",),
+    "sklearn": ("components/figures/space.py",),
     "faiss": ("components/search/index.py",),
     "typer": ("pipelines/",),
     "rich": ("pipelines/",),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.browse.question import Question
 from components.browse.shelf import Shelf, data_url
 from components.errors import HemlineError
-from components.figures.overlay import attention_overlay
+from components.figures.pictures import attention_overlay
 from components.search.finder import Found
 from components.search.request import Query, Verdict, answer, verdict
 

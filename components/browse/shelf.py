@@ -15,10 +15,10 @@ from components.embedding.file_source import read_address
 from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
 from components.search.finder import Finder
 
-Embed = Callable[[NDArray[np.uint8], Sequence[str]], Mapping[str, NDArray[np.float32]]]
+EmbedPicture = Callable[[NDArray[np.uint8], Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """(pixels [S, S, 3], attributes) -> embedding [D] of the picture for each attribute."""
 
-Attend = Callable[[NDArray[np.uint8], Sequence[str]], NDArray[np.float32] | None]
+AttendPicture = Callable[[NDArray[np.uint8], Sequence[str]], NDArray[np.float32] | None]
 """(pixels [S, S, 3], attributes) -> weights of positions [K, H, W]; None without attention."""
 
 _JPEG_QUALITY = 88
@@ -94,8 +94,8 @@ class Shelf:
     finder: Finder
     pictures: ItemPictures
     image_size_px: int
-    embed: Embed
-    attend: Attend
+    embed: EmbedPicture
+    attend: AttendPicture
 
 
 def jpeg(pixels_SS3: NDArray[np.uint8]) -> bytes:

@@ -25,9 +25,8 @@ from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
 from components.provenance import lineage, record
-from components.report.compose import compose
-from components.report.measured import Measured
-from components.report.page import write_report
+from components.report.compose import compose, write_report
+from components.report.content import Measured
 from components.tracking import runs
 from components.training.trained import read_trained_model
 from pipelines.shell import options

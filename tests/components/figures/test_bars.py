@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.figures.bars import Bar, write_bars
+from components.figures.variants import Bar, write_bars
 
 BLUE = (31, 119, 180)
 

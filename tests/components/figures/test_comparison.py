@@ -3,13 +3,13 @@
 import pandas as pd
 import pytest
 
-from components.figures.comparison import RANDOM, Measured, as_markdown, over_seeds, tabulate
+from components.figures.variants import RANDOM, MeasuredVariant, as_markdown, over_seeds, tabulate
 
 
-def measured(variant: str, score: float, *, seed: int = 3, **others) -> Measured:
+def measured(variant: str, score: float, *, seed: int = 3, **others) -> MeasuredVariant:
     quality = {"map": score, "map_low": score - 2, "map_high": score + 3, "random_map": 20.0}
     neck = {"map": score / 2, "random_map": 10.0}
-    return Measured(
+    return MeasuredVariant(
         variant=variant,
         seed=seed,
         figures={**quality, "attributes": {"neck": neck}, "num_parameters": 1_234_567, **others},

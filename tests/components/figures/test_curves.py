@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from components.figures.curves import _COLOURS, write_curves
+from components.figures.variants import _COLOURS, write_curves
 
 
 def rows_of_colour(path, colour: str) -> np.ndarray:
