@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 WARDROBE := data/raw/wardrobe
+# a file's tests run one after another, two files side by side
+PYTEST := $(RUN) pytest -n 2 --dist loadfile
 
-.PHONY: help demo test check prove format clean
+.PHONY: help demo test test-slow check prove format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.installed ## from nothing to a registered model and a searchable catalogue
 	@test -e $(WARDROBE)/truth.parquet || \
@@ -18,8 +20,11 @@ demo: $(VENV)/.installed ## from nothing to a registered model and a searchable 
 	@$(RUN) hemline promote || [ $$? -eq 10 ] # a later version may well be rejected
 	@$(RUN) hemline summary
 
-test: $(VENV)/.installed-dev ## run the tests
-	$(RUN) pytest
+test: $(VENV)/.installed-dev ## the tests that start no programs, Ray or servers of their own
+	$(PYTEST) -m 'not slow and not proof'
+
+test-slow: $(VENV)/.installed-dev ## the others: the DAG for real, Ray, servers, kills
+	$(PYTEST) -m slow
 
 check: $(VENV)/.installed-dev ## format, lint, types, import direction
 	$(RUN) ruff format --check .
@@ -28,7 +33,7 @@ check: $(VENV)/.installed-dev ## format, lint, types, import direction
 	$(RUN) pytest -q tests/test_imports.py
 
 prove: $(VENV)/.installed-dev ## a scheduled retrain against PostgreSQL, MLflow, S3, two Ray nodes
-	$(RUN) pytest -q -s tests/infra/test_proof.py
+	$(RUN) pytest -q -s -m proof tests/infra
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(RUN) ruff format .

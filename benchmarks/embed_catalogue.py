@@ -27,8 +27,8 @@ from benchmarks.preprocess_memory import peak_mib
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.file_source import list_files
-from components.embedding.job import embed
-from components.embedding.making import plan_parts
+from components.embedding.job import embed_on_ray
+from components.embedding.making import make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.images.decode import decode
 from components.images.transforms import normalise
@@ -150,13 +150,15 @@ def images_per_s(folder: Path, package: Path, *, image_size_px: int, precision: 
     )
     ticks: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory() as out:
-        embed(
+        make_parts(
             source,
             plan_parts(source, Path(out), recipe=recipe, images_per_part=params.images_per_part),
             Path(out),
             recipe=recipe,
-            load_network=read_package(package).load_network,
-            params=params,
+            embed=partial(
+                embed_on_ray, load_network=read_package(package).load_network, params=params
+            ),
+            batch_size=BATCH_SIZE,
             on_progress=lambda num_images: ticks.append((time.perf_counter(), num_images)),
         )
         end = time.perf_counter()

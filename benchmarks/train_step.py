@@ -36,15 +36,14 @@ from components.attributes import Attribute, AttributeSchema
 from components.images.augmentation import Augmentation
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
 from components.images.transforms import IMAGENET_MEAN, IMAGENET_STD
-from components.losses.classification import attribute_classification_loss
-from components.losses.triplet import triplet_loss
+from components.losses.combined import attribute_classification_loss
+from components.losses.ranking import triplet_loss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.sampling.triplets import TripletSampler, plan_triplets
-from components.training.feed import Feed
+from components.training.feed import Feed, MappedPixels, ResidentPixels
+from components.training.loop import Pace
 from components.training.objectives import TripletObjective
-from components.training.pace import Pace
-from components.training.pixels import MappedPixels, ResidentPixels
 from components.training.plan import TripletPlan
 from components.training.step import Learner
 

@@ -99,6 +99,7 @@ class ModelParams:
         "resnext50_32x4d",
         "convnext_tiny",
         "efficientnet_v2_s",
+        "tiny",  # for tests and smoke runs
     ]
     weights: str
     embedding_dim: PositiveInt
@@ -157,7 +158,7 @@ class TrainParams:
     crop_min_area: Annotated[float, Field(gt=0, le=1)]
     colour_jitter: Share
     erase_probability: Share
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp32"]
     compile: bool
     sync_batchnorm: bool
     log_every_steps: PositiveInt
@@ -203,7 +204,7 @@ class EmbedParams:
     gpus_per_worker: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     batch_size_per_worker: PositiveInt
     num_readers: PositiveInt
-    precision: Literal["bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp32"]
     images_per_part: PositiveInt
 
 

@@ -1,9 +1,13 @@
 """The number format that a network computes in, where params leave it to the processor."""
 
+from typing import Literal
+
 import torch
 
 
-def resolve_precision(precision: str, *, on_gpu: bool) -> str:
+def resolve_precision(
+    precision: Literal["auto", "bf16", "fp32"], *, on_gpu: bool
+) -> Literal["bf16", "fp32"]:
     """Returns bf16 or fp32: what params name, or what is faster where they say `auto`.
 
     A processor without instructions for bf16 (AVX2 and older) emulates it, and was measured to

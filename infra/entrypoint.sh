@@ -19,7 +19,7 @@ code=$(cd "$(dirname "$0")/.." && pwd)
 
 # a token from the environment, never in a URL, which git would write into .git/config
 export GIT_ASKPASS="$code/infra/askpass.sh" GIT_TERMINAL_PROMPT=0
-# who commits `dvc.lock`, where git knows nobody
+# who commits `dvc.lock`, where git has no identity
 export GIT_AUTHOR_NAME="${GIT_AUTHOR_NAME:-hemline retrain}"
 export GIT_AUTHOR_EMAIL="${GIT_AUTHOR_EMAIL:-hemline@localhost}"
 export GIT_COMMITTER_NAME="${GIT_COMMITTER_NAME:-$GIT_AUTHOR_NAME}"
@@ -30,9 +30,9 @@ if [[ ! -e $workspace/.git ]]; then
 fi
 cd "$workspace"
 if [[ -n ${HEMLINE_GIT_URL:-} ]]; then
-    # a killed retrain may have left a commit that is not pushed: it stays, and is gone on with
-    git pull --quiet --ff-only || fail "$workspace and $(git rev-parse --abbrev-ref '@{u}') went" \
-        "different ways; docs/operations.md, \"The branch moved\""
+    # a killed retrain may have left a commit that is not pushed: it stays, and is resumed
+    git pull --quiet --ff-only || fail "$workspace and $(git rev-parse --abbrev-ref '@{u}') have" \
+        "diverged; docs/operations.md, \"The branch moved\""
 fi
 
 cmp -s "$code/constraints.txt" constraints.txt ||

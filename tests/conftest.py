@@ -1,14 +1,80 @@
-"""Fixtures that tests of several folders use."""
+"""Fixtures that tests of several folders use, and the home folder of a run of tests."""
 
 import logging
 import os
+import pwd
+import shutil
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+# Tests run side by side: threads of one would take the cores of another. Read as torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+
+# who commits in tests; and git trusts a checkout that belongs to somebody else
+_GIT_CONFIG = """
+[user]
+    name = t
+    email = t@example.org
+[safe]
+    directory = *
+"""
+# what Python, pytest and the tools of `make check` keep
+_TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the run a home folder of its own, before xdist starts its workers.
+
+    Libraries write there: fonts of matplotlib, settings of MLflow, DVC and Ray.
+    """
+    if hasattr(config, "workerinput"):
+        return  # a worker of xdist: it has inherited the home folder
+    folder = Path(tempfile.mkdtemp(prefix="hemline-", dir="/tmp"))  # short: it has Ray's sockets
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    (folder / ".gitconfig").write_text(_GIT_CONFIG)
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        os.environ.pop(name, None)
+    os.environ |= {
+        "HOME": str(folder),
+        "RAY_TMPDIR": str(folder),
+        "DVC_SITE_CACHE_DIR": str(folder / "dvc"),
+        "DVC_NO_ANALYTICS": "1",
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
+    }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_left() -> Iterator[None]:
+    """Fails when files have come to the checkout or to the user's home folder."""
+    before = _lying_around()
+    yield
+    left = sorted(_lying_around() - before)
+    assert not left, f"tests have left {left}"
+
+
+def _lying_around() -> set[str]:
+    """Returns what git does not track in the checkout, and what lies in the home folder."""
+    status = subprocess.run(
+        ["git", "status", "--porcelain", "--ignored", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    found = {line[3:] for line in status if line.startswith(("??", "!!"))}
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)  # $HOME is this run's own
+    for folder in (home, home / ".cache", home / ".config", home / ".local/share"):
+        found |= {str(path) for path in folder.glob("*")}
+    return {path for path in found if Path(path).name not in _TOOLS_OWN}
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,9 +1,9 @@
-"""Small embedded catalogues of given vectors, as `hemline embed` writes them."""
+"""Small embeddings of given vectors, as `hemline embed` writes them, and embedding without Ray."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,11 @@ from components.embedding.embeddings import (
     read_embeddings,
     write_embeddings,
 )
+from components.embedding.part_files import Recipe
+from components.embedding.source import Reader
+
+if TYPE_CHECKING:
+    from components.embedding.job import LoadNetwork
 
 
 def write_embedded_folder(
@@ -30,16 +35,16 @@ def write_embedded_folder(
     root: str | None = None,
     model_version: int = 1,
 ) -> Embeddings:
-    """Returns a catalogue with the given vectors [n, D] of each attribute.
+    """Returns embeddings with the given vectors [n, D] of each attribute.
 
     Args:
-        folder: to write to.
-        vectors: they are kept in half precision.
+        folder: folder to write to.
+        vectors: vectors of each attribute; they are kept in half precision.
         images: numbers of the images, in the order of the parts; None: from 0.
         part_sizes: images in each part; None: all in one.
         columns: further columns of the items, in the order of the images.
         root: what paths are relative to.
-        model_version: of the model that made them.
+        model_version: version of the model that made them.
     """
     matrices = {name: np.asarray(rows, np.float16) for name, rows in vectors.items()}
     num_images, embedding_dim = next(iter(matrices.values())).shape
@@ -81,6 +86,17 @@ def write_embedded_folder(
         )
     )
     return read_embeddings(folder)
+
+
+def embed_here(
+    batches: list[pa.Table], reader: Reader, recipe: Recipe, *, load_network: "LoadNetwork"
+) -> Iterator[pa.Table]:
+    """Does in this process what `embedding/job.py` does on Ray: a `making.Embed`."""
+    from components.embedding import job  # noqa: PLC0415 - torch and Ray, which few tests need
+
+    embedder = job.Embedder(load_network=load_network, recipe=recipe, num_threads=1, device="cpu")
+    for batch in batches:
+        yield embedder(job.read_batch(batch, reader=reader, image_size_px=recipe.image_size_px))
 
 
 def unit_vectors(count: int, dim: int, *, seed: int = 0) -> NDArray[np.float32]:

@@ -155,7 +155,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str]]:
     if num_rows != int(count):
         raise HemlineError(
             f"{path}: its first line counts {count} rows, but {num_rows} follow; "
-            "the file is not whole: extract it anew"
+            "the file is not whole: extract it again"
         )
 
 

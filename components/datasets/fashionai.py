@@ -16,12 +16,75 @@ A file `truth.parquet` in that folder, as `hemline wardrobe` writes it, says whe
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from components.datasets.fashionai_values import FASHIONAI_VALUES
-from components.datasets.labelled import Label, LabelledImages, read_csv
-from components.datasets.regions import read_truth
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components import files
+from components.datasets.labelled import Label, LabelledImages, Region, read_csv
 from components.errors import HemlineError
 
+FASHIONAI_VALUES = MappingProxyType(
+    {
+        "skirt_length": ("invisible", "short", "knee", "midi", "ankle", "floor"),
+        "sleeve_length": (
+            "invisible",
+            "sleeveless",
+            "cup",
+            "short",
+            "elbow",
+            "three_quarter",
+            "wrist",
+            "long",
+            "extra_long",
+        ),
+        "coat_length": (
+            "invisible",
+            "high_waist",
+            "regular",
+            "long",
+            "micro",
+            "knee",
+            "midi",
+            "ankle_and_floor",
+        ),
+        "pant_length": ("invisible", "short", "mid", "three_quarter", "cropped", "full"),
+        "collar_design": ("invisible", "shirt", "peter_pan", "puritan", "rib"),
+        "lapel_design": ("invisible", "notched", "collarless", "shawl", "plus_size_shawl"),
+        "neckline_design": (
+            "invisible",
+            "strapless",
+            "deep_v",
+            "straight",
+            "v",
+            "square",
+            "off_shoulder",
+            "round",
+            "sweetheart",
+            "one_shoulder",
+        ),
+        "neck_design": ("invisible", "turtle", "ruffle_semi_high", "low_turtle", "draped"),
+    }
+)
+"""The attributes and their values, in the order of the letters; files have no names of values.
+
+The names are those of the challenge's description. The first value of every attribute is
+"invisible": the part that decides the attribute cannot be seen.
+"""
+
+TRUTH_FILE = "truth.parquet"
+_EDGES = ("x0", "y0", "x1", "y1")
+TRUTH_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("attribute", pa.string()),
+        ("labelled", pa.bool_()),
+        ("value", pa.string()),
+        *((edge, pa.float32()) for edge in _EDGES),
+    ]
+)
+"""One row per image and attribute; `value` and the box in pixels may be null."""
 # patterns of fixed depth, so that folders of images are never walked
 _PATTERNS = [
     f"{above}{folder}/*.csv" for above in ("", "*/", "*/*/") for folder in ("Annotations", "Tests")
@@ -32,18 +95,18 @@ _SUFFIX = "_labels"
 def read_fashionai(root: Path) -> LabelledImages:
     """Returns the labels of all annotation files of a data set in FashionAI's layout.
 
-    Rows of another attribute or with other letters are set apart, rows without a y are counted.
+    Rows of another attribute or with other letters are quarantined, rows without a y are counted.
 
     Raises:
         HemlineError: there is no annotation file, one is empty or not CSV with commas, or a line
             has another number of columns or no path.
     """
-    files = _annotation_files(root)
-    folders = {file.parent.parent: None for file in files}
+    found = _annotation_files(root)
+    folders = {file.parent.parent: None for file in found}
     labels: list[Label] = []
     unusable: list[tuple[str, str, str]] = []
     num_unlabelled = 0
-    for file in files:
+    for file in found:
         name, folder = file.relative_to(root), file.parent.parent.relative_to(root)
         for number, row in read_csv(file):
             image, attribute, letters = _cells(row, where=f"{file} line {number}")
@@ -53,16 +116,16 @@ def read_fashionai(root: Path) -> LabelledImages:
                 unusable.append((path, reason, f"{name} line {number}: {what}"))
                 continue
             values = zip(FASHIONAI_VALUES[attribute], letters, strict=letters != "?")
-            found = [Label(path, attribute, value) for value, letter in values if letter == "y"]
-            labels += found
-            num_unlabelled += not found
+            named = [Label(path, attribute, value) for value, letter in values if letter == "y"]
+            labels += named
+            num_unlabelled += not named
     return LabelledImages(
         dataset="FashionAI",
         labels=labels,
-        source=str(files[0]) if len(files) == 1 else f"{root} ({len(files)} annotation files)",
+        source=str(found[0]) if len(found) == 1 else f"{root} ({len(found)} annotation files)",
         values_of=FASHIONAI_VALUES,
         one_value_each=True,
-        regions=[region for folder in folders for region in read_truth(folder, root=root)],
+        regions=[region for folder in folders for region in _read_truth(folder, root=root)],
         unusable=unusable,
         left_out={"rows without a label": num_unlabelled},
     )
@@ -101,3 +164,17 @@ def _problem(attribute: str, letters: str) -> tuple[str, str] | None:
     if letters != "?" and (len(letters) != num_values or set(letters) - set("ynm")):
         return "unknown_value", f"{attribute} {letters!r}; it has {num_values} letters of y, n, m"
     return None
+
+
+def _read_truth(folder: Path, *, root: Path) -> list[Region]:
+    """Returns the boxes of the truth that lies in a folder, paths relative to the data root.
+
+    Empty where there is none.
+    """
+    if not (folder / TRUTH_FILE).exists():
+        return []
+    truth = files.read_table(folder / TRUTH_FILE, schema=TRUTH_SCHEMA)
+    seen = truth.filter(pc.field("x0").is_valid()).select(["path", "attribute", *_EDGES])
+    below = folder.relative_to(root).as_posix()
+    rows = zip(*seen.to_pydict().values(), strict=True)
+    return [Region(posixpath.join(below, path), *others) for path, *others in rows]

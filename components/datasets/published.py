@@ -12,7 +12,7 @@ ATTRIBUTES_NUM, the number of values of each; beside it a folder per data set wi
 
 picid is the 0-based line of the filenames file of the split, attribute and value are 0-based
 positions. Lines may come in any order, end in CRLF and be padded with tabs. A line of a label file
-may go on with more pairs.
+may have more pairs.
 
 DeepFashion's label files are of another dialect: pairs of the type of an attribute (from 1) and its
 line in `Anno/list_attr_cloth.txt` (from 0). The value is the rank of that line among those of its
@@ -74,7 +74,7 @@ class _Part:
 def read_published(root: Path, *, dataset: str | None) -> LabelledImages:
     """Returns the labels of a data set with the queries and gallery of ASEN's authors.
 
-    Values have the names of `fashionai_values.py`, those of `Anno/list_attr_cloth.txt` in the
+    Values have the names of `fashionai.py`, those of `Anno/list_attr_cloth.txt` in the
     folder of DeepFashion where that is there, and their numbers otherwise.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.datasets import deepfashion
-from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.fashionai import FASHIONAI_VALUES
 from components.errors import HemlineError
 
 META = "meta.json"

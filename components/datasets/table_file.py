@@ -94,7 +94,7 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise HemlineError(f"{path} is not a Parquet file: {error}; write it anew") from error
+        raise HemlineError(f"{path} is not a Parquet file: {error}; write it again") from error
 
 
 def _check_type(kind: pa.DataType, *, path: Path, column: str) -> None:

@@ -1,8 +1,7 @@
 """The Ray Data job that embeds images with a registered model, every attribute in one pass.
 
-Tasks read and decode a batch of images, actors that hold the network embed it, and this process
-puts batches together into parts. Parts that exist are kept, so a run that was killed resumes where
-it stopped. `making.py` has the schemas of batches.
+Tasks read and decode a batch of images, actors that hold the network embed it, and `making.py`, in
+this process, puts batches together into parts; it also has the schemas of batches.
 
 Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
@@ -23,10 +22,9 @@ from torch import nn
 from components import files
 from components.embedding.embeddings import Embeddings
 from components.embedding.making import (
-    PartInMaking,
-    PlannedPart,
-    conclude,
+    OnProgress,
     embedded_schema,
+    make_parts,
     plan_parts,
     read_schema,
 )
@@ -39,9 +37,6 @@ from components.registry.package import NETWORK_FILE, Package
 
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
-
-OnProgress = Callable[[int], None]
-"""Called with the number of images done since its last call."""
 
 _READER_BYTES = 2**29  # of a process that reads, with its libraries
 
@@ -95,67 +90,35 @@ def embed_all(
     num_readers = ceil(params.num_readers * source.reader.num_cpus)
     num_cpus = params.num_workers * params.cpus_per_worker + num_readers
     with ray_session(needed=needed, num_cpus=num_cpus), progress as on_progress:
-        return embed(
+        return make_parts(
             source,
             plans,
             out,
             recipe=recipe,
-            load_network=package.load_network,
-            params=params,
+            embed=partial(embed_on_ray, load_network=package.load_network, params=params),
+            batch_size=params.batch_size_per_worker,
             on_progress=on_progress,
         )
 
 
-def embed(
-    source: Source,
-    plans: Sequence[PlannedPart],
-    out: Path,
-    *,
-    recipe: Recipe,
-    load_network: LoadNetwork,
-    params: EmbedParams,
-    on_progress: OnProgress,
-) -> Embeddings:
-    """Embeds what is left of a plan, and writes the manifest last.
-
-    Args:
-        source: the images.
-        plans: all parts of the embeddings.
-        out: folder of the embeddings.
-        recipe: how images are embedded.
-        load_network: called once in every actor; must be picklable.
-        params: how the work is distributed.
-        on_progress: told of images done.
-
-    Raises:
-        HemlineError: no image can be read.
-    """
-    making = {plan.key: PartInMaking(plan, out, recipe) for plan in plans if not plan.is_done}
-    batch_size = params.batch_size_per_worker
-    batches = [batch for part in making.values() for batch in part.batches(batch_size)]
-    on_progress(sum(len(plan.items) for plan in plans) - sum(map(len, batches)))
-    for key in [key for key, part in making.items() if part.is_complete]:
-        making.pop(key).write()  # earlier parts hold all its images
-    if batches:
-        for batch in _embed_batches(batches, source.reader, recipe, load_network, params):
-            key = batch["part"][0].as_py()
-            making[key].add(batch)
-            on_progress(len(batch))
-            if making[key].is_complete:
-                making.pop(key).write()
-    assert not making, "every batch comes back"
-    return conclude(source, plans, out, recipe=recipe)
-
-
-def _embed_batches(
+def embed_on_ray(
     batches: list[pa.Table],
     reader: Reader,
     recipe: Recipe,
+    *,
     load_network: LoadNetwork,
     params: EmbedParams,
 ) -> Iterator[pa.Table]:
-    """Yields the batches with their embeddings, in any order."""
-    read = partial(_read, reader=reader, image_size_px=recipe.image_size_px)
+    """Yields the batches with their embeddings, in any order.
+
+    Args:
+        batches: what to embed, as `TO_READ`.
+        reader: reader of the images.
+        recipe: how they are embedded.
+        load_network: called once in every actor; must be picklable.
+        params: how the work is distributed.
+    """
+    read = partial(read_batch, reader=reader, image_size_px=recipe.image_size_px)
     whole_block = {"batch_size": None, "batch_format": "pyarrow"}  # a block holds one batch
     embedded = (
         ray.data.from_arrow(batches)
@@ -168,7 +131,7 @@ def _embed_batches(
             memory=_READER_BYTES + 6 * recipe.image_size_px**2 * params.batch_size_per_worker,
         )
         .map_batches(
-            _Embedder,
+            Embedder,
             **whole_block,
             fn_constructor_kwargs={
                 "load_network": load_network,
@@ -184,7 +147,7 @@ def _embed_batches(
     yield from embedded.iter_batches(**whole_block)
 
 
-def _read(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Table:
+def read_batch(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Table:
     """Returns a batch of `TO_READ` as `read_schema`."""
     pixels_nSS3 = np.zeros((len(batch), image_size_px, image_size_px, 3), np.uint8)
     reasons: list[str | None] = [None] * len(batch)
@@ -200,7 +163,7 @@ def _read(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Table:
     return pa.table(columns, schema=read_schema(image_size_px))
 
 
-class _Embedder:
+class Embedder:
     """Embeds batches; lives in an actor."""
 
     def __init__(

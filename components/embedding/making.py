@@ -4,7 +4,7 @@ Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,12 @@ from components.embedding.part_files import (
     remove_unnamed,
     write_part,
 )
-from components.embedding.source import Source
+from components.embedding.source import Reader, Source
 from components.errors import HemlineError
 from components.images.keyed_parts import content_key, parts_by_number
+
+OnProgress = Callable[[int], None]
+"""Called with the number of images done since its last call."""
 
 TO_READ = pa.schema([("part", pa.string()), ("image", pa.int64()), ("address", pa.string())])
 """A batch on its way to a reader; all its images are of one part.
@@ -65,6 +68,10 @@ def embedded_schema(num_attributes: int, embedding_dim: int) -> pa.Schema:
     """Returns the schema of a batch that was embedded: embeddings [K, D] in place of pixels."""
     embedding_type = pa.fixed_shape_tensor(pa.float16(), (num_attributes, embedding_dim))
     return _READ.append(pa.field("embedding", embedding_type))
+
+
+Embed = Callable[[list[pa.Table], Reader, Recipe], Iterator[pa.Table]]
+"""Takes batches of `TO_READ`, yields them as `embedded_schema` in any order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +112,46 @@ def plan_parts(
     return parts
 
 
-class PartInMaking:
+def make_parts(
+    source: Source,
+    plans: Sequence[PlannedPart],
+    out: Path,
+    *,
+    recipe: Recipe,
+    embed: Embed,
+    batch_size: int,
+    on_progress: OnProgress,
+) -> Embeddings:
+    """Embeds what is left of a plan, and writes the manifest last.
+
+    Args:
+        source: the images.
+        plans: all parts of the embeddings.
+        out: folder of the embeddings.
+        recipe: how images are embedded.
+        embed: embeds batches.
+        batch_size: images of a batch, at most.
+        on_progress: told of images done.
+
+    Raises:
+        HemlineError: no image can be read.
+    """
+    making = {plan.key: _PartInMaking(plan, out, recipe) for plan in plans if not plan.is_done}
+    batches = [batch for part in making.values() for batch in part.batches(batch_size)]
+    on_progress(sum(len(plan.items) for plan in plans) - sum(map(len, batches)))
+    for key in [key for key, part in making.items() if part.is_complete]:
+        making.pop(key).write()  # earlier parts hold all its images
+    for batch in embed(batches, source.reader, recipe) if batches else ():
+        key = batch["part"][0].as_py()
+        making[key].add(batch)
+        on_progress(len(batch))
+        if making[key].is_complete:
+            making.pop(key).write()
+    assert not making, "every batch comes back"
+    return _conclude(source, plans, out, recipe=recipe)
+
+
+class _PartInMaking:
     """A part that takes batches in any order until it is complete."""
 
     def __init__(self, plan: PlannedPart, out: Path, recipe: Recipe) -> None:
@@ -160,7 +206,7 @@ class PartInMaking:
         write_part(self._out, self._key, record, vectors_mKD, recipe=self._recipe)
 
 
-def conclude(
+def _conclude(
     source: Source, plans: Sequence[PlannedPart], out: Path, *, recipe: Recipe
 ) -> Embeddings:
     """Writes items, quarantine and manifest, and removes what they do not name.

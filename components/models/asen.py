@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from components.errors import HemlineError
 from components.models.attention import AttributeEncoder, spatial_softmax
-from components.models.backbones import Backbone
 from components.models.one_branch import OneBranchNetwork
 
 _REDUCTION = 2  # of the channel attention's hidden layer: 1024 to 512
@@ -84,82 +83,36 @@ class AttributeAwareChannelAttention(nn.Module):
 
 
 class ASEN(OneBranchNetwork):
-    """Attribute-specific embedding network; the switches are those of the paper's Tables 1 to 3.
+    """Attribute-specific embedding network; the switches are those of the paper's Tables 1 to 3."""
 
-    Args:
-        backbone: of which the first three stages are used.
-        num_attributes: attributes of the schema, N.
-        embedding_dim: length of an embedding, D.
-        attention_dim: width of the spatial attention, E.
-        normalise_features: BatchNorm on the third stage's map.
-        asa: false weighs all positions alike.
-        aca: concatenation, or none.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        *,
-        num_attributes: int,
-        embedding_dim: int,
-        attention_dim: int,
-        normalise_features: bool,
-        asa: bool,
-        aca: str,
-    ) -> None:
-        channels = backbone.channels
+    def _attentions(
+        self, num_attributes: int, channels: int, width: int
+    ) -> tuple[nn.Module, nn.Module]:
         encode = nn.Sequential(nn.Embedding(num_attributes, channels), nn.ReLU())  # Eq. 5
-        attend = AttributeAwareSpatialAttention(num_attributes, channels, attention_dim)
+        attend = AttributeAwareSpatialAttention(num_attributes, channels, width)
         gate = AttributeAwareChannelAttention(encode, encoded_dim=channels, channels=channels)
-        super().__init__(
-            backbone,
-            asa=attend if asa else None,
-            aca=gate if aca != "none" else None,
-            last=nn.Linear(channels, embedding_dim),  # Eq. 8
-            normalise_features=normalise_features,
-        )
+        return attend, gate  # Eq. 8 is the last layer
 
 
 class ASENV2(OneBranchNetwork):
     """The authors' second version: other attentions, and no layer after them.
 
     Its embedding is the attended vector itself, so that D is C.
-
-    Args:
-        backbone: and all others as ASEN's.
-        num_attributes: attributes of the schema, N.
-        embedding_dim: must be the width of the third stage.
-        attention_dim: width of the spatial attention, E.
-        normalise_features: BatchNorm on the third stage's map.
-        asa: false weighs all positions alike.
-        aca: concatenation, or none.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        *,
-        num_attributes: int,
-        embedding_dim: int,
-        attention_dim: int,
-        normalise_features: bool,
-        asa: bool,
-        aca: str,
-    ) -> None:
-        channels = backbone.channels
+    def _attentions(
+        self, num_attributes: int, channels: int, width: int
+    ) -> tuple[nn.Module, nn.Module]:
+        hidden = channels // _REDUCTION
+        encode = AttributeEncoder(num_attributes, hidden, activation=torch.relu)
+        attend = ScaledSpatialAttention(num_attributes, channels, width)
+        gate = AttributeAwareChannelAttention(encode, encoded_dim=hidden, channels=channels)
+        return attend, gate
+
+    def _last(self, channels: int, embedding_dim: int) -> nn.Module:
         if embedding_dim != channels:
             raise HemlineError(
                 f"model.embedding_dim: the embedding of asen_v2 is its backbone's third map, "
                 f"{channels} channels wide (got {embedding_dim}); set it to {channels}"
             )
-        width = channels // _REDUCTION
-        encode = AttributeEncoder(num_attributes, width, activation=torch.relu)
-        attend = ScaledSpatialAttention(num_attributes, channels, attention_dim)
-        gate = AttributeAwareChannelAttention(encode, encoded_dim=width, channels=channels)
-        super().__init__(
-            backbone,
-            asa=attend if asa else None,
-            aca=gate if aca != "none" else None,
-            last=nn.Identity(),
-            normalise_features=normalise_features,
-        )
+        return nn.Identity()

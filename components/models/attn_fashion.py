@@ -1,10 +1,10 @@
 """AttnFashion: spatial and channel attention, each guided by the attribute's embedding.
 
 Source: Learning attribute-guided fashion similarity with spatial and channel attention, Wan et
-al., Journal of Experimental & Theoretical Artificial Intelligence, 2022, whose text was not to be
-had. What is known is its title, and that the AG-MAN paper compares with it as one branch of two
-attribute-aware attentions, without hierarchical features or classification. The rest is inferred:
-where comes before which channels, as in ASEN; the embedded attribute guides both by
+al., Journal of Experimental & Theoretical Artificial Intelligence, 2022, whose text could not be
+obtained. What is known is its title, and that the AG-MAN paper compares with it as one branch of
+two attribute-aware attentions, without hierarchical features or classification. The rest is
+inferred: where comes before which channels, as in ASEN; the embedded attribute guides both by
 multiplication, where ASEN concatenates in the second; the map is a softmax over positions of a
 scaled product; the channel gate is squeeze-and-excite's with a reduction by 16; one linear layer
 sets the embedding's width.
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from components.models.attention import AttributeEncoder, ChannelAttention, spatial_softmax
-from components.models.backbones import Backbone
 from components.models.one_branch import OneBranchNetwork
 
 
@@ -52,36 +51,10 @@ class GuidedChannelAttention(nn.Module):
 
 
 class AttnFashion(OneBranchNetwork):
-    """Attribute-guided spatial, then channel attention.
+    """Attribute-guided spatial, then channel attention, which multiplies."""
 
-    Args:
-        backbone: of which the first three stages are used.
-        num_attributes: attributes of the schema, N.
-        embedding_dim: length of an embedding, D.
-        attention_dim: width of the spatial attention, E.
-        normalise_features: BatchNorm on the third stage's map.
-        asa: false weighs all positions alike.
-        aca: multiplication, or none.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        *,
-        num_attributes: int,
-        embedding_dim: int,
-        attention_dim: int,
-        normalise_features: bool,
-        asa: bool,
-        aca: str,
-    ) -> None:
-        channels = backbone.channels
-        attend = GuidedSpatialAttention(num_attributes, channels, attention_dim)
-        gate = GuidedChannelAttention(num_attributes, channels)
-        super().__init__(
-            backbone,
-            asa=attend if asa else None,
-            aca=gate if aca != "none" else None,
-            last=nn.Linear(channels, embedding_dim),
-            normalise_features=normalise_features,
-        )
+    def _attentions(
+        self, num_attributes: int, channels: int, width: int
+    ) -> tuple[nn.Module, nn.Module]:
+        attend = GuidedSpatialAttention(num_attributes, channels, width)
+        return attend, GuidedChannelAttention(num_attributes, channels)

@@ -1,4 +1,4 @@
-"""Convolutional backbones from torchvision, cut where the networks need them.
+"""Convolutional backbones, torchvision's and a tiny one, cut where the networks need them.
 
 Shape letters: B images, H W pixels of the input.
 """
@@ -64,19 +64,27 @@ def _output_shapes(blocks: list[nn.Module]) -> list[torch.Size]:
 
 
 def build_backbone(name: str, *, weights: str) -> Backbone:
-    """Returns a torchvision network as backbone, its classifier cut off.
+    """Returns a torchvision network as backbone, its classifier cut off, or the tiny one.
 
     Args:
-        name: of torchvision, of a family whose blocks stand one after another: resnet18, 34, 50 and
-            101, resnext50_32x4d, convnext_tiny, efficientnet_v2_s and their larger sisters.
+        name: `tiny` (for tests and smoke runs), or a network of torchvision from a family whose
+            blocks stand one after another: resnet18, 34, 50 and 101, resnext50_32x4d,
+            convnext_tiny, efficientnet_v2_s and their larger sisters.
         weights: `none` (random initialisation), the name of a torchvision weight set such as
             `IMAGENET1K_V1` (downloaded once by torchvision), or the path of a state dict of the
             whole torchvision network, its classifier included or not.
 
     Raises:
         HemlineError: `weights` is no published weight set and no file, or the file is no state
-            dict or does not fit.
+            dict or does not fit; the tiny backbone is asked for weights.
     """
+    if name == "tiny":
+        if weights != "none":
+            raise HemlineError(
+                f"model.weights: the backbone tiny has no pretrained weights (got {weights}); set "
+                "model.weights none, or choose another model.backbone"
+            )
+        return Backbone(_tiny_blocks())
     if weights == "none":
         return Backbone(_blocks(models.get_model(name, weights=None)))
     published = models.get_model_weights(name).__members__
@@ -93,6 +101,24 @@ def _blocks(network: nn.Module) -> list[nn.Module]:
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         return [stem, network.layer1, network.layer2, network.layer3, network.layer4]
     return list(network.get_submodule("features").children())
+
+
+def _tiny_blocks() -> list[nn.Module]:
+    """Returns a chain of four blocks with 23 k parameters, for tests and smoke runs."""
+
+    def block(channels: int, filters: int, *, stride: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(channels, filters, kernel_size=3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(),
+        )
+
+    return [
+        block(3, 16, stride=4),
+        block(16, 24, stride=2),
+        block(24, 32, stride=2),
+        block(32, 40, stride=2),
+    ]
 
 
 def _load_state_dict(network: nn.Module, path: Path, *, known: list[str]) -> None:

@@ -1,10 +1,10 @@
-"""Queries and gallery: who asks, who answers, and which queries nobody can answer."""
+"""Who asks and who answers, which queries nobody can answer, and draws that hold their shares."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.sampling.spread import spread
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 def draw_roles(
@@ -44,3 +44,20 @@ def unanswerable(labels: pd.DataFrame) -> NDArray[np.bool_]:
     by_image = pd.Series(shared, labels.index).groupby([*within, labels["image"]])
     by_bound = by_image.transform("any").groupby([*within, labels["bound"]])
     return np.asarray((labels["role"] == "query") & ~by_bound.transform("all"))
+
+
+def spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns a random position in [0, 1) per row, spread evenly within every stratum.
+
+    Rows are shuffled within their stratum and take successive steps of the golden ratio, so that
+    any share of [0, 1) holds that share of each stratum to within a row or two.
+
+    Args:
+        strata: rows of the same values are one stratum.
+        rng: what is drawn depends on it and on the order of the rows.
+    """
+    shuffled = strata.assign(order=rng.permutation(len(strata)))
+    order = shuffled.reset_index(drop=True).sort_values([*strata.columns, "order"]).index
+    position = np.empty(len(strata))
+    position[order] = (rng.random() + np.arange(len(strata)) * _GOLDEN_RATIO) % 1
+    return position

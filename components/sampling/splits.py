@@ -12,8 +12,7 @@ from components import tables
 from components.errors import HemlineError
 from components.params import SplitParams
 from components.sampling.relations import NEAR_DUPLICATE, units
-from components.sampling.roles import draw_roles, unanswerable
-from components.sampling.spread import spread
+from components.sampling.roles import draw_roles, spread, unanswerable
 
 SPLITS = ("train", "valid", "test")
 _LABEL = ["image", "attribute", "value"]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, cast
@@ -17,13 +17,10 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from components.errors import HemlineError
 from components.images.store import ImageStore
 from components.params import CheckpointParams, TrainParams
-from components.training.accumulate import take_gradients
-from components.training.feed import Feed
-from components.training.finite import FiniteGuard
-from components.training.pace import Pace
-from components.training.place import Place
-from components.training.plan import Plan
-from components.training.state import EpochRecord, TrainingState
+from components.training.feed import Batch, Feed
+from components.training.plan import Place, Plan
+from components.training.state import EpochMetrics, TrainingState
+from components.training.step import take_gradients
 from components.training.validation import validate
 
 
@@ -62,6 +59,62 @@ class Run:
         return stopped or self.state.epoch >= self.plan.num_epochs
 
 
+class FiniteGuard:
+    """Remembers, on the device, the first step whose loss or gradient was not finite.
+
+    Args of the constructor:
+        device: of what is watched.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def watch(self, step: int, *scalars: Tensor) -> None:
+        """Notes the step where one of the scalars is not finite."""
+        is_bad = ~torch.stack([scalar.detach().isfinite() for scalar in scalars]).all()
+        self._first_bad = torch.where(is_bad & (self._first_bad < 0), step, self._first_bad)
+
+    def first_bad(self) -> int | None:
+        """Returns the first step with something not finite; waits for the device."""
+        step = int(self._first_bad)
+        return None if step < 0 else step
+
+
+class Pace:
+    """Measures images per second and the share of time spent waiting for data.
+
+    Args of the constructor:
+        images_per_step: of all workers together.
+    """
+
+    def __init__(self, *, images_per_step: int) -> None:
+        self._images_per_step = images_per_step
+        self._start = time.monotonic()
+        self._num_steps = 0
+        self._waited_s = 0.0
+
+    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yields the batches, each counted as a step, and the time until each as waiting."""
+        iterator = iter(batches)
+        while True:
+            asked = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited_s += time.monotonic() - asked
+            self._num_steps += 1
+            yield batch
+
+    def look(self) -> tuple[float, float]:
+        """Returns images per second and share of time waited since the last look."""
+        now = time.monotonic()
+        elapsed = max(now - self._start, 1e-9)
+        rates = self._num_steps * self._images_per_step / elapsed, self._waited_s / elapsed
+        self._start, self._num_steps, self._waited_s = now, 0, 0.0
+        return rates
+
+
 def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
     """Trains from where the state is to the end of the plan, or until validation stops improving.
 
@@ -93,8 +146,8 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         if place.is_first:
             speed = {"images_per_s": images_per_s, "world_size": float(place.world_size)}
             log({**row, **speed}, step=epoch, kind="epoch")
-        record = cast(EpochRecord, {"epoch": epoch, **row})
-        state.finish_epoch(record, save=place.is_first)
+        metrics = cast(EpochMetrics, {"epoch": epoch, **row})
+        state.finish_epoch(metrics, save=place.is_first)
 
 
 def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:

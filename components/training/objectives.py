@@ -7,10 +7,12 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from components.losses.batch_triplet import batch_triplet_loss
-from components.losses.contrastive import supervised_contrastive_loss
-from components.losses.multi_similarity import multi_similarity_loss
-from components.losses.triplet import triplet_loss
+from components.losses.ranking import (
+    batch_triplet_loss,
+    multi_similarity_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+)
 from components.params import TrainParams
 
 

@@ -9,11 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from components import files, tables
 from components.errors import HemlineError
 from components.images.augmentation import NUM_DRAWS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A worker's number, how many there are, and its device."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the worker that logs and saves."""
+        return self.rank == 0
 
 
 @dataclass(frozen=True, kw_only=True)

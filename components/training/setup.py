@@ -23,12 +23,10 @@ from components.images.store import ImageStore
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.params import CheckpointParams, ModelParams, TrainParams
-from components.training.feed import Feed
+from components.training.feed import Feed, MappedPixels, ResidentPixels
 from components.training.loop import Run
 from components.training.objectives import build_objective
-from components.training.pixels import MappedPixels, ResidentPixels
-from components.training.place import Place
-from components.training.plan import BatchPlan, Plan, TripletPlan
+from components.training.plan import BatchPlan, Place, Plan, TripletPlan
 from components.training.state import TrainingState
 from components.training.step import Learner
 

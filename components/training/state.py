@@ -1,6 +1,6 @@
 """What is resumed: network, optimiser, schedule, place in the plan; checkpoints and best weights.
 
-There is no generator among it: what is drawn at random is a function of the seed and the step.
+No random generator is part of it: random numbers are a function of the seed and the step.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from components.training.trained import save_weights
 BEST_WEIGHTS = "best.safetensors"
 
 
-class EpochRecord(TypedDict):
+class EpochMetrics(TypedDict):
     """A row of the learning curve: the columns of `tables.TRAINING`."""
 
     epoch: int
@@ -41,7 +41,7 @@ class TrainingState:
         steps_done: optimisation steps done of the run.
         epoch_losses: sums of the epoch's losses so far, float64 [3] on the device.
         recent_losses: the same, since they were last reported.
-        history: one record per finished epoch.
+        curve: metrics of every finished epoch.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TrainingState:
         num_to_keep: int,
         ema_decay: float | None = None,
     ) -> None:
-        """Begins at the first step.
+        """Starts at the first step.
 
         Args:
             learner: on its device.
@@ -71,7 +71,7 @@ class TrainingState:
         device = next(learner.parameters()).device
         self.epoch_losses = torch.zeros(3, dtype=torch.float64, device=device)
         self.recent_losses = torch.zeros_like(self.epoch_losses)
-        self.history: list[EpochRecord] = []
+        self.curve: list[EpochMetrics] = []
         self._average = None
         if ema_decay is not None:
             average = get_ema_multi_avg_fn(ema_decay)
@@ -88,12 +88,12 @@ class TrainingState:
     @property
     def best_map(self) -> float:
         """Highest validation MAP so far; below any where there is none."""
-        return max((record["valid_map"] for record in self.history), default=float("-inf"))
+        return max((metrics["valid_map"] for metrics in self.curve), default=float("-inf"))
 
     @property
     def epochs_since_best(self) -> int:
         """Finished epochs after the first best one."""
-        maps = [record["valid_map"] for record in self.history]
+        maps = [metrics["valid_map"] for metrics in self.curve]
         return len(maps) - 1 - maps.index(max(maps)) if maps else 0
 
     def finish_step(self, losses: Tensor) -> None:
@@ -112,15 +112,15 @@ class TrainingState:
         self.step += 1
         self.steps_done += 1
 
-    def finish_epoch(self, record: EpochRecord, *, save: bool) -> None:
+    def finish_epoch(self, metrics: EpochMetrics, *, save: bool) -> None:
         """Counts an epoch as done; saves the state, and the weights when they are the best.
 
         Args:
-            record: of the epoch.
+            metrics: of the epoch.
             save: true on the one worker that writes.
         """
-        is_best = record["valid_map"] > self.best_map
-        self.history.append(record)
+        is_best = metrics["valid_map"] > self.best_map
+        self.curve.append(metrics)
         self.epoch += 1
         self.step = 0
         self.epoch_losses.zero_()
@@ -145,13 +145,17 @@ class TrainingState:
             last = max(self._folder.glob("step-*.pt"), default=None)
             raise HemlineError(
                 f"{path} cannot be written ({reason}); "
-                + (f"{last.name} is kept: make room and run again to go on from it" if last else "")
+                + (
+                    f"{last.name} is kept: make room and run again to resume from it"
+                    if last
+                    else ""
+                )
             ) from error
         for old in sorted(self._folder.glob("step-*.pt"))[: -self._num_to_keep]:
             old.unlink()
 
     def restore(self) -> None:
-        """Takes up the newest checkpoint, where there is one.
+        """Resumes from the newest checkpoint, where there is one.
 
         Raises:
             HemlineError: it is damaged, or of another network.
@@ -163,8 +167,8 @@ class TrainingState:
             self._take(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # torch's reader raises nearly anything on a damaged file
             raise HemlineError(
-                f"{path} cannot be resumed from ({type(error).__name__} {error}); delete it to go "
-                f"on from the checkpoint before it, or {self._folder} to start again"
+                f"{path} cannot be resumed from ({type(error).__name__} {error}); delete it to "
+                f"resume from the previous checkpoint, or {self._folder} to start from scratch"
             ) from error
 
     def _take(self, saved: dict[str, Any]) -> None:
@@ -175,8 +179,9 @@ class TrainingState:
             self._average.load_state_dict(saved["average"])
         for name in ("epoch_losses", "recent_losses"):
             getattr(self, name).copy_(saved[name])
-        for name in ("epoch", "step", "steps_done", "history"):
+        for name in ("epoch", "step", "steps_done"):
             setattr(self, name, saved[name])
+        self.curve = saved["history"]
 
     def _as_dict(self) -> dict[str, Any]:
         return {
@@ -189,7 +194,7 @@ class TrainingState:
             "epoch": self.epoch,
             "step": self.step,
             "steps_done": self.steps_done,
-            "history": self.history,
+            "history": self.curve,
         }
 
 
@@ -198,10 +203,10 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(folder.glob("step-*.pt"), default=None)
 
 
-def read_history(folder: Path) -> list[EpochRecord]:
+def read_curve(folder: Path) -> list[EpochMetrics]:
     """Returns the learning curve of the newest checkpoint in a folder."""
     path = newest_checkpoint(folder)
     if path is None:
         return []
-    history: list[EpochRecord] = torch.load(path, map_location="cpu", weights_only=True)["history"]
-    return history
+    curve: list[EpochMetrics] = torch.load(path, map_location="cpu", weights_only=True)["history"]
+    return curve

@@ -13,7 +13,7 @@ from components.evaluation.encode import encode
 from components.evaluation.evaluation import evaluate_retrieval, held_out_images, overall_map
 from components.images.store import ImageStore
 from components.images.transforms import normalise
-from components.training.place import Place
+from components.training.plan import Place
 
 
 def validate(

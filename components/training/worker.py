@@ -1,10 +1,13 @@
 """Distributed training with Ray Train: what each worker runs, and how the workers are started.
 
 State lies in one folder that all workers see; the first worker writes it after every epoch. Ray
-restarts workers that die, and a new driver with the same folder goes on where the last one
-stopped: both find the state and skip what is done. The state is written here and not through
-`ray.train.report`, because a reported checkpoint is durable only once the controller has polled
-it, and because Ray's local mode keeps none.
+restarts workers that die, and a new driver with the same folder resumes where the last one stopped:
+both find the state and skip what is done.
+
+The state is not written through `ray.train.report`. All workers have to take part in every report;
+a reported checkpoint counts once the controller has polled it from them, for which one would have
+to wait each time (`get_all_reported_checkpoints` with CheckpointConsistencyMode.COMMITTED, an alpha
+API); and Ray's local mode, which trains without workers, keeps it in memory only.
 """
 
 from functools import partial
@@ -19,7 +22,7 @@ from torch import nn
 from components.errors import HemlineError
 from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.loop import Log, Run, train
-from components.training.place import Place
+from components.training.plan import Place
 from components.training.setup import TrainingInputs, build_run
 
 
@@ -40,7 +43,7 @@ def run_training(
         train_params: objective, optimiser, number and kind of workers; 0 workers train in this
             process, without Ray's processes.
         checkpoint_params: how often the state is saved.
-        state_folder: absolute path that all workers see; a checkpoint in it is taken up.
+        state_folder: absolute path that all workers see; a checkpoint in it is resumed.
         log: called by the first worker; must be picklable. A resumed run may call it again with
             rows that it was called with before.
     """
@@ -121,7 +124,7 @@ def _forward(run: Run, place: Place) -> nn.Module:
     """Returns the learner as it is called: compiled if asked, wrapped where there are several.
 
     The wrapper shares the learner's parameters, which stay plain in the optimiser and the state.
-    After its first backward pass it lays out gradients anew, in the order in which they came, and
+    After its first backward pass it lays gradients out again, in the order in which they came, and
     sums over workers are not associative: a pass ahead of training makes the first step after a
     checkpoint the same to the bit as the same step of a run that was not interrupted.
     """

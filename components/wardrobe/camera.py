@@ -50,11 +50,11 @@ class Camera:
     """A square view of the figure.
 
     Attributes:
-        centre: The body point in the middle of the picture.
-        span: Picture's side, in percent of the figure's height.
-        stretch: Width of the figure relative to its height; 1 is unchanged.
-        rotation_deg: Turn of the figure in the picture, clockwise.
-        mirrored: Whether left and right are swapped.
+        centre: the body point in the middle of the picture.
+        span: picture's side, in percent of the figure's height.
+        stretch: width of the figure relative to its height; 1 is unchanged.
+        rotation_deg: turn of the figure in the picture, clockwise.
+        mirrored: whether left and right are swapped.
     """
 
     centre: tuple[float, float]
@@ -64,7 +64,7 @@ class Camera:
     mirrored: bool
 
     def to_pixels(self, path: Points, size_px: int) -> Points:
-        """Body points (N, 2) as pixels (N, 2) of a picture of `size_px` by `size_px`."""
+        """Returns body points (N, 2) as pixels (N, 2) of a picture of `size_px` by `size_px`."""
         angle = np.deg2rad(self.rotation_deg)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         sideways = -self.stretch if self.mirrored else self.stretch
@@ -74,7 +74,7 @@ class Camera:
 
 
 def sample_camera(rng: np.random.Generator, attribute: str, *, cropped: bool) -> Camera:
-    """A view that frames the attribute's zone, or one that ends just above it."""
+    """Returns a view that frames the attribute's zone, or one that ends just above it."""
     centre_y, span = _CENTRE_Y_AND_SPAN[attribute]
     span *= float(rng.uniform(0.92, 1.15))
     rotation_deg = float(rng.uniform(-_MAX_ROTATION_DEG, _MAX_ROTATION_DEG))

@@ -21,10 +21,10 @@ class Canvas:
     """Paints body points through a camera onto a square image.
 
     Attributes:
-        image: The picture, RGB.
-        camera: Turns body points into pixels.
-        marks: Attribute to the box of pixels that decides it, not cut at the borders.
-        hidden: Attribute to the area of its mark, in pixels, that was covered afterwards.
+        image: the picture, RGB.
+        camera: turns body points into pixels.
+        marks: attribute to the box of pixels that decides it, not cut at the borders.
+        hidden: attribute to the area of its mark, in pixels, that was covered afterwards.
     """
 
     image: Image.Image
@@ -33,7 +33,7 @@ class Canvas:
     hidden: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Prepare the pen and the store of cloth textures."""
+        """Prepares the pen and the store of cloth textures."""
         self._pen = ImageDraw.Draw(self.image)
         self._textures: dict[Paint, Image.Image] = {}
         self._unit_px = self.image.width / self.camera.span
@@ -41,7 +41,7 @@ class Canvas:
     def fill(
         self, outline: Points, paint: Paint, *, edged: bool = True, shadow: float = 0.0
     ) -> None:
-        """Paint the inside of an outline with cloth, and its edge with a seam.
+        """Paints the inside of an outline with cloth, and its edge with a seam.
 
         `shadow` is how far below itself the piece casts a shadow, in body units.
         """
@@ -56,27 +56,27 @@ class Canvas:
             self.line(np.concatenate([outline, outline[:1]]), paint.outline)
 
     def line(self, path: Points, colour: Colour, *, width: float = _OUTLINE_WIDTH) -> None:
-        """Draw a line of a width in body units."""
+        """Draws a line of a width in body units."""
         width_px = max(1, round(width * self._unit_px))
         self._pen.line(_pairs(self._pixels(path)), fill=colour, width=width_px, joint="curve")
 
     def shade(self, outline: Points, strength: float) -> None:
-        """Darken the inside of an outline by a share of 0 to 1."""
+        """Darkens the inside of an outline by a share of 0 to 1."""
         self._paste(self._pixels(outline), (0, 0, 0), opacity=round(strength * 255))
 
     def mark(self, attribute: str, path: Points) -> None:
-        """Remember that these body points enclose what decides an attribute."""
+        """Remembers that these body points enclose what decides an attribute."""
         self.marks[attribute] = _bounds(self._pixels(path))
         self.hidden[attribute] = 0.0
 
     def cover(self, path: Points) -> None:
-        """Remember that the box around these body points hides what is marked so far."""
+        """Remembers that the box around these body points hides what is marked so far."""
         cover = _bounds(self._pixels(path))
         for attribute in self.marks:
             self.hidden[attribute] += _area(_overlap(self._in_frame(attribute), cover))
 
     def visible_box(self, attribute: str, *, min_share: float) -> Box | None:
-        """An attribute's mark within the picture; None where less than a share of it shows.
+        """Returns an attribute's mark within the picture; None where less than a share of it shows.
 
         The share is that of the mark's area; covers that overlap each other count twice.
         """
@@ -97,7 +97,7 @@ class Canvas:
         return self._textures[paint]
 
     def _paste(self, corners: Points, source: Image.Image | Colour, *, opacity: int) -> None:
-        """Fill a polygon of pixels from an image of the canvas's size, or with a colour."""
+        """Fills a polygon of pixels from an image of the canvas's size, or with a colour."""
         size = self.image.width
         x0, y0, x1, y1 = (int(np.clip(edge, 0, size)) for edge in _bounds(corners))
         area = (x0, y0, min(size, x1 + 1), min(size, y1 + 1))
@@ -121,7 +121,7 @@ def _pairs(pixels: Points) -> list[tuple[float, float]]:
 
 
 def _overlap(box: Box, other: Box) -> Box:
-    """The box common to both; its area counts as 0 where they are apart."""
+    """Returns the box common to both; its area counts as 0 where they are apart."""
     return (
         max(box[0], other[0]),
         max(box[1], other[1]),

@@ -14,25 +14,25 @@ Points: TypeAlias = npt.NDArray[np.float64]
 
 
 def points(*pairs: tuple[float, float]) -> Points:
-    """Pairs (x, y) as an array of shape (N, 2)."""
+    """Returns pairs (x, y) as an array of shape (N, 2)."""
     return np.array(pairs, dtype=np.float64)
 
 
 def mirrored(path: Points) -> Points:
-    """The same path on the other side of the body, in the same order."""
+    """Returns the same path on the other side of the body, in the same order."""
     flipped: Points = path * np.array([-1.0, 1.0])
     return flipped
 
 
 def both_sides(right: Points) -> Points:
-    """A path that ends in the middle, continued by its own mirror image back outwards."""
+    """Returns a path that ends in the middle, continued by its own mirror image back outwards."""
     return np.concatenate([mirrored(right), right[::-1]])
 
 
 def bend(
     start: tuple[float, float], control: tuple[float, float], end: tuple[float, float]
 ) -> Points:
-    """A quadratic Bezier curve as 12 points from `start` to `end`."""
+    """Returns a quadratic Bezier curve as 12 points from `start` to `end`."""
     t = np.linspace(0.0, 1.0, 12)[:, None]
     p0, p1, p2 = points(start, control, end)
     curve: Points = (1 - t) ** 2 * p0 + 2 * t * (1 - t) * p1 + t**2 * p2
@@ -40,7 +40,7 @@ def bend(
 
 
 def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> Points:
-    """An ellipse as 28 points."""
+    """Returns an ellipse as 28 points."""
     angle = np.linspace(0.0, 2 * np.pi, 28, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     stretched: Points = np.array(centre) + np.array(radii) * circle
@@ -48,19 +48,19 @@ def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> Points:
 
 
 def box(x0: float, y0: float, x1: float, y1: float) -> Points:
-    """The four corners of an upright box."""
+    """Returns the four corners of an upright box."""
     return points((x0, y0), (x1, y0), (x1, y1), (x0, y1))
 
 
 def frill(path: Points, *, depth: float, num_waves: int) -> Points:
-    """The path with waves of +-`depth` across its direction."""
+    """Returns the path with waves of +-`depth` across its direction."""
     dense = stretch(path, 0.0, 1.0, num_points=num_waves * 6 + 1)
     wave = depth * np.sin(np.linspace(0.0, 2 * np.pi * num_waves, len(dense)))
     return dense + wave[:, None] * _normals(dense)
 
 
 def stretch(path: Points, start: float, end: float, *, num_points: int = 14) -> Points:
-    """The part of a path between two fractions of its length.
+    """Returns the part of a path between two fractions of its length.
 
     Fractions outside 0..1 continue the first or last segment in a straight line.
     """
@@ -75,7 +75,7 @@ def stretch(path: Points, start: float, end: float, *, num_points: int = 14) -> 
 
 
 def strip(path: Points, half_widths: tuple[float, ...], *, round_start: bool = False) -> Points:
-    """The outline of a limb: a path thickened by half widths spread evenly along it.
+    """Returns the outline of a limb: a path thickened by half widths spread evenly along it.
 
     With `round_start` a half circle closes it before its first point, as at a shoulder.
     """
@@ -92,7 +92,7 @@ def strip(path: Points, half_widths: tuple[float, ...], *, round_start: bool = F
 
 
 def _normals(path: Points) -> Points:
-    """Unit vectors across the path at each of its points."""
+    """Returns unit vectors across the path at each of its points."""
     along = np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     return np.stack([-along[:, 1], along[:, 0]], axis=1)

@@ -27,7 +27,7 @@ _BEYOND = 80.0
 def draw_hiding(
     canvas: Canvas, style: Style, *, hiding: str, attribute: str, rng: np.random.Generator
 ) -> None:
-    """Hide an attribute's zone in one of the ways of `outfit.HIDING`.
+    """Hides an attribute's zone in one of the ways of `outfit.HIDING`.
 
     "crop" paints nothing: there the camera leaves the zone out of the frame.
     """
@@ -36,7 +36,7 @@ def draw_hiding(
 
 
 def _draw_counter(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """A counter across the whole picture that the figure stands behind."""
+    """Draws a counter across the whole picture that the figure stands behind."""
     top = zone.y0 - float(rng.uniform(1.0, 4.0))
     front = box(-_BEYOND, top, _BEYOND, top + _BEYOND)
     canvas.fill(front, style.cover if rng.random() < 0.5 else plain(_WOOD))
@@ -45,7 +45,7 @@ def _draw_counter(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Gener
 
 
 def _draw_plant(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """A dense bush or bouquet: leaves and blossoms all over the zone."""
+    """Draws a dense bush or bouquet: leaves and blossoms all over the zone."""
     blossom = plain(style.cover.colour)
     canvas.fill(_outline(zone), plain(shaded(_LEAF, 0.5)))
     for x in np.arange(zone.x0, zone.x1 + 3.0, 4.0):
@@ -61,7 +61,7 @@ def _draw_plant(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generat
 
 
 def _draw_parcel(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """A parcel, or a folder, held up in front, with two hands at its sides."""
+    """Draws a parcel, or a folder, held up in front, with two hands at its sides."""
     x0, y0, x1, y1 = zone.x0 - 1.0, zone.y0 - 1.0, zone.x1 + 1.0, zone.y1 + 2.0
     front = box(x0, y0, x1, y1)
     canvas.fill(front, plain(style.cover.colour), shadow=1.0)
@@ -74,7 +74,7 @@ def _draw_parcel(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Genera
 
 
 def _draw_hair(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """Long hair that falls from the temples in front of both shoulders and crosses below."""
+    """Draws long hair that falls from the temples in front of both shoulders and crosses below."""
     hair = plain(style.hair)
     for sign, low in zip((-1, 1), rng.uniform(3.0, 9.0, size=2) + zone.y1, strict=True):
         wide = zone.x1 + 1.0
@@ -90,7 +90,7 @@ def _draw_hair(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generato
 
 
 def _draw_scarf(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """A thick scarf wound around neck and chest, with fringed ends."""
+    """Draws a thick scarf wound around neck and chest, with fringed ends."""
     tail_x = float(rng.uniform(2.0, 5.0))
     tail = strip(points((tail_x - 2.0, zone.y1 - 6.0), (tail_x, zone.y1 + 14.0)), (3.0, 3.6))
     canvas.fill(tail, style.cover)
@@ -106,7 +106,7 @@ def _draw_scarf(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generat
 
 
 def _draw_cape(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """A closed cape or blanket over shoulders and arms."""
+    """Draws a closed cape or blanket over shoulders and arms."""
     hem_y = zone.y1 + float(rng.uniform(3.0, 7.0))
     wide = max(zone.x1, 18.0) + 2.0
     shoulder = bend((4.4, 12.4), (4.6, 17.0), (12.0, 17.4))
@@ -120,7 +120,7 @@ def _draw_cape(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generato
 
 
 def _draw_curtains(canvas: Canvas, style: Style, zone: Zone, rng: np.random.Generator) -> None:
-    """Curtains in front of both arms; the figure looks out between them."""
+    """Draws curtains in front of both arms; the figure looks out between them."""
     for sign in (-1, 1):
         edge = sign * float(rng.uniform(5.0, 6.4))
         curtain = box(edge, -_BEYOND, sign * _BEYOND, zone.y1 + _BEYOND)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.fashionai import FASHIONAI_VALUES
 
 INVISIBLE = "invisible"
 SKINNY_NECKLINES = ("strapless", "sweetheart", "one_shoulder")
@@ -35,10 +35,10 @@ class Outfit:
     """The garments of one figure.
 
     Attributes:
-        labelled: The attribute that the image is labelled for.
-        shapes: For every attribute the value that is drawn, None where no garment has it.
+        labelled: the attribute that the image is labelled for.
+        shapes: for every attribute the value that is drawn, None where no garment has it.
             Never "invisible": what is out of sight has a shape all the same.
-        hiding: One of `HIDING[labelled]` when its label is "invisible", else None.
+        hiding: one of `HIDING[labelled]` when its label is "invisible", else None.
     """
 
     labelled: str
@@ -46,7 +46,7 @@ class Outfit:
     hiding: str | None
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be drawn."""
+        """Refuses values that cannot be drawn."""
         for attribute, value in self.shapes.items():
             if value is not None and value not in visible_values(attribute):
                 raise ValueError(
@@ -60,19 +60,19 @@ class Outfit:
 
 
 def visible_values(attribute: str) -> tuple[str, ...]:
-    """The values of an attribute that can be seen, in FashionAI's order."""
+    """Returns the values of an attribute that can be seen, in FashionAI's order."""
     return tuple(value for value in FASHIONAI_VALUES[attribute] if value != INVISIBLE)
 
 
 def labelled_attribute(seed: int, index: int) -> str:
-    """The attribute that image `index` is labelled for: all eight in turn, in a seeded order."""
+    """Returns the attribute that image `index` is labelled for: all in turn, in a seeded order."""
     attributes = tuple(FASHIONAI_VALUES)
     order = np.random.default_rng(seed).permutation(len(attributes))
     return attributes[int(order[index % len(attributes)])]
 
 
 def value_shares(seed: int, attribute: str) -> npt.NDArray[np.float64]:
-    """How often each value of an attribute is drawn, shape (number of values,), sum 1.
+    """Returns how often each value of an attribute is drawn, shape (number of values,), sum 1.
 
     The shares differ by up to a third, in an order that depends on the seed: real data are
     not balanced either, but every value stays common enough to be learned.
@@ -85,9 +85,10 @@ def value_shares(seed: int, attribute: str) -> npt.NDArray[np.float64]:
 
 
 def sample_outfit(rng: np.random.Generator, *, seed: int, index: int) -> Outfit:
-    """The outfit of image `index`; attributes other than the labelled one are independent of it.
+    """Returns the outfit of image `index`.
 
-    They depend on it only where cloth demands it: no sleeve hangs on a strapless top.
+    Attributes other than the labelled one depend on it only where cloth demands it: no sleeve hangs
+    on a strapless top.
     """
     labelled = labelled_attribute(seed, index)
     label = rng.choice(FASHIONAI_VALUES[labelled], p=value_shares(seed, labelled))
@@ -104,7 +105,7 @@ def sample_outfit(rng: np.random.Generator, *, seed: int, index: int) -> Outfit:
 
 
 def _worn(rng: np.random.Generator, labelled: str) -> list[str]:
-    """The attributes the figure's garments have, those that constrain others first."""
+    """Returns the attributes the figure's garments have, those that constrain others first."""
     upper = labelled if labelled in _UPPER else str(rng.choice(_UPPER))
     lower = labelled if labelled in _LOWER else str(rng.choice(_LOWER))
     in_coat = labelled in _COAT or (labelled in _LOWER and rng.random() < _COAT_SHARE)
@@ -112,7 +113,7 @@ def _worn(rng: np.random.Generator, labelled: str) -> list[str]:
 
 
 def _wearable(attribute: str, labelled: str, shapes: dict[str, str | None]) -> list[str]:
-    """The values of an attribute that go with what is already worn."""
+    """Returns the values of an attribute that go with what is already worn."""
     values = visible_values(attribute)
     if attribute == "coat_length" and labelled in _LOWER:
         return [value for value in values if value in ("high_waist", "regular")]
@@ -126,7 +127,7 @@ def _wearable(attribute: str, labelled: str, shapes: dict[str, str | None]) -> l
 
 
 def _sleeves_that_fit(shapes: dict[str, str | None]) -> tuple[str, ...]:
-    """Sleeve lengths possible with the coat (whose sleeves are seen) or the neckline worn."""
+    """Returns the sleeve lengths that fit the coat (whose sleeves are seen) or the neckline."""
     if shapes["coat_length"] is not None:
         return ("three_quarter", "wrist", "long", "extra_long")
     if shapes["neckline_design"] in SKINNY_NECKLINES:

@@ -20,11 +20,11 @@ class Paint:
     """What a piece of cloth looks like.
 
     Attributes:
-        colour: The ground.
-        second: The colour of the pattern on it.
-        pattern: One of PATTERNS.
-        period: Distance between repeats, in percent of the figure's height.
-        angle_deg: Direction of the pattern.
+        colour: the ground.
+        second: the colour of the pattern on it.
+        pattern: one of PATTERNS.
+        period: distance between repeats, in percent of the figure's height.
+        angle_deg: direction of the pattern.
     """
 
     colour: Colour
@@ -40,12 +40,12 @@ class Paint:
 
 
 def plain(colour: Colour) -> Paint:
-    """Cloth (or skin, or wood) of one colour."""
+    """Returns cloth (or skin, or wood) of one colour."""
     return Paint(colour=colour, second=colour, pattern="plain", period=1.0, angle_deg=0.0)
 
 
 def sample_paint(rng: np.random.Generator, *, unlike: list[Colour]) -> Paint:
-    """Cloth whose ground stands out from the given colours, in a random pattern."""
+    """Returns cloth whose ground stands out from the given colours, in a random pattern."""
     colour = sample_colour(rng, unlike=unlike)
     strength = float(rng.uniform(0.25, 0.5))
     return Paint(
@@ -60,9 +60,9 @@ def sample_paint(rng: np.random.Generator, *, unlike: list[Colour]) -> Paint:
 def sample_colour(
     rng: np.random.Generator, *, unlike: list[Colour], max_saturation: float = 0.65
 ) -> Colour:
-    """A random colour at least 90 (Euclidean, of 441) from the given ones.
+    """Returns a random colour at least 90 (Euclidean, of 441) from the given ones.
 
-    Where none of 24 draws is that far, the farthest of them is taken.
+    Where none of 24 samples is that far, the farthest of them is taken.
     """
     drawn = rng.uniform((0.0, 0.0, 0.22), (1.0, max_saturation, 1.0), size=(_NUM_CANDIDATES, 3))
     candidates = [_from_hsv(*row) for row in drawn.tolist()]
@@ -76,26 +76,26 @@ def sample_colour(
 
 
 def shaded(colour: Colour, factor: float) -> Colour:
-    """The colour times a factor below 1: darker."""
+    """Returns the colour times a factor below 1: darker."""
     red, green, blue = (round(channel * factor) for channel in colour)
     return red, green, blue
 
 
 def tinted(colour: Colour, share: float) -> Colour:
-    """The colour mixed with a share of white: lighter."""
+    """Returns the colour mixed with a share of white: lighter."""
     red, green, blue = (round(channel + (255 - channel) * share) for channel in colour)
     return red, green, blue
 
 
 def texture(paint: Paint, size_px: int, *, unit_px: float) -> Image.Image:
-    """A square image of the cloth; `unit_px` is one percent of the figure's height in pixels."""
+    """Returns a square image of cloth; `unit_px` is a percent of the figure's height in pixels."""
     image = Image.new("RGB", (size_px, size_px), paint.colour)
     image.paste(paint.second, (0, 0), Image.fromarray(_pattern_mask(paint, size_px, unit_px)))
     return image
 
 
 def _pattern_mask(paint: Paint, size_px: int, unit_px: float) -> npt.NDArray[np.uint8]:
-    """255 where the pattern's second colour goes, shape (size_px, size_px)."""
+    """Returns a mask, 255 where the pattern's second colour goes, shape (size_px, size_px)."""
     angle = np.deg2rad(paint.angle_deg)
     axis = np.arange(size_px, dtype=np.float32) / np.float32(paint.period * unit_px)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -111,7 +111,7 @@ def _pattern_mask(paint: Paint, size_px: int, unit_px: float) -> npt.NDArray[np.
 
 
 def _fraction(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The part after the decimal point; five times as fast as `% 1.0`."""
+    """Returns the part after the decimal point; five times as fast as `% 1.0`."""
     values -= np.floor(values)
     return values
 
@@ -121,7 +121,7 @@ def _as_mask(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 
 def _from_hsv(hue: float, saturation: float, value: float) -> Colour:
-    """A colour from hue, saturation and value in 0..1."""
+    """Returns a colour from hue, saturation and value in 0..1."""
     channels = []
     for offset in (5.0, 3.0, 1.0):
         k = (offset + hue * 6.0) % 6.0

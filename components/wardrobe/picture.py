@@ -5,22 +5,35 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from components.wardrobe.body import Body, Pose, pose_body, sample_pose
 from components.wardrobe.camera import ZONES, Camera, sample_camera
 from components.wardrobe.canvas import Box, Canvas
-from components.wardrobe.draw_coat import draw_coat_back, draw_coat_fronts, draw_lapels
-from components.wardrobe.draw_collar import draw_collar, draw_neck
-from components.wardrobe.draw_figure import (
+from components.wardrobe.draw_designs import (
+    FLOUNCE_START,
+    draw_collar,
+    draw_flounce,
+    draw_lapels,
+    draw_neck,
+    draw_top,
+)
+from components.wardrobe.draw_hiding import draw_hiding
+from components.wardrobe.draw_lengths import (
+    draw_coat_back,
+    draw_coat_fronts,
+    draw_pants,
+    draw_skirt,
+    draw_sleeves,
+)
+from components.wardrobe.figure import (
+    Body,
+    Pose,
     draw_arms,
     draw_hair_behind,
     draw_head,
     draw_legs,
     draw_torso,
+    pose_body,
+    sample_pose,
 )
-from components.wardrobe.draw_hiding import draw_hiding
-from components.wardrobe.draw_lower import draw_pants, draw_skirt
-from components.wardrobe.draw_sleeve import draw_sleeves
-from components.wardrobe.draw_top import FLOUNCE_START, draw_flounce, draw_top
 from components.wardrobe.outfit import INVISIBLE, Outfit, sample_outfit
 from components.wardrobe.scene import draw_background, draw_occluders, light
 from components.wardrobe.style import Style, sample_style
@@ -34,11 +47,11 @@ class Spec:
     """Everything that determines a picture.
 
     Attributes:
-        outfit: The values, of which one is labelled.
-        style: Colours and cut.
-        pose: The figure's stance.
-        camera: The view.
-        scene_seed: Seeds the background, the occluders, the cover's details and the light.
+        outfit: the values, of which one is labelled.
+        style: colours and cut.
+        pose: the figure's stance.
+        camera: the view.
+        scene_seed: seeds the background, the occluders, the cover's details and the light.
     """
 
     outfit: Outfit
@@ -53,8 +66,8 @@ class Truth:
     """What a picture shows of one attribute.
 
     Attributes:
-        value: Its value, "invisible" where hidden, None where no garment has the attribute.
-        box: Left, top, right and bottom in pixels of the region that decides the value, within
+        value: its value, "invisible" where hidden, None where no garment has the attribute.
+        box: left, top, right and bottom in pixels of the region that decides the value, within
             the picture; None unless the value can be seen.
     """
 
@@ -63,7 +76,7 @@ class Truth:
 
 
 def sample_spec(seed: int, index: int) -> Spec:
-    """The picture `index` of the data set of this seed; independent of all other pictures."""
+    """Returns picture `index` of the data set of this seed, independent of all other pictures."""
     outfit_rng, style_rng, pose_rng, camera_rng = (
         np.random.default_rng([seed, index, stream]) for stream in range(4)
     )
@@ -78,7 +91,7 @@ def sample_spec(seed: int, index: int) -> Spec:
 
 
 def draw_picture(spec: Spec, image_size_px: int) -> tuple[Image.Image, dict[str, Truth]]:
-    """The picture, RGB and square, and the truth for each of the eight attributes."""
+    """Returns the picture, RGB and square, and the truth for each of the eight attributes."""
     backdrop_rng, hiding_rng, occluder_rng, light_rng = np.random.default_rng(
         spec.scene_seed
     ).spawn(4)
@@ -99,7 +112,7 @@ def draw_picture(spec: Spec, image_size_px: int) -> tuple[Image.Image, dict[str,
 def _draw_dressed_figure(
     canvas: Canvas, body: Body, style: Style, shapes: dict[str, str | None]
 ) -> None:
-    """Paint from back to front."""
+    """Draws figure and clothes from back to front."""
     coat, sleeve = shapes["coat_length"], shapes["sleeve_length"]
     draw_hair_behind(canvas, style)
     if coat:
@@ -127,7 +140,7 @@ def _draw_dressed_figure(
 
 
 def _draw_coat(canvas: Canvas, body: Body, style: Style, shapes: dict[str, str | None]) -> None:
-    """Paint the coat over the figure; its fronts lie behind the arms."""
+    """Draws the coat over the figure; its fronts lie behind the arms."""
     length, sleeve, lapel = (
         str(shapes[attribute]) for attribute in ("coat_length", "sleeve_length", "lapel_design")
     )
@@ -138,7 +151,7 @@ def _draw_coat(canvas: Canvas, body: Body, style: Style, shapes: dict[str, str |
 
 
 def _truth(attribute: str, outfit: Outfit, canvas: Canvas, image_size_px: int) -> Truth:
-    """The truth about an attribute, given what ended up in the frame and in front."""
+    """Returns the truth about an attribute, given what ended up in the frame and in front."""
     value = outfit.shapes[attribute]
     if value is None:
         return Truth(value=None, box=None)

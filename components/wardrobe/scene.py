@@ -23,7 +23,7 @@ _NUM_PLACES_TRIED = 8
 
 
 def draw_background(size_px: int, colour: Colour, rng: np.random.Generator) -> Image.Image:
-    """A square background in shades of one colour."""
+    """Returns a square background in shades of one colour."""
     kind = str(rng.choice(_BACKGROUNDS))
     other = shaded(colour, 0.75) if rng.random() < 0.5 else tinted(colour, 0.3)
     if kind == "stripes":
@@ -47,7 +47,7 @@ def draw_background(size_px: int, colour: Colour, rng: np.random.Generator) -> I
 
 
 def draw_occluders(canvas: Canvas, zone: Zone, rng: np.random.Generator) -> None:
-    """Up to two small things (balls, leaves, cards) in the picture that leave the zone free."""
+    """Draws up to two small things (balls, leaves, cards) that leave the zone free."""
     for _ in range(int(rng.integers(0, _MAX_OCCLUDERS + 1))):
         radius = canvas.camera.span * float(rng.uniform(0.04, 0.09))
         shape = _occluder_outline(radius, rng)
@@ -61,7 +61,7 @@ def draw_occluders(canvas: Canvas, zone: Zone, rng: np.random.Generator) -> None
 
 
 def light(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture in other light: brightness, contrast, tint, falloff, blur and grain."""
+    """Returns the picture in other light: brightness, contrast, tint, falloff, blur and grain."""
     size_px = image.width
     gain = rng.uniform(0.82, 1.15) * rng.uniform(0.94, 1.06, size=3)
     middle = float(rng.uniform(-18.0, 18.0)) + 128.0
@@ -75,7 +75,7 @@ def light(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _falloff(size_px: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Brightness over the picture: a vignette and a slope, shape (size_px, size_px)."""
+    """Returns brightness over the picture: a vignette and a slope, shape (size_px, size_px)."""
     vignette = np.float32(rng.uniform(0.0, 0.35))
     slope_x, slope_y = rng.uniform(-0.18, 0.18, size=2).astype(np.float32)
     axis = np.linspace(-1.0, 1.0, size_px, dtype=np.float32)
@@ -91,7 +91,7 @@ def _draw_blobs(image: Image.Image, colour: Colour, rng: np.random.Generator) ->
 
 
 def _draw_shelves(image: Image.Image, colour: Colour, rng: np.random.Generator) -> None:
-    """Shelf boards with boxes standing on them."""
+    """Draws shelf boards with boxes standing on them."""
     pen = ImageDraw.Draw(image)
     size = image.width
     for board_y in np.arange(rng.uniform(0.15, 0.35), 1.1, 0.28) * size:
@@ -106,7 +106,7 @@ def _is_clear(place: Points, radius: float, zone: Zone) -> bool:
 
 
 def _occluder_outline(radius: float, rng: np.random.Generator) -> Points:
-    """A ball, a leaf or a card around the origin, turned by a random angle."""
+    """Returns a ball, a leaf or a card around the origin, turned by a random angle."""
     card = points((-0.8, -0.6), (0.8, -0.6), (0.8, 0.6), (-0.8, 0.6)) * radius
     ball, leaf = (ellipse((0.0, 0.0), (radius, share * radius)) for share in (1.0, 0.4))
     shape = (ball, leaf, card)[int(rng.integers(3))]

@@ -30,16 +30,16 @@ class Style:
     """The looks of one figure; drawn independently of every attribute's value.
 
     Attributes:
-        skin, hair, shoes, backdrop: Colours.
-        hair_style: One of HAIR_STYLES.
-        top, bottom, coat, collar, cover: Cloth; `collar` is the top's where they match.
+        skin, hair, shoes, backdrop: colours.
+        hair_style: one of HAIR_STYLES.
+        top, bottom, coat, collar, cover: cloth; `collar` is the top's where they match.
         hem_shift: -1..1, moves every hem by its garment's tolerance.
         sleeve_flare, skirt_flare, pant_flare, coat_flare: 0 (narrow) to 1 (wide).
-        coat_gap: Half the distance between the coat's fronts at the hem, body units.
-        break_y: Height at which the coat's fronts meet or come closest.
-        tucked: Whether the top ends at the waist.
-        buttoned: Whether a row of buttons runs down the top.
-        hemmed: Whether sleeves and hems have a visible border.
+        coat_gap: half the distance between the coat's fronts at the hem, body units.
+        break_y: height at which the coat's fronts meet or come closest.
+        tucked: whether the top ends at the waist.
+        buttoned: whether a row of buttons runs down the top.
+        hemmed: whether sleeves and hems have a visible border.
     """
 
     skin: Colour
@@ -70,7 +70,7 @@ _CONTRAST_COLLAR_SHARE = 0.45
 
 
 def sample_style(rng: np.random.Generator) -> Style:
-    """Looks in which neighbouring garments, skin and background stand apart."""
+    """Returns looks in which neighbouring garments, skin and background stand apart."""
     skin = _SKINS[rng.integers(len(_SKINS))]
     top = sample_paint(rng, unlike=[skin])
     bottom = top if rng.random() < _DRESS_SHARE else sample_paint(rng, unlike=[skin, top.colour])

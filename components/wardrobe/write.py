@@ -12,10 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from components.datasets.fashionai_values import FASHIONAI_VALUES
-from components.datasets.regions import TRUTH_FILE, TRUTH_SCHEMA
+from components import files
+from components.datasets.fashionai import FASHIONAI_VALUES, TRUTH_FILE, TRUTH_SCHEMA
 from components.errors import HemlineError
 from components.wardrobe.picture import Truth, draw_picture, sample_spec
 
@@ -42,22 +41,22 @@ def write_wardrobe(
     num_processes: int,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Draw the demo data set into the folder `out`, replacing a wardrobe that is there.
+    """Draws the demo data set into the folder `out`, replacing a wardrobe that is there.
 
     The same arguments give the same bytes for any number of processes. Image i of a seed
     does not depend on `num_images`.
 
     Args:
-        out: Receives `Images/<attribute>_labels/<name>.jpg`, `Annotations/label.csv` and
+        out: receives `Images/<attribute>_labels/<name>.jpg`, `Annotations/label.csv` and
             `truth.parquet`. Nothing appears there before everything is written.
-        num_images: Images in all, spread evenly over the eight attributes.
-        image_size_px: Side of the square images, at least 64.
-        seed: Not negative.
-        num_processes: Processes that draw; 1 draws in this one.
-        on_progress: Called with the number of images finished since its last call.
+        num_images: images in all, spread evenly over the eight attributes.
+        image_size_px: side of the square images, at least 64.
+        seed: not negative.
+        num_processes: processes that draw; 1 draws in this one.
+        on_progress: called with the number of images finished since its last call.
 
     Raises:
-        HemlineError: An argument is out of range, or `out` holds something else.
+        HemlineError: an argument is out of range, or `out` holds something else.
     """
     _check_at_least("num_images", num_images, 1)
     _check_at_least("image_size_px", image_size_px, _MIN_IMAGE_SIZE_PX)
@@ -104,7 +103,7 @@ def _make_folders(root: Path) -> None:
 def _draw_all(
     root: Path, num_images: int, image_size_px: int, seed: int, num_processes: int
 ) -> Iterator[list[_Written]]:
-    """The images in chunks, in order, each drawn and saved by one of the processes."""
+    """Yields the images in chunks, in order, each drawn and saved by one of the processes."""
     starts = range(0, num_images, _IMAGES_PER_CHUNK)
     chunks = [range(start, min(start + _IMAGES_PER_CHUNK, num_images)) for start in starts]
     draw = partial(_draw_chunk, root=root, image_size_px=image_size_px, seed=seed)
@@ -120,7 +119,7 @@ def _draw_chunk(indices: range, *, root: Path, image_size_px: int, seed: int) ->
 
 
 def _draw_one(index: int, root: Path, image_size_px: int, seed: int) -> _Written:
-    """Draw and save an image; its name is a hash, so that it tells nothing of the value."""
+    """Draws and saves an image; its name is a hash, so that it does not give the value away."""
     spec = sample_spec(seed, index)
     image, truths = draw_picture(spec, image_size_px)
     labelled = spec.outfit.labelled
@@ -131,7 +130,7 @@ def _draw_one(index: int, root: Path, image_size_px: int, seed: int) -> _Written
 
 
 def _write_labels(file: Path, images: list[_Written]) -> None:
-    """FashionAI's label file: path, folder and a y at the value's position."""
+    """Writes FashionAI's label file: path, folder and a y at the value's position."""
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         for image in images:
@@ -142,7 +141,8 @@ def _write_labels(file: Path, images: list[_Written]) -> None:
 
 def _write_truth(file: Path, images: list[_Written]) -> None:
     rows = chain.from_iterable(_truth_rows(image) for image in images)
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=TRUTH_SCHEMA), file)
+    table = pa.Table.from_pylist(list(rows), schema=TRUTH_SCHEMA)
+    files.write_table(table, file, schema=TRUTH_SCHEMA)
 
 
 def _truth_rows(image: _Written) -> Iterator[dict[str, object]]:

@@ -11,7 +11,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from components.errors import HemlineError
+from components.provenance import provenance
 from pipelines.shell import commands
+from pipelines.shell.options import REGISTRATION
 
 LOCK = Path("dvc.lock")
 
@@ -133,6 +135,14 @@ def changed_files() -> list[str]:
 def git_has(commit: str, path: Path) -> bool:
     """Returns whether a commit has a file."""
     return bool(git("ls-tree", "--name-only", commit, "--", str(path)))
+
+
+def registered_hash(revision: str) -> str | None:
+    """Returns the hash of the registration in a revision's `dvc.lock`; None where it has none."""
+    if not git_has(revision, LOCK):
+        return None
+    stages = provenance.parse_stages(git("show", f"{revision}:./{LOCK}"))
+    return provenance.hashes(stages, kinds=["outs"]).get(str(REGISTRATION))
 
 
 def git(*arguments: str) -> str:

@@ -62,5 +62,5 @@ def _previous(catalog: Path) -> Catalog | None:
     try:
         return read_catalog(catalog)
     except HemlineError as error:
-        console.print(f"numbering images anew: {error}", markup=False)
+        console.print(f"numbering images from scratch: {error}", markup=False)
         return None

@@ -55,7 +55,7 @@ def _previous(path: Path, source: Catalog, section: SplitParams) -> Assignment |
     try:
         return read_previous(path, catalog=source, params=section)
     except HemlineError as error:
-        console.print(f"assigning all labels anew: {error}")
+        console.print(f"assigning all labels from scratch: {error}")
         return None
 
 

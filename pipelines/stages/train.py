@@ -1,6 +1,7 @@
 """Stage `train`: store, splits and triplets → the best network of a run."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,14 @@ from components.params import (
     load_section,
     resolved,
 )
+from components.precision import resolve_precision
 from components.provenance import provenance, record
 from components.provenance.datasets import read_data_set
 from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
 from components.training.setup import TrainingInputs, read_plan
-from components.training.state import BEST_WEIGHTS, read_history
+from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.trained import write_trained_model
 from components.training.worker import run_training
 from pipelines.shell import options
@@ -35,6 +37,8 @@ from pipelines.shell.environment import (
 )
 from pipelines.stages.dry_run import describe_training
 from pipelines.stages.training_progress import training_progress
+
+PRECISION_TAG = "hemline.precision"
 
 Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
 DryRun = Annotated[
@@ -54,9 +58,9 @@ def train(
     params: options.Params = options.PARAMS,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the network; an interrupted run of the same params and inputs is gone on with."""
+    """Train the network; an interrupted run of the same params and inputs is resumed."""
     model_params = load_section(params, ModelParams)
-    train_params = load_section(params, TrainParams)
+    train_params = _with_precision(load_section(params, TrainParams))
     location = store_location(store)
     inputs = TrainingInputs(
         catalog=catalog.absolute(),
@@ -68,15 +72,20 @@ def train(
         describe_training(inputs, model_params=model_params, train_params=train_params)
         return
     source = load_section(params, DataParams).root
-    state_folder = _state_folder(params, [catalog, location.local(), splits, triplets])
+    state_folder = _state_folder(
+        params, [catalog, location.local(), splits, triplets], precision=train_params.precision
+    )
     where = tracking()
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
         where,
         params=resolved(params),
-        tags=record.origin_tags(
-            [source, catalog, store, splits, triplets], experiment=experiment_tags()
-        ),
+        tags={
+            PRECISION_TAG: train_params.precision,
+            **record.origin_tags(
+                [source, catalog, store, splits, triplets], experiment=experiment_tags()
+            ),
+        },
     )
     journal = state_folder / "metrics.jsonl"
     plan = read_plan(triplets, train_params)
@@ -107,13 +116,20 @@ def train(
         schema=tables.read_schema(catalog / "schema.json"),
         image_size_px=ImageStore(location.local()).image_size_px,
     )
-    files.write_csv(read_history(state_folder), curve, schema=tables.TRAINING)
+    files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)
     shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
 
 
-def _state_folder(params: Path, inputs: list[Path]) -> Path:
+def _with_precision(params: TrainParams) -> TrainParams:
+    """Returns the params with the precision that they stand for on the machines that train."""
+    return replace(params, precision=resolve_precision(params.precision, on_gpu=params.use_gpu))
+
+
+def _state_folder(params: Path, inputs: list[Path], *, precision: str) -> Path:
+    """Returns the folder of a run's state, named by all that the run depends on."""
     sections = {name: resolved(params)[name] for name in ("model", "sampling", "train")}
+    sections["train"]["precision"] = precision
     small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
-    files = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
-    return project_folder() / ".hemline" / "training" / provenance.run_key(sections, files)
+    described = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
+    return project_folder() / ".hemline" / "training" / provenance.run_key(sections, described)

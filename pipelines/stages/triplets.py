@@ -2,7 +2,7 @@
 
 from components import files, tables
 from components.params import SamplingParams, load_section
-from components.sampling.plan import write_plans
+from components.sampling.epochs import write_epochs
 from pipelines.shell import options
 from pipelines.shell.reporting import console
 
@@ -21,7 +21,7 @@ def triplets(
     published = None
     if section.triplets == "published":
         published = files.read_table(catalog / "triplets.parquet", schema=tables.PUBLISHED_TRIPLETS)
-    left_out = write_plans(assigned, triplets, params=section, schema=schema, published=published)
+    left_out = write_epochs(assigned, triplets, params=section, schema=schema, published=published)
     for split, kinds in left_out.items():
         for kind, found in kinds.items():
             if found:

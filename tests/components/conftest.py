@@ -45,7 +45,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
     network = build_model(
         name="asen",
         num_attributes=len(SCHEMA.attributes),
-        backbone="resnet18",
+        backbone="tiny",
         weights="none",
         embedding_dim=16,
         attention_dim=8,

@@ -32,7 +32,7 @@ def _new() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """What must show up nowhere; made anew each time, as this file itself is in the project."""
+    """What must show up nowhere; generated each time, as this file itself is in the project."""
 
     postgres: str = field(default_factory=_new)
     s3_secret: str = field(default_factory=_new)

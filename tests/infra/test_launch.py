@@ -19,6 +19,8 @@ import pytest
 import yaml
 from manifests import INFRA, found
 
+pytestmark = pytest.mark.slow
+
 RUN, IMAGE = "hemline-retrain-29401234", "registry.example.org/hemline:0a1b2c3"
 JOBS = "/apis/ray.io/v1/namespaces/hemline/rayjobs"
 WAITING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}

@@ -10,17 +10,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
-_NOT_COPIED = {
-    ".git",
-    ".venv",
-    "data",
-    "models",
-    "metrics",
-    "plots",
-    "reports",
-    "mlartifacts",
-    ".hemline",
-}
 
 TINY = {
     "preprocess": {"image_size_px": 64, "images_per_shard": 128, "num_workers": 1},
@@ -29,28 +18,43 @@ TINY = {
         "num_epochs": 2,
         "triplets_per_epoch": 64,
         "evaluation_triplets": 100,
-        "batches_per_epoch": 3,
+        "batches_per_epoch": 20,  # time enough to kill it in the first epoch
         "attributes_per_batch": 4,
         "values_per_attribute": 2,
         "images_per_value": 2,
     },
-    "model": {"embedding_dim": 32, "attention_dim": 16},
-    "train": {"num_workers": 0, "log_every_steps": 1},
+    "model": {"backbone": "tiny", "weights": "none", "embedding_dim": 32, "attention_dim": 16},
+    "train": {"num_workers": 0, "precision": "fp32", "log_every_steps": 1},
     "checkpoint": {"every_steps": 1, "num_to_keep": 2},
     "embed": {"num_workers": 1, "precision": "fp32", "images_per_part": 128},
 }
 
 
 class Project:
-    """A folder with the project in it, committed to a git repository of its own."""
+    """A folder with the project in it, committed to a git repository of its own.
+
+    Made of what git tracks here, with tiny params, where there is none.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(ROOT, folder, ignore=_ignored, symlinks=True)
+        if folder.exists():
+            return
+        copy_tracked(ROOT, folder)
         (folder / "dvc.lock").unlink(missing_ok=True)
         self.set_params(TINY)
         for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "tiny"]):
             self.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments)
+
+    def copy(self, folder: Path) -> "Project":
+        """Returns a copy to change; its old runs keep their artifacts in the first one's folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def draw(self, out: str, *, num_images: int, seed: int) -> None:
+        """Adds pictures of the wardrobe to a folder of the project."""
+        arguments = ["--images", str(num_images), "--image-size", "64", "--seed", str(seed)]
+        self.run("python", "-m", "pipelines", "wardrobe", "--out", out, *arguments)
 
     def set_params(self, changes: dict[str, dict[str, Any]]) -> None:
         """Changes values of params.yaml."""
@@ -97,7 +101,11 @@ class Project:
         return f"sqlite:///{self.folder}/mlflow.db"
 
 
-def _ignored(folder: str, names: list[str]) -> set[str]:
-    if Path(folder) != ROOT:
-        return {"__pycache__"} & set(names)
-    return {name for name in names if name in _NOT_COPIED or name.endswith(("_cache", ".db"))}
+def copy_tracked(source: Path, folder: Path) -> None:
+    """Copies the files that git tracks, as they lie in the checkout, and nothing beside them."""
+    listed = ["git", "-C", str(source), "ls-files", "-z"]
+    names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (source / name).exists():  # else: deleted, and not yet committed
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, folder / name)

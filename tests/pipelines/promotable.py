@@ -7,6 +7,7 @@ noise there is in its embeddings.
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,15 @@ import pyarrow as pa
 import torch
 import yaml
 from builders import PROJECT, images_table, labels_table
+from embedded_folders import embed_here
 from PIL import Image
 from torch import Tensor, nn
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.making import PartInMaking, conclude, embedded_schema, plan_parts
+from components.embedding.making import make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.embedding.source import stored_images
-from components.evaluation.encode import encode
 from components.evaluation.query_scores import QueryScores, measure_queries, write_query_scores
 from components.images.decode import decode
 from components.images.remote_store import StoreLocation
@@ -134,23 +135,15 @@ class Promotable:
         store, out = self.folder / "data/store", self.folder / "data/embeddings"
         images = tables.read_catalog(self.folder / "data/catalog").images
         source = stored_images(StoreLocation(address=str(store), cache=self.folder), images)
-        plans = plan_parts(source, out, recipe=recipe, images_per_part=IMAGES_PER_PART)
-        for plan in plans:
-            part = PartInMaking(plan, out, recipe)
-            for batch in part.batches(len(images)):
-                found_nKD = encode(
-                    package.load_network(),
-                    ImageStore(store),
-                    batch["image"].to_numpy(),
-                    num_attributes=len(SCHEMA.attributes),
-                    device=torch.device("cpu"),
-                ).astype(np.float16)
-                nothing = pa.nulls(len(batch), pa.string())
-                vectors = pa.FixedShapeTensorArray.from_numpy_ndarray(found_nKD)
-                columns = [batch["part"], batch["image"], nothing, nothing, vectors]
-                part.add(pa.table(columns, schema=embedded_schema(*found_nKD.shape[1:])))
-            part.write()
-        conclude(source, plans, out, recipe=recipe)
+        make_parts(
+            source,
+            plan_parts(source, out, recipe=recipe, images_per_part=IMAGES_PER_PART),
+            out,
+            recipe=recipe,
+            embed=partial(embed_here, load_network=package.load_network),
+            batch_size=len(images),
+            on_progress=lambda _: None,
+        )
 
     def measure(self, package: Path) -> QueryScores:
         """Returns how a package does on the splits of now."""

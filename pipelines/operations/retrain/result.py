@@ -4,7 +4,7 @@ import os
 
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
-from pipelines.operations.retrain.record import Record
+from pipelines.operations.retrain.record import Outcome, Record
 from pipelines.operations.retrain.state import Begun
 from pipelines.shell import commands, workspace
 from pipelines.shell.reporting import console
@@ -12,7 +12,7 @@ from pipelines.shell.reporting import console
 _NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0"}  # a missing password fails, and does not wait for one
 
 
-def commit(verdict: Verdict, begun: Begun) -> str:
+def commit(record: Record, begun: Begun) -> str:
     """Commits `dvc.lock` and what else DVC leaves to git; returns the commit that holds it.
 
     Raises:
@@ -25,7 +25,7 @@ def commit(verdict: Verdict, begun: Begun) -> str:
             f"checked out; git switch {begun.branch or begun.base}, and start it again"
         )
     if changed := workspace.unrecorded_paths():
-        workspace.commit_only(changed, _message(verdict))
+        workspace.commit_only(changed, _message(record.version, record.verdict))
     return workspace.head()
 
 
@@ -33,21 +33,24 @@ def tag(verdict: Verdict) -> str:
     """Tags the commit with version and outcome, once; returns the tag.
 
     Raises:
-        HemlineError: the tag is taken, by a commit with another `dvc.lock`.
+        HemlineError: the tag is taken, by a commit that registered another version.
     """
     name = f"retrain-{verdict.challenger}-{outcome(verdict)}"
     if not workspace.git("tag", "--list", name):
-        workspace.tag(name, _message(verdict))
-    elif workspace.git("diff", "--name-only", name, "HEAD", "--", str(workspace.LOCK)):
+        workspace.tag(name, _message(verdict.challenger, verdict))
+    elif workspace.registered_hash(f"refs/tags/{name}") != workspace.registered_hash("HEAD"):
         raise HemlineError(
-            f"git has a tag {name} already, of another run: was it made with another registry? "
-            f"Rename it (git tag old-{name} {name}; git tag -d {name}), and start again"
+            f"git has a tag {name} already, of another version {verdict.challenger}: was it made "
+            f"with another registry? Rename it (git tag old-{name} {name}; git tag -d {name}), and "
+            "start again"
         )
     return name
 
 
-def outcome(verdict: Verdict) -> str:
-    """Returns what came of a verdict, in one word."""
+def outcome(verdict: Verdict | None) -> Outcome:
+    """Returns what came of a verdict; without one, there was nothing to judge."""
+    if verdict is None:
+        return "nothing new"
     return "promoted" if verdict.passed else "rejected"
 
 
@@ -62,8 +65,8 @@ def push_data(record: Record, *, wanted: bool) -> None:
         record.pushed.append("dvc")
 
 
-def push_commit(name: str, record: Record, *, wanted: bool) -> None:
-    """Pushes the branch, and the tag of a name, to git's remote, where there is one.
+def push_commit(name: str | None, record: Record, *, wanted: bool) -> None:
+    """Pushes the branch, and the tag of a name where one is given, to git's remote, if any.
 
     Raises:
         HemlineError: the remote refuses, as where somebody else pushed to the branch meanwhile.
@@ -77,8 +80,12 @@ def push_commit(name: str, record: Record, *, wanted: bool) -> None:
         return
     here = workspace.branch()
     if here is None:
-        console.print("no branch is checked out: only the tag is pushed")
-    refs = [f"refs/tags/{name}", *([f"HEAD:{workspace.upstream(here)}"] if here else [])]
+        console.print("no branch is checked out: its commit is not pushed, only a tag")
+    refs = [f"HEAD:{workspace.upstream(here)}"] if here else []
+    if name is not None:
+        refs.append(f"refs/tags/{name}")
+    if not refs:
+        return
     try:
         commands.run(
             ["git", "push", "--atomic", remote, *refs],
@@ -92,8 +99,10 @@ def push_commit(name: str, record: Record, *, wanted: bool) -> None:
     record.pushed.append(remote)
 
 
-def _message(verdict: Verdict) -> str:
+def _message(version: int | None, verdict: Verdict | None) -> str:
     """Returns a commit message: what happened, and the gate's figures."""
+    if verdict is None:
+        return f"Retrain: the code changed, version {version} stands"
     against = (
         f"against version {verdict.champion}" if verdict.champion else "without another to compare"
     )

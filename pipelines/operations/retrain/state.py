@@ -12,21 +12,25 @@ class Begun:
     """A retrain that has not ended.
 
     Attributes:
-        base: commit that it began at; its data is what new data is held against.
-        branch: that it began on; None for a commit without a branch.
+        base: commit that it began at; new data is compared with the data of this commit.
+        branch: branch that it began on; None for a commit without a branch.
+        champion: version that was champion when it began; None: there was none.
+        judged: version of the workspace when it began, where the gate had judged it; else None.
         has_news: whether it found something to do.
         was_refused: whether a person has to look at its data.
     """
 
     base: str
     branch: str | None
+    champion: int | None = None
+    judged: int | None = None
     has_news: bool = False
     was_refused: bool = False
 
 
-def begin() -> Begun:
-    """Returns the mark of a retrain that begins now."""
-    return Begun(base=workspace.head(), branch=workspace.branch())
+def begin(champion: int | None = None) -> Begun:
+    """Returns the state of a retrain that begins now, under this champion."""
+    return Begun(base=workspace.head(), branch=workspace.branch(), champion=champion)
 
 
 def read_begun(file: Path) -> Begun | None:

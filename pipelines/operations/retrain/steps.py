@@ -30,12 +30,16 @@ def take_steps(
     Raises:
         HemlineError: a step failed; the next retrain goes on with it.
     """
-    record.champion_before = record.champion_after = promotion.champion(tracking())
+    record.champion_after = promotion.champion(tracking())
     with record.at("fetch data"):
         begun = _begin(mark, record)
+        record.champion_before = begun.champion
         new_data.fetch()
     with record.at("look for news"):
-        if not _has_news(begun, record):
+        if not begun.has_news:
+            begun = _note(replace(begun, judged=_judged_version(), has_news=_has_news()), mark)
+        record.version = begun.judged
+        if begun.judged and not begun.has_news:
             record.outcome = "nothing new"
             mark.unlink()
             return
@@ -49,22 +53,21 @@ def take_steps(
             raise
     with record.at("train"):
         workspace.dvc("repro")
-    with record.at("gate and promote"):
         record.version = registry.read_registration(options.REGISTRATION).version
-        verdict = record.verdict = promote_version(record.version, params=params)
-        record.champion_before, record.champion_after = (
-            verdict.champion,
-            promotion.champion(tracking()),
-        )
+    if record.version != begun.judged:  # else code changed, and what it makes did not
+        with record.at("gate and promote"):
+            record.verdict = promote_version(record.version, params=params)
+            record.champion_after = promotion.champion(tracking())
     with record.at("commit"):
-        record.commit = result.commit(verdict, begun)
-    with record.at("tag"):
-        record.tag = result.tag(verdict)
+        record.commit = result.commit(record, begun)
+    if record.verdict:
+        with record.at("tag"):
+            record.tag = result.tag(record.verdict)
     with record.at("dvc push"):
         result.push_data(record, wanted=section.push)
     with record.at("git push"):
         result.push_commit(record.tag, record, wanted=section.git_push)
-    record.outcome = "promoted" if verdict.passed else "rejected"
+    record.outcome = result.outcome(record.verdict)
     mark.unlink()
 
 
@@ -74,7 +77,7 @@ def _begin(mark: Path, record: Record) -> Begun:
     record.went_on = begun is not None
     new_data.check_tree(gone_on=begun is not None)
     if begun is None:
-        return _note(begin(), mark)
+        return _note(begin(record.champion_after), mark)
     console.print(f"goes on with the retrain that began at {begun.base[:10]}")
     if begun.was_refused:
         new_data.put_back(begun.base)
@@ -86,14 +89,15 @@ def _note(begun: Begun, mark: Path) -> Begun:
     return begun
 
 
-def _has_news(begun: Begun, record: Record) -> bool:
-    """Returns whether there is something to do.
+def _has_news() -> bool:
+    """Returns whether stages are not as `dvc.lock` says, or git does not have that `dvc.lock`."""
+    return not workspace.is_unchanged() or bool(workspace.unrecorded_paths())
 
-    There is not when the stages are as `dvc.lock` says, git has that `dvc.lock`, and the gate has
-    judged its version; a retrain that found something and did not end always has.
-    """
-    if begun.has_news or not workspace.is_unchanged() or workspace.unrecorded_paths():
-        return True
-    record.version = registry.read_registration(options.REGISTRATION).version
-    verdict = promotion.read_tag(record.version, promotion.VERDICT_TAG, tracking=tracking())
-    return verdict is None
+
+def _judged_version() -> int | None:
+    """Returns the version that the workspace stands for, if the gate has judged it."""
+    if not options.REGISTRATION.exists():
+        return None
+    version = registry.read_registration(options.REGISTRATION).version
+    verdict = promotion.read_tag(version, promotion.VERDICT_TAG, tracking=tracking())
+    return None if verdict is None else version

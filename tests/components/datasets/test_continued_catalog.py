@@ -1,4 +1,4 @@
-"""Catalogs that continue another: which numbers and positions stay, and when all starts anew."""
+"""Catalogs that continue another: which numbers and positions stay, and when none does."""
 
 import hashlib
 import shutil

@@ -3,8 +3,7 @@
 import pytest
 from builders import write_files
 
-from components.datasets.fashionai import read_fashionai
-from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.fashionai import FASHIONAI_VALUES, read_fashionai
 from components.datasets.labelled import Label
 from components.datasets.read import read_labels
 from components.errors import HemlineError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import ray
-from embedding_runs import NotingReader, list_again, noted, run
+from embedding_runs import NotingReader, list_again, noted, on_ray, run
 from ray.cluster_utils import Cluster
 
 
@@ -27,7 +27,7 @@ def main(folder: str, out: Path, notes: Path) -> None:
     worker = threading.Thread(
         target=run,
         args=(list_again(folder, out, reader), out),
-        kwargs={"images_per_part": 6},
+        kwargs={"embed": on_ray, "images_per_part": 6},
     )
     worker.start()
     wait_until(lambda: noted(notes).total() > 12)

@@ -5,10 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from embedded_folders import embed_here
 from numpy.typing import NDArray
 from ray import cloudpickle
 from torch import Tensor, nn
@@ -16,8 +18,8 @@ from torch import Tensor, nn
 from components import files, tables
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.embedding.file_source import FileReader, list_files
-from components.embedding.job import embed
-from components.embedding.making import plan_parts
+from components.embedding.job import embed_on_ray
+from components.embedding.making import Embed, OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe, numbered_images
 from components.embedding.source import Pixels, Source
 from components.images.decode import decode
@@ -111,24 +113,34 @@ def list_again(folder: str, out: Path, reader: NotingReader) -> Source:
     )
 
 
+on_ray = partial(embed_on_ray, load_network=load_network, params=PARAMS)
+in_process = partial(embed_here, load_network=load_network)
+
+
 def run(
     source: Source,
     out: Path,
     *,
+    embed: Embed = in_process,
     recipe: Recipe = RECIPE,
     images_per_part: int = PARAMS.images_per_part,
+    on_progress: OnProgress = lambda _: None,
 ) -> int:
     """Embeds and returns how much progress was reported."""
     done: list[int] = []
-    plans = plan_parts(source, out, recipe=recipe, images_per_part=images_per_part)
-    embed(
+
+    def count(num_images: int) -> None:
+        done.append(num_images)
+        on_progress(num_images)
+
+    make_parts(
         source,
-        plans,
+        plan_parts(source, out, recipe=recipe, images_per_part=images_per_part),
         out,
         recipe=recipe,
-        load_network=load_network,
-        params=PARAMS,
-        on_progress=done.append,
+        embed=embed,
+        batch_size=PARAMS.batch_size_per_worker,
+        on_progress=count,
     )
     return sum(done)
 

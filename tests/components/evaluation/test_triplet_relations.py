@@ -13,7 +13,7 @@ from components.errors import HemlineError
 from components.evaluation import triplet_relations
 from components.evaluation.triplet_relations import evaluate_triplets, triplet_examples
 from components.params import SamplingParams, load_section
-from components.sampling.plan import write_plans
+from components.sampling.epochs import write_epochs
 
 SCHEMA = AttributeSchema(
     dataset="by hand",
@@ -117,7 +117,7 @@ def test_published_triplets_go_all_the_way(tmp_path):
     columns = zip(*published, strict=True)
     catalog = pa.table([*columns], names=tables.PUBLISHED_TRIPLETS.names)
     splits = pa.table([*zip(*labels, strict=True)], names=tables.SPLITS.names)
-    write_plans(
+    write_epochs(
         splits.cast(tables.SPLITS),
         tmp_path,
         params=replace(params, method="triplets", num_epochs=1),

@@ -18,7 +18,7 @@ from components.images.store import ImageStore
 NUM_IMAGES, PER_SHARD, SIZE = 30, 8, 32
 TRUNCATED = 5
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def picture(seed):
@@ -223,7 +223,7 @@ def test_a_renamed_image_is_quarantined_under_its_new_name(data, store):
     assert [row["path"] for row in run(data, store)] == ["95.png"]
 
 
-def test_a_run_that_was_stopped_goes_on(data, store, monkeypatch):
+def test_a_run_that_was_stopped_is_resumed(data, store, monkeypatch):
     """Stops a run for another size after its first shard, then asks for the first size again."""
     run(data, store, image_size_px=48)
 

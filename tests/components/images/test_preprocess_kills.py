@@ -36,7 +36,7 @@ if __name__ == "__main__":
     )
 """
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def uninterrupted(data, tmp_path_factory):
     return contents(store)
 
 
-def test_a_killed_driver_is_gone_on_with(data, uninterrupted, tmp_path):
+def test_a_killed_driver_is_resumed(data, uninterrupted, tmp_path):
     store = tmp_path / "store"
     command = [sys.executable, "-c", DRIVER, str(data[0]), str(store)]
     driver = begun(

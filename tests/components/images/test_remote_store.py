@@ -140,7 +140,7 @@ def test_what_else_lies_at_the_url_stays(location, tmp_path):
     assert len(system.find(root)) == 2 + len(others), "a shard and the manifest"
 
 
-def test_an_interrupted_copy_goes_on_and_is_never_half_seen(location, tmp_path):
+def test_an_interrupted_copy_is_resumed_and_never_half_seen(location, tmp_path):
     publish_store(write_store(tmp_path / "store", [0, 0]), location.address)
     copy = location.local()
     publish_store(write_store(tmp_path / "store", [1, 1]), location.address)
@@ -177,6 +177,7 @@ print(len(ImageStore(folder)))
 """
 
 
+@pytest.mark.slow
 def test_processes_of_a_node_wait_for_one_copy(tmp_path):
     url = f"file://{tmp_path}/published"
     publish_store(write_store(tmp_path / "store", [0] * 20), url)

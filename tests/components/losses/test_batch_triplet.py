@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
 
-from components.losses.batch_triplet import batch_triplet_loss
-from components.losses.triplet import triplet_loss
+from components.losses.ranking import batch_triplet_loss, triplet_loss
 
 
 def loop(embeddings_BKD, values_BKV, *, margin):

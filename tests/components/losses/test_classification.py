@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.losses.classification import attribute_classification_loss
+from components.losses.combined import attribute_classification_loss
 
 
 @settings(deadline=None)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from components.losses.combine import CombinedLoss
+from components.losses.combined import CombinedLoss
 
 CLASSIFICATION, RANKING = torch.tensor(0.25), torch.tensor(3.0)
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
+from pytorch_metric_learning.losses import SupConLoss
 
-from components.losses.contrastive import supervised_contrastive_loss
+from components.losses.ranking import supervised_contrastive_loss
 
 
 def loop(embeddings_BKD, values_BKV, *, temperature, margin):
@@ -69,14 +70,20 @@ def test_it_is_least_at_0_as_uncertainty_weighting_needs():
     assert 0 <= loss.item() < 1e-5
 
 
-def test_without_margin_and_with_one_positive_it_is_cross_entropy():
-    embeddings = unit_vectors(4, 1, 8)
-    similarities = (embeddings[:2, 0] @ embeddings[:, 0].T) / 0.1
-    similarities[[0, 1], [0, 1]] = -torch.inf  # an image is not compared with itself
-    expected = torch.nn.functional.cross_entropy(similarities, torch.tensor([1, 0]))
-    values = one_value_each([0, 0, 1, 2])
-    loss = supervised_contrastive_loss(embeddings, values, temperature=0.1, margin=0.0)
+def test_without_margin_and_with_one_positive_it_is_that_of_pytorch_metric_learning():
+    """For one attribute and one value per image; several positives they set against each other."""
+    numbers = [0, 1, 2, 1, 0]  # the third has no positive
+    embeddings = unit_vectors(len(numbers), 1, 8).requires_grad_()
+    loss = supervised_contrastive_loss(
+        embeddings, one_value_each(numbers), temperature=0.1, margin=0.0
+    )
+    expected = SupConLoss(temperature=0.1)(embeddings[:, 0], torch.tensor(numbers))
     torch.testing.assert_close(loss.double(), expected, **CLOSE)
+    (found,) = torch.autograd.grad(loss, embeddings)
+    (wanted,) = torch.autograd.grad(expected, embeddings)
+    # they normalise once more, which takes the gradient along the embedding away
+    along = (found * embeddings).sum(dim=-1, keepdim=True) * embeddings
+    torch.testing.assert_close(found - along, wanted, **CLOSE)
 
 
 def test_the_mean_is_over_anchors_and_not_over_attributes():

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
+from pytorch_metric_learning.losses import MultiSimilarityLoss
+from pytorch_metric_learning.miners import MultiSimilarityMiner
 
-from components.losses.multi_similarity import multi_similarity_loss
+from components.losses.ranking import multi_similarity_loss
 
 NUMBERS = {"positive_scale": 2.0, "negative_scale": 10.0, "threshold": 0.5}
 
@@ -55,6 +57,23 @@ def test_equals_a_loop_over_the_definition(values, seed, margin):
     (found,) = torch.autograd.grad(loss, embeddings, allow_unused=True)
     (wanted,) = torch.autograd.grad(expected + 0 * embeddings.sum(), embeddings)
     torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 1.0])
+def test_is_that_of_pytorch_metric_learning(margin):
+    """For one attribute and one value per image; there, too, each image is an anchor."""
+    numbers = [0, 1, 2, 0, 1, 2, 0, 0, 1, 2, 2, 1]
+    embeddings = unit_vectors(len(numbers), 1, 8).requires_grad_()
+    loss = multi_similarity_loss(embeddings, one_value_each(numbers), margin=margin, **NUMBERS)
+    theirs, labels = embeddings[:, 0], torch.tensor(numbers)
+    mined = MultiSimilarityMiner(epsilon=margin)(theirs, labels)
+    expected = MultiSimilarityLoss(alpha=2.0, beta=10.0, base=0.5)(theirs, labels, mined)
+    torch.testing.assert_close(loss.double(), expected, **CLOSE)
+    (found,) = torch.autograd.grad(loss, embeddings)
+    (wanted,) = torch.autograd.grad(expected, embeddings)
+    # they normalise once more, which takes the gradient along the embedding away
+    along = (found * embeddings).sum(dim=-1, keepdim=True) * embeddings
+    torch.testing.assert_close(found - along, wanted, **CLOSE)
 
 
 def test_a_pair_and_its_negative_by_hand():

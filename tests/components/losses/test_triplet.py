@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.losses.triplet import triplet_loss
+from components.losses.ranking import triplet_loss
 
 TRIPLETS = arrays(
     np.float64,

@@ -10,19 +10,24 @@ from components.networks import NETWORK_PARTS
 NAMES = tuple(NETWORK_PARTS)
 NUM_ATTRIBUTES = 5
 EMBEDDING_DIM = 12
-THIRD_STAGE_WIDTH = 256  # of resnet18
+THIRD_STAGE_WIDTH = 32
 ATTRIBUTES_BK = torch.tensor([[4, 0, 2], [1, 3, 3]])
 
 
 def build(
-    name: str, *, normalise_features: bool = False, embedding_dim: int = EMBEDDING_DIM, **parts
+    name: str,
+    *,
+    backbone: str = "tiny",
+    normalise_features: bool = False,
+    embedding_dim: int = EMBEDDING_DIM,
+    **parts,
 ) -> EmbeddingNetwork:
-    """Returns a network on resnet18 without its published weights."""
+    """Returns a network without pretrained weights."""
     torch.manual_seed(1)
     return build_model(
         name=name,
         num_attributes=NUM_ATTRIBUTES,
-        backbone="resnet18",
+        backbone=backbone,
         weights="none",
         embedding_dim=THIRD_STAGE_WIDTH if name == "asen_v2" else embedding_dim,
         attention_dim=8,

@@ -36,12 +36,13 @@ def test_branch_one_is_the_fourth_stage_pooled_and_classified(images, name, hier
 
 
 def test_without_classification_there_is_no_fourth_stage(images):
-    network = randomise(build("ag_man", classification=False))
+    network = randomise(build("ag_man", backbone="resnet18", classification=False))
     assert network.forward_branches(images, ATTRIBUTES_BK)[1] is None
     held = sum(parameter.numel() for parameter in network.parameters())
-    of_branch_one = sum(p.numel() for p in build("ag_man").classifier.parameters())
+    whole = build("ag_man", backbone="resnet18")
+    of_branch_one = sum(p.numel() for p in whole.classifier.parameters())
     assert of_branch_one > 8_000_000  # the fourth stage of resnet18
-    assert held == sum(p.numel() for p in build("ag_man").parameters()) - of_branch_one
+    assert held == sum(p.numel() for p in whole.parameters()) - of_branch_one
 
 
 def test_branch_one_does_not_run_when_only_embeddings_are_asked(network, images):
@@ -69,8 +70,9 @@ def test_spatial_attention_is_the_weight_of_the_attended_map(images, changes, sc
             assert relative_error(map_HW * features, expected) < ROUNDING
 
 
-def test_widths_follow_the_backbone():
-    network = build("ag_man", hierarchical=False)
-    assert network.reduce[0].in_channels == 256
-    assert build("ag_man").reduce[0].in_channels == 512  # [F23; F3]
+@pytest.mark.parametrize(("backbone", "width"), [("tiny", 32), ("resnet18", 256)])
+def test_widths_follow_the_backbone(backbone, width):
+    network = build("ag_man", backbone=backbone, hierarchical=False)
+    assert network.reduce[0].in_channels == width
+    assert build("ag_man", backbone=backbone).reduce[0].in_channels == 2 * width  # [F23; F3]
     assert network.classifier.linear.out_features == NUM_ATTRIBUTES

@@ -84,7 +84,25 @@ def test_the_cut_network_is_torchvisions(name):
     assert torch.equal(last, pooled_by(whole, random_images(64, 96)))
 
 
-@pytest.mark.parametrize("name", WIDTHS)
+def test_the_tiny_backbone_is_cut_as_the_others_are():
+    backbone = build_backbone("tiny", weights="none").eval()
+    assert (backbone.mid_channels, backbone.channels, backbone.last_channels) == (24, 32, 40)
+    with torch.no_grad():
+        mid, third = backbone(random_images(64, 96))
+        assert mid.shape == (2, 24, 8, 12)
+        assert third.shape == (2, 32, 4, 6)
+        assert backbone.last_stage(third).shape == (2, 40, 2, 3)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) < 25_000
+    assert any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+
+
+def test_the_tiny_backbone_has_no_pretrained_weights(weights):
+    for given in ("IMAGENET1K_V1", str(weights)):
+        with pytest.raises(HemlineError, match=r"model\.weights: .*tiny has no pretrained weights"):
+            build_backbone("tiny", weights=given)
+
+
+@pytest.mark.parametrize("name", ["tiny", *WIDTHS])
 def test_every_backbone_carries_a_network(name):
     network = build_model(
         name="ag_man",
@@ -112,7 +130,7 @@ def test_the_last_stage_can_be_taken():
     assert backbone(random_images(32, 32))[1].shape == (2, 256, 2, 2)
 
 
-def test_none_starts_anew_every_time():
+def test_none_starts_from_scratch_every_time():
     first, second = (build_backbone("resnet18", weights="none") for _ in range(2))
     assert not torch.equal(next(first.parameters()), next(second.parameters()))
 

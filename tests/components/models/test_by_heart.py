@@ -7,7 +7,7 @@ from small_network import NAMES, build
 from torch import Tensor
 
 from components.evaluation.metrics import average_precision
-from components.losses.contrastive import supervised_contrastive_loss
+from components.losses.ranking import supervised_contrastive_loss
 from components.models.network import EmbeddingNetwork
 
 torch.set_num_threads(1)

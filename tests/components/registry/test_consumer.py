@@ -26,6 +26,8 @@ from fresh_environment import create_environment
 from components.registry import promotion, registry
 from components.tracking.runs import Tracking, start_run
 
+pytestmark = pytest.mark.slow
+
 URI = "models:/hemline@champion"
 SAME = 0.9999
 START_S = 120

@@ -5,7 +5,7 @@ import pytest
 from components.attributes import Attribute, AttributeSchema
 from components.datasets.darn import NUM_VALUES
 from components.datasets.deepfashion import TYPES
-from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.fashionai import FASHIONAI_VALUES
 from components.report.papers import paper_scores
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.sampling import near_duplicates
-from components.sampling.near_duplicates import near_duplicate_sets
+from components.sampling import relations
+from components.sampling.relations import near_duplicate_sets
 
 
 def partition(numbers):
@@ -50,7 +50,7 @@ def test_against_all_pairs(hashes, distance):
 @given(hashes=hash_lists())
 def test_nothing_is_forgotten_when_edges_are_joined_on_the_way(hashes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_duplicates, "_MAX_EDGES", 2)
+        patch.setattr(relations, "_MAX_EDGES", 2)
         found = near_duplicate_sets(hashes, distance=4)
 
     assert partition(found) == by_all_pairs(hashes, 4)

@@ -27,6 +27,8 @@ from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
 from components.tracking.runs import Tracking, start_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:

@@ -11,8 +11,7 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.images.store import ImageStore
-from components.training.feed import Feed
-from components.training.pixels import MappedPixels, ResidentPixels
+from components.training.feed import Feed, MappedPixels, ResidentPixels
 from components.training.plan import BatchPlan, TripletPlan
 
 SCHEMA = AttributeSchema(
@@ -150,7 +149,7 @@ def test_an_error_in_the_thread_reaches_the_caller(batch_plan, store, labels, mo
 
 
 def test_pixels_on_the_device_are_those_of_the_store(store, monkeypatch):
-    monkeypatch.setattr("components.training.pixels._IMAGES_AT_ONCE", 3)
+    monkeypatch.setattr("components.training.feed._IMAGES_AT_ONCE", 3)
     asked = np.array([13, 2, 5, 2, 11])
     resident = ResidentPixels(store, np.array([2, 13, 11, 5, 2, 7]), device=CPU)
     assert resident.gather(asked).equal(MappedPixels(store, device=CPU).gather(asked))

@@ -9,7 +9,11 @@ import pytest
 from node_loss import LOST_STEP, NUM_EPOCHS, UNDISTURBED
 from safetensors.torch import load_file
 
-from components.training.state import BEST_WEIGHTS, read_history
+from components.training.state import BEST_WEIGHTS, read_curve
+
+pytestmark = pytest.mark.slow
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nodes")
-    paths = os.pathsep.join(map(str, (ROOT, Path(__file__).parent)))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
     subprocess.run(
         [sys.executable, str(Path(__file__).parent / "node_loss.py"), str(folder)],
         check=True,
@@ -45,19 +49,19 @@ def as_if_lost(whole: list) -> list:
     return [*whole[: at + 1], *whole[at:]]
 
 
-def test_on_another_node_training_goes_on_to_the_same_bits(folder: Path) -> None:
+def test_on_another_node_training_resumes_to_the_same_bits(folder: Path) -> None:
     whole, again = folder / UNDISTURBED, folder / "another"
     assert rows(again) == as_if_lost(rows(whole))
-    assert read_history(again / "state") == read_history(whole / "state")
+    assert read_curve(again / "state") == read_curve(whole / "state")
     weights, others = (load_file(each / "state" / BEST_WEIGHTS) for each in (whole, again))
     assert all(weights[name].equal(others[name]) for name in weights)
 
 
-def test_with_fewer_workers_training_goes_on_with_the_same_batches(folder: Path) -> None:
+def test_with_fewer_workers_training_resumes_with_the_same_batches(folder: Path) -> None:
     logged = rows(folder / "fewer")
     names = [name for name, _ in rows(folder / UNDISTURBED)]
     assert [name for name, _ in logged] == as_if_lost(names)
     before = names.index(f"step-{LOST_STEP}") + 1
     assert [workers for _, workers in logged[:before]] == [2] * before
     assert {workers for _, workers in logged[before:]} == {1}
-    assert len(read_history(folder / "fewer" / "state")) == NUM_EPOCHS
+    assert len(read_curve(folder / "fewer" / "state")) == NUM_EPOCHS

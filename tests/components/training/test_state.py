@@ -17,6 +17,8 @@ from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, TrainingState
 from components.training.step import Learner
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 NUM_EPOCHS, STEPS_PER_EPOCH = 3, 3
@@ -59,7 +61,7 @@ def assert_equal_dicts(left: dict, right: dict) -> None:
 
 
 def assert_equal_states(left: TrainingState, right: TrainingState) -> None:
-    assert left.history == right.history
+    assert left.curve == right.curve
     assert left.steps_done == right.steps_done
     assert left.scheduler.state_dict() == right.scheduler.state_dict()
     assert_equal_dicts(left.learner.state_dict(), right.learner.state_dict())
@@ -117,7 +119,7 @@ def test_a_finished_run_is_not_trained_again(inputs, tmp_path):
     first, _ = train_all(inputs, tmp_path)
     second, logged = train_all(inputs, tmp_path)
     assert not logged
-    assert second.state.history == first.state.history
+    assert second.state.curve == first.state.curve
     assert_equal_dicts(second.state.learner.state_dict(), first.state.learner.state_dict())
 
 
@@ -177,7 +179,7 @@ def test_a_resumed_run_remembers_what_was_best(inputs, tmp_path):
 def test_only_the_worker_that_saves_writes(inputs, tmp_path):
     state = build(inputs, tmp_path).state
     finish(state, 0, 60.0, save=False)
-    assert (state.epoch, len(state.history)) == (1, 1)
+    assert (state.epoch, len(state.curve)) == (1, 1)
     assert not [*tmp_path.iterdir()]
 
 
@@ -251,7 +253,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(inputs, tmp_path):
     state = build(inputs, tmp_path).state
     finish(state, 0, 60.0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(HemlineError, match=r"step-0+2\.pt cannot be written .*step-0+1\.pt is"):
             finish(state, 1, 50.0)
@@ -265,7 +267,7 @@ def test_training_stops_when_validation_does_not_improve(inputs, tmp_path, monke
     maps = iter([50.0, 60.0, 60.0, 70.0])
     monkeypatch.setattr(loop, "validate", lambda *_, **__: next(maps))
     run, _ = train_all(inputs, tmp_path, early_stopping_epochs=1)
-    assert [record["valid_map"] for record in run.state.history] == [50, 60, 60]
+    assert [record["valid_map"] for record in run.state.curve] == [50, 60, 60]
     again, rows = train_all(inputs, tmp_path, early_stopping_epochs=1)
     assert again.is_done
     assert not rows
@@ -289,6 +291,6 @@ def test_the_moving_average_is_what_is_kept(inputs, tmp_path):
     averaged = run.state.network.state_dict()["reduce.0.weight"]
     torch.testing.assert_close(averaged, expected)
     assert not torch.allclose(averaged, weight)
-    best = max(run.state.history, key=lambda record: record["valid_map"])
+    best = max(run.state.curve, key=lambda record: record["valid_map"])
     if best["epoch"] == NUM_EPOCHS - 1:
         assert load_file(tmp_path / BEST_WEIGHTS)["reduce.0.weight"].equal(averaged)

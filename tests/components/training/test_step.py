@@ -14,15 +14,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components.images.augmentation import Draw
-from components.losses.batch_triplet import batch_triplet_loss
-from components.losses.classification import attribute_classification_loss
-from components.losses.contrastive import supervised_contrastive_loss
-from components.losses.multi_similarity import multi_similarity_loss
-from components.losses.triplet import triplet_loss
-from components.training.accumulate import take_gradients
+from components.losses.combined import attribute_classification_loss
+from components.losses.ranking import (
+    batch_triplet_loss,
+    multi_similarity_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+)
 from components.training.loop import Run, train
 from components.training.setup import TrainingInputs
-from components.training.step import Losses
+from components.training.step import Losses, take_gradients
+
+pytestmark = pytest.mark.slow
 
 torch.set_num_threads(1)
 
@@ -45,7 +48,7 @@ def test_the_optimiser_holds_every_trainable_parameter_once(inputs, tmp_path, we
     assert {id(parameter) for parameter in held} == {id(p) for p in trainable.values()}
     assert all(parameter.requires_grad for parameter in held)
     assert ("combine.log_variances" in trainable) == (weighting == "uncertainty")
-    assert {"network.backbone.third_stage.0.0.conv1.weight", "network.classifier.linear.weight"} < {
+    assert {"network.backbone.third_stage.0.0.weight", "network.classifier.linear.weight"} < {
         *trainable
     }
 
@@ -146,7 +149,7 @@ def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
 def test_without_classification_the_ranking_is_all_there_is(inputs, tmp_path, name):
     """And the learning curve says that there is no other loss."""
     classification = False if name == "ag_man" else None
-    model = replace(MODEL, name=name, classification=classification, embedding_dim=256)
+    model = replace(MODEL, name=name, classification=classification, embedding_dim=32)
     run = build(inputs, tmp_path, model=model, loss_weighting="fixed")
     losses = run.state.learner(next(run.feed.batches(first_step=0, rank=0, world_size=1)))
     assert losses.classification.isnan()
@@ -156,13 +159,15 @@ def test_without_classification_the_ranking_is_all_there_is(inputs, tmp_path, na
     assert not without
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective):
+@pytest.mark.parametrize(
+    ("objective", "backbone"), [*((each, "tiny") for each in OBJECTIVES), ("supcon", "resnet18")]
+)
+def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective, backbone):
     """Their two attributes cut across one another, so that MAP 100 needs a space for each."""
     margin = 1.0 if "triplet" in objective else 0.2  # 1: all triplets have work, for a short run
     constant = {"schedule": "step", "warmup_share": 0.0, "step_factor": 1.0}
     changes = {"objective": objective, "margin": margin, "flip_probability": 0.0, **constant}
-    run = build(inputs, tmp_path, **changes)
+    run = build(inputs, tmp_path, model=replace(MODEL, backbone=backbone), **changes)
     records = []
     train(run, run.state.learner, place=HERE, log=lambda row, **of: records.append(row))
     assert records[-1]["valid_map"] == 100
@@ -188,14 +193,12 @@ def one_step(
     )
 
 
-def _work(
-    rank: int,
-    inputs: TrainingInputs,
-    folder: Path,
-    objective: str,
-    images_at_once: int | None,
-) -> None:
-    """One of the two workers of the test below; leaves its losses and gradients in a file."""
+# what two workers do, and how many images at once
+OF_TWO_WORKERS = [*((objective, None) for objective in BATCH_OBJECTIVES), ("multi_similarity", 3)]
+
+
+def _work(rank: int, inputs: TrainingInputs, folder: Path) -> None:
+    """One of the two workers of the test below; leaves losses and gradients in files."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",
@@ -204,33 +207,37 @@ def _work(
         world_size=2,
         timeout=timedelta(seconds=120),
     )
-    run = build(inputs, folder / "state", objective=objective)
-    losses = one_step(
-        run,
-        DistributedDataParallel(run.state.learner),
-        rank=rank,
-        world_size=2,
-        images_at_once=images_at_once,
-    )
-    gradients = {name: p.grad for name, p in run.state.learner.named_parameters()}
-    torch.save({"losses": [*losses], "gradients": gradients}, folder / f"{rank}.pt")
+    for number, (objective, images_at_once) in enumerate(OF_TWO_WORKERS):
+        run = build(inputs, folder / "state", objective=objective)
+        losses = one_step(
+            run,
+            DistributedDataParallel(run.state.learner),
+            rank=rank,
+            world_size=2,
+            images_at_once=images_at_once,
+        )
+        gradients = {name: p.grad for name, p in run.state.learner.named_parameters()}
+        torch.save({"losses": [*losses], "gradients": gradients}, folder / f"{number}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize(
-    ("objective", "images_at_once"),
-    [*((objective, None) for objective in BATCH_OBJECTIVES), ("multi_similarity", 3)],
-)
-def test_two_workers_take_the_step_of_one(inputs, tmp_path, objective, images_at_once):
-    """Each image meets positives and negatives of both workers, forward and backward."""
-    arguments = (inputs, tmp_path, objective, images_at_once)
-    second = multiprocessing.get_context("spawn").Process(target=_work, args=(1, *arguments))
+@pytest.fixture(scope="module")
+def two_workers(inputs, tmp_path_factory) -> Path:
+    """The folder where two real processes left what they computed."""
+    folder = tmp_path_factory.mktemp("workers")
+    second = multiprocessing.get_context("spawn").Process(target=_work, args=(1, inputs, folder))
     second.start()
-    _work(0, *arguments)
+    _work(0, inputs, folder)
     second.join()
-    workers = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    return folder
 
-    run = build(inputs, tmp_path / "state", objective=objective)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(OF_TWO_WORKERS)), ids=lambda n: str(OF_TWO_WORKERS[n]))
+def test_two_workers_take_the_step_of_one(inputs, tmp_path, two_workers, number):
+    """Each image meets positives and negatives of both workers, forward and backward."""
+    workers = [torch.load(two_workers / f"{number}-{rank}.pt") for rank in range(2)]
+    run = build(inputs, tmp_path / "state", objective=OF_TWO_WORKERS[number][0])
     losses = one_step(run, run.state.learner)
     total, ranking, classification = (
         torch.stack(both) for both in zip(*(w["losses"] for w in workers), strict=True)
@@ -244,7 +251,7 @@ def test_two_workers_take_the_step_of_one(inputs, tmp_path, objective, images_at
 
 
 def assert_same_gradients(gradients: dict[str, Tensor], run: Run) -> None:
-    """Float32 sums over parts of a batch, through eighteen layers, differ in the last digits."""
+    """Float32 sums over parts of a batch differ in the last digits."""
     expected = {name: p.grad for name, p in run.state.learner.named_parameters()}
     assert gradients.keys() == expected.keys()
     largest_of_all = max(gradient.abs().max().item() for gradient in expected.values())

@@ -17,9 +17,11 @@ from components.errors import HemlineError
 from components.images.remote_store import StoreLocation, publish_store
 from components.params import CheckpointParams, TrainParams
 from components.training.setup import TrainingInputs
-from components.training.state import BEST_WEIGHTS, read_history
+from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.step import Learner
 from components.training.worker import run_training
+
+pytestmark = pytest.mark.slow
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
@@ -69,16 +71,17 @@ def run(inputs: TrainingInputs, folder: Path, params: TrainParams, log) -> None:
 
 
 def assert_same_bits(left: Path, right: Path) -> None:
-    assert read_history(left / "state") == read_history(right / "state")
+    assert read_curve(left / "state") == read_curve(right / "state")
     weights, others = (load_file(folder / "state" / BEST_WEIGHTS) for folder in (left, right))
     assert all(weights[name].equal(others[name]) for name in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_is_replaced_and_nothing_changes(
     inputs: TrainingInputs, tmp_path: Path
 ) -> None:
-    """Killed in the middle of an epoch, it goes on from a checkpoint in its middle."""
+    """Killed in the middle of an epoch, it resumes from a checkpoint in its middle."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     run(inputs, undisturbed, FOUR_WORKERS, note)
     run(published(inputs, tmp_path), disturbed, FOUR_WORKERS, note_and_die_once)
@@ -93,15 +96,16 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
 
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
     run(inputs, tmp_path, replace(FOUR_WORKERS, num_workers=0), note)
-    assert [record["epoch"] for record in read_history(tmp_path / "state")] == [0, 1, 2]
+    assert [record["epoch"] for record in read_curve(tmp_path / "state")] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_what_a_worker_cannot_use_is_told_as_one_message(
     inputs: TrainingInputs, tmp_path: Path
 ) -> None:
     no_weights = replace(MODEL, weights="nowhere")
-    with pytest.raises(HemlineError, match=r"^model\.weights: no file nowhere"):
+    with pytest.raises(HemlineError, match=r"^model\.weights: .* tiny has no pretrained weights"):
         run_training(
             inputs,
             model_params=no_weights,

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.datasets.fashionai_values import FASHIONAI_VALUES
+from components.datasets.fashionai import FASHIONAI_VALUES
 from components.datasets.read import read_labels
 from components.wardrobe.outfit import (
     HIDING,

@@ -30,6 +30,8 @@ from components.registry import promotion, registry
 from components.tracking.runs import Tracking, start_run
 from pipelines.shell.cli import main
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BROWSER = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not both installed"

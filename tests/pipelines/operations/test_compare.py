@@ -16,6 +16,8 @@ from components.params import changed, check, resolved
 from pipelines.operations.compare import command as operation
 from pipelines.operations.compare.experiments import experiment_name, read_inputs
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = {
     "networks": {
         "one space": {"model.name": "triplet_network"},

@@ -25,6 +25,8 @@ from pipelines.operations.promote.command import promote_version
 from pipelines.operations.rollback import rollback
 from pipelines.shell.cli import main
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "nowhere://"  # of a Ray cluster: whatever needs Ray fails at once
 NEEDS_RAY = "Module: nowhere does not exist"
 FIRST, BETTER, WORSE = 1, 2, 3

@@ -17,6 +17,8 @@ from components.provenance import provenance, record
 from pipelines.operations.reproduce.command import reproduce
 from pipelines.shell import exit_codes
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["ingest", "split", "train", "evaluate"]
 
 

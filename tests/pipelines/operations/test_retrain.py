@@ -24,6 +24,8 @@ from components.params import RetrainParams, load_section
 from pipelines.operations.retrain import new_data
 from pipelines.operations.retrain.record import STEPS, Record
 
+pytestmark = pytest.mark.slow
+
 WARDROBE = "data/raw/wardrobe"
 SHOP = {
     # one kind of label that so few images and steps teach; the others have too few to measure
@@ -135,6 +137,29 @@ def test_the_commit_holds_what_the_run_made_and_nothing_else(shop: Project) -> N
         "plots/training.csv",
     }
     assert git(shop, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("file", ["evaluation/examples.py", "embedding/source.py"])
+def test_a_commit_of_code_alone_is_nothing_new(shop: Project, file: str) -> None:
+    """Stages run again, and what they make is as before: no version, no verdict, no tag.
+
+    Every such night leaves a clean tree, so that the next one can start.
+    """
+    before = registered(shop)
+    with (shop.folder / "components" / file).open("a") as code:
+        code.write("# a comment\n")
+    commit(shop, "a comment")
+    retrain(shop, status=11)
+    told = summary(shop)
+    assert (told["outcome"], told["version"], told["verdict"]) == ("nothing new", 1, None)
+    assert (told["champion_before"], told["champion_after"]) == (1, 1)
+    assert registered(shop) == before
+    assert git(shop, "tag") == "retrain-1-promoted"
+    assert git(shop, "log", "-1", "--format=%s") == "Retrain: the code changed, version 1 stands"
+    assert git(shop, "show", "--name-only", "--format=", "HEAD") == "dvc.lock"
+    assert_clean_and_pushed(shop)
+    retrain(shop, status=11)
+    assert summary(shop)["commit"] is None
 
 
 def test_changes_that_nobody_committed_are_named_and_stop_it(shop: Project) -> None:

@@ -12,6 +12,8 @@ import pytest
 from components.errors import HemlineError
 from pipelines.shell import commands
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 # starts a program that starts another, as DVC does, and ends by an exception when it is told to
 DRIVER = """

@@ -16,6 +16,8 @@ from components.images.decode import decode
 from components.images.store import ImageStore
 from components.training.trained import read_trained_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(project: Project) -> Path:

@@ -143,7 +143,7 @@ def test_a_second_run_writes_the_same_bytes(project, capsys):
     project.split()
 
     assert contents(project.folder / "splits") == first
-    assert "anew" not in capsys.readouterr().out
+    assert "from scratch" not in capsys.readouterr().out
 
 
 def test_a_grown_catalog_continues_with_the_names_of_its_schema(project, capsys):
@@ -155,7 +155,7 @@ def test_a_grown_catalog_continues_with_the_names_of_its_schema(project, capsys)
     # what was sleeve (attribute 1) is gone, what was neck is attribute 1
     project.write(400, schema=AttributeSchema(dataset="toy", attributes=(sleeve, neck)))
     swapped = project.split()
-    assert "anew" not in capsys.readouterr().out
+    assert "from scratch" not in capsys.readouterr().out
     assert len(swapped) == len(before)
     assert {row[0]: row[3] for row in swapped} == {row[0]: row[3] for row in before}
 
@@ -173,22 +173,22 @@ def test_a_grown_catalog_continues_with_the_names_of_its_schema(project, capsys)
         ({"near_duplicates": "together"}, "split.near_duplicates was report and is together"),
     ],
 )
-def test_other_params_assign_all_labels_anew_and_say_why(project, capsys, change, reason):
+def test_other_params_assign_all_labels_again_and_say_why(project, capsys, change, reason):
     project.write(400)
     before = project.split()
     project.set_params(**change)
 
     assert project.split() != before
     path = project.folder / "splits/splits.parquet"
-    assert f"assigning all labels anew: {path}: {reason}\n" in capsys.readouterr().out
+    assert f"assigning all labels from scratch: {path}: {reason}\n" in capsys.readouterr().out
 
 
-def test_another_catalog_and_an_unreadable_file_are_assigned_anew(project, capsys):
+def test_another_catalog_and_an_unreadable_file_are_assigned_again(project, capsys):
     project.write(400)
     before = project.split()
     project.write(400, origin="second")
     assert project.split() == before, "the same seed, from scratch"
-    assert "anew" in capsys.readouterr().out
+    assert "from scratch" in capsys.readouterr().out
 
     (project.folder / "splits/splits.parquet").write_bytes(b"PAR1 no more")
     assert project.split() == before
@@ -223,7 +223,7 @@ def test_the_data_sets_own_split_is_taken_and_leaks_are_reported(project, capsys
     assert leaks["identical_file"] == {"num_units": 200, "num_images": 400}
     printed = capsys.readouterr().out
     assert "identical file: 200 units in more than one split, 400 images" in printed
-    assert "anew" not in printed, "what the data set decides is not continued"
+    assert "from scratch" not in printed, "what the data set decides is not continued"
 
 
 def test_near_duplicates_that_are_ignored_are_not_in_the_report(project):

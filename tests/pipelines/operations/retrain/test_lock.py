@@ -12,6 +12,8 @@ import pytest
 
 from pipelines.operations.retrain.lock import LockedError, only_one
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[4]
 HOLD = """
 import sys

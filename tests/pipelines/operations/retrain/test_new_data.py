@@ -10,6 +10,8 @@ from components.errors import HemlineError
 from pipelines.operations.retrain import new_data
 from pipelines.shell import workspace
 
+pytestmark = pytest.mark.slow
+
 
 def dvc(*arguments: str) -> None:
     done = subprocess.run(

@@ -7,6 +7,7 @@ import pytest
 
 from components.errors import HemlineError
 from components.evaluation.gate import Rule, Verdict
+from components.provenance.provenance import write_stages
 from pipelines.operations.retrain import result
 from pipelines.operations.retrain.record import Record
 from pipelines.operations.retrain.state import begin
@@ -30,6 +31,8 @@ def git(*arguments: str) -> str:
 
 
 def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None:
+    write_lock(registration="a" * 32, code="1" * 32)
+    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
     assert result.tag(VERDICT) == result.tag(VERDICT) == NAME
     assert git("tag", "--list", "--format=%(contents)", NAME) == (
         "Retrain: version 3 rejected\n\nagainst version 2:\n"
@@ -37,9 +40,30 @@ def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None
     )
 
 
-def test_a_tag_of_another_run_is_not_moved(repository: Path) -> None:
+def write_lock(*, registration: str, code: str) -> None:
+    """Writes a `dvc.lock` with the hash of a registration, and of a file of code."""
+    entry = {
+        "deps": [{"path": "components/evaluation/examples.py", "md5": code}],
+        "outs": [{"path": "models/registration.json", "md5": registration}],
+    }
+    write_stages({"register": entry}, Path("dvc.lock"))
+
+
+def test_a_tag_stands_for_what_was_registered_whatever_code_changed(repository: Path) -> None:
+    write_lock(registration="a" * 32, code="1" * 32)
+    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    assert result.tag(VERDICT) == NAME
+    write_lock(registration="a" * 32, code="2" * 32)
+    workspace.commit_only(["dvc.lock"], "code")
+    assert result.tag(VERDICT) == NAME
+    assert git("rev-parse", f"{NAME}^{{commit}}") == git("rev-parse", "HEAD~1")
+
+
+def test_a_tag_of_another_registration_is_not_moved(repository: Path) -> None:
+    write_lock(registration="a" * 32, code="1" * 32)
+    workspace.commit_only(["dvc.lock"], "one")
     git("tag", NAME)
-    Path("dvc.lock").write_text("another run\n")
+    write_lock(registration="b" * 32, code="1" * 32)
     workspace.commit_only(["dvc.lock"], "another")
     with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
         result.tag(VERDICT)
@@ -50,7 +74,7 @@ def test_another_branch_is_not_committed_to(repository: Path) -> None:
     begun = begin()
     git("switch", "-q", "-c", "elsewhere")
     with pytest.raises(HemlineError, match="git switch main"):
-        result.commit(VERDICT, begun)
+        result.commit(Record(version=3, verdict=VERDICT), begun)
 
 
 def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
@@ -64,7 +88,7 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
     git("-C", str(colleague), "commit", "-q", "--allow-empty", "-m", "meanwhile")
     git("-C", str(colleague), "push", "-q")
 
-    Path("dvc.lock").write_text("new\n")
+    write_lock(registration="a" * 32, code="1" * 32)
     workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
     record = Record(tag=result.tag(VERDICT))
     with pytest.raises(HemlineError, match="git pull --rebase"):

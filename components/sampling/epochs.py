@@ -1,29 +1,28 @@
-"""Writes what training and evaluation will see: the files of the stage `triplets`."""
+"""Writes what training and evaluation will see, epoch by epoch: the files of stage `triplets`."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from components import files, tables
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.params import SamplingParams
 from components.sampling.batches import BatchSampler, plan_batches
-from components.sampling.published_triplets import (
-    as_epoch,
-    plan_published,
-    triplets_in_split,
-)
 from components.sampling.splits import SPLITS
 from components.sampling.triplets import TripletSampler, plan_triplets
+
+_SLOTS = ("anchor", "positive", "negative")
 
 LeftOut = Mapping[str, list[str] | dict[str, int]]  # names, or numbers by name
 
 
-def write_plans(
+def write_epochs(
     splits: pa.Table,
     folder: Path,
     *,
@@ -54,7 +53,7 @@ def write_plans(
         if not labels.num_rows:
             raise HemlineError(f"the splits have no labels of split {split}: `dvc repro split`")
         try:
-            plan, left_out[split] = _plan(
+            epochs, left_out[split] = _epochs(
                 labels,
                 published,
                 split=split,
@@ -62,7 +61,7 @@ def write_plans(
                 seed=params.seed + number,  # splits are not to repeat each other
                 schema=schema,
             )
-            files.write_row_groups(plan, folder / f"{split}.parquet", schema=tables.TRIPLETS)
+            files.write_row_groups(epochs, folder / f"{split}.parquet", schema=tables.TRIPLETS)
         except HemlineError as error:
             raise HemlineError(f"split {split}: {error}; {remedy}") from error
     if params.method == "batches":
@@ -71,7 +70,7 @@ def write_plans(
     return left_out
 
 
-def _plan(
+def _epochs(
     labels: pa.Table,
     published: pa.Table | None,
     *,
@@ -84,7 +83,7 @@ def _plan(
     is_train = split == "train"
     if published is None:
         sampler = TripletSampler(labels)
-        plan = plan_triplets(
+        epochs = plan_triplets(
             sampler,
             num_epochs=params.num_epochs if is_train else 1,
             triplets_per_epoch=(
@@ -92,19 +91,19 @@ def _plan(
             ),
             seed=seed,
         )
-        return plan, _not_sampled(sampler, schema)
+        return epochs, _not_sampled(sampler, schema)
     listed = published.filter(pc.field("split") == split)
     taken, others = triplets_in_split(listed, labels)
     left_out = {"published_triplets_that_reach_out_of_the_split": _per_attribute(others, schema)}
     if not is_train:
         return iter([as_epoch(taken, 0)]), left_out
-    plan = plan_published(
+    epochs = plan_published(
         taken,
         num_epochs=params.num_epochs,
         triplets_per_epoch=params.triplets_per_epoch,
         seed=seed,
     )
-    return plan, left_out
+    return epochs, left_out
 
 
 def _not_sampled(sampler: TripletSampler, schema: AttributeSchema) -> LeftOut:
@@ -138,3 +137,53 @@ def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) ->
         seed=params.seed,
     )
     files.write_row_groups(batches, folder / "batches.parquet", schema=tables.BATCHES)
+
+
+def triplets_in_split(published: pa.Table, labels: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Returns the published triplets of a split that stay in it, and the others, in their order.
+
+    A triplet stays in the split where each of its images has a label of its attribute there; what
+    the lists were made for does not count.
+
+    Args:
+        published: `tables.PUBLISHED_TRIPLETS` of one split.
+        labels: `tables.SPLITS` of that split.
+
+    Raises:
+        HemlineError: none stays in it.
+    """
+    labelled = _keys_of(labels, "image")
+    stays = np.all([np.isin(_keys_of(published, slot), labelled) for slot in _SLOTS], axis=0)
+    if not stays.any():
+        raise HemlineError(
+            f"each of {published.num_rows} published triplets has an image without a label of its "
+            "attribute in this split"
+            if published.num_rows
+            else "the data set publishes no triplets"
+        )
+    return published.filter(stays), published.filter(~stays)
+
+
+def plan_published(
+    triplets: pa.Table, *, num_epochs: int, triplets_per_epoch: int, seed: int
+) -> Iterator[pa.Table]:
+    """Yields some of the triplets in random order for each epoch, as `tables.TRIPLETS`.
+
+    An epoch has each triplet at most once and depends on (seed, epoch); it is all of the list where
+    that has no more than triplets_per_epoch.
+    """
+    for epoch in range(num_epochs):
+        shuffled = np.random.default_rng([seed, epoch]).permutation(triplets.num_rows)
+        yield as_epoch(triplets.take(shuffled[:triplets_per_epoch]), epoch)
+
+
+def as_epoch(triplets: pa.Table, epoch: int) -> pa.Table:
+    """Returns triplets of an epoch as `tables.TRIPLETS`, in their order."""
+    numbers = pa.array(np.full(triplets.num_rows, epoch, np.int16))
+    columns = triplets.append_column("epoch", numbers)
+    return columns.select(tables.TRIPLETS.names).cast(tables.TRIPLETS)
+
+
+def _keys_of(table: pa.Table, image: str) -> NDArray[np.int64]:
+    """Returns one number per row for its attribute and image; image numbers are below 2^48."""
+    return (table["attribute"].to_numpy().astype(np.int64) << 48) + table[image].to_numpy()

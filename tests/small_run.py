@@ -25,7 +25,7 @@ from components.params import CheckpointParams, ModelParams, TrainParams, resolv
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.triplets import TripletSampler, plan_triplets
 from components.training.loop import Run
-from components.training.place import Place
+from components.training.plan import Place
 from components.training.setup import TrainingInputs, build_run
 
 NUM_IMAGES = 8
@@ -38,10 +38,10 @@ SCHEMA = AttributeSchema(
     ),
 )
 HERE = Place(rank=0, world_size=1, device=torch.device("cpu"))
-_PARAMS = resolved(Path(__file__).parents[3] / "params.yaml")
+_PARAMS = resolved(Path(__file__).parents[1] / "params.yaml")
 MODEL = ModelParams(
     **_PARAMS["model"]
-    | {"backbone": "resnet18", "weights": "none", "embedding_dim": 16, "attention_dim": 8}
+    | {"backbone": "tiny", "weights": "none", "embedding_dim": 16, "attention_dim": 8}
 )
 TRAIN = _PARAMS["train"] | {
     "objective": "supcon",

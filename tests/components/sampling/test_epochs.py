@@ -11,7 +11,7 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.params import SamplingParams, load_section
-from components.sampling.plan import write_plans
+from components.sampling.epochs import write_epochs
 
 SCHEMA = AttributeSchema(
     dataset="toy",
@@ -47,7 +47,7 @@ def splits_table(names=("train", "valid", "test")):
 
 
 def write(folder, *, splits=None, published=None, **changes):
-    return write_plans(
+    return write_epochs(
         splits_table() if splits is None else splits,
         folder,
         params=replace(PARAMS, **changes),
