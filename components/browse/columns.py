@@ -11,8 +11,7 @@ from components.browse.question import Question
 from components.browse.shelf import Shelf, data_url
 from components.errors import HemlineError
 from components.figures.pictures import attention_overlay
-from components.search.finder import Found
-from components.search.request import Query, Verdict, answer, verdict
+from components.search.request import Found, Query, Verdict, verdict
 
 
 class Asked(NamedTuple):
@@ -90,14 +89,14 @@ def column_of(shelf: Shelf, asked: Asked, question: Question) -> Column:
         maps=_maps(shelf, pixels_SS3, names),
     )
     try:
-        answered = answer(shelf.finder, query, question)
+        answer = shelf.finder.find(query, question)
     except HemlineError as error:
         return replace(column, problem=str(error))
     cards = tuple(
         Card(rank=rank, found=item, marks=_marks(item, query.values, names))
-        for rank, item in enumerate(answered.found, start=1)
+        for rank, item in enumerate(answer.found, start=1)
     )
-    return replace(column, notice=answered.notice, cards=cards)
+    return replace(column, notice=answer.notice, cards=cards)
 
 
 def side_by_side(columns: Sequence[Column]) -> Sequence[Column]:

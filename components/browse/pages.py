@@ -21,7 +21,6 @@ from components.browse.question import Question, read_question
 from components.browse.shelf import Shelf
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode
-from components.search.request import item_query, picture_query
 
 PER_PAGE = 60
 NUM_KEPT = 100  # uploads; of 224 pixels a side: 15 MB
@@ -193,13 +192,13 @@ def _ask_item(shelf: Shelf, path: str, attributes: Sequence[str]) -> Asked:
         pixels_SS3 = decode(shelf.pictures.read(image), image_size_px=shelf.image_size_px)
     except UnreadableImageError:  # its embeddings are there, whatever became of the file
         pixels_SS3 = None
-    return Asked(item_query(shelf.finder, image, attributes), pixels_SS3)
+    return Asked(shelf.finder.item_query(image, attributes), pixels_SS3)
 
 
 def _ask_upload(shelf: Shelf, upload: Upload, attributes: Sequence[str]) -> Asked:
     pixels_SS3 = upload.pixels[shelf.image_size_px]
     vectors = shelf.embed(pixels_SS3, attributes)
-    query = picture_query(shelf.finder, vectors, copies=upload.copies[shelf.key])
+    query = shelf.finder.picture_query(vectors, copies=upload.copies[shelf.key])
     return Asked(query, pixels_SS3)
 
 
@@ -207,6 +206,6 @@ def _column(
     shelf: Shelf, ask: Callable[[Shelf, Sequence[str]], Asked], question: Question
 ) -> Column:
     try:
-        return column_of(shelf, ask(shelf, question.needed(shelf.finder)), question)
+        return column_of(shelf, ask(shelf, question.needed(shelf.finder.attributes)), question)
     except HemlineError as error:  # the other shelf may well have an answer
         return Column(shelf=shelf, problem=str(error))

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from components.errors import HemlineError
 from components.search.conditions import Condition
-from components.search.finder import Finder, Found
 
 MAX_WEIGHT = 1000
 
@@ -26,7 +25,8 @@ class SearchRequest:
         top_k: how many items to find.
         conditions: on the items; all must hold.
         all_items: whether items without a label of the attributes take part.
-        rerank: how many of the nearest in all attributes together are ranked; None: all items are.
+        rerank: how many of the nearest in all attributes alike are ranked by those to compare by;
+            None: all items are. Source: ASEN.
         exact: whether to do without an index.
 
     Raises:
@@ -47,9 +47,9 @@ class SearchRequest:
                 f"rerank a number from {self.top_k}, or show fewer"
             )
 
-    def needed(self, finder: Finder) -> list[str]:
-        """Returns the attributes that the query must be embedded for."""
-        return [*self.weights] if self.rerank is None else [*finder.attributes]
+    def needed(self, attributes: Sequence[str]) -> list[str]:
+        """Returns those of the embeddings' attributes that the query must be embedded for."""
+        return [*self.weights] if self.rerank is None else [*attributes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,57 +68,28 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """An item that was found.
+
+    Attributes:
+        image: its number.
+        path: path of its file, relative to the root of the embedded images.
+        similarity: cosine with the query; of several attributes, the weighted sum.
+        values: its values of every attribute that it has a label of; {} without a catalog.
+    """
+
+    image: int
+    path: str
+    similarity: float
+    values: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What was found, nearest first, and what would make it faster; empty where nothing would."""
 
     found: Sequence[Found]
-    notice: str = ""
-
-
-def item_query(finder: Finder, image: int, attributes: Sequence[str]) -> Query:
-    """Returns an embedded image as the query, with its stored embeddings.
-
-    Raises:
-        HemlineError: images are not embedded for an attribute.
-    """
-    return Query(
-        vectors=finder.vectors_of(image, attributes),
-        itself=[image],
-        values=finder.values_of(image),
-    )
-
-
-def picture_query(
-    finder: Finder, vectors: Mapping[str, NDArray[np.float32]], *, copies: Sequence[int]
-) -> Query:
-    """Returns a picture that need not be embedded as the query.
-
-    Args:
-        finder: of the embeddings that are searched.
-        vectors: of the picture, by the model that made the embeddings.
-        copies: numbers of the embedded images with the same content.
-    """
-    return Query(vectors=vectors, itself=copies, values=finder.values_of(*copies))
-
-
-def answer(finder: Finder, query: Query, request: SearchRequest) -> Answer:
-    """Returns the items that are nearest to a query, without itself.
-
-    Raises:
-        HemlineError: an attribute, a column or a value is not known.
-    """
-    found = finder.find(
-        query.vectors,
-        top_k=request.top_k,
-        weights=request.weights,
-        conditions=request.conditions,
-        labelled_only=() if request.all_items else [*request.weights],
-        without=query.itself,
-        rerank=request.rerank,
-        exact=request.exact,
-    )
-    notice = None if request.exact else finder.missing_index(request.needed(finder))
-    return Answer(found=found, notice=notice or "")
+    notice: str
 
 
 def parse_weight(attribute: str, text: str) -> float:

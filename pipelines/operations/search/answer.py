@@ -10,8 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from components.errors import HemlineError
-from components.search.finder import Found
-from components.search.request import SearchRequest, verdict
+from components.search.request import Found, SearchRequest, verdict
 from pipelines.operations.search.query import Asked
 from pipelines.shell.reporting import console
 

@@ -10,7 +10,7 @@ from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
-from components.search.request import SearchRequest, answer
+from components.search.request import SearchRequest
 from pipelines.operations.search.answer import Results, print_json, print_table, write_sheet
 from pipelines.operations.search.query import (
     Asked,
@@ -114,13 +114,13 @@ def search(
     )
     root = root_of(embedded, params)
     asked = _ask(finder, embedded, request, image=image, item=item, root=root, model=model)
-    answered = answer(finder, asked.query, request)
+    answer = finder.find(asked.query, request)
     results = Results(
         asked=asked,
         request=request,
         model=f"models:/{embedded.model_name}/{embedded.model_version}",
         root=root,
-        found=answered.found,
+        found=answer.found,
     )
     if output_format is Format.json:
         print_json(results)
@@ -130,8 +130,8 @@ def search(
     if sheet is not None:
         write_sheet(results, sheet)
         typer.echo(f"sheet: {sheet}", err=output_format is Format.json)
-    if answered.notice:
-        typer.echo(f"note: {answered.notice}", err=True)
+    if answer.notice:
+        typer.echo(f"note: {answer.notice}", err=True)
 
 
 def _ask(
@@ -144,7 +144,7 @@ def _ask(
     root: str,
     model: str | None,
 ) -> Asked:
-    attributes = request.needed(finder)
+    attributes = request.needed(finder.attributes)
     if image is not None and item is None:
         return ask_picture(finder, image, attributes, embedded=embedded, model=model)
     if item is not None and image is None:

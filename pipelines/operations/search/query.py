@@ -10,7 +10,7 @@ from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.params import DataParams, load_section
 from components.search.finder import Finder
-from components.search.request import Query, item_query, parse_weight, picture_query
+from components.search.request import Query, parse_weight
 
 if TYPE_CHECKING:  # it imports MLflow, which a search by an item does without
     from components.registry.registry import RegisteredVersion
@@ -71,7 +71,7 @@ def ask_item(finder: Finder, name: str, attributes: Sequence[str], *, root: str)
     """
     image = finder.number_of(name.removeprefix(f"{root.rstrip('/')}/"))
     return Asked(
-        query=item_query(finder, image, attributes),
+        query=finder.item_query(image, attributes),
         shown=f"{root.rstrip('/')}/{finder.path_of(image)}",
         image=image,
     )
@@ -107,11 +107,8 @@ def ask_picture(
         pixels = decode(data, image_size_px=package.image_size_px)
     except UnreadableImageError as error:
         raise HemlineError(f"--image {path} cannot be used: {error}") from error
-    query = picture_query(
-        finder,
-        package.embed_each(pixels, attributes),
-        copies=finder.same_content(data).tolist(),
-    )
+    vectors = package.embed_each(pixels, attributes)
+    query = finder.picture_query(vectors, copies=finder.same_content(data).tolist())
     return Asked(query=query, shown=str(path))
 
 
