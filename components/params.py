@@ -1,9 +1,13 @@
-"""The sections of `params.yaml` as frozen dataclasses; every check on a value lives here."""
+"""The sections of `params.yaml` as frozen dataclasses; every check on a value lives here.
+
+Defaults are the demo's values, and params.yaml names each of them: they are for files that were
+written before a key was added. A new key's default must therefore do what was done before it.
+"""
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,6 +23,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Precision = Literal["auto", "bf16", "fp32"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -28,34 +33,36 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 class DataParams:
     """Section `data`: which data set is read, and how much of it may be unusable."""
 
-    format: Literal["fashionai", "deepfashion", "darn", "zappos50k", "published", "table"]
-    root: str
-    dataset: str | None
-    exclude_attributes: list[str]
-    max_quarantined_share: Share
+    format: Literal["fashionai", "deepfashion", "darn", "zappos50k", "published", "table"] = (
+        "fashionai"
+    )
+    root: str = "data/raw/wardrobe"
+    dataset: str | None = None
+    exclude_attributes: list[str] = field(default_factory=list)
+    max_quarantined_share: Share = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PreprocessParams:
     """Section `preprocess`: the image store."""
 
-    image_size_px: Annotated[int, Field(ge=32, multiple_of=16)]
-    images_per_shard: PositiveInt
-    num_workers: PositiveInt
+    image_size_px: Annotated[int, Field(ge=32, multiple_of=16)] = 96
+    images_per_shard: PositiveInt = 1024
+    num_workers: PositiveInt = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SplitParams:
     """Section `split`: who decides, the shares, and what stays together."""
 
-    method: Literal["random", "published", "column"]
-    near_duplicates: Literal["together", "report", "ignore"]
-    near_duplicate_distance: Annotated[int, Field(ge=0, le=8)]
-    seed: Seed
-    train_share: OpenShare
-    valid_share: OpenShare
-    test_share: OpenShare
-    query_share: OpenShare
+    method: Literal["random", "published", "column"] = "random"
+    near_duplicates: Literal["together", "report", "ignore"] = "report"
+    near_duplicate_distance: Annotated[int, Field(ge=0, le=8)] = 2
+    seed: Seed = 7
+    train_share: OpenShare = 0.8
+    valid_share: OpenShare = 0.1
+    test_share: OpenShare = 0.1
+    query_share: OpenShare = 0.2
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> "SplitParams":
@@ -74,23 +81,23 @@ class SplitParams:
 class SamplingParams:
     """Section `sampling`: what training sees in which order, planned ahead for every epoch."""
 
-    method: Literal["triplets", "batches"]
-    triplets: Literal["drawn", "published"]
-    seed: Seed
-    num_epochs: Annotated[int, Field(gt=0, lt=2**15)]
-    triplets_per_epoch: PositiveInt
-    evaluation_triplets: PositiveInt
-    batches_per_epoch: PositiveInt
-    attributes_per_batch: PositiveInt
-    values_per_attribute: Annotated[int, Field(ge=2)]
-    images_per_value: Annotated[int, Field(ge=2)]
+    method: Literal["triplets", "batches"] = "batches"
+    triplets: Literal["drawn", "published"] = "drawn"
+    seed: Seed = 11
+    num_epochs: Annotated[int, Field(gt=0, lt=2**15)] = 7
+    triplets_per_epoch: PositiveInt = 4000
+    evaluation_triplets: PositiveInt = 4000
+    batches_per_epoch: PositiveInt = 40
+    attributes_per_batch: PositiveInt = 4
+    values_per_attribute: Annotated[int, Field(ge=2)] = 4
+    images_per_value: Annotated[int, Field(ge=2)] = 6
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ModelParams:
     """Section `model`: the network."""
 
-    name: NetworkName
+    name: NetworkName = "ag_man"
     backbone: Literal[
         "resnet18",
         "resnet34",
@@ -100,19 +107,19 @@ class ModelParams:
         "convnext_tiny",
         "efficientnet_v2_s",
         "tiny",  # for tests and smoke runs
-    ]
-    weights: str
-    embedding_dim: PositiveInt
-    attention_dim: PositiveInt
-    normalise_features: bool
-    hierarchical: bool | None
-    classification: bool | None
-    asa: bool | None
-    sa: bool | None
-    spatial_kernel_size: int | None
-    aca: str | None
-    ca: bool | None
-    masks: str | None
+    ] = "resnet18"
+    weights: str = "none"
+    embedding_dim: PositiveInt = 256
+    attention_dim: PositiveInt = 128
+    normalise_features: bool = True
+    hierarchical: bool | None = None
+    classification: bool | None = None
+    asa: bool | None = None
+    sa: bool | None = None
+    spatial_kernel_size: int | None = None
+    aca: str | None = None
+    ca: bool | None = None
+    masks: str | None = None
 
     @model_validator(mode="after")
     def _parts_make_a_network(self) -> "ModelParams":
@@ -135,39 +142,41 @@ class ModelParams:
 class TrainParams:
     """Section `train`: objective, optimiser, and the processes that train."""
 
-    seed: Seed
-    objective: Literal["triplet", "batch_triplet", "supcon", "multi_similarity"]
-    margin: Annotated[float, Field(ge=0, le=2)]
-    temperature: PositiveFloat
-    positive_scale: PositiveFloat
-    negative_scale: PositiveFloat
-    similarity_threshold: Annotated[float, Field(ge=-1, le=1)]
-    loss_weighting: Literal["fixed", "uncertainty"]
-    triplets_per_batch: PositiveInt
-    optimizer: Literal["adam", "adamw"]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    learning_rate: PositiveFloat
-    max_gradient_norm: PositiveFloat | None
-    ema_decay: OpenShare | None
-    schedule: Literal["one_cycle", "cosine", "step"]
-    warmup_share: Annotated[float, Field(ge=0, lt=1)]
-    step_epochs: PositiveInt
-    step_factor: Annotated[float, Field(gt=0, le=1)]
-    early_stopping_epochs: PositiveInt | None
-    flip_probability: Share
-    crop_min_area: Annotated[float, Field(gt=0, le=1)]
-    colour_jitter: Share
-    erase_probability: Share
-    precision: Literal["auto", "bf16", "fp32"]
-    compile: bool
-    sync_batchnorm: bool
-    log_every_steps: PositiveInt
-    images_at_once: PositiveInt | None
-    store_residency: Literal["mapped", "device"]
-    num_workers: Annotated[int, Field(ge=0)] | Annotated[list[PositiveInt], Field(min_length=1)]
-    cpus_per_worker: PositiveInt
-    use_gpu: bool
-    max_failures: Annotated[int, Field(ge=0)]
+    seed: Seed = 3
+    objective: Literal["triplet", "batch_triplet", "supcon", "multi_similarity"] = (
+        "multi_similarity"
+    )
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.1
+    temperature: PositiveFloat = 0.1
+    positive_scale: PositiveFloat = 5.0
+    negative_scale: PositiveFloat = 20.0
+    similarity_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    triplets_per_batch: PositiveInt = 32
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    learning_rate: PositiveFloat = 0.002
+    max_gradient_norm: PositiveFloat | None = None
+    ema_decay: OpenShare | None = None
+    schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    step_epochs: PositiveInt = 3
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    early_stopping_epochs: PositiveInt | None = None
+    flip_probability: Share = 0.5
+    crop_min_area: Annotated[float, Field(gt=0, le=1)] = 1.0
+    colour_jitter: Share = 0.0
+    erase_probability: Share = 0.0
+    precision: Precision = "auto"
+    compile: bool = False
+    sync_batchnorm: bool = False
+    log_every_steps: PositiveInt = 10
+    images_at_once: PositiveInt | None = None
+    store_residency: Literal["mapped", "device"] = "mapped"
+    num_workers: Annotated[int, Field(ge=0)] | Annotated[list[PositiveInt], Field(min_length=1)] = 2
+    cpus_per_worker: PositiveInt = 1
+    use_gpu: bool = False
+    max_failures: Annotated[int, Field(ge=0)] = 2
 
     @model_validator(mode="after")
     def _workers_are_a_range(self) -> "TrainParams":
@@ -191,43 +200,43 @@ class TrainParams:
 class CheckpointParams:
     """Section `checkpoint`: how often training saves itself; it does not change what is trained."""
 
-    every_steps: PositiveInt
-    num_to_keep: PositiveInt
+    every_steps: PositiveInt = 200
+    num_to_keep: PositiveInt = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class EmbedParams:
     """Section `embed`: batch embedding of the catalogue with a registered model."""
 
-    num_workers: PositiveInt
-    cpus_per_worker: PositiveInt
-    gpus_per_worker: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    batch_size_per_worker: PositiveInt
-    num_readers: PositiveInt
-    precision: Literal["auto", "bf16", "fp32"]
-    images_per_part: PositiveInt
+    num_workers: PositiveInt = 2
+    cpus_per_worker: PositiveInt = 1
+    gpus_per_worker: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    batch_size_per_worker: PositiveInt = 64
+    num_readers: PositiveInt = 2
+    precision: Precision = "auto"
+    images_per_part: PositiveInt = 16384
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class GateParams:
     """Section `gate`: what a version must show to become champion; MAP in percent points."""
 
-    min_map_change: Annotated[float, Field(ge=-100, le=100)]
-    confidence: OpenShare
-    max_attribute_drop: Annotated[float, Field(ge=0, le=100)]
-    norm_tolerance: PositiveFloat
-    max_mean_similarity: Annotated[float, Field(gt=-1, le=1)]
-    min_above_random: Annotated[float, Field(ge=-100, le=100)]
+    min_map_change: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    confidence: OpenShare = 0.95
+    max_attribute_drop: Annotated[float, Field(ge=0, le=100)] = 5.0
+    norm_tolerance: PositiveFloat = 0.01
+    max_mean_similarity: Annotated[float, Field(gt=-1, le=1)] = 0.9
+    min_above_random: Annotated[float, Field(ge=-100, le=100)] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RetrainParams:
     """Section `retrain`: what of new data a person has to see first, and where results go."""
 
-    max_label_shift: Share
-    max_quarantined_share: Share
-    push: bool
-    git_push: bool
+    max_label_shift: Share = 0.1
+    max_quarantined_share: Share = 0.05
+    push: bool = True
+    git_push: bool = True
 
 
 class _Loader(yaml.SafeLoader):
@@ -261,18 +270,42 @@ def load_section(path: Path, section: type[Section]) -> Section:
     would have used it an hour later.
 
     Raises:
-        HemlineError: the file or a section is missing, a key is unknown, a value has the wrong
-            type or is not allowed, or two values contradict each other.
+        HemlineError: the file is missing, a key is unknown, a value has the wrong type or is not
+            allowed, or two values contradict each other.
     """
     checked = check(_read_yaml(path), source=str(path))
     return next(value for value in checked.values() if isinstance(value, section))
 
 
 def resolved(path: Path) -> dict[str, dict[str, Any]]:
-    """Returns all sections of a params file as plain values, checked as `load_section` does."""
+    """Returns all sections of a params file as plain values, checked as `load_section` does.
+
+    Keys that the file lacks have their defaults.
+    """
     raw = _read_yaml(path)
     check(raw, source=str(path))
-    return raw
+    return with_defaults(raw)
+
+
+def missing_keys(path: Path) -> dict[str, Any]:
+    """Returns the default of every key that a params file lacks, by `section.key`."""
+    raw = _read_yaml(path)
+    check(raw, source=str(path))
+    return {
+        f"{section}.{key}": value
+        for section, keys in with_defaults({}).items()
+        for key, value in keys.items()
+        if key not in raw.get(section, {})
+    }
+
+
+def with_defaults(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns all sections, in the order of the shipped file, with defaults where a key is missing.
+
+    Args:
+        raw: sections as plain values.
+    """
+    return {name: {**asdict(section()), **raw.get(name, {})} for name, section in _SECTIONS.items()}
 
 
 def parse_value(text: str) -> Any:
@@ -324,14 +357,12 @@ def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     problems = [f"{name}: unknown section" for name in raw if name not in _SECTIONS]
     checked = {}
     for name, section in _SECTIONS.items():
-        if name not in raw:
-            problems.append(f"{name}: section is missing")
-            continue
-        if not isinstance(raw[name], dict):
-            problems.append(f"{name}: must be a section of keys (got {raw[name]!r})")
+        keys = raw.get(name, {})
+        if not isinstance(keys, dict):
+            problems.append(f"{name}: must be a section of keys (got {keys!r})")
             continue
         try:
-            checked[name] = section(**{str(key): value for key, value in raw[name].items()})
+            checked[name] = section(**{str(key): value for key, value in keys.items()})
         except ValidationError as error:
             problems += [_describe(name, detail) for detail in error.errors()]
     if not problems:
@@ -357,8 +388,6 @@ def _describe(section: str, detail: Any) -> str:
     if detail["type"] == "unexpected_keyword_argument":
         allowed = ", ".join(field.name for field in fields(_SECTIONS[section]))
         return f"{key}: unknown key; {section} has {allowed}"
-    if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return f"{key}: is missing"
     message = detail["msg"].removeprefix("Value error, ")
     shown = f" (got {detail['input']!r})" if detail["loc"] else ""  # the whole section otherwise
     return f"{key}: {message}{shown}"

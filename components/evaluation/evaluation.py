@@ -164,31 +164,6 @@ def bars_of(figures: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"attribute": name, **row} for name, row in figures["attributes"].items()]
 
 
-def median_query(
-    splits: pa.Table,
-    attribute: int,
-    images: NDArray[np.int64],
-    embeddings_ND: NDArray[np.float32],
-) -> int:
-    """Returns the image of the test query of an attribute whose AP is the median.
-
-    Something to show that is neither the best nor the worst.
-
-    Args:
-        splits: the splits table; the attribute must have a query in test.
-        attribute: position in the schema.
-        images: ascending numbers of the embedded images [N].
-        embeddings_ND: of unit length, for this attribute.
-    """
-    alone = splits.filter(pc.field("attribute") == attribute)
-    place = alone.schema.get_field_index("attribute")
-    first = pa.array(np.zeros(alone.num_rows, np.int16))
-    alone = alone.set_column(place, "attribute", first)
-    result = evaluate_retrieval(alone, "test", images, embeddings_ND[:, None])[0]
-    middle = np.argsort(result.ap_Q, kind="stable")[len(result.ap_Q) // 2]
-    return int(result.query_images_Q[middle])
-
-
 def _queries_and_gallery(
     labels: pd.DataFrame, images: NDArray[np.int64], embeddings_ND: NDArray[np.float32]
 ) -> tuple[Items, Items]:

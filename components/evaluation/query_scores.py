@@ -6,18 +6,20 @@ Shape letters: n images, N attributes, D embedding, Q queries.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 
 from components import files, tables
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
-from components.evaluation.encode import Encoder, Pictures, encode
 from components.evaluation.evaluation import AttributeResult, evaluate_retrieval, held_out_images
+
+if TYPE_CHECKING:  # torch, which readers of scores need not wait for
+    from components.evaluation.encode import Encoder, Pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,8 @@ def query_scores(
 
 
 def measure_queries(
-    encoder: Encoder,
-    pictures: Pictures,
+    encoder: "Encoder",
+    pictures: "Pictures",
     splits: pa.Table,
     *,
     schema: AttributeSchema,
@@ -97,6 +99,10 @@ def measure_queries(
     Raises:
         HemlineError: no attribute that it knows has a query.
     """
+    import torch  # noqa: PLC0415
+
+    from components.evaluation.encode import encode  # noqa: PLC0415
+
     shared = [place for place, name in enumerate(schema.names) if name in known.names]
     asked = splits.filter(pc.field("attribute").isin(pa.array(shared, pa.int16())))
     images = held_out_images(asked, "test")

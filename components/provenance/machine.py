@@ -7,7 +7,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -16,6 +15,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 def describe_machine() -> dict[str, Any]:
     """Returns what bits may depend on: system, processor, its number, memory, GPUs."""
+    import torch  # noqa: PLC0415 - two seconds that readers of what was recorded need not wait
+
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     num_gpus = torch.cuda.device_count()
     return {

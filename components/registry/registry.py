@@ -6,19 +6,21 @@ import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array
 
 from components.errors import HemlineError
 from components.files import read_json, write_json, write_text
 from components.images import decode
 from components.provenance.provenance import run_key
-from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from components.tracking.runs import Tracking
+
+if TYPE_CHECKING:  # torch comes with packages, and most who ask the registry need none
+    from mlflow.models import ModelSignature
+
+    from components.registry.package import Package
 
 MODEL_NAME = "hemline"
 CHALLENGER = "challenger"
@@ -73,6 +75,8 @@ def register(package: Path, *, card: str, tracking: Tracking, run_id: str) -> Re
 
 def _key(package: Path) -> str:
     """Returns a hash of all that a version is made of."""
+    from components.registry.package import NETWORK_FILE, PACKAGE_FILE  # noqa: PLC0415
+
     written = [package / name for name in (NETWORK_FILE, PACKAGE_FILE, CARD_FILE)]
     code = [_SERVED_MODEL, Path(decode.__file__)]
     return run_key({"requirements": _requirements()}, [*written, *code])
@@ -87,6 +91,8 @@ def _registered_before(key: str, *, tracking: Tracking, run_id: str) -> int | No
 
 def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
     """Returns the number of a new version; it has its key from the moment that it exists."""
+    from components.registry.package import NETWORK_FILE, PACKAGE_FILE  # noqa: PLC0415
+
     tracking.activate()
     # MLflow runs served_model.py once here, before the decoder lies beside it in the package
     sys.modules.setdefault("decode", decode)
@@ -147,7 +153,7 @@ def read_registration(path: Path) -> RegisteredVersion:
 
 def download(
     version: RegisteredVersion, *, tracking: Tracking, into: Path | None = None
-) -> Package:
+) -> "Package":
     """Returns the package of a registered version.
 
     Args:
@@ -159,6 +165,8 @@ def download(
     Raises:
         HemlineError: the registry has no such version, or its files are gone.
     """
+    from components.registry.package import read_package  # noqa: PLC0415
+
     tracking.activate()
     try:
         found = mlflow.artifacts.download_artifacts(
@@ -198,7 +206,11 @@ def _description(card: str) -> str:
     return head[: head.rfind("\n")] + end
 
 
-def _signature() -> ModelSignature:
+def _signature() -> "ModelSignature":
+    from mlflow.models import ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema  # noqa: PLC0415
+    from mlflow.types.schema import Array  # noqa: PLC0415
+
     inputs = [ColSpec("binary", "image"), ColSpec("string", "attribute", required=False)]
     outputs = [ColSpec("string", "attribute"), ColSpec(Array("float"), "embedding", required=False)]
     return ModelSignature(

@@ -14,7 +14,6 @@ from components.provenance import history, provenance, record
 from components.provenance.history import History
 from components.registry import registry
 from components.tracking.runs import Tracking
-from pipelines.operations.reproduce.recorded import committed_stages, resolve_commit
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
@@ -61,6 +60,12 @@ def _run_id(target: str, where: Tracking) -> str:
 
 
 def _made_from(revision: str, where: Tracking) -> list[History]:
+    # DVC, which only a revision needs
+    from pipelines.operations.reproduce.recorded import (  # noqa: PLC0415
+        committed_stages,
+        resolve_commit,
+    )
+
     commit = resolve_commit(revision)
     outputs = provenance.hashes(committed_stages(commit), kinds=["outs"])
     run_file = outputs.get(record.RUN_FILE)

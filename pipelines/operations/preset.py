@@ -1,4 +1,4 @@
-"""Operation `preset`: a recipe by name, as changes of params.yaml."""
+"""Operation `preset`: a recipe by name, as changes of params.yaml; the defaults of missing keys."""
 
 import json
 import shlex
@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.tokens import CommentToken
 
 from components import files
 from components.errors import HemlineError
-from components.params import changed, check, resolved
+from components.params import changed, check, missing_keys, resolved, with_defaults
 from pipelines.shell import options
 from pipelines.shell.reporting import console
 
@@ -18,25 +20,42 @@ FOLDER = Path("presets")
 
 Name = Annotated[str | None, typer.Argument(help="Which preset; none lists them.")]
 Write = Annotated[bool, typer.Option("--write", help="Write the values into the params file.")]
+Fill = Annotated[
+    bool,
+    typer.Option("--fill", help="Write the keys that the params file lacks, with their defaults."),
+]
 
 
 def preset(
-    name: Name = None, *, write: Write = False, params: options.Params = options.PARAMS
+    name: Name = None,
+    *,
+    write: Write = False,
+    fill: Fill = False,
+    params: options.Params = options.PARAMS,
 ) -> None:
     """Print a preset's values as options of `dvc exp run`, or write them into the params file.
 
     `dvc exp run $(hemline preset paper)` trains with it and leaves params.yaml alone.
+
+    A params file of an older version runs as it is: keys that it lacks have their defaults.
+    `--fill` writes them, so that they can be seen and varied. The values stay what they were, but
+    DVC compares whole sections: stages that read a filled one run again.
     """
-    if name is None:
+    if fill:
+        if name is not None or write:
+            raise HemlineError("--fill takes no preset: fill the params file, and then write one")
+        _fill(params)
+    elif name is None:
         for file in sorted(FOLDER.glob("*.yaml")):
             console.print(f"{file.stem:10} {file.read_text().splitlines()[0].removeprefix('# ')}")
-        return
-    values = read_preset(name)
-    check(changed(resolved(params), values), source=f"{params} with the preset {name}")
-    if write:
-        _write(values, params)
     else:
-        console.print(" ".join(f"-S {shlex.quote(f'{k}={_text(v)}')}" for k, v in values.items()))
+        values = read_preset(name)
+        check(changed(resolved(params), values), source=f"{params} with the preset {name}")
+        if write:
+            _take(values, params)
+        else:
+            pairs = (f"{key}={_text(value)}" for key, value in values.items())
+            console.print(" ".join(f"-S {shlex.quote(pair)}" for pair in pairs))
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -61,15 +80,63 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _write(values: dict[str, Any], params: Path) -> None:
-    yaml = YAML()  # keeps comments
-    yaml.preserve_quotes = True
-    document = yaml.load(params.read_text())
+def _take(values: dict[str, Any], params: Path) -> None:
     before = resolved(params)
+    different = {}
     for name, value in values.items():
         section, key = name.split(".")
         if before[section][key] != value:
             console.print(f"{name}: {_text(before[section][key])} -> {_text(value)}", markup=False)
+            different[name] = value
+    _write(different, params)
+
+
+def _fill(params: Path) -> None:
+    missing = missing_keys(params)
+    if not missing:
+        console.print(f"{params} has every key")
+        return
+    _write(missing, params)
+    for name, value in missing.items():
+        console.print(f"{name}: {_text(value)}", markup=False)
+    sections = dict.fromkeys(name.split(".")[0] for name in missing)
+    console.print(
+        f"{len(missing)} keys added to {params}, with the values that were in use. DVC will run "
+        f"the stages again that read {', '.join(sections)}; where nothing else changed, "
+        "`dvc commit --force STAGE` takes their outputs as they are"
+    )
+
+
+def _write(values: dict[str, Any], params: Path) -> None:
+    """Writes values into a params file, new keys in their places, and keeps its comments."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda it, _: it.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    document = yaml.load(params.read_text())
+    for name, value in values.items():
+        section, key = name.split(".")
+        if section not in document:
+            document[section] = CommentedMap()
+        if key in document[section]:
             document[section][key] = value
+        else:
+            _insert(document[section], key, value, order=list(with_defaults({})[section]))
     with files.replacing(params) as temporary, temporary.open("w") as file:
         yaml.dump(document, file)
+
+
+def _insert(section: CommentedMap, key: str, value: Any, *, order: list[str]) -> None:
+    """Inserts a key behind the ones that come before it in the shipped file."""
+    earlier = order[: order.index(key)]
+    position = max((at for at, name in enumerate(section, 1) if name in earlier), default=0)
+    last = list(section)[-1] if section else None
+    section.insert(position, key, value)
+    comment = section.ca.items.get(last, [None, None, None])[2]
+    if position == len(section) - 1 and comment is not None:
+        # the blank lines that follow a section stand in the comment of its last key
+        text = comment.value.rstrip("\n")
+        blank = comment.value[len(text) :]
+        comment.value = f"{text}\n"
+        section.ca.items[key] = [None, None, CommentToken(blank, comment.start_mark), None]

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table
 
 from components import files, tables
 from components.embedding.embeddings import read_embeddings
-from components.evaluation.evaluation import median_query
 from components.params import DataParams, load_section
 from components.registry import registry
-from components.search.search import read_embedded_attribute
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -20,7 +20,7 @@ def summary(
     *,
     metrics: options.Metrics = options.EVALUATION,
     catalog: options.Catalog = options.CATALOG,
-    splits: options.Splits = options.SPLITS,
+    queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     params: options.Params = options.PARAMS,
@@ -30,16 +30,13 @@ def summary(
     version = registry.read_registration(registration)
     embedded = read_embeddings(embeddings)
     source = tables.read_catalog(catalog)
-    assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    scores = files.read_table(queries, schema=tables.QUERY_SCORES)
     attribute = max(
         (row for row in source.schema.attributes if row.name in figures["attributes"]),
         key=lambda row: len(row.values),
     ).name
-    vectors = read_embedded_attribute(embedded, attribute)
-    number = median_query(
-        assigned, source.schema.index(attribute), vectors.images, vectors.embeddings
-    )
-    image = Path(load_section(params, DataParams).root) / source.images["path"][number].as_py()
+    path = source.images["path"][median_query(scores, attribute)].as_py()
+    image = Path(load_section(params, DataParams).root) / path
     console.print(_table(figures))
     console.print(
         f"model       {version.uri} in {tracking().address}\n"
@@ -49,6 +46,15 @@ def summary(
         f"  mlflow ui --backend-store-uri {tracking().address}\n"
         f"  dvc exp run -S train.margin=0.3"
     )
+
+
+def median_query(scores: pa.Table, attribute: str) -> int:
+    """Returns the image of an attribute's query whose average precision is the median.
+
+    Something to show that is neither the best nor the worst.
+    """
+    alone = scores.filter(pc.field("attribute") == attribute).sort_by("average_precision")
+    return int(alone["image"][alone.num_rows // 2].as_py())
 
 
 def _table(figures: dict[str, Any]) -> Table:

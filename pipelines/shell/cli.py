@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version as version_of
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -111,8 +112,39 @@ def main(arguments: list[str] | None = None) -> Any:
     """Runs a command; an expected error is one message on stderr and exit status 1."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # DVC runs stages with the `python` of PATH: let that be this one, also in an environment that
+    # was not activated
+    bin_folder = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)])
     try:
+        check_code(Path.cwd())
         return app(arguments, prog_name="hemline")
     except HemlineError as error:
         typer.echo(f"hemline: {without_credentials(str(error))}", err=True)
         sys.exit(1)
+
+
+def check_code(here: Path) -> None:
+    """Refuses to run one checkout's code in another, which would be recorded as its own.
+
+    The `hemline` script imports the code that was installed; a second clone, a worktree and the
+    copy in which DVC runs a queued experiment hold code of their own.
+
+    Args:
+        here: the current folder; the project is it, or the nearest folder around it with code.
+
+    Raises:
+        HemlineError: the code that runs is not the project's.
+    """
+    running = Path(__file__).parents[2]
+    for folder in (here, *here.parents):
+        if (folder / "pipelines/__init__.py").exists() and (
+            folder / "components/params.py"
+        ).exists():
+            if not folder.samefile(running):
+                raise HemlineError(
+                    f"the code in {running} was about to run in the project {folder}, which has "
+                    f"its own: run `python -m pipelines ...` in {folder}, or install that code "
+                    f"with `pip install -e {folder}`"
+                )
+            return

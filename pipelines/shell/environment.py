@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from components.images.remote_store import StoreLocation
 from components.provenance.provenance import BASELINE_TAG, EXPERIMENT_TAG
 from components.tracking.runs import Tracking
 from pipelines.shell.reporting import console
+
+if TYPE_CHECKING:  # fsspec, which only the commands that read images need
+    from components.images.remote_store import StoreLocation
 
 DVC_QUEUED_EXPERIMENTS = Path(".dvc/tmp/exps")
 
@@ -29,15 +32,17 @@ def project_folder() -> Path:
 
 @contextmanager
 def shared_scratch() -> Iterator[Path]:
-    """Gives a folder where workers on other machines see it too, for as long as the block lasts."""
+    """Gives a temporary folder that workers on other machines of the cluster see too."""
     parent = project_folder() / ".hemline" / "scratch"
     parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=parent) as folder:
         yield Path(folder)
 
 
-def store_location(address: str) -> StoreLocation:
-    """Returns where a store lies; copies of published ones go to HEMLINE_CACHE or ~/.cache."""
+def store_location(address: str) -> "StoreLocation":
+    """Returns where a store is; published ones are cached in HEMLINE_CACHE or ~/.cache."""
+    from components.images.remote_store import StoreLocation  # noqa: PLC0415
+
     cache = os.environ.get("HEMLINE_CACHE") or Path.home() / ".cache" / "hemline"
     where = address if "://" in address else str(Path(address).absolute())
     return StoreLocation(address=where, cache=Path(cache).absolute())
@@ -54,18 +59,18 @@ def experiment_tags() -> dict[str, str]:
 
 def tracking() -> Tracking:
     """Returns the store at MLFLOW_TRACKING_URI, or a SQLite file in the project's folder."""
-    # of a call that meets a server going down: MLflow's own seven take four minutes
+    # MLflow's default of seven retries takes four minutes when a server goes down
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
-    _take_out_credentials()
+    _move_credentials()
     return Tracking(
         uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db",
         artifact_root=str(folder / "mlartifacts"),
     )
 
 
-def _take_out_credentials() -> None:
-    """Brings user and password of a server's URI to where MLflow reads them.
+def _move_credentials() -> None:
+    """Moves user and password from the server's URI to the variables that MLflow reads.
 
     MLflow's own messages repeat the URI.
     """
@@ -93,12 +98,12 @@ def who() -> str:
 
 @contextmanager
 def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator[None]:
-    """Joins the cluster at RAY_ADDRESS, or starts Ray in this process tree; leaves it at the end.
+    """Joins the cluster at RAY_ADDRESS, or starts Ray on this machine; shuts down at the end.
 
     Args:
-        needed: false does nothing, for work that this process does alone.
-        num_cpus: what the work takes at least; Ray in this process tree then counts so many CPUs,
-            also where the machine has fewer and workers share them.
+        needed: false: do nothing, for work that runs in this process alone.
+        num_cpus: CPUs that the work needs; a Ray that is started here then counts at least so
+            many, even if the machine has fewer and workers share them.
     """
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not needed:
@@ -107,7 +112,7 @@ def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator
     import ray.data  # noqa: PLC0415 - a second of import time that only the Ray stages need
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
-    # with its dashboard: without one, Ray Train complains all along that it cannot ask it
+    # with its dashboard: without one, Ray Train keeps warning that it cannot reach it
     counted = max(num_cpus or 0, os.cpu_count() or 1) if address == "local" else None
     context = ray.init(address=address, num_cpus=counted, logging_level=logging.ERROR)
     if context.dashboard_url:

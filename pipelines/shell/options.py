@@ -22,6 +22,7 @@ EmbeddingsRoot = Annotated[
     Path, typer.Option(help="Where each champion's embeddings lie, in a folder of its own.")
 ]
 Metrics = Annotated[Path, typer.Option(help="File of the evaluation's figures.")]
+Queries = Annotated[Path, typer.Option(help="Parquet file of the scores of every test query.")]
 
 PARAMS = Path("params.yaml")
 CATALOG = Path("data/catalog")

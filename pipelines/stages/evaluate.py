@@ -35,9 +35,6 @@ from pipelines.shell.reporting import console, progress
 
 Bars = Annotated[Path, typer.Option(help="CSV file for MAP per attribute.")]
 Curve = Annotated[Path, typer.Option(help="CSV file of the learning curve.")]
-Queries = Annotated[
-    Path, typer.Option(help="Parquet file of every query's score, which `hemline promote` reads.")
-]
 ReportFile = Annotated[Path, typer.Option("--report", help="HTML file for people to look at.")]
 
 
@@ -52,7 +49,7 @@ def evaluate(
     curve: Curve,
     metrics: options.Metrics,
     bars: Bars,
-    queries: Queries,
+    queries: options.Queries,
     report_file: ReportFile,
 ) -> None:
     """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.

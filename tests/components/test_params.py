@@ -1,5 +1,6 @@
 """The params file: what is refused, and that the message says where and why."""
 
+import json
 import re
 from dataclasses import asdict
 
@@ -17,7 +18,9 @@ from components.params import (
     SplitParams,
     TrainParams,
     load_section,
+    missing_keys,
     resolved,
+    with_defaults,
 )
 
 SECTIONS = {
@@ -30,18 +33,19 @@ SECTIONS = {
     "embed": EmbedParams,
 }
 TEXT = (PROJECT / "params.yaml").read_text()
+MISSING = object()
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes the project's params with changes (section.key to value, None removes)."""
+    """Writes the project's params with changes (section.key to value, MISSING removes)."""
 
     def write(changes):
         raw = yaml.safe_load(TEXT)
         for name, value in changes.items():
             *sections, key = name.split(".")
             place = raw[sections[0]] if sections else raw
-            if value is None:
+            if value is MISSING:
                 del place[key]
             else:
                 place[key] = value
@@ -65,16 +69,49 @@ def test_the_projects_params_load(name):
     assert asdict(section) == yaml.safe_load(TEXT)[name]
 
 
+def test_the_projects_params_name_every_key_with_its_default_and_a_comment():
+    shipped = yaml.safe_load(TEXT)
+
+    assert json.dumps(shipped) == json.dumps(with_defaults({})), "in the same order and types"
+    keys = [line for line in TEXT.splitlines() if re.match(r"  \w+:", line)]
+    assert [line for line in keys if "# " not in line] == []
+    assert len(keys) == sum(len(section) for section in shipped.values())
+
+
+def test_a_file_without_newer_keys_runs_with_their_defaults(write):
+    path = write(
+        {"train.margin": 0.3, "train.ema_decay": MISSING, "split.seed": MISSING, "embed": MISSING}
+    )
+
+    assert load_section(path, TrainParams).ema_decay is None
+    assert load_section(path, SplitParams).seed == 7
+    assert load_section(path, EmbedParams) == EmbedParams()
+    expected = yaml.safe_load(TEXT)
+    expected["train"]["margin"] = 0.3
+    assert resolved(path) == expected
+    assert missing_keys(path) == {
+        "split.seed": 7,
+        "train.ema_decay": None,
+        **{f"embed.{key}": value for key, value in expected["embed"].items()},
+    }
+
+
+def test_a_default_that_contradicts_a_value_is_refused(write):
+    path = write({"train.objective": "triplet", "sampling.method": MISSING})
+
+    assert "train.objective triplet needs sampling.method triplets, not batches" in refusal(path)
+
+
 def test_resolved_is_the_whole_file():
     assert resolved(PROJECT / "params.yaml") == yaml.safe_load(TEXT)
+    assert missing_keys(PROJECT / "params.yaml") == {}
 
 
 REFUSED = {
     "unknown key": ({"train.margni": 0.3}, "train.margni: unknown key; train has seed, objective"),
     "unknown key that YAML reads as a bool": ({"train.no": 0.3}, "train.no: unknown key"),
     "unknown section": ({"trian": {"margin": 1}}, "trian: unknown section"),
-    "missing key": ({"split.seed": None}, "split.seed: is missing"),
-    "missing section": ({"embed": None}, "embed: section is missing"),
+    "null for a number": ({"train.margin": None}, "train.margin: .*number.*(got None)"),
     "no section": ({"embed": 3}, "embed: must be a section of keys (got 3)"),
     "string for number": ({"train.margin": "0.2"}, "train.margin: .*number.*(got '0.2')"),
     "bool for int": ({"train.seed": True}, "train.seed: .*integer.*(got True)"),
@@ -229,7 +266,7 @@ def test_credentials_are_refused_and_not_repeated(write, key, value):
 
 def test_several_problems_come_in_one_message(write):
     message = refusal(
-        write({"train.margin": "a", "train.epochs": 3, "split.seed": None, "model.name": "cnn"})
+        write({"train.margin": "a", "train.epochs": 3, "split.seed": "b", "model.name": "cnn"})
     )
 
     keys = {line.split(":")[0].strip() for line in message.splitlines()[1:]}

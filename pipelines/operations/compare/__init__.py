@@ -1,1 +1,1 @@
-"""Operation `compare`."""
+"""Operation `compare`: variants of the params under one budget, side by side."""

@@ -55,7 +55,7 @@ SetParam = Annotated[
 ]
 Seed = Annotated[
     list[int] | None,
-    typer.Option(help="Of sampling and training; several train every variant once with each."),
+    typer.Option(help="Seed of sampling and training; of several, every variant uses each."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the table and the charts.")]
 List = Annotated[bool, typer.Option("--list", help="List groups and variants, and train nothing.")]
@@ -70,10 +70,11 @@ def compare(
     out: Out = Path("comparison"),
     list_only: List = False,
 ) -> None:
-    """Train variants on the same data, seeds and steps, and set them side by side.
+    """Train variants on the same data, with the same seeds and steps, and tabulate their results.
 
     Every variant is a DVC experiment in a copy of the workspace: `dvc exp show` lists them, `dvc
-    exp apply` takes one over. What was trained before is not trained again.
+    exp apply` applies one to the workspace. Variants that were trained before are not trained
+    again.
     """
     groups = _read_groups(variants)
     if list_only:
@@ -120,12 +121,12 @@ def _read_groups(path: Path) -> Groups:
     names = _written_names(path)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise HemlineError(f"{path}: {twice.pop()!r} stands there twice; give each its own name")
+        raise HemlineError(f"{path}: {twice.pop()!r} occurs twice; give each its own name")
     return groups
 
 
 def _written_names(path: Path) -> list[str]:
-    """Returns all names of groups and variants; of two alike, what YAML reads has the last only."""
+    """Returns the names of all groups and variants; YAML keeps only the last of two alike."""
     groups = yaml.compose(path.read_text())
     assert isinstance(groups, yaml.MappingNode)
     variants = [variant for _, group in groups.value for variant in group.value]
@@ -160,7 +161,7 @@ def _parse(text: str) -> tuple[str, Any]:
 
 
 def _plan(chosen: Mapping[str, Values], *, seeds: Sequence[int]) -> list[Trial]:
-    """Returns what is to be trained; the params of each are checked on the way."""
+    """Returns what to train, with checked params."""
     sections = resolved(options.PARAMS)
     inputs = read_inputs(sections)
     trials = []
@@ -193,14 +194,14 @@ def _check_data_stays(
     ]
     if different:
         raise HemlineError(
-            f"{source} changes {', '.join(different)}, and a comparison varies "
-            f"{', '.join(VARIED_SECTIONS)} only: its data is that of the workspace. "
-            "Change params.yaml, `dvc repro triplets`, and then compare"
+            f"{source} changes {', '.join(different)}, but a comparison varies only "
+            f"{', '.join(VARIED_SECTIONS)}: its data is that of the workspace. "
+            "Change params.yaml, run `dvc repro triplets`, and then compare"
         )
 
 
 def _train(trials: Sequence[Trial]) -> dict[str, str]:
-    """Runs the experiments that have not finished; returns the end of the log of what failed."""
+    """Runs the experiments that have not finished; returns errors by name of the experiment."""
     finished = finished_experiments()
     failures = {}
     for number, trial in enumerate(trials, start=1):
@@ -276,5 +277,5 @@ def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:
 
 
 def _metric(variant: str) -> str:
-    """Returns a name that MLflow takes for a metric."""
+    """Returns a metric name that MLflow accepts."""
     return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in variant)

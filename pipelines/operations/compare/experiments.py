@@ -1,4 +1,4 @@
-"""DVC experiments: trained in a copy of the workspace, which itself is never touched."""
+"""DVC experiments: run in a copy of the workspace, which itself is never changed."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from dvc.api import DVCFileSystem
 
 from components import files
 from components.errors import HemlineError
+from components.params import with_defaults
 from components.provenance import provenance
 from pipelines.shell import commands
 
@@ -24,12 +25,12 @@ _LOCK = Path("dvc.lock")
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What an experiment gave.
+    """Result of an experiment.
 
     Attributes:
-        figures: its evaluation on the test split.
+        figures: evaluation on the test split.
         valid_maps: MAP on the validation split after each epoch, in percent.
-        run_id: of its MLflow run.
+        run_id: id of the MLflow run.
     """
 
     figures: Mapping[str, Any]
@@ -38,14 +39,14 @@ class Result:
 
 
 def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns what `dvc.lock` says of the outputs that every experiment starts from.
+    """Returns the outputs in `dvc.lock` that every experiment starts from.
 
     Args:
-        sections: of the workspace's params.yaml.
+        sections: all params of the workspace, defaults included.
 
     Raises:
-        HemlineError: the workspace has not been through the stages before training, or with other
-            params than these.
+        HemlineError: a stage before training has not run in the workspace, or has run with other
+            params.
     """
     stages = files.read_yaml(_LOCK)["stages"] if _LOCK.exists() else {}
     for stage in _INPUTS:
@@ -53,8 +54,10 @@ def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             raise HemlineError(
                 f"stage {stage} has not run here: `dvc repro triplets`, and then compare"
             )
-        for name, value in stages[stage]["params"]["params.yaml"].items():
-            if value != _value(sections, name):
+        for name, recorded in stages[stage]["params"]["params.yaml"].items():
+            section, _, key = name.partition(".")
+            before = recorded if key else with_defaults({section: recorded})[section]
+            if before != (sections[section][key] if key else sections[section]):
                 raise HemlineError(
                     f"{name} of params.yaml has changed since stage {stage} ran: "
                     "`dvc repro triplets`, and then compare"
@@ -62,18 +65,12 @@ def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {stage: stages[stage]["outs"] for stage in _INPUTS}
 
 
-def _value(sections: Mapping[str, Mapping[str, Any]], name: str) -> Any:
-    """Returns a section, or one value of it, by its name in `dvc.yaml`."""
-    section, _, key = name.partition(".")
-    return sections[section][key] if key else sections[section]
-
-
 def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """Returns a name that two experiments share only if they compute the same.
 
-    It ends in a hash of the params, of the inputs as `read_inputs` returns them, and of the
-    commands and the code of the stages as `dvc.yaml` has them. DVC's own memory of past runs does
-    not help: it leaves out stages with an output of `cache: false`, which training has.
+    It ends in a hash of the params, of the inputs as `read_inputs` returns them, and of commands
+    and code of the stages in `dvc.yaml`. DVC's run cache does not help: it skips stages with an
+    output of `cache: false`, such as training.
     """
     stages = {stage: files.read_yaml(Path("dvc.yaml"))["stages"][stage] for stage in _STAGES}
     commands = {name: stage["cmd"] for name, stage in stages.items()}
@@ -84,7 +81,7 @@ def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[st
 
 
 def _code(dependencies: Iterable[str]) -> list[Path]:
-    """Returns the files of code among what stages depend on, but for what draws their report."""
+    """Returns the files of code among the dependencies, except those that only draw the report."""
     paths = {Path(path) for path in dependencies}
     code = [
         path
@@ -95,15 +92,16 @@ def _code(dependencies: Iterable[str]) -> list[Path]:
 
 
 def run_experiment(name: str, values: Mapping[str, Any]) -> None:
-    """Trains and evaluates with changed params; what the stages print passes through.
+    """Trains and evaluates with changed params; the output of the stages passes through.
 
-    The stages before keep the outputs that `dvc.lock` names: their own inputs, such as raw images
-    that git does not know, are not in the copy.
+    Earlier stages do not run: their outputs are those in `dvc.lock`, and their inputs, such as raw
+    images that git does not track, are not in the copy.
 
     Raises:
         HemlineError: the experiment failed; the message has the end of what it printed.
     """
-    changes = [f"--set-param={key}={json.dumps(value)}" for key, value in values.items()]
+    # ++: params.yaml may lack a key that has a default
+    changes = [f"--set-param=++{key}={json.dumps(value)}" for key, value in values.items()]
     options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(_LOCK)]
     commands.run(_dvc("exp", "run", *options, *changes, *_STAGES))
 
@@ -118,7 +116,7 @@ def finished_experiments() -> set[str]:
 
 
 def read_result(name: str) -> Result:
-    """Returns what a finished experiment gave."""
+    """Returns the result of a finished experiment."""
     tree = DVCFileSystem(".", rev=name)
     figures = json.loads(tree.read_text("metrics/evaluation.json"))
     run = json.loads(tree.read_text("models/run.json"))

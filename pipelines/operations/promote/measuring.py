@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from components import files, tables
 from components.errors import HemlineError
-from components.evaluation.encode import Pictures
 from components.evaluation.evaluation import held_out_images
 from components.evaluation.query_scores import QueryScores, measure_queries, read_query_scores
 from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
@@ -21,6 +21,9 @@ from components.registry.registry import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import store_location
 from pipelines.shell.reporting import console, progress
+
+if TYPE_CHECKING:  # torch, which the gate alone need not wait for
+    from components.evaluation.encode import Pictures
 
 QUERIES_FILE = "queries.parquet"
 
@@ -74,7 +77,7 @@ def split_digest(data: TestData) -> str:
     return files.sha256(path)
 
 
-def _pictures(data: TestData, *, image_size_px: int) -> Pictures:
+def _pictures(data: TestData, *, image_size_px: int) -> "Pictures":
     store = ImageStore(store_location(data.store).local())
     if store.image_size_px == image_size_px:
         return store

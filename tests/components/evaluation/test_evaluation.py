@@ -14,7 +14,6 @@ from components.evaluation.evaluation import (
     bars_of,
     evaluate_retrieval,
     held_out_images,
-    median_query,
     metrics_of,
     overall_map,
     report,
@@ -236,10 +235,3 @@ def test_a_report_as_flat_metrics_and_as_bars():
 def test_held_out_images_are_ascending_and_once_each():
     assert held_out_images(table(ROWS[::-1]), "test").tolist() == TEST_IMAGES.tolist()
     assert held_out_images(table(ROWS), "valid").tolist() == [20, 21, 22]
-
-
-def test_the_median_query_is_neither_the_best_nor_the_worst() -> None:
-    # queries 14, 15, 16 find their first relevant item at ranks 1, 2, 3 of three
-    degrees = [0, 0, 0, 0, 180, 50, 140, 0, 90, 180]
-    embeddings = at_angles(degrees)[:, 0]
-    assert median_query(table(ROWS), 1, TEST_IMAGES, embeddings) == 15

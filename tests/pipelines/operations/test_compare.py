@@ -133,9 +133,9 @@ def test_mistakes_are_told_before_anything_runs(compared, monkeypatch, names, va
 
 
 FILES = {
-    "twice in a group": ("a: {x: {}, x: {}}", "'x' stands there twice"),
-    "twice in two groups": ("a: {x: {}}\nb: {x: {}}", "'x' stands there twice"),
-    "a group's name": ("a: {a: {}}", "'a' stands there twice"),
+    "twice in a group": ("a: {x: {}, x: {}}", "'x' occurs twice"),
+    "twice in two groups": ("a: {x: {}}\nb: {x: {}}", "'x' occurs twice"),
+    "a group's name": ("a: {a: {}}", "'a' occurs twice"),
     "no values": ("a: {x: }", "a: x is None"),
     "a list": ("a: [x]", "a is ['x']"),
     "empty": ("", "the file is None"),
@@ -159,6 +159,15 @@ def test_a_workspace_with_data_of_other_params_is_told_what_to_run(project, monk
     monkeypatch.chdir(project.folder)
     sections = yaml.safe_load(Path("params.yaml").read_text())
     assert read_inputs(sections).keys() == {"ingest", "preprocess", "split"}
+    without = yaml.safe_load(Path("dvc.lock").read_text())
+    del without["stages"]["preprocess"]["params"]["params.yaml"]["preprocess"]["num_workers"]
+    sections["preprocess"]["num_workers"] = 2  # the default, which an older lock does not name
+    own = Path("dvc.lock").read_text()
+    try:
+        Path("dvc.lock").write_text(yaml.safe_dump(without))
+        assert read_inputs(sections).keys() == {"ingest", "preprocess", "split"}
+    finally:
+        Path("dvc.lock").write_text(own)
     sections["preprocess"]["image_size_px"] = 96
     with pytest.raises(HemlineError, match=r"preprocess of params\.yaml has changed since"):
         read_inputs(sections)

@@ -1,4 +1,4 @@
-"""Presets: what they change, that params.yaml follows the one it says it does, and its comments."""
+"""Presets: what they change, and that writing into params.yaml keeps the rest of it."""
 
 import shlex
 import shutil
@@ -95,3 +95,72 @@ def test_every_variant_of_the_comparison_makes_a_network():
     for variants in yaml.safe_load((PROJECT / "comparison.yaml").read_text()).values():
         for name, values in variants.items():
             check(changed(params, values), source=name)
+
+
+MISSING = {
+    "first": ["data.format"],
+    "between": ["train.margin", "train.ema_decay"],
+    "last, before a blank line": ["split.test_share", "split.query_share"],
+    "last of the file": ["retrain.git_push"],
+    "section": ["checkpoint.every_steps", "checkpoint.num_to_keep"],
+}
+
+
+@pytest.mark.parametrize("names", MISSING.values(), ids=MISSING.keys())
+def test_missing_keys_are_filled_in_once_and_nothing_else_changes(names, capsys):
+    path = Path("params.yaml")
+    before = resolved(path)
+    lines = path.read_text().splitlines()
+    keys = [name.split(".") for name in names]
+    starts = {section: lines.index(f"{section}:") for section in before if f"{section}:" in lines}
+    for section, key in reversed(keys):
+        begin = starts.get(section) or next(
+            i for i, line in enumerate(lines) if line.startswith(f"{section}:")
+        )
+        at = next(i for i in range(begin, len(lines)) if lines[i].startswith(f"  {key}:"))
+        del lines[at]
+    if "checkpoint.every_steps" in names:
+        lines.remove("checkpoint:")
+    path.write_text("\n".join(lines) + "\n")
+
+    assert run("--fill") == 0
+    shown = capsys.readouterr().out
+    assert resolved(path) == before
+    assert yaml.safe_load(path.read_text()) == before, "every key stands there"
+    filled = path.read_text().splitlines()
+    added = [line.strip() for line in filled if line not in lines]
+    expected = [f"{key}: {yaml.safe_dump(before[section][key])[:-1]}" for section, key in keys]
+    expected = [line.removesuffix("\n...") for line in expected]
+    assert added == (["checkpoint:"] if "checkpoint.every_steps" in names else []) + expected
+    assert [line for line in filled if line in lines] == lines, "in their order"
+    if names != MISSING["section"]:
+        for section, key in keys:
+            assert list(yaml.safe_load(path.read_text())[section]) == list(before[section])
+            assert f"{section}.{key}: " in shown
+    assert "DVC will run the stages again that read" in shown
+
+    assert run("--fill") == 0
+    assert capsys.readouterr().out == "params.yaml has every key\n"
+    assert path.read_text().splitlines() == filled
+
+
+def test_filling_refuses_a_file_with_mistakes_and_leaves_it(capsys):
+    path = Path("params.yaml")
+    text = path.read_text().replace("  margin:", "  margni:")
+    path.write_text(text)
+    assert run("--fill") == 1
+    assert "train.margni: unknown key" in capsys.readouterr().err
+    assert path.read_text() == text
+
+
+def test_a_preset_is_written_into_a_file_of_an_older_version():
+    path = Path("params.yaml")
+    text = "\n".join(line for line in path.read_text().splitlines() if "schedule:" not in line)
+    path.write_text(text)
+    assert run("paper", "--write") == 0
+    assert yaml.safe_load(path.read_text())["train"]["schedule"] == "step"
+
+
+def test_fill_and_a_preset_are_one_at_a_time(capsys):
+    assert run("paper", "--fill") == 1
+    assert "--fill takes no preset" in capsys.readouterr().err

@@ -1,12 +1,17 @@
 """The command's door: what it lists, and that it stays light."""
 
+import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from builders import PROJECT
 
-from pipelines.shell.cli import COMMANDS, main
+from components.errors import HemlineError
+from pipelines.shell.cli import COMMANDS, check_code, main
 
 
 def output_of(arguments: list[str], capsys: pytest.CaptureFixture[str], *, status: int) -> str:
@@ -35,15 +40,77 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "No such command 'hem'" in output_of(["hem"], capsys, status=2)
 
 
+# what a command's module may not import; --help imports no command's module
+HEAVY = {"torch", "torchvision", "ray"}
+LIGHT_COMMANDS = {
+    "summary": HEAVY | {"dvc"},
+    "lineage": HEAVY | {"dvc"},
+    "rollback": HEAVY | {"dvc"},
+    "promote": HEAVY | {"dvc"},
+    "describe": HEAVY | {"dvc", "mlflow"},
+    "search": HEAVY | {"dvc", "mlflow"},
+}
+
+
+@pytest.mark.parametrize(("command", "heavy"), LIGHT_COMMANDS.items(), ids=LIGHT_COMMANDS.keys())
+def test_commands_that_run_no_network_import_none(command: str, heavy: set[str]) -> None:
+    assert (
+        loaded_after(f"from pipelines.shell.cli import _module\n_module({command!r})") & heavy
+        == set()
+    )
+
+
 def test_help_waits_for_no_big_library() -> None:
     program = (
-        "import sys\n"
-        "from pipelines.shell.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print({'torch', 'ray', 'mlflow', 'pandas'} & set(sys.modules))\n"
+        "from pipelines.shell.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    assert loaded_after(program) & (HEAVY | {"mlflow", "pandas", "dvc"}) == set()
+
+
+def loaded_after(program: str) -> set[str]:
+    """Returns the modules that a program has imported at its end, in a process of its own."""
+    code = f"{program}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture
+def other_checkout(tmp_path: Path) -> Path:
+    for name in ("pipelines/__init__.py", "components/params.py", "notes/today.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("inside", [".", "notes", "pipelines"])
+def test_code_of_another_checkout_is_refused(other_checkout: Path, inside: str) -> None:
+    refused = (
+        f"the code in {PROJECT} was about to run in the project {other_checkout}, which has its "
+        f"own: run `python -m pipelines ...` in {other_checkout}, or install that code with "
+        f"`pip install -e {other_checkout}`"
     )
-    assert done.stdout.splitlines()[-1] == "set()"
+    with pytest.raises(HemlineError, match=re.escape(refused)):
+        check_code(other_checkout / inside)
+
+
+def test_the_command_ends_with_1_and_the_remedy(
+    other_checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(other_checkout)
+    assert "hemline: the code in" in output_of(["summary"], capsys, status=1)
+
+
+def test_a_projects_own_code_and_folders_without_code_are_fine(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(PROJECT)
+    (tmp_path / "pipelines").mkdir()  # somebody's folder of that name
+    for folder in (PROJECT, PROJECT / "docs", link, link / "docs", tmp_path):
+        check_code(folder)
+
+
+def test_stages_find_this_python(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", os.defpath)
+    output_of(["--help"], capsys, status=0)
+    assert os.environ["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
