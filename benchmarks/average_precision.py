@@ -1,4 +1,4 @@
-"""Average precision: ours against a loop over queries, and memory for a large catalogue.
+"""Average precision: ours against a loop over queries, and memory for a large gallery.
 
     python -m benchmarks.average_precision
     python -m benchmarks.average_precision --quick
@@ -78,7 +78,7 @@ def main() -> None:
     """Prints seconds and ratios for both data sets, then seconds and memory of the large one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="one round, and a hundredth of the large catalogue"
+        "--quick", action="store_true", help="one round, and a hundredth of the large gallery"
     )
     quick = parser.parse_args().quick
     print(machine())

@@ -6,7 +6,7 @@
 The vectors are random, of two kinds. "As measured" has the mean and the falling variances of the
 embeddings of hemline's demo (256 numbers, eight attributes: their mean's squared length is 0.32,
 the i-th greatest variance falls as (i + 5)^-2), in more dimensions. "Harder" has variances that
-fall as (i + 5)^-1. Neither has clusters, which real catalogues have and which make an index's work
+fall as (i + 5)^-1. Neither has clusters, which real images have and which make an index's work
 easier. Queries are drawn like the items and are not among them. Every step runs in a process of its
 own, whose peak memory counts the mapped files that it touched (Linux).
 """
@@ -99,7 +99,7 @@ def draw(count: int, exponent: float, rng: np.random.Generator) -> NDArray[np.fl
 
 
 def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
-    """Writes an embedded catalogue."""
+    """Writes embeddings."""
     rng, parts = np.random.default_rng(0), []
     for start in range(0, num_items, ITEMS_PER_PART):
         part = Part(key=f"{start:09d}", num_images=min(ITEMS_PER_PART, num_items - start))

@@ -14,11 +14,10 @@ from components.embedding.embeddings import (
     ITEMS,
     Embeddings,
     Part,
-    part_path,
     read_embeddings,
     write_embeddings,
 )
-from components.embedding.part_files import Recipe
+from components.embedding.part_files import Recipe, write_part
 from components.embedding.source import Reader
 
 if TYPE_CHECKING:
@@ -53,30 +52,40 @@ def write_embedded_folder(
         [str(model_version).encode(), *(rows.tobytes() for rows in matrices.values())]
     )
     digest = hashlib.sha256(content).hexdigest()
-    parts = []
-    ends = np.cumsum(part_sizes if part_sizes is not None else [num_images]).tolist()
-    for start, end in zip([0, *ends], ends, strict=False):
-        part = Part(key=f"{len(parts):05d}-{digest[:16]}", num_images=end - start)
-        parts.append(part)
-        for name, rows in matrices.items() if end > start else ():
-            _write_part(
-                part_path(folder, name, part.key), name, numbers[start:end], rows[start:end]
-            )
+    recipe = Recipe(
+        model_name="hemline",
+        model_version=model_version,
+        model_sha256="0" * 64,
+        image_size_px=1,
+        attributes={name: place for place, name in enumerate(matrices)},
+        precision="fp32",
+    )
     items = {
         "image": pa.array(numbers, pa.int64()),
         "path": pa.array([f"{number}.png" for number in numbers], pa.string()),
         "content": pa.array([f"content of {number}" for number in numbers], pa.string()),
         **{name: pa.array(values) for name, values in (columns or {}).items()},
     }
-    table = pa.table(items).sort_by("image")
+    table = pa.table(items)
+    parts = []
+    ends = np.cumsum(part_sizes if part_sizes is not None else [num_images]).tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        part = Part(key=f"{len(parts):05d}-{digest[:16]}", num_images=end - start)
+        parts.append(part)
+        nothing = pa.nulls(end - start, pa.string())
+        record = table.select(tables.EMBEDDED_ITEMS.names).slice(start, end - start)
+        record = record.append_column("reason", nothing).append_column("detail", nothing)
+        rows_mKD = np.stack([rows[start:end] for rows in matrices.values()], axis=1)
+        write_part(folder, part.key, record, rows_mKD if end > start else None, recipe=recipe)
+    table = table.sort_by("image")
     files.write_table(table, folder / ITEMS, schema=table.schema)
     write_embeddings(
         Embeddings(
             folder=folder,
-            model_name="hemline",
+            model_name=recipe.model_name,
             model_version=model_version,
-            model_sha256="0" * 64,
-            precision="fp32",
+            model_sha256=recipe.model_sha256,
+            precision=recipe.precision,
             attributes=tuple(matrices),
             embedding_dim=embedding_dim,
             root=root,
@@ -104,18 +113,3 @@ def unit_vectors(count: int, dim: int, *, seed: int = 0) -> NDArray[np.float32]:
     drawn = np.random.default_rng(seed).normal(size=(count, dim))
     unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return unit.astype(np.float16).astype(np.float32)
-
-
-def _write_part(
-    path: Path, attribute: str, images: NDArray[np.int64], rows: NDArray[np.float16]
-) -> None:
-    schema = tables.embeddings_schema(rows.shape[1])
-    columns = {
-        "image": pa.array(images),
-        "path": pa.array([f"{number}.png" for number in images]),
-        "attribute": pa.repeat(attribute, len(images)),
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]),
-        "model_name": pa.repeat("hemline", len(images)),
-        "model_version": pa.repeat(pa.scalar(1, pa.int32()), len(images)),
-    }
-    files.write_table(pa.table(columns), path, schema=schema)

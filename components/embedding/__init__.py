@@ -1,1 +1,1 @@
-"""Batch embedding: where images come from, the parts that they are embedded in, the job."""
+"""Batch embedding: sources of images, the parts that embeddings lie in, and the job."""

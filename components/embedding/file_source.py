@@ -1,6 +1,6 @@
 """Image files to embed: a folder of them, or a manifest that lists them, on disk or at a URL.
 
-A URL is whatever fsspec reads: s3://, gs://, https://, with the driver's package installed.
+fsspec reads URLs: s3://, gs://, https://, …, with the driver's package installed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,14 +48,14 @@ class FileReader:
 def list_files(where: str, *, numbered: pa.Table) -> Source:
     """Returns the images of a folder or of a manifest.
 
-    A folder's images are the files below it with the suffix of an image format; hidden ones do not
-    count. A manifest is a Parquet or CSV file with a column `path`: an absolute path, a URL, or
-    relative to the manifest's folder. Its other columns go with the images.
+    A folder's images are all files below it with the suffix of an image format, except hidden
+    ones. A manifest is a Parquet or CSV file with a column `path`: an absolute path, a URL, or
+    relative to the manifest's folder. Its other columns are kept with the images.
 
     Args:
         where: path or URL of a folder, or of a file that ends in .parquet or .csv.
-        numbered: `tables.EMBEDDED_ITEMS` of a run before: its images keep their numbers, new
-            ones get those after.
+        numbered: `tables.EMBEDDED_ITEMS` of an earlier run: its images keep their numbers, and
+            new ones are numbered after them.
 
     Raises:
         HemlineError: there is nothing to read, or the manifest cannot be used.
@@ -156,7 +156,7 @@ def _address(root: str, path: str) -> str:
 
 
 def _versions(addresses: Sequence[str]) -> list[str]:
-    """Returns what their file systems say of the files' versions; empty of missing ones."""
+    """Returns the files' versions as their file systems report them; empty for missing files."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(_version_at, addresses))
 
@@ -170,7 +170,7 @@ def _version_at(address: str) -> str:
 
 
 def _version(info: dict[str, Any]) -> str:
-    """Returns size and entity tag or time of change: they differ when a file does."""
+    """Returns size and entity tag, or time of change: they change when a file does."""
     changed = next((info[key] for key in ("ETag", "etag", "md5Hash") if info.get(key)), None)
     changed = changed or info.get("mtime") or info.get("LastModified") or info.get("created") or ""
     return f"{info.get('size')}:{changed}"

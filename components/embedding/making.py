@@ -179,7 +179,8 @@ class _PartInMaking:
     def add(self, batch: pa.Table) -> None:
         """Takes a batch of `embedded_schema`; idempotent."""
         names = ("image", "reason", "detail")
-        embeddings_nKD = batch["embedding"].combine_chunks().to_numpy_ndarray()
+        # a copy: a view would keep the batch in Ray's object store until the part is written
+        embeddings_nKD = batch["embedding"].combine_chunks().to_numpy_ndarray().copy()
         columns = [batch[name].to_pylist() for name in names]
         for image, reason, detail, embedding_KD in zip(*columns, embeddings_nKD, strict=True):
             self._missing.discard(image)

@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8] | UnreadableImageError
 
 
 class Reader(Protocol):
-    """Reads images in a worker; travels there, and is small."""
+    """Reads images in a worker; it is pickled, so it must be small."""
 
     @property
     def num_cpus(self) -> float:
@@ -42,7 +42,7 @@ class Source:
         items: `tables.EMBEDDED_ITEMS` and further columns, by ascending number.
         addresses: what the reader takes for each item.
         root: what the items' paths are relative to; None: to the root of the catalog's data.
-        reader: of the images.
+        reader: reads the images.
     """
 
     items: pa.Table
@@ -53,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreReader:
-    """Reads out of the image store, which knows its images by number."""
+    """Reads from the image store, by image number."""
 
     location: StoreLocation
     num_cpus: float = 0.0  # a copy out of a memory map
@@ -69,8 +69,8 @@ def stored_images(location: StoreLocation, images: pa.Table) -> Source:
     """Returns the images that a store holds.
 
     Args:
-        location: of the store.
-        images: `tables.IMAGES`, for their paths.
+        location: location of the store.
+        images: `tables.IMAGES`, which has their paths.
 
     Raises:
         HemlineError: there is no store, or it is damaged.
@@ -88,4 +88,4 @@ def stored_images(location: StoreLocation, images: pa.Table) -> Source:
 
 @lru_cache(maxsize=1)
 def _store(location: StoreLocation) -> ImageStore:
-    return ImageStore(location.local())  # mapped once in a worker's life
+    return ImageStore(location.local())  # mapped once per worker process

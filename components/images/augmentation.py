@@ -104,8 +104,8 @@ def _boxes(
 ) -> _Boxes:
     """Returns boxes of a share of the image's area, their aspect log-uniform, anywhere inside.
 
-    torchvision draws a box that does not fit anew, up to ten times. Here it is clamped to the
-    image, so that every box takes the same four numbers: it then covers less than the area drawn.
+    torchvision samples a box that does not fit again, up to ten times. Here it is clamped to the
+    image, so that every box takes the same four numbers: it then covers less than the sampled area.
 
     Args:
         draws_B4: uniform numbers that decide the area, the aspect, the top and the left.

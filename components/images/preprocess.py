@@ -77,7 +77,7 @@ def preprocess(
         store: folder of the store; shards that it holds already are kept where they still fit.
         image_size_px: side of the stored squares.
         images_per_shard: image numbers that a shard covers.
-        num_workers: tasks at a time, one CPU each.
+        num_workers: Ray tasks at a time, one CPU each; 0: this process makes the shards.
         on_progress: called with the number of images done since its last call.
     """
     jobs = _jobs(images, images_per_shard=images_per_shard, image_size_px=image_size_px)
@@ -91,15 +91,14 @@ def preprocess(
         make = partial(
             _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
         )
-        tasks = ray.data.TaskPoolStrategy(size=min(num_workers, len(todo)))
-        results = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
-            make, num_cpus=1, compute=tasks
+        all_made = (
+            _map_on_ray(make, todo, num_workers=num_workers) if num_workers else map(make, todo)
         )
-        for row in results.iter_rows():
-            shards[row["index"]] = Shard.from_dict(row["shard"])
+        for made in all_made:
+            shards[made["index"]] = Shard.from_dict(made["shard"])
             write_manifest(store, _ordered(shards), image_size_px=image_size_px)
-            num_decoded += row["num_decoded"]
-            on_progress(row["num_images"])
+            num_decoded += made["num_decoded"]
+            on_progress(made["num_images"])
     ordered = _ordered(shards)
     remove_unnamed(store, "shard-*", named={store / shard.file for shard in ordered})
     quarantine = tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
@@ -134,6 +133,16 @@ def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> lis
         )
         jobs.append(_Job(index=index, key=key, image=image, path=path, sha256=sha256))
     return jobs
+
+
+def _map_on_ray(
+    make: Callable[[_Job], _Made], jobs: list[_Job], *, num_workers: int
+) -> Iterator[_Made]:
+    tasks = ray.data.TaskPoolStrategy(size=min(num_workers, len(jobs)))
+    made = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(
+        make, num_cpus=1, compute=tasks
+    )
+    yield from made.iter_rows()
 
 
 def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _Made:

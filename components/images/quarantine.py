@@ -1,4 +1,4 @@
-"""How much of a data set may be left out before a run is stopped."""
+"""How much of a data set may be quarantined before a run stops."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def check_quarantined_share(
     share = num_quarantined / max(num_images, 1)
     if share > allowed:
         raise HemlineError(
-            f"{num_quarantined} of {num_images} images ({share:.1%}) cannot be used, or a label of "
-            f"theirs cannot; allowed are {allowed:.1%} (data.max_quarantined_share). {where} lists "
-            "them with their reasons: mend them, or allow more"
+            f"{num_quarantined} of {num_images} images ({share:.1%}) cannot be used, or one of "
+            f"their labels cannot; allowed are {allowed:.1%} (data.max_quarantined_share). "
+            f"{where} lists them with reasons: fix them, or allow more"
         )

@@ -1,8 +1,8 @@
 """A store at a URL (s3://, gs://, …): published once, copied once to each node's own disk.
 
-At the URL lie `manifest.json` and one file per shard, which bears the shard's key in its name. What
-a manifest names is therefore never overwritten: shards are uploaded first, then the manifest, and
-what it no longer names is removed last.
+The URL holds `manifest.json` and one file per shard, with the shard's key in its name. Files that a
+manifest names are therefore never overwritten: shards are uploaded first, then the manifest, and
+files that it no longer names are removed last.
 """
 
 import json
@@ -26,7 +26,7 @@ _SHARD_NAME = re.compile(r"shard-\d+-[0-9a-f]{32}\.arrow")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreLocation:
-    """Where a store lies, for workers on any node.
+    """Location of a store, for workers on any node.
 
     Attributes:
         address: path of a folder that all nodes see, or URL of a published store.
@@ -39,8 +39,8 @@ class StoreLocation:
     def local(self) -> Path:
         """Returns a folder on this node with the store; a published one is copied there first.
 
-        Only shards that the copy does not hold yet are fetched. Processes of a node wait for one
-        another, so that each shard is fetched once.
+        Only shards that the copy lacks are fetched. A lock makes processes of a node wait for one
+        another, so each shard is fetched once.
 
         Raises:
             HemlineError: the URL cannot be read, or no store is published there.
@@ -57,7 +57,7 @@ class StoreLocation:
 def publish_store(store: Path, url: str) -> int:
     """Publishes a store at a URL and returns how many shards had to be uploaded.
 
-    Whoever reads meanwhile sees the store as it was before or as it is after.
+    Concurrent readers see either the old store or the new one.
 
     Raises:
         HemlineError: the URL cannot be written.
@@ -78,7 +78,7 @@ def publish_store(store: Path, url: str) -> int:
         system.put_file(str(store / _MANIFEST), f"{root}/{_NEW_MANIFEST}")
         system.mv(f"{root}/{_NEW_MANIFEST}", f"{root}/{_MANIFEST}")
         for name in there.keys() - {_remote_name(shard) for shard in shards}:
-            if _SHARD_NAME.fullmatch(name):  # whatever else lies there is somebody's own
+            if _SHARD_NAME.fullmatch(name):  # other files there are not ours
                 system.rm_file(f"{root}/{name}")
     except Exception as error:  # each driver has its own kinds
         raise HemlineError(f"{url} cannot be written: {error}") from error
@@ -126,7 +126,7 @@ def _read_manifest(system: AbstractFileSystem, root: str, url: str) -> dict[str,
         manifest: dict[str, Any] = json.loads(system.cat_file(f"{root}/{_MANIFEST}"))
     except FileNotFoundError as error:
         raise HemlineError(
-            f"{url} has no {_MANIFEST}: `hemline preprocess --publish {url}` puts a store there"
+            f"{url} has no {_MANIFEST}: `hemline preprocess --publish {url}` publishes one"
         ) from error
     except Exception as error:  # each driver has its own kinds
         raise HemlineError(f"{url} cannot be read: {error}") from error

@@ -51,8 +51,8 @@ def shard_key(
 
     Args:
         image: numbers of the images, ascending.
-        path: of the image files; they stand in the shard's quarantine.
-        sha256: of the image files.
+        path: paths of the image files, which the shard's quarantine names.
+        sha256: SHA-256 of the image files.
         image_size_px: side of the decoded pixels.
         recipe: version of the decoding code.
     """
@@ -73,7 +73,7 @@ def write_shard(
     """Writes images as they come.
 
     Args:
-        path: of the shard.
+        path: path of the shard.
         batches: its images in the order of their numbers; pixels may be reused after each.
         image_size_px: side of the pixels, S.
         recipe: version of the decoding code.

@@ -21,18 +21,18 @@ Images = Annotated[
     typer.Option(
         metavar="PATH|URL",
         help="Instead of catalog and store: a folder of images, or a manifest of them "
-        "(.parquet or .csv with a column `path`), on disk or wherever fsspec reads.",
+        "(.parquet or .csv with a column `path`), on disk or at any URL that fsspec reads.",
     ),
 ]
 ModelUri = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="URI", help="Instead of a registration: models:/hemline@champion or so."
+        "--model", metavar="URI", help="Instead of a registration, e.g. models:/hemline@champion."
     ),
 ]
 Attributes = Annotated[
     list[str] | None,
-    typer.Option("--attribute", help="Embed for this attribute alone; may be repeated."),
+    typer.Option("--attribute", help="Embed for this attribute only; may be repeated."),
 ]
 
 

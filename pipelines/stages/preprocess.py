@@ -15,7 +15,7 @@ from pipelines.shell.environment import ray_session
 from pipelines.shell.reporting import console, progress
 
 Publish = Annotated[
-    str | None, typer.Option(help="URL (s3://, gs://, …) to bring the store to as well.")
+    str | None, typer.Option(help="URL (s3://, gs://, …) to publish the store at as well.")
 ]
 
 

@@ -1,4 +1,4 @@
-"""The catalogue embedded with a version, in a folder of the version's own that it names."""
+"""A version's embeddings of all images, in a folder of their own that its tag names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ from pipelines.shell.reporting import console, progress
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """What a catalogue is embedded from, and where to.
+    """Where images are embedded from, and where to.
 
     Attributes:
         catalog: folder of the catalog.
         store: folder or URL of the image store.
-        embeddings: of the catalogue, by whatever version the stage `embed` took last.
-        root: where the folders of the versions lie.
+        embeddings: folder that the stage `embed` wrote, with whatever version it used last.
+        root: parent of the versions' folders.
         params: the file with the section `embed`.
     """
 
@@ -36,9 +36,9 @@ class Places:
 
 
 def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None:
-    """Embeds the catalogue with a version, and lets the version's tag say where it lies.
+    """Embeds all images with a version, and records the folder in the version's tag.
 
-    What lies embedded by it already is not embedded again. Killed, it goes on where it stopped.
+    Images that the version has embedded already are kept; after a kill it resumes.
     """
     # torch and Ray take seconds to import, which promoting needs only here
     from components.embedding.job import embed_all  # noqa: PLC0415
@@ -69,9 +69,9 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
     if address is None:
         return f"{version.uri} has no embeddings"
     try:
-        catalogue = read_complete(Path(address))
+        embeddings = read_complete(Path(address))
     except HemlineError as error:
         return f"the embeddings of {version.uri} are gone ({error})"
-    if catalogue.model_version != version.version:
-        return f"{address} holds embeddings of version {catalogue.model_version}"
+    if embeddings.model_version != version.version:
+        return f"{address} holds embeddings of version {embeddings.model_version}"
     return None

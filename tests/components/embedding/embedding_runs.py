@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from builders import encoded, noise
 from embedded_folders import embed_here
 from numpy.typing import NDArray
 from ray import cloudpickle
@@ -59,6 +60,18 @@ class Projection(nn.Module):
         flat = pixels_nSS3.flatten(1).float() - 128
         vectors = torch.einsum("np,nkpd->nkd", flat, self.weight[attributes_nK])
         return nn.functional.normalize(vectors, dim=-1)
+
+
+def picture(seed: int) -> bytes:
+    """Returns a small picture; another one for every seed."""
+    return encoded(noise(40, 36, seed=seed))
+
+
+def readable(folder: Path) -> dict[str, Path]:
+    """Returns the files of the fixture `folder` that can be read, by their paths in it."""
+    unread = {"broken.jpg", "empty.png"}
+    found = {str(path.relative_to(folder)): path for path in folder.rglob("*.??g")}
+    return {name: path for name, path in found.items() if name not in unread}
 
 
 def load_network(device: str) -> nn.Module:

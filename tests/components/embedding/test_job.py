@@ -1,44 +1,40 @@
 """Batch embedding with real Ray: every image once; `test_making.py` has the rest without it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from builders import encoded, images_table, noise, write_files
+import torch
+from builders import images_table
 from embedding_runs import (
     ATTRIBUTES,
+    PARAMS,
     SIZE_PX,
     NotingReader,
     assert_exact,
     list_again,
     noted,
     on_ray,
+    readable,
     run,
 )
+from torch import Tensor, nn
 
+from components.attributes import Attribute, AttributeSchema
+from components.embedding.embeddings import read_embeddings
+from components.embedding.file_source import list_files
+from components.embedding.job import embed_all
+from components.embedding.part_files import numbered_images
 from components.embedding.source import stored_images
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
+from components.precision import resolve_precision
+from components.registry.package import read_package, write_package
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
-
-
-def picture(seed: int) -> bytes:
-    return encoded(noise(40, 36, seed=seed))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Twenty pictures, one of them in a folder, and two files that are none."""
-    names = {f"{number:02d}.png": picture(number) for number in range(19)}
-    broken = {"broken.jpg": b"\xff\xd8 not really", "empty.png": b"", "notes.txt": b"no image"}
-    return write_files(tmp_path / "in", {**names, "deep/it's 100%.png": picture(19), **broken})
-
-
-def readable(folder: Path) -> dict[str, Path]:
-    unread = {"broken.jpg", "empty.png"}
-    found = {str(path.relative_to(folder)): path for path in folder.rglob("*.??g")}
-    return {name: path for name, path in found.items() if name not in unread}
 
 
 def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> None:
@@ -46,14 +42,59 @@ def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> 
     source = list_again(str(folder), out, NotingReader(notes=notes))
     assert run(source, out, embed=on_ray) == 22
     assert set(noted(notes).values()) == {1}
-    catalogue = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
-    assert catalogue.attributes == tuple(ATTRIBUTES)
-    assert catalogue.root == str(folder)
-    assert [part.num_images for part in catalogue.parts] == [8, 8, 4]
-    rows = pq.read_table(catalogue.part_path("hem / cuff", catalogue.parts[0]), partitioning=None)
+    embeddings = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    assert embeddings.attributes == tuple(ATTRIBUTES)
+    assert embeddings.root == str(folder)
+    assert [part.num_images for part in embeddings.parts] == [8, 8, 4]
+    rows = pq.read_table(embeddings.part_path("hem / cuff", embeddings.parts[0]), partitioning=None)
     assert set(rows["attribute"].to_pylist()) == {"hem / cuff"}
     assert set(rows["model_version"].to_pylist()) == {1}
-    assert rows["path"].to_pylist() == catalogue.items()["path"][:8].to_pylist()
+    assert rows["path"].to_pylist() == embeddings.items()["path"][:8].to_pylist()
+
+
+class Colour(nn.Module):
+    """Embeds an image's mean colour, through another linear map for every attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Parameter(torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(3)))
+
+    def forward(self, images_n3SS: Tensor, attributes_nK: Tensor) -> Tensor:
+        vectors = torch.einsum("nc,nkcd->nkd", images_n3SS.mean((2, 3)), self.maps[attributes_nK])
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_path: Path) -> None:
+    values = ("a", "b")
+    attributes = tuple(Attribute(name=name, values=values) for name in ATTRIBUTES)
+    schema = AttributeSchema(dataset="noise", attributes=attributes)
+    write_package(Colour(), tmp_path / "package", schema=schema, image_size_px=SIZE_PX)
+    asked = []
+
+    @contextmanager
+    def session(*, needed: bool, num_cpus: int) -> Iterator[None]:
+        asked.append((needed, num_cpus))
+        yield
+
+    done = [
+        embed_all(
+            list_files(str(folder), numbered=numbered_images(tmp_path / "out")),
+            read_package(tmp_path / "package"),
+            tmp_path / "out",
+            model_name="hemline",
+            model_version=3,
+            params=replace(PARAMS, precision="auto"),
+            ray_session=session,
+            progress=nullcontext(lambda _: None),
+        )
+        for _ in range(2)
+    ]
+    assert asked == [(True, 4), (False, 4)], "two actors and two readers of a CPU each"
+    assert done[0] == done[1] == read_embeddings(tmp_path / "out")
+    assert (done[0].num_images, done[0].num_quarantined) == (20, 2)
+    assert done[0].precision == resolve_precision("auto", on_gpu=False), "never auto"
+    assert done[0].attributes == tuple(ATTRIBUTES)
+    assert "20 images for 2 attributes by models:/hemline/3" in done[0].summary()
 
 
 def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> None:
@@ -66,11 +107,11 @@ def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> No
         tmp_path / "store",
         image_size_px=SIZE_PX,
         images_per_shard=6,
-        num_workers=2,
+        num_workers=0,
         on_progress=lambda _: None,
     )
     location = StoreLocation(address=str(tmp_path / "store"), cache=tmp_path / "cache")
     out = tmp_path / "out"
     assert run(stored_images(location, images), out, embed=on_ray) == 20
-    catalogue = assert_exact(out, readable(folder), set())
-    assert catalogue.root is None
+    embeddings = assert_exact(out, readable(folder), set())
+    assert embeddings.root is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from builders import encoded, noise, write_files
+from builders import write_files
 from embedding_runs import (
     ATTRIBUTES,
     RECIPE,
@@ -14,29 +14,13 @@ from embedding_runs import (
     assert_exact,
     list_again,
     noted,
+    picture,
+    readable,
     run,
 )
 
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
-
-
-def picture(seed: int) -> bytes:
-    return encoded(noise(40, 36, seed=seed))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Twenty pictures, one of them in a folder, and two files that are none."""
-    names = {f"{number:02d}.png": picture(number) for number in range(19)}
-    broken = {"broken.jpg": b"\xff\xd8 not really", "empty.png": b"", "notes.txt": b"no image"}
-    return write_files(tmp_path / "in", {**names, "deep/it's 100%.png": picture(19), **broken})
-
-
-def readable(folder: Path) -> dict[str, Path]:
-    unread = {"broken.jpg", "empty.png"}
-    found = {str(path.relative_to(folder)): path for path in folder.rglob("*.??g")}
-    return {name: path for name, path in found.items() if name not in unread}
 
 
 def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
-"""The Ray Data job: right pixels, and only as much work as the change asks for."""
+"""Making the store: right pixels, and only as much work as the change asks for.
+
+All in this process but for one test; `test_preprocess_kills.py` has more with Ray.
+"""
 
 import time
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +21,6 @@ from components.images.store import ImageStore
 
 NUM_IMAGES, PER_SHARD, SIZE = 30, 8, 32
 TRUNCATED = 5
-
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def picture(seed):
@@ -48,7 +50,9 @@ def run(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD):
     )[0]
 
 
-def run_and_count(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD, previous=None):
+def run_and_count(
+    root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD, previous=None, num_workers=0
+):
     """Runs the job and returns its quarantine, how many images it decoded, and the catalog."""
     labelled = read_labels(root, data_format="table")
     catalog = build_catalog(labelled, root, exclude_attributes=[], previous=previous)
@@ -59,7 +63,7 @@ def run_and_count(root, store, *, image_size_px=SIZE, images_per_shard=PER_SHARD
         store,
         image_size_px=image_size_px,
         images_per_shard=images_per_shard,
-        num_workers=2,
+        num_workers=num_workers,
         on_progress=done.append,
     )
     assert sum(done) == catalog.images.num_rows
@@ -101,6 +105,15 @@ def test_pixels_are_those_of_decoding_one_by_one(data, tmp_path):
     assert_holds(tmp_path / "store", data, range(NUM_IMAGES))
     assert len(shard_files(tmp_path / "store")) == 4
     assert [(row["path"], row["reason"]) for row in quarantine] == [("05.png", "truncated")]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_on_ray_the_store_has_the_same_bytes(data, store, tmp_path):
+    quarantine, num_decoded, _ = run_and_count(data, tmp_path / "ray", num_workers=2)
+
+    assert contents(tmp_path / "ray") == contents(store)
+    assert (num_decoded, [row["path"] for row in quarantine]) == (NUM_IMAGES, ["05.png"])
 
 
 def test_a_second_run_makes_nothing_again(data, store):
@@ -223,12 +236,13 @@ def test_a_renamed_image_is_quarantined_under_its_new_name(data, store):
     assert [row["path"] for row in run(data, store)] == ["95.png"]
 
 
-def test_a_run_that_was_stopped_is_resumed(data, store, monkeypatch):
-    """Stops a run for another size after its first shard, then asks for the first size again."""
-    run(data, store, image_size_px=48)
+@pytest.mark.parametrize("num_shards", range(1, 5))
+def test_a_run_that_was_stopped_is_resumed(data, store, num_shards):
+    """Stopped after any shard of another size; what that run made is not made again."""
+    ticks = count()
 
-    def stop_after_a_shard(num_images):
-        if num_images:
+    def stop(_):
+        if next(ticks) == num_shards:
             raise KeyboardInterrupt
 
     catalog = build_catalog(read_labels(data, data_format="table"), data, exclude_attributes=[])
@@ -237,19 +251,18 @@ def test_a_run_that_was_stopped_is_resumed(data, store, monkeypatch):
             catalog.images,
             data,
             store,
-            image_size_px=SIZE,
+            image_size_px=48,
             images_per_shard=PER_SHARD,
-            num_workers=1,
-            on_progress=stop_after_a_shard,
+            num_workers=0,
+            on_progress=stop,
         )
-    done = ImageStore(store).images.tolist()
-    assert 0 < len(done) < NUM_IMAGES
-    first = next(index for index in range(4) if index * PER_SHARD in done)
-    made_at = shard_files(store)[first].stat().st_mtime_ns
-    run(data, store)
+    done = [n for n in range(num_shards * PER_SHARD) if n != TRUNCATED and n < NUM_IMAGES]
+    assert ImageStore(store).images.tolist() == done, "no shard of the other size"
+    made_at = times(store)[:num_shards]
+    run(data, store, image_size_px=48)
 
-    assert_holds(store, data, range(NUM_IMAGES))
-    assert shard_files(store)[first].stat().st_mtime_ns == made_at
+    assert_holds(store, data, range(NUM_IMAGES), image_size_px=48)
+    assert times(store)[:num_shards] == made_at
 
 
 GOOD = {
@@ -291,7 +304,7 @@ def test_every_file_ends_in_the_store_or_in_the_quarantine(tmp_path):
         tmp_path / "store",
         image_size_px=SIZE,
         images_per_shard=5,
-        num_workers=2,
+        num_workers=0,
         on_progress=lambda _: None,
     )
 
@@ -313,7 +326,7 @@ def test_without_images_the_store_is_empty(data, tmp_path):
         tmp_path / "store",
         image_size_px=SIZE,
         images_per_shard=PER_SHARD,
-        num_workers=2,
+        num_workers=0,
         on_progress=lambda _: None,
     )
 

@@ -36,7 +36,7 @@ if __name__ == "__main__":
     )
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def data(tmp_path_factory):
     return root, table
 
 
-def run(data, store):
+def run(data, store, *, num_workers=0):
     root, table = data
     preprocess(
         table,
@@ -60,7 +60,7 @@ def run(data, store):
         store,
         image_size_px=SIZE,
         images_per_shard=PER_SHARD,
-        num_workers=1,
+        num_workers=num_workers,
         on_progress=lambda _: None,
     )
 
@@ -98,9 +98,10 @@ def test_a_killed_driver_is_resumed(data, uninterrupted, tmp_path):
     assert {file: (store / file).stat().st_mtime_ns for file in made} == made
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_is_replaced(data, uninterrupted, tmp_path):
     store = tmp_path / "store"
-    job = threading.Thread(target=run, args=(data, store))
+    job = threading.Thread(target=run, args=(data, store), kwargs={"num_workers": 1})
     job.start()
     deadline = time.monotonic() + 60
     while not read_shards(store):

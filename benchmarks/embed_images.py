@@ -1,7 +1,7 @@
 """Images per second of batch embedding against a bare loop and the published way; its memory.
 
-    python -m benchmarks.embed_catalogue             # AG-MAN on ResNet-50, 224 px, 8 attributes
-    python -m benchmarks.embed_catalogue --memory    # peaks for 2,000 and for 50,000 images
+    python -m benchmarks.embed_images             # AG-MAN on ResNet-50, 224 px, 8 attributes
+    python -m benchmarks.embed_images --memory    # peaks for 2,000 and for 50,000 images
 
 All start from JPEG files, but for the bare loop, which is given pixels: it calls the exported
 graph batch after batch and throws the embeddings away. Published is a backbone pass for every
@@ -191,7 +191,7 @@ def print_peaks() -> None:
         for count in COUNTS:
             folder = Path(temporary) / f"{count}"
             write_photographs(folder, num_images=count, num_pictures=count // 10, side_px=80)
-            command = ["-m", "benchmarks.embed_catalogue", "--job"]
+            command = ["-m", "benchmarks.embed_images", "--job"]
             peaks.append(peak_mib([*command, str(folder), str(package)]))
     print(machine())
     for count, peak in zip(COUNTS, peaks, strict=True):

@@ -1,4 +1,4 @@
-"""Pixels out of files: those that the store holds, in any size, and files that are gone."""
+"""Pixels from files, for models of another size than the store, and files that are missing."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from builders import encoded, images_table, noise
 
 from components.errors import HemlineError
 from components.images.decode import decode
-from components.images.file_pixels import FilePixels
+from pipelines.operations.promote.measuring import FilePixels
 
 SIZE_PX = 48
 
@@ -28,7 +28,7 @@ def test_images_come_in_the_order_asked_and_as_they_are_decoded(pictures) -> Non
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
-def test_a_file_that_cannot_be_read_is_told(pictures, damage) -> None:
+def test_an_unreadable_file_is_named(pictures, damage) -> None:
     damage(pictures.root / "2.png")
     with pytest.raises(HemlineError, match=r"2\.png: .*bring the file back"):
         pictures.gather(np.array([1, 2]))
