@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from components.errors import HemlineError
+from components.figures.sheet import Tile, write_tiles
 from components.search.request import Found, SearchRequest, verdict
 from pipelines.operations.search.query import Asked
 from pipelines.shell.reporting import console
@@ -100,8 +101,6 @@ def write_sheet(results: Results, out: Path) -> None:
     Raises:
         HemlineError: a picture is missing.
     """
-    from components.figures.sheet import Tile, write_tiles  # noqa: PLC0415
-
     names = [*results.request.weights]
     of_query = _together(results.asked.query.values, names)
     tiles = [Tile(Path(results.asked.shown), "query", ("query", _listed(of_query)))]

@@ -174,13 +174,14 @@ def test_an_item_is_a_query_without_the_model(passes, capsys) -> None:
     assert not Path("search").exists()
 
 
+@pytest.mark.slow
 def test_a_search_by_an_item_waits_for_no_big_library(passes) -> None:
     program = (
         "import sys\n"
         "from pipelines.shell.cli import main\n"
         "try: main(['search', '--id', '1', '--attribute', 'collar'])\n"
         "except SystemExit: pass\n"
-        "print({'torch', 'ray', 'mlflow', 'faiss'} & set(sys.modules))\n"
+        "print({'torch', 'torchvision', 'ray', 'mlflow', 'faiss', 'matplotlib'} & set(sys.modules))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
