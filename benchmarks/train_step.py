@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,9 @@ from components.losses.ranking import triplet_loss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.sampling.triplets import TripletSampler, plan_triplets
-from components.training.feed import Feed, MappedPixels, ResidentPixels
+from components.training.feed import Feed, mapped_pixels, resident_pixels
 from components.training.loop import Pace
-from components.training.objectives import TripletObjective
+from components.training.objectives import loss_of_triplets
 from components.training.plan import TripletPlan
 from components.training.step import Learner
 
@@ -254,7 +255,7 @@ def make_learner(device: torch.device) -> Learner:
     """Returns the network with its losses, as training builds them."""
     return Learner(
         network().to(memory_format=torch.channels_last),
-        TripletObjective(margin=MARGIN),
+        partial(loss_of_triplets, margin=MARGIN),
         loss_weighting="fixed",
         augmentation=Augmentation(
             flip_probability=0.5, crop_min_area=1, colour_jitter=0, erase_probability=0
@@ -267,9 +268,9 @@ def batches(data: Data, device: torch.device, *, resident: bool) -> Iterator:
     plan = data.plan()
     numbers = np.arange(NUM_IMAGES)
     pixels = (
-        ResidentPixels(data.store, numbers, device=device)
+        resident_pixels(data.store, numbers, device=device)
         if resident
-        else MappedPixels(data.store, device=device)
+        else mapped_pixels(data.store, device=device)
     )
     feed = Feed(plan, pixels, data.labels, schema=data.schema, device=device)
     while True:

@@ -1,4 +1,4 @@
-"""From a reader's labels to a catalog: images looked at, numbered, and the unusable set apart."""
+"""From a reader's labels to a catalog: images looked at, numbered, and the unusable quarantined."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
-from components.datasets.labelled import Label, LabelledImages, Region
+from components.datasets.labelled import Label, LabelledImages, Region, Unusable
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
 from components.tables import Catalog, Numbering
@@ -57,17 +57,17 @@ def build_catalog(
     paths = list(dict.fromkeys(label.path for label in labels))
     with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
         looked_at = list(pool.map(lambda path: _look_at(root, path), paths))
-    files = [entry for entry in looked_at if isinstance(entry, _ImageFile)]
+    usable_files = [entry for entry in looked_at if isinstance(entry, _ImageFile)]
     quarantine = [entry for entry in looked_at if not isinstance(entry, _ImageFile)]
     quarantine += labelled.unusable
-    if not files:
+    if not usable_files:
         found = f"; the first row in quarantine: {': '.join(quarantine[0])}" if quarantine else ""
         raise HemlineError(
             f"{labelled.source}: none of {len(paths)} labelled images can be used{found}"
         )
-    if previous and not _continues(labelled, files, previous):
+    if previous and not _continues(labelled, usable_files, previous):
         previous = None
-    number_of, numbering = _number(files, previous)
+    number_of, numbering = _number(usable_files, previous)
     usable = [label for label in labels if label.path in number_of]
     schema = _schema(labelled, usable, previous)
     triplets = _triplets_table(labelled, number_of=number_of, schema=schema)
@@ -78,7 +78,7 @@ def build_catalog(
     return Catalog(
         schema=schema,
         numbering=numbering,
-        images=_images_table(files, number_of=number_of, groups=labelled.groups),
+        images=_images_table(usable_files, number_of=number_of, groups=labelled.groups),
         labels=_labels_table(usable, number_of=number_of, schema=schema),
         triplets=triplets,
         regions=_regions_table(labelled.regions, number_of=number_of, schema=schema),
@@ -98,7 +98,7 @@ def _without(labelled: LabelledImages, excluded: Collection[str]) -> Sequence[La
     return [label for label in labelled.labels if label.attribute not in excluded]
 
 
-def _look_at(root: Path, path: str) -> _ImageFile | tuple[str, str, str]:
+def _look_at(root: Path, path: str) -> _ImageFile | Unusable:
     try:
         data = read_bytes(file_inside(root, path))
         width, height = image_size(data)

@@ -3,7 +3,7 @@
 DARN (Huang et al., Cross-Domain Image Retrieval with a Dual Attribute-Aware Ranking Network, ICCV
 2015) is no longer distributed with its own annotation. ASEN's authors (Ma et al., Fine-Grained
 Fashion Similarity Learning by Attribute-Specific Embedding Network, AAAI 2020) release a list of
-the images that can still be had, and per split (train, valid, test):
+the images that are still available, and per split (train, valid, test):
 
     filenames_train.txt    pic/51586095/3660_47_1.jpg
     label_train.txt        0  3 0  8 2
@@ -19,7 +19,7 @@ whose names are not published. Values are therefore their numbers as text.
 from pathlib import Path
 
 from components.datasets.index_files import labels_of, read_pairs, read_paths
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, Unusable
 from components.errors import HemlineError
 
 SPLITS = ("train", "valid", "test")
@@ -47,7 +47,7 @@ def read_darn(root: Path) -> LabelledImages:
     """
     values_of = {name: [str(v) for v in range(number)] for name, number in NUM_VALUES.items()}
     labels: list[Label] = []
-    unusable: list[tuple[str, str, str]] = []
+    unusable: list[Unusable] = []
     num_without = 0
     splits = [split for split in SPLITS if any(file.is_file() for file in _files(root, split))]
     if not splits:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components import files
-from components.datasets.labelled import Label, LabelledImages, Region, read_csv
+from components.datasets.labelled import Label, LabelledImages, Region, Unusable, read_csv
 from components.errors import HemlineError
 
 FASHIONAI_VALUES = MappingProxyType(
@@ -104,7 +104,7 @@ def read_fashionai(root: Path) -> LabelledImages:
     found = _annotation_files(root)
     folders = {file.parent.parent: None for file in found}
     labels: list[Label] = []
-    unusable: list[tuple[str, str, str]] = []
+    unusable: list[Unusable] = []
     num_unlabelled = 0
     for file in found:
         name, folder = file.relative_to(root), file.parent.parent.relative_to(root)

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from components.datasets.labelled import Label
+from components.datasets.labelled import Label, Unusable
 from components.errors import HemlineError
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # of at most 64 bits
@@ -21,7 +21,7 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # of at most 64 bits
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields number and text of every line of a file that is not blank.
 
-    Bytes that are not UTF-8 come as surrogates (PEP 383); `read.py` sets such labels apart.
+    Bytes that are not UTF-8 come as surrogates (PEP 383); `read.py` quarantines such labels.
 
     Raises:
         HemlineError: the file is missing.
@@ -129,8 +129,8 @@ def labels_of(
     values_of: Mapping[str, Sequence[str]],
     split: str,
     role: str | None = None,
-) -> tuple[list[Label], list[tuple[str, str, str]]]:
-    """Returns labels by name, and those that name nothing as rows of `tables.QUARANTINE`.
+) -> tuple[list[Label], list[Unusable]]:
+    """Returns labels by name, and those that name nothing for the quarantine.
 
     Args:
         rows: place in `paths` and positions of attribute and value [n, 3].
@@ -143,7 +143,7 @@ def labels_of(
     """
     attributes = list(values_of.items())
     labels: list[Label] = []
-    unusable: list[tuple[str, str, str]] = []
+    unusable: list[Unusable] = []
     for (image, position, place), numbers in zip(rows.tolist(), written.tolist(), strict=True):
         what = f"{source.name}: {' '.join(map(str, numbers))} is of no"
         if not 0 <= position < len(attributes):

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from components.errors import HemlineError
 
+Unusable = tuple[str, str, str]
+"""A row of `tables.QUARANTINE`: path, reason and detail."""
+
 
 class Label(NamedTuple):
     """One label: the image at `path` (relative to the data root) has `value` of `attribute`.
@@ -64,7 +67,7 @@ class LabelledImages:
         groups: what an image belongs to (a product, for one), by path, where the data set says it.
         triplets: the triplets that the data set publishes.
         regions: where attributes show, where the data set says it.
-        unusable: labels that cannot be used, as rows of `tables.QUARANTINE`.
+        unusable: labels that cannot be used.
         left_out: how many rows of the files carry nothing, by what they are.
     """
 
@@ -76,7 +79,7 @@ class LabelledImages:
     groups: Mapping[str, str] = field(default_factory=dict)
     triplets: PublishedTriplets = PublishedTriplets()
     regions: Sequence[Region] = ()
-    unusable: Sequence[tuple[str, str, str]] = ()
+    unusable: Sequence[Unusable] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -84,8 +87,8 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yields number and cells of every line of a CSV file that is not blank.
 
     The number is that of the first line where quoted cells go over several. Bytes that are not
-    UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the file; `read.py` sets
-    such labels apart.
+    UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the file; `read.py`
+    quarantines such labels.
 
     Raises:
         HemlineError: the file is empty, is not CSV in UTF-8 (a byte order mark is allowed), or has
@@ -106,6 +109,27 @@ def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise _not_csv(path, number, str(error)) from error
     if is_empty:
         raise HemlineError(f"{path} is empty; restore it from where it came")
+
+
+def read_csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Returns the names of the columns, and number and cells of every line below them.
+
+    Raises:
+        HemlineError: as `read_csv`, or a line has another number of cells than the first.
+    """
+    lines = read_csv(path)
+    _, header = next(lines)
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for number, row in lines:
+            if len(row) != len(header):
+                raise HemlineError(
+                    f"{path} line {number}: expected {len(header)} cells as in the first line, "
+                    f"got {len(row)}"
+                )
+            yield number, row
+
+    return [name.strip() for name in header], rows()
 
 
 def _check_dialect(row: list[str], *, path: Path, number: int) -> None:

@@ -34,15 +34,13 @@ from components.datasets.index_files import (
     read_pairs,
     read_paths,
 )
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, Unusable
 from components.datasets.published_coding import Coding, Rows, coding_of, read_meta
 from components.errors import HemlineError
 
 SPLITS = ("train", "valid", "test")
 NAME_OF_ROLE = {"query": "query", "gallery": "candidate"}
 LABELS_OF_TRAINING = "label_train.txt"
-
-Unusable = tuple[str, str, str]  # a row of tables.QUARANTINE
 
 
 @dataclass(frozen=True, kw_only=True)

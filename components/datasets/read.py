@@ -9,13 +9,11 @@ from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion
 from components.datasets.fashionai import read_fashionai
 from components.datasets.index_files import printable
-from components.datasets.labelled import Label, LabelledImages
+from components.datasets.labelled import Label, LabelledImages, Unusable
 from components.datasets.published import read_published
 from components.datasets.table import read_table_format
 from components.datasets.zappos50k import read_zappos50k
 from components.errors import HemlineError
-
-Unusable = tuple[str, str, str]  # a row of tables.QUARANTINE
 
 READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "fashionai": read_fashionai,
@@ -49,7 +47,7 @@ def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> 
 def cleaned(labelled: LabelledImages) -> LabelledImages:
     """Returns the same with every path normalised, every label once, and every text UTF-8.
 
-    `./a.jpg` and `x/../a.jpg` are `a.jpg`. Set apart with their reason are labels whose text is not
+    `./a.jpg` and `x/../a.jpg` are `a.jpg`. Quarantined are labels whose text is not
     UTF-8 and, in data sets where an image has one value of an attribute, all values of an attribute
     of which an image has several. Elsewhere backslashes and numbers stand for such bytes.
     """

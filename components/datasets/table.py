@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components.datasets.labelled import Label, LabelledImages
-from components.datasets.table_file import Row, read_columns, read_rows
+from components.datasets.table_file import TextRow, read_columns, read_rows
 from components.errors import HemlineError
 
 LABELS_FILES = ("labels.csv", "labels.parquet")
@@ -46,7 +46,7 @@ class _LabelledRow(NamedTuple):
 def read_table_format(root: Path) -> LabelledImages:
     """Returns the labels in `root/labels.csv` or `root/labels.parquet`.
 
-    Rows of the long form without an attribute or a value are set apart; rows of the wide form
+    Rows of the long form without an attribute or a value are quarantined; rows of the wide form
     without any value are counted, and so are columns of the long form that mean nothing.
 
     Raises:
@@ -141,19 +141,21 @@ def _labelled_rows(
         )
 
 
-def _long(row: Row, *, where: str) -> list[tuple[str, str]]:
+def _long(row: TextRow, *, where: str) -> list[tuple[str, str]]:
     attribute = _text(row, "attribute", where=where)
     return [(attribute, value) for value in _said(row["value"]) or [""]]
 
 
-def _wide(row: Row, attributes: Sequence[str], *, path: Path) -> list[tuple[str, str]]:
+def _wide(row: TextRow, attributes: Sequence[str], *, path: Path) -> list[tuple[str, str]]:
     several = {name: row[name] for name in attributes}
     if path.suffix == ".csv":
         several = {name: texts[0].split("|") for name, texts in several.items()}
     return [(name, value) for name, texts in several.items() for value in _said(texts)]
 
 
-def _word(row: Row, column: str, meanings: Mapping[str, str | None], *, where: str) -> str | None:
+def _word(
+    row: TextRow, column: str, meanings: Mapping[str, str | None], *, where: str
+) -> str | None:
     word = _text(row, column, where=where)
     if word and word not in meanings:
         raise HemlineError(
@@ -179,7 +181,7 @@ def _what_is_missing(attribute: str, *, where: str) -> tuple[str, str]:
     return "unknown_attribute", f"{where}: no attribute"
 
 
-def _text(row: Row, column: str, *, where: str) -> str:
+def _text(row: TextRow, column: str, *, where: str) -> str:
     """Returns the text in a cell; empty where it says nothing or the column is not there."""
     texts = _said(row.get(column, ()))
     if len(texts) > 1:

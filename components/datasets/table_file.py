@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.datasets.labelled import read_csv
+from components.datasets.labelled import read_csv_table
 from components.errors import HemlineError
 
-Row = Mapping[str, Sequence[str]]
+TextRow = Mapping[str, Sequence[str]]
 """Texts by column: one, but for lists in Parquet, and none for null."""
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
@@ -36,7 +36,7 @@ def read_columns(path: Path) -> list[str]:
     return columns
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow]]:
     """Yields where a row stands, for messages, and its texts in the given columns.
 
     Bytes that are not UTF-8 come as surrogates, as from `read_csv`. Numbers in Parquet are written
@@ -52,29 +52,21 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
 
 def _columns(path: Path) -> Iterator[str]:
     if path.suffix == ".csv":
-        _, header = next(read_csv(path))
-        yield from (name.strip() for name in header)
+        yield from read_csv_table(path)[0]
         return
     for name in _open_parquet(path).schema_arrow.names:
         if not _INDEX_OF_PANDAS.fullmatch(name):
             yield name.strip()
 
 
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    lines = read_csv(path)
-    _, header = next(lines)
-    names = [name.strip() for name in header]
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow]]:
+    names, rows = read_csv_table(path)
     places = {column: names.index(column) for column in columns}
-    for number, row in lines:
-        if len(row) != len(header):
-            raise HemlineError(
-                f"{path} line {number}: expected {len(header)} cells as in the first line, "
-                f"got {len(row)}"
-            )
+    for number, row in rows:
         yield f"line {number}", {column: [row[place]] for column, place in places.items()}
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow]]:
     file = _open_parquet(path)
     name_of = {name.strip(): name for name in file.schema_arrow.names}
     for column in columns:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.datasets.index_files import check_ids, printable, read_index, read_paths
-from components.datasets.labelled import Label, LabelledImages, PublishedTriplets, read_csv
+from components.datasets.labelled import Label, LabelledImages, PublishedTriplets, read_csv_table
 from components.errors import HemlineError
 
 FILENAMES = "filenames.json"
@@ -106,21 +106,14 @@ def _labels(
 
 def _read_metadata(path: Path) -> dict[str, list[list[str]]]:
     """Returns the values of every attribute of `COLUMN_OF`, by comparable CID."""
-    lines = read_csv(path)
-    _, header = next(lines, (0, []))
-    columns = [name.strip() for name in header]
+    columns, rows = read_csv_table(path)
     for column in ("CID", *COLUMN_OF.values()):
         if column not in columns:
-            found = ", ".join(columns) or "nothing"
+            found = ", ".join(columns)
             raise HemlineError(f"{path}: column {column} is missing; the first line has {found}")
     places = [columns.index(column) for column in COLUMN_OF.values()]
     values_of_image: dict[str, list[list[str]]] = {}
-    for number, row in lines:
-        if len(row) != len(columns):
-            raise HemlineError(
-                f"{path} line {number}: expected {len(columns)} cells as in the first line, "
-                f"got {len(row)}"
-            )
+    for number, row in rows:
         cid = _comparable(row[columns.index("CID")].strip())
         if cid in values_of_image:
             raise HemlineError(f"{path} line {number}: a second row of CID {cid}; keep one")

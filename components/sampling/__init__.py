@@ -1,1 +1,1 @@
-"""Splits, triplets and batches: what a run will see, drawn ahead."""
+"""Splits, triplets and batches: what a run will see, sampled ahead."""

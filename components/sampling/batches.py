@@ -15,18 +15,18 @@ from components.errors import HemlineError
 
 
 class BatchSampler:
-    """Draws batches of distinct images, balanced over attributes and values.
+    """Samples batches of distinct images, balanced over attributes and values.
 
-    Attributes, then values of each, then images of each are drawn without replacement, uniformly.
+    Attributes, then values of each, then images of each are sampled without replacement, uniformly.
     Where an attribute has too few values, a value too few images, or an image serves two
-    attributes, the batch is filled up with images drawn uniformly from all, so that every batch
+    attributes, the batch is filled up with images sampled uniformly from all, so that every batch
     has the same number of images.
 
     Args of the constructor:
         labels: columns image, attribute, value.
         attributes_per_batch: at most as many as there are.
-        values_per_attribute: of each drawn attribute.
-        images_per_value: of each drawn value.
+        values_per_attribute: of each sampled attribute.
+        images_per_value: of each sampled value.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class BatchSampler:
                 f"is more than the {len(self._all_images)} training images"
             )
 
-    def draw(self, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    def sample(self, *, rng: np.random.Generator) -> NDArray[np.int64]:
         """Returns the image numbers of one batch [images_per_batch], in random order."""
-        drawn = [
+        sampled = [
             rng.permutation(images)[: self._images_per_value]
             for attribute in rng.permutation(self._attributes)[: self._attributes_per_batch]
             for images in self._some_values(attribute, rng=rng)
         ]
-        batch = np.unique(np.concatenate(drawn))
+        batch = np.unique(np.concatenate(sampled))
         missing = self.images_per_batch - len(batch)
         if missing:
             others = np.setdiff1d(self._all_images, batch)
@@ -85,7 +85,7 @@ def plan_batches(
     """Yields the batches of each epoch as `tables.BATCHES`; an epoch depends on (seed, epoch)."""
     for epoch in range(num_epochs):
         rng = np.random.default_rng([seed, epoch])
-        drawn = np.stack([sampler.draw(rng=rng) for _ in range(batches_per_epoch)])
+        sampled = np.stack([sampler.sample(rng=rng) for _ in range(batches_per_epoch)])
         batch = np.repeat(np.arange(batches_per_epoch), sampler.images_per_batch)
-        columns = {"epoch": np.full(drawn.size, epoch), "batch": batch, "image": drawn.ravel()}
+        columns = {"epoch": np.full(sampled.size, epoch), "batch": batch, "image": sampled.ravel()}
         yield pa.table(columns).cast(tables.BATCHES)

@@ -1,4 +1,4 @@
-"""Who asks and who answers, which queries nobody can answer, and draws that hold their shares."""
+"""Who asks and who answers, which queries have no answer, and samples that keep their shares."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def draw_roles(
+def sample_roles(
     held_out: pd.DataFrame, *, query_share: float, rng: np.random.Generator
 ) -> NDArray[np.object_]:
     """Returns query or gallery for each held-out label, stratified by attribute and value.
@@ -17,13 +17,13 @@ def draw_roles(
     Args:
         held_out: columns split, attribute, value and unit.
         query_share: of the units of a split and attribute.
-        rng: of the draw.
+        rng: of the sampling.
     """
     keys = ["split", "attribute", "unit"]
     askers = held_out.sort_values([*keys, "value"]).drop_duplicates(keys)
     is_query = spread(askers[["split", "attribute", "value"]], rng=rng) < query_share
-    drawn = np.where(is_query, "query", "gallery").astype(object)
-    role = pd.Series(drawn, pd.MultiIndex.from_frame(askers[keys]))
+    sampled = np.where(is_query, "query", "gallery").astype(object)
+    role = pd.Series(sampled, pd.MultiIndex.from_frame(askers[keys]))
     return np.asarray(role.loc[pd.MultiIndex.from_frame(held_out[keys])], object)
 
 
@@ -54,7 +54,7 @@ def spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.floa
 
     Args:
         strata: rows of the same values are one stratum.
-        rng: what is drawn depends on it and on the order of the rows.
+        rng: what is sampled depends on it and on the order of the rows.
     """
     shuffled = strata.assign(order=rng.permutation(len(strata)))
     order = shuffled.reset_index(drop=True).sort_values([*strata.columns, "order"]).index

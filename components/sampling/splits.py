@@ -12,7 +12,7 @@ from components import tables
 from components.errors import HemlineError
 from components.params import SplitParams
 from components.sampling.relations import NEAR_DUPLICATE, units
-from components.sampling.roles import draw_roles, spread, unanswerable
+from components.sampling.roles import sample_roles, spread, unanswerable
 
 SPLITS = ("train", "valid", "test")
 _LABEL = ["image", "attribute", "value"]
@@ -92,7 +92,7 @@ def assign_splits(
     seed: int,
     previous: Assignment | None = None,
 ) -> Assignment:
-    """Returns split and role of every label, drawn at random.
+    """Returns split and role of every label, sampled at random.
 
     Splits are stratified by a unit's rarest label, roles by split, attribute and value. A query
     whose values no gallery item of its attribute has becomes a gallery item.
@@ -100,7 +100,7 @@ def assign_splits(
     Labels of the previous assignment keep split and role, unless they are queries that lost their
     answers. A new label goes where its unit is: to the split that has most of the unit's labels (of
     as many, the alphabetically first), and there to the role that the unit has for the attribute
-    (of both, gallery). What is left is drawn, stratified among itself.
+    (of both, gallery). What is left is sampled, stratified among itself.
 
     Args:
         labels: columns image, attribute and value.
@@ -120,7 +120,7 @@ def assign_splits(
     )
     is_new = frame["split"].isna()
     first_new = int(frame.loc[is_new, "image"].min()) if is_new.any() else 0
-    # with the seed alone, each of many small additions would be drawn the same way
+    # with the seed alone, each of many small additions would be sampled the same way
     rng = np.random.default_rng([seed, first_new])
     frame["split"] = frame["split"].fillna(frame["unit"].map(_main_split(before)))
     _fill_splits(frame, shares=shares, rng=rng)
@@ -138,8 +138,8 @@ def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: 
     """Returns the splits that the data set gives its labels, with its roles where it gives them.
 
     Held-out labels without a role are gallery where the data set gives roles to others of their
-    split and attribute, and have their role drawn as in `assign_splits` where it gives none. Given
-    queries that their gallery cannot answer are left out, so that the gallery stays as given.
+    split and attribute, and have their role sampled as in `assign_splits` where it gives none.
+    Given queries that their gallery cannot answer are left out, so that the gallery stays as given.
 
     Args:
         labels: `tables.LABELS`, none without a split.
@@ -154,7 +154,7 @@ def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: 
     is_given = frame["role"].notna().groupby(within).transform("any")
     frame.loc[is_given & frame["role"].isna(), "role"] = "gallery"
     rng = np.random.default_rng(seed)
-    frame.loc[~is_given, "role"] = draw_roles(frame[~is_given], query_share=query_share, rng=rng)
+    frame.loc[~is_given, "role"] = sample_roles(frame[~is_given], query_share=query_share, rng=rng)
     lost = unanswerable(frame.assign(bound=np.where(is_given, frame["image"], frame["unit"])))
     frame.loc[lost & ~is_given, "role"] = "gallery"
     return _assignment(frame, lost=lost, left_out=lost & is_given)
@@ -177,10 +177,10 @@ def _main_split(before: pd.DataFrame) -> pd.Series:
 def _fill_splits(
     frame: pd.DataFrame, *, shares: tuple[float, float, float], rng: np.random.Generator
 ) -> None:
-    """Draws a split for each unit without one."""
+    """Samples a split for each unit without one."""
     frequency = frame.groupby(["attribute", "value"])["image"].transform("size")
-    drawn = frame.assign(frequency=frequency)[frame["split"].isna()]
-    rarest = drawn.sort_values(["frequency", "attribute", "value"]).drop_duplicates("unit")
+    sampled = frame.assign(frequency=frequency)[frame["split"].isna()]
+    rarest = sampled.sort_values(["frequency", "attribute", "value"]).drop_duplicates("unit")
     rarest = rarest.sort_values("unit")
     position = spread(rarest[["attribute", "value"]], rng=rng)
     chosen = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
@@ -191,14 +191,14 @@ def _fill_splits(
 def _fill_roles(
     frame: pd.DataFrame, before: pd.DataFrame, *, query_share: float, rng: np.random.Generator
 ) -> None:
-    """Gives each label without a role that of its unit, and draws one where that has none."""
+    """Gives each label without a role that of its unit, and samples one where that has none."""
     keys = ["split", "attribute", "unit"]
     of_unit = before.sort_values([*keys, "role"]).drop_duplicates(keys).set_index(keys)["role"]
     inherited = pd.Series(of_unit.reindex(_keys(frame, keys)).to_numpy(), frame.index)
     frame["role"] = frame["role"].fillna(inherited)
     frame.loc[frame["split"] == "train", "role"] = "train"
     is_open = frame["role"].isna()
-    frame.loc[is_open, "role"] = draw_roles(frame[is_open], query_share=query_share, rng=rng)
+    frame.loc[is_open, "role"] = sample_roles(frame[is_open], query_share=query_share, rng=rng)
 
 
 def _keys(frame: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:

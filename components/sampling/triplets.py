@@ -23,13 +23,13 @@ class LeftOut:
 
 
 class TripletSampler:
-    """Draws triplets: attribute uniform, value uniform, two images of it, one of another value.
+    """Samples triplets: attribute uniform, value uniform, two images of it, one of another value.
 
     Source: AG-MAN section 2.5, "two images of the same sub-class as the relevant pair and an image
     with different sub-classes as the irrelevant one". The negative's value is uniform among the
     attribute's other values, then its image among that value's. A negative never shares a value
     with the anchor or the positive, where images have several values of the attribute; pairs that
-    leave no negative are not drawn.
+    leave no negative are not sampled.
 
     A cell is an (attribute, value) pair that occurs; cells of an attribute are neighbours.
 
@@ -69,20 +69,20 @@ class TripletSampler:
             attributes_with_one_value=np.setdiff1d(names, names[self._sampled]).tolist(),
         )
 
-    def draw(self, num_triplets: int, *, rng: np.random.Generator) -> pa.Table:
+    def sample(self, num_triplets: int, *, rng: np.random.Generator) -> pa.Table:
         """Returns as many triplets as asked for: columns attribute, anchor, positive, negative.
 
         Raises:
             HemlineError: hardly any anchor and positive leave a negative.
         """
-        lots = [self._draw_lot(num_triplets, rng=rng)]
+        lots = [self._sample_lot(num_triplets, rng=rng)]
         while missing := num_triplets - sum(lot.num_rows for lot in lots):
             if len(lots) == _MAX_LOTS:
-                raise HemlineError("no triplet can be drawn: every other image shares a value")
-            lots.append(self._draw_lot(num_triplets, rng=rng).slice(0, missing))
+                raise HemlineError("no triplet can be sampled: every other image shares a value")
+            lots.append(self._sample_lot(num_triplets, rng=rng).slice(0, missing))
         return pa.concat_tables(lots).combine_chunks()
 
-    def _draw_lot(self, num_triplets: int, *, rng: np.random.Generator) -> pa.Table:
+    def _sample_lot(self, num_triplets: int, *, rng: np.random.Generator) -> pa.Table:
         """Returns triplets, less those whose anchor and positive leave no possible negative."""
         which = rng.integers(len(self._sampled), size=num_triplets)
         cell = self._anchor_cells[self._first_anchor[which] + _below(self._num_anchors[which], rng)]
@@ -90,7 +90,7 @@ class TripletSampler:
         second = _below(self._count[cell] - 1, rng)
         second += second >= first  # uniform among the others
         anchor, positive = self._start[cell] + first, self._start[cell] + second
-        negative = self._draw_negatives(cell, anchor, positive, rng=rng)
+        negative = self._sample_negatives(cell, anchor, positive, rng=rng)
         columns = {
             "attribute": self._name[self._attribute_of_cell[cell]],
             "anchor": self._image[anchor],
@@ -100,7 +100,7 @@ class TripletSampler:
         possible = np.flatnonzero(negative >= 0)
         return pa.table({name: column[possible] for name, column in columns.items()})
 
-    def _draw_negatives(
+    def _sample_negatives(
         self,
         cell: NDArray[np.int64],
         anchor: NDArray[np.int64],
@@ -140,7 +140,7 @@ class TripletSampler:
     def _choose(
         self, union: NDArray[np.int64], *, num: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Returns negatives without the cells of a union, drawn from a list as proposals would be.
+        """Returns negatives without the cells of a union, sampled as proposals would be.
 
         They are -1 where the list is empty.
         """
@@ -197,6 +197,6 @@ def plan_triplets(
 ) -> Iterator[pa.Table]:
     """Yields the triplets of each epoch as `tables.TRIPLETS`; an epoch depends on (seed, epoch)."""
     for epoch in range(num_epochs):
-        drawn = sampler.draw(triplets_per_epoch, rng=np.random.default_rng([seed, epoch]))
-        numbers = pa.array(np.full(drawn.num_rows, epoch, np.int16))
-        yield drawn.add_column(0, "epoch", numbers).cast(tables.TRIPLETS)
+        sampled = sampler.sample(triplets_per_epoch, rng=np.random.default_rng([seed, epoch]))
+        numbers = pa.array(np.full(sampled.num_rows, epoch, np.int16))
+        yield sampled.add_column(0, "epoch", numbers).cast(tables.TRIPLETS)

@@ -1,9 +1,8 @@
 """From planned rows to tensors: pixels and labels, one batch ahead in a thread."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -48,57 +47,44 @@ class Batch:
         return [Batch(**dict(zip(names, part, strict=True))) for part in parts]
 
 
-class Pixels(Protocol):
-    """Gives the pixels of images [n] on the device, uint8 [n, S, S, 3]."""
-
-    def gather(self, images: NDArray[np.int64]) -> Tensor:
-        """Returns the pixels, in the order asked for."""
+Gather = Callable[[NDArray[np.int64]], Tensor]
+"""Gives the pixels of images [n] on the device, in the order asked for, uint8 [n, S, S, 3]."""
 
 
-class MappedPixels:
-    """Pixels gathered from the memory map and sent to the device."""
-
-    def __init__(self, store: ImageStore, *, device: torch.device) -> None:
-        self._store = store
-        self._device = device
-
-    def gather(self, images: NDArray[np.int64]) -> Tensor:
-        """Returns the pixels, on their way to the device where that is a GPU."""
-        return send(self._store.gather(images), self._device)
+def mapped_pixels(store: ImageStore, *, device: torch.device) -> Gather:
+    """Returns what gathers pixels from the memory map and sends them to the device."""
+    return lambda images: send(store.gather(images), device)
 
 
-class ResidentPixels:
-    """Pixels of all images of training in the device's memory, sent there once.
+def resident_pixels(
+    store: ImageStore, images: NDArray[np.int64], *, device: torch.device
+) -> Gather:
+    """Returns what gathers pixels on the device, where those of all images are sent once.
 
     FashionAI's 144,000 images of 224 px take 21.7 GB.
+
+    Raises:
+        HemlineError: they do not fit into the device's memory.
     """
+    known = np.unique(images)
+    size = store.image_size_px
+    shape = (len(known), size, size, 3)
+    try:
+        pixels = torch.empty(shape, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError as error:
+        raise HemlineError(
+            f"{len(known)} images of {size} px ({np.prod(shape) / 1e9:.1f} GB) do not fit into the "
+            f"memory of {device}: train.store_residency mapped"
+        ) from error
+    for start in range(0, len(known), _IMAGES_AT_ONCE):
+        part = slice(start, start + _IMAGES_AT_ONCE)
+        pixels[part] = torch.from_numpy(store.gather(known[part])).to(device)
 
-    def __init__(
-        self, store: ImageStore, images: NDArray[np.int64], *, device: torch.device
-    ) -> None:
-        """Copies the images.
+    def gather(asked: NDArray[np.int64]) -> Tensor:
+        rows = torch.from_numpy(np.searchsorted(known, asked))
+        return pixels[rows.to(device, non_blocking=True)]
 
-        Raises:
-            HemlineError: they do not fit into the device's memory.
-        """
-        self._images = np.unique(images)
-        size = store.image_size_px
-        shape = (len(self._images), size, size, 3)
-        try:
-            self._pixels = torch.empty(shape, dtype=torch.uint8, device=device)
-        except torch.OutOfMemoryError as error:
-            raise HemlineError(
-                f"{len(self._images)} images of {size} px ({np.prod(shape) / 1e9:.1f} GB) do not "
-                f"fit into the memory of {device}: train.store_residency mapped"
-            ) from error
-        for start in range(0, len(self._images), _IMAGES_AT_ONCE):
-            part = slice(start, start + _IMAGES_AT_ONCE)
-            self._pixels[part] = torch.from_numpy(store.gather(self._images[part])).to(device)
-
-    def gather(self, images: NDArray[np.int64]) -> Tensor:
-        """Returns the pixels, gathered on the device."""
-        rows = torch.from_numpy(np.searchsorted(self._images, images))
-        return self._pixels[rows.to(self._pixels.device, non_blocking=True)]
+    return gather
 
 
 def send(array: NDArray[np.generic], device: torch.device) -> Tensor:
@@ -114,7 +100,7 @@ class Feed:
 
     Args of the constructor:
         plan: with its epoch loaded before each call of `batches`.
-        pixels: of all planned images, on the device.
+        gather: pixels of the planned images, on the device.
         labels: columns image, attribute, value of the training split.
         schema: of the data set.
         device: that batches are moved to.
@@ -123,14 +109,14 @@ class Feed:
     def __init__(
         self,
         plan: Plan,
-        pixels: Pixels,
+        gather: Gather,
         labels: pa.Table,
         *,
         schema: AttributeSchema,
         device: torch.device,
     ) -> None:
         self._plan = plan
-        self._pixels = pixels
+        self._gather = gather
         self._device = device
         self._images, row = np.unique(labels["image"].to_numpy(), return_inverse=True)
         shape = (len(self._images), len(schema.attributes), schema.max_num_values)
@@ -162,7 +148,7 @@ class Feed:
             values_BNV = np.take_along_axis(values_BNV, attributes_BK[:, :, None], axis=1)
             labelled_BN = np.asarray(np.arange(num_attributes) == attributes_BK)
         return Batch(
-            pixels=self._pixels.gather(images_B),
+            pixels=self._gather(images_B),
             draws=send(rows.draws.reshape(len(images_B), -1), self._device),
             attributes=send(attributes_BK, self._device),
             labelled=send(labelled_BN, self._device),

@@ -95,16 +95,12 @@ class Pace:
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yields the batches, each counted as a step, and the time until each as waiting."""
-        iterator = iter(batches)
-        while True:
-            asked = time.monotonic()
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
+        asked = time.monotonic()
+        for batch in batches:
             self._waited_s += time.monotonic() - asked
             self._num_steps += 1
             yield batch
+            asked = time.monotonic()
 
     def look(self) -> tuple[float, float]:
         """Returns images per second and share of time waited since the last look."""

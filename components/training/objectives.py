@@ -1,7 +1,8 @@
 """What training ranks embeddings by: triplets, or every label of the global batch."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.distributed
@@ -15,24 +16,49 @@ from components.losses.ranking import (
 )
 from components.params import TrainParams
 
-
-class Objective(Protocol):
-    """Ranks embeddings [B, K, D] by the values [B, K, V] of their images; returns a scalar loss."""
-
-    def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
-        """Returns the loss."""
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""Ranks embeddings [B, K, D] by the values [B, K, V] of their images; returns a scalar loss."""
 
 
-class TripletObjective:
-    """The papers': neighbours in the batch are (anchor, positive, negative) of one attribute."""
+def build_objective(params: TrainParams) -> Objective:
+    """Returns the objective that params name."""
+    if params.objective == "triplet":
+        return partial(loss_of_triplets, margin=params.margin)
+    if params.objective == "batch_triplet":
+        loss = partial(batch_triplet_loss, margin=params.margin)
+    elif params.objective == "multi_similarity":
+        loss = partial(
+            multi_similarity_loss,
+            margin=params.margin,
+            positive_scale=params.positive_scale,
+            negative_scale=params.negative_scale,
+            threshold=params.similarity_threshold,
+        )
+    else:
+        loss = partial(
+            supervised_contrastive_loss, temperature=params.temperature, margin=params.margin
+        )
+    return partial(_loss_of_all_batches, loss=loss)
 
-    def __init__(self, *, margin: float) -> None:
-        self._margin = margin
 
-    def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
-        """Returns the triplet loss; embeddings [3T, 1, D]."""
-        anchors, positives, negatives = embeddings.float().unflatten(0, (-1, 3)).unbind(1)
-        return triplet_loss(anchors, positives, negatives, margin=self._margin)
+def loss_of_triplets(embeddings: Tensor, values: Tensor, *, margin: float) -> Tensor:
+    """Returns the papers' triplet loss of embeddings [3T, 1, D].
+
+    Neighbours in the batch are (anchor, positive, negative) of one attribute.
+    """
+    anchors, positives, negatives = embeddings.float().unflatten(0, (-1, 3)).unbind(1)
+    return triplet_loss(anchors, positives, negatives, margin=margin)
+
+
+def _loss_of_all_batches(embeddings: Tensor, values: Tensor, *, loss: Objective) -> Tensor:
+    """Returns the loss over the batches of all workers, the same on each of them.
+
+    Every label of the global batch meets every other: workers exchange their embeddings.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        embeddings = _GatherBatches.apply(embeddings)
+        values = _GatherBatches.apply(values.to(torch.uint8)).bool()
+    return loss(embeddings, values)
 
 
 class _GatherBatches(torch.autograd.Function):
@@ -55,37 +81,3 @@ class _GatherBatches(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         num_workers = torch.distributed.get_world_size()
         return num_workers * gradient.chunk(num_workers)[torch.distributed.get_rank()]
-
-
-class BatchObjective:
-    """Every label of the global batch against every other: workers exchange their embeddings."""
-
-    def __init__(self, loss: Objective) -> None:
-        self._loss = loss
-
-    def __call__(self, embeddings: Tensor, values: Tensor) -> Tensor:
-        """Returns the loss over the batches of all workers, the same on each of them."""
-        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-            embeddings = _GatherBatches.apply(embeddings)
-            values = _GatherBatches.apply(values.to(torch.uint8)).bool()
-        return self._loss(embeddings, values)
-
-
-def build_objective(params: TrainParams) -> Objective:
-    """Returns the objective that params name."""
-    if params.objective == "triplet":
-        return TripletObjective(margin=params.margin)
-    if params.objective == "batch_triplet":
-        return BatchObjective(partial(batch_triplet_loss, margin=params.margin))
-    if params.objective == "multi_similarity":
-        loss = partial(
-            multi_similarity_loss,
-            margin=params.margin,
-            positive_scale=params.positive_scale,
-            negative_scale=params.negative_scale,
-            threshold=params.similarity_threshold,
-        )
-        return BatchObjective(loss)
-    return BatchObjective(
-        partial(supervised_contrastive_loss, temperature=params.temperature, margin=params.margin)
-    )

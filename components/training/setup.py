@@ -23,7 +23,7 @@ from components.images.store import ImageStore
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.params import CheckpointParams, ModelParams, TrainParams
-from components.training.feed import Feed, MappedPixels, ResidentPixels
+from components.training.feed import Feed, mapped_pixels, resident_pixels
 from components.training.loop import Run
 from components.training.objectives import build_objective
 from components.training.plan import BatchPlan, Place, Plan, TripletPlan
@@ -85,14 +85,14 @@ def build_run(
         ema_decay=train_params.ema_decay,
     )
     labels = splits.filter(pc.field("split") == "train")
-    pixels = (
-        ResidentPixels(store, labels["image"].unique().to_numpy(), device=place.device)
+    gather = (
+        resident_pixels(store, labels["image"].unique().to_numpy(), device=place.device)
         if train_params.store_residency == "device"
-        else MappedPixels(store, device=place.device)
+        else mapped_pixels(store, device=place.device)
     )
     return Run(
         plan=plan,
-        feed=Feed(plan, pixels, labels, schema=schema, device=place.device),
+        feed=Feed(plan, gather, labels, schema=schema, device=place.device),
         state=state,
         store=store,
         splits=splits,

@@ -10,6 +10,7 @@ to wait each time (`get_all_reported_checkpoints` with CheckpointConsistencyMode
 API); and Ray's local mode, which trains without workers, keeps it in memory only.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -48,16 +49,16 @@ def run_training(
             rows that it was called with before.
     """
     least, most = train_params.workers
+    build = partial(
+        build_run,
+        inputs,
+        model_params=model_params,
+        train_params=train_params,
+        checkpoint_params=checkpoint_params,
+        state_folder=state_folder,
+    )
     trainer = TorchTrainer(
-        partial(
-            _train_on_worker,
-            inputs=inputs,
-            model_params=model_params,
-            train_params=train_params,
-            checkpoint_params=checkpoint_params,
-            state_folder=state_folder,
-            log=log,
-        ),
+        partial(_train_on_worker, build, num_threads=train_params.cpus_per_worker, log=log),
         scaling_config=ScalingConfig(
             num_workers=least if least == most else (least, most),
             use_gpu=train_params.use_gpu,
@@ -84,28 +85,13 @@ def _expected(error: WorkerGroupError) -> HemlineError | None:
     return None
 
 
-def _train_on_worker(
-    *,
-    inputs: TrainingInputs,
-    model_params: ModelParams,
-    train_params: TrainParams,
-    checkpoint_params: CheckpointParams,
-    state_folder: Path,
-    log: Log,
-) -> None:
-    torch.set_num_threads(train_params.cpus_per_worker)
+def _train_on_worker(build: Callable[..., Run], *, num_threads: int, log: Log) -> None:
+    torch.set_num_threads(num_threads)
     context = ray.train.get_context()
     place = Place(
         rank=context.get_world_rank(), world_size=context.get_world_size(), device=get_device()
     )
-    run = build_run(
-        inputs,
-        model_params=model_params,
-        train_params=train_params,
-        checkpoint_params=checkpoint_params,
-        state_folder=state_folder,
-        place=place,
-    )
+    run = build(place=place)
     forward = _forward(run, place)
     run.state.restore()
     try:

@@ -36,7 +36,7 @@ def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iter
         while not done.wait(_SECONDS_BETWEEN_LOOKS):
             display.show(reader.read())
 
-    display.begin_at(reader.read())  # of an earlier run, which this one goes on with
+    display.start_at(reader.read())  # of an earlier run, which this one resumes
     thread = Thread(target=follow, name="progress of training", daemon=True)
     with display.bar:
         thread.start()
@@ -68,8 +68,8 @@ class _Display:
         )
         self._task = self.bar.add_task("training starts", total=num_steps)
 
-    def begin_at(self, rows: list[Row]) -> None:
-        """Takes note of what was trained before."""
+    def start_at(self, rows: list[Row]) -> None:
+        """Notes what was trained before."""
         self._first_step = max((row.step for row in rows if row.kind == "step"), default=0)
         self.bar.update(self._task, completed=self._first_step)
 

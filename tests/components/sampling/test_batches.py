@@ -29,7 +29,7 @@ def sampler(labels, *, attributes=2, values=3, images=2):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_batch_is_attributes_by_values_by_images(seed):
-    batch = sampler(DISJOINT).draw(rng=np.random.default_rng(seed)).tolist()
+    batch = sampler(DISJOINT).sample(rng=np.random.default_rng(seed)).tolist()
 
     per_value = Counter(VALUE_OF[image] for image in batch)
     assert set(per_value.values()) == {2}
@@ -39,7 +39,7 @@ def test_a_batch_is_attributes_by_values_by_images(seed):
 
 def test_attributes_values_and_images_are_uniform():
     drawing, rng = sampler(DISJOINT), np.random.default_rng(0)
-    images = Counter(image for _ in range(2000) for image in drawing.draw(rng=rng).tolist())
+    images = Counter(image for _ in range(2000) for image in drawing.sample(rng=rng).tolist())
 
     # all alike by symmetry; drawing without replacement only makes the counts more even
     assert images.keys() == set(range(72))
@@ -51,7 +51,7 @@ def test_rare_and_common_values_are_drawn_equally_often():
     drawing, rng = sampler(labels, attributes=1, values=2, images=2), np.random.default_rng(0)
 
     for _ in range(20):
-        assert sum(drawing.draw(rng=rng) < 4) == 2
+        assert sum(drawing.sample(rng=rng) < 4) == 2
 
 
 @given(
@@ -69,7 +69,7 @@ def test_every_batch_has_its_size_and_no_image_twice(labels, shape, seed):
         drawing = sampler(sorted(labels), attributes=attributes, values=values, images=images)
     except HemlineError:
         assume(False)
-    batch = drawing.draw(rng=np.random.default_rng(seed)).tolist()
+    batch = drawing.sample(rng=np.random.default_rng(seed)).tolist()
 
     assert len(batch) == drawing.images_per_batch == attributes * values * images
     assert len(set(batch)) == len(batch)
@@ -82,7 +82,7 @@ def test_what_an_attribute_cannot_give_is_filled_up_from_all_images():
     drawing = sampler(labels, attributes=2, values=2, images=3)
     seen = set()
     for seed in range(30):
-        batch = set(drawing.draw(rng=np.random.default_rng(seed)).tolist())
+        batch = set(drawing.sample(rng=np.random.default_rng(seed)).tolist())
         assert batch >= set(range(6))
         assert len(batch) == 12
         seen |= batch
@@ -94,7 +94,7 @@ def test_values_of_a_single_image_are_not_drawn_as_values():
     labels = [(image, 0, image % 2) for image in range(20)] + [(99, 0, 2)]
     drawing, rng = sampler(labels, attributes=1, values=3, images=2), np.random.default_rng(0)
     # 4 images of the two values; 2 of 17 others fill up, so that 99 comes in 2 of 17 batches
-    share = np.mean([99 in drawing.draw(rng=rng) for _ in range(1000)])
+    share = np.mean([99 in drawing.sample(rng=rng) for _ in range(1000)])
 
     assert share == pytest.approx(2 / 17, abs=0.05)  # five standard deviations
 
@@ -102,7 +102,7 @@ def test_values_of_a_single_image_are_not_drawn_as_values():
 def test_the_order_of_a_batch_does_not_tell_its_values():
     drawing, rng = sampler(DISJOINT), np.random.default_rng(0)
     first_two_alike = np.mean(
-        [len({VALUE_OF[i] for i in drawing.draw(rng=rng)[:2].tolist()}) == 1 for _ in range(500)]
+        [len({VALUE_OF[i] for i in drawing.sample(rng=rng)[:2].tolist()}) == 1 for _ in range(500)]
     )
 
     assert first_two_alike == pytest.approx(1 / 11, abs=0.07)  # five standard deviations
@@ -112,7 +112,7 @@ def test_the_order_of_a_batch_does_not_tell_its_values():
 def test_the_order_and_repetition_of_labels_do_not_matter(labels):
     shuffled = [labels[i] for i in np.random.default_rng(0).permutation(len(labels))]
     drawn, again = (
-        [sampler(rows).draw(rng=np.random.default_rng(seed)).tolist() for seed in range(5)]
+        [sampler(rows).sample(rng=np.random.default_rng(seed)).tolist() for seed in range(5)]
         for rows in (sorted(set(labels)), shuffled + labels[:7])
     )
 
@@ -124,7 +124,7 @@ def test_an_image_that_is_named_twice_is_no_pair():
     drawing, rng = sampler(labels, attributes=1, values=3, images=2), np.random.default_rng(0)
 
     # as in the test above: drawn as a value it would be in every batch
-    assert np.mean([99 in drawing.draw(rng=rng) for _ in range(200)]) < 0.5
+    assert np.mean([99 in drawing.sample(rng=rng) for _ in range(200)]) < 0.5
 
 
 def test_labels_without_pairs_of_two_values_are_an_error():

@@ -122,7 +122,7 @@ def test_labels_that_hardly_allow_a_triplet_are_an_error_that_names_the_split(tm
     records = [dict(zip(tables.SPLITS.names, row, strict=True)) for row in both]
     splits = pa.concat_tables([valid, pa.Table.from_pylist(records, schema=tables.SPLITS)])
 
-    with pytest.raises(HemlineError, match=r"split valid: no triplet can be drawn.*; label more"):
+    with pytest.raises(HemlineError, match=r"split valid: no triplet can be sampled.*; label more"):
         write(tmp_path, splits=splits)
 
 

@@ -29,7 +29,7 @@ LOWEST_P = 1e-4  # seeds are fixed, so a correct sampler does not fail by chance
 
 def draw(labels, count, *, seed=0):
     rng = np.random.default_rng(seed)
-    return TripletSampler(labels_table(labels)).draw(count, rng=rng)
+    return TripletSampler(labels_table(labels)).sample(count, rng=rng)
 
 
 def rows_of(table):
@@ -209,7 +209,7 @@ def test_what_cannot_be_sampled_is_listed():
 
     assert sampler.left_out.values_with_one_image == [(0, 1), (2, 0), (2, 1)]
     assert sampler.left_out.attributes_with_one_value == [1, 2]
-    drawn = rows_of(sampler.draw(100, rng=np.random.default_rng(0)))
+    drawn = rows_of(sampler.sample(100, rng=np.random.default_rng(0)))
     assert {row[0] for row in drawn} == {0}
     assert {row[3] for row in drawn} == {2}, "the single image is a negative"
 
@@ -230,7 +230,9 @@ def test_nothing_is_left_out_where_all_can_be_sampled():
     ],
 )
 def test_labels_without_any_triplet_are_an_error(labels):
-    with pytest.raises(HemlineError, match=r"no attribute has two values|no triplet can be drawn"):
+    with pytest.raises(
+        HemlineError, match=r"no attribute has two values|no triplet can be sampled"
+    ):
         draw(labels, 100)
 
 

@@ -11,7 +11,7 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.images.store import ImageStore
-from components.training.feed import Feed, MappedPixels, ResidentPixels
+from components.training.feed import Feed, mapped_pixels, resident_pixels
 from components.training.plan import BatchPlan, TripletPlan
 
 SCHEMA = AttributeSchema(
@@ -59,7 +59,7 @@ CPU = torch.device("cpu")
 
 
 def make_feed(plan, store, labels) -> Feed:
-    return Feed(plan, MappedPixels(store, device=CPU), labels, schema=SCHEMA, device=CPU)
+    return Feed(plan, mapped_pixels(store, device=CPU), labels, schema=SCHEMA, device=CPU)
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ def test_an_error_in_the_thread_reaches_the_caller(batch_plan, store, labels, mo
 def test_pixels_on_the_device_are_those_of_the_store(store, monkeypatch):
     monkeypatch.setattr("components.training.feed._IMAGES_AT_ONCE", 3)
     asked = np.array([13, 2, 5, 2, 11])
-    resident = ResidentPixels(store, np.array([2, 13, 11, 5, 2, 7]), device=CPU)
-    assert resident.gather(asked).equal(MappedPixels(store, device=CPU).gather(asked))
+    resident = resident_pixels(store, np.array([2, 13, 11, 5, 2, 7]), device=CPU)
+    assert resident(asked).equal(mapped_pixels(store, device=CPU)(asked))
 
 
 def test_pixels_that_do_not_fit_on_the_device_are_an_error(store, monkeypatch):
@@ -161,4 +161,4 @@ def test_pixels_that_do_not_fit_on_the_device_are_an_error(store, monkeypatch):
 
     monkeypatch.setattr(torch, "empty", fail)
     with pytest.raises(HemlineError, match=r"8 images of 32 px .*train\.store_residency mapped"):
-        ResidentPixels(store, STORED, device=CPU)
+        resident_pixels(store, STORED, device=CPU)
