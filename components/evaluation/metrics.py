@@ -136,7 +136,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Returns the percentile bootstrap interval of the mean over queries.
 
-    Each resample draws Q queries with replacement; the ends are the (1 - confidence) / 2 and
+    Each resample is Q queries sampled with replacement; the ends are the (1 - confidence) / 2 and
     (1 + confidence) / 2 quantiles, linearly interpolated, of the resamples' means. The same seed
     gives the same interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
     section 13.3.
@@ -145,7 +145,7 @@ def bootstrap_interval(
         scores_Q: one or more, none NaN.
         confidence: share of the resamples' means between the ends.
         num_resamples: how many.
-        seed: of the draws.
+        seed: of the samples.
     """
     if len(scores_Q) == 1:  # scipy wants two
         return float(scores_Q[0]), float(scores_Q[0])

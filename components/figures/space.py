@@ -20,14 +20,7 @@ _MAX_GROUPS = 2 * len(_COLOURS)
 def space_svg(
     embeddings_ND: NDArray[np.floating], groups_N: Sequence[str], *, name: str, description: str
 ) -> str | None:
-    """Returns an `<svg>` of the embeddings; None where they are too few to have a shape.
-
-    Args:
-        embeddings_ND: of unit length.
-        groups_N: what each is.
-        name: of the element on its page.
-        description: what a reader who does not see it is told.
-    """
+    """Returns an `<svg>` of embeddings of unit length; None where they are too few for a shape."""
     if len(embeddings_ND) < MIN_POINTS:
         return None
     points_N2 = project(embeddings_ND)
@@ -51,7 +44,7 @@ def project(embeddings_ND: NDArray[np.floating], *, seed: int = 0) -> NDArray[np
 
     Args:
         embeddings_ND: at least `MIN_POINTS`, of unit length.
-        seed: of what the method draws.
+        seed: of the method's random numbers.
     """
     others = len(embeddings_ND) - 1
     method = TSNE(perplexity=min(_PERPLEXITY, others / 3), init="pca", random_state=seed)
@@ -67,12 +60,6 @@ def scatter_svg(
 
     Of more than 14 groups, those with fewest points are grey dots together. Axes have no scale:
     only which points are near one another means something.
-
-    Args:
-        points_N2: where they lie.
-        groups_N: what each is.
-        name: of the element on its page.
-        description: what a reader who does not see it is told.
     """
     counts = Counter(groups_N)
     shown = [group for group, _ in counts.most_common()]

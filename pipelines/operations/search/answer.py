@@ -111,8 +111,8 @@ def write_sheet(results: Results, out: Path) -> None:
     missing = [tile.path for tile in tiles if not tile.path.is_file()]
     if missing:
         raise HemlineError(
-            f"no sheet without the pictures: {missing[0]} is no file here, nor are "
-            f"{len(missing) - 1} others; leave --sheet out"
+            f"no sheet without the pictures: {missing[0]} is missing ({len(missing)} of "
+            f"{len(tiles)} are); leave --sheet out"
         )
     title = f"nearest in {' and '.join(names)}: black agrees, red differs"
     write_tiles(tiles, out, title=title)

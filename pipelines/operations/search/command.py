@@ -6,20 +6,12 @@ from typing import Annotated
 
 import typer
 
-from components.embedding.embeddings import Embeddings, read_embeddings
-from components.errors import HemlineError
+from components.embedding.embeddings import read_embeddings
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
 from components.search.request import SearchRequest
 from pipelines.operations.search.answer import Results, print_json, print_table, write_sheet
-from pipelines.operations.search.query import (
-    Asked,
-    ask_item,
-    ask_picture,
-    check_model,
-    read_weights,
-    root_of,
-)
+from pipelines.operations.search.query import ask, read_weights, root_of
 from pipelines.shell import options
 
 
@@ -113,7 +105,8 @@ def search(
         exact=exact,
     )
     root = root_of(embedded, params)
-    asked = _ask(finder, embedded, request, image=image, item=item, root=root, model=model)
+    needed = request.needed(finder.attributes)
+    asked = ask(finder, embedded, needed, image=image, item=item, root=root, model=model)
     answer = finder.find(asked.query, request)
     results = Results(
         asked=asked,
@@ -132,23 +125,3 @@ def search(
         typer.echo(f"sheet: {sheet}", err=output_format is Format.json)
     if answer.notice:
         typer.echo(f"note: {answer.notice}", err=True)
-
-
-def _ask(
-    finder: Finder,
-    embedded: Embeddings,
-    request: SearchRequest,
-    *,
-    image: Path | None,
-    item: str | None,
-    root: str,
-    model: str | None,
-) -> Asked:
-    attributes = request.needed(finder.attributes)
-    if image is not None and item is None:
-        return ask_picture(finder, image, attributes, embedded=embedded, model=model)
-    if item is not None and image is None:
-        if model is not None:
-            check_model(embedded, model)
-        return ask_item(finder, item, attributes, root=root)
-    raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")

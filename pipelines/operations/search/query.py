@@ -57,67 +57,71 @@ def read_weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]
     return weights
 
 
-def ask_item(finder: Finder, name: str, attributes: Sequence[str], *, root: str) -> Asked:
-    """Returns an embedded image as the query.
+def ask(
+    finder: Finder,
+    embedded: Embeddings,
+    attributes: Sequence[str],
+    *,
+    image: Path | None,
+    item: str | None,
+    root: str,
+    model: str | None,
+) -> Asked:
+    """Returns an image file or an embedded item as the query.
 
     Args:
         finder: of the embeddings.
-        name: number of the item, or its path, with or without the root.
-        attributes: that the query must be embedded for.
-        root: what the items' paths are relative to.
+        embedded: the embeddings, which name their model.
+        attributes: those that the query must be embedded for.
+        image: path of the file.
+        item: number of the item, or its path, with or without the root.
+        root: folder or URL that the items' paths are relative to.
+        model: URI of the model that must have made the embeddings; None: any.
 
     Raises:
-        HemlineError: there is no such item.
+        HemlineError: neither or both are given, there is no such item, the file is not an image, or
+            the model is another one or cannot be fetched.
     """
-    image = finder.number_of(name.removeprefix(f"{root.rstrip('/')}/"))
+    if image is not None and item is None:
+        return _ask_picture(finder, embedded, attributes, image=image, model=model)
+    if item is None or image is not None:
+        raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")
+    if model is not None:
+        _check_model(embedded, model)
+    root = root.rstrip("/")
+    number = finder.number_of(item.removeprefix(f"{root}/"))
     return Asked(
-        query=finder.item_query(image, attributes),
-        shown=f"{root.rstrip('/')}/{finder.path_of(image)}",
-        image=image,
+        query=finder.item_query(number, attributes),
+        shown=f"{root}/{finder.path_of(number)}",
+        image=number,
     )
 
 
-def ask_picture(
+def _ask_picture(
     finder: Finder,
-    path: Path,
+    embedded: Embeddings,
     attributes: Sequence[str],
     *,
-    embedded: Embeddings,
+    image: Path,
     model: str | None,
 ) -> Asked:
-    """Returns an image file as the query, embedded by the model that made the embeddings.
-
-    Args:
-        finder: of the embeddings.
-        path: of the image file.
-        attributes: that the query must be embedded for.
-        embedded: names the model.
-        model: URI of the model to use, which must be the same; None: that one.
-
-    Raises:
-        HemlineError: the file is no image, or the model is another one or cannot be fetched.
-    """
     from components.registry import registry  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 
-    version = check_model(embedded, model)
+    version = _check_model(embedded, model)
     package = registry.download(version, tracking=tracking())
     try:
-        data = read_bytes(path)
+        data = read_bytes(image)
         pixels = decode(data, image_size_px=package.image_size_px)
     except UnreadableImageError as error:
-        raise HemlineError(f"--image {path} cannot be used: {error}") from error
+        raise HemlineError(f"--image {image} cannot be used: {error}") from error
     vectors = package.embed_each(pixels, attributes)
     query = finder.picture_query(vectors, copies=finder.same_content(data).tolist())
-    return Asked(query=query, shown=str(path))
+    return Asked(query=query, shown=str(image))
 
 
-def check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
-    """Returns the version that made the embeddings, if it is the one that is asked for.
-
-    Raises:
-        HemlineError: another one is asked for, or the registry does not have it.
-    """
+def _check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
+    """Returns the version that made the embeddings, if it is the one that is asked for."""
     from components.registry import registry  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 

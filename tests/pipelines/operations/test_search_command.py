@@ -181,7 +181,8 @@ def test_a_search_by_an_item_waits_for_no_big_library(passes) -> None:
         "from pipelines.shell.cli import main\n"
         "try: main(['search', '--id', '1', '--attribute', 'collar'])\n"
         "except SystemExit: pass\n"
-        "print({'torch', 'torchvision', 'ray', 'mlflow', 'faiss', 'matplotlib'} & set(sys.modules))\n"
+        "big = {'torch', 'torchvision', 'ray', 'mlflow', 'faiss', 'matplotlib'}\n"
+        "print(big & set(sys.modules))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -234,7 +235,7 @@ def test_a_sheet_is_written_where_it_is_asked_for(passes, capsys) -> None:
     Path("raw/0.png").unlink()
     with pytest.raises(SystemExit):
         main(["search", *query])
-    assert "raw/0.png is no file here" in capsys.readouterr().err
+    assert "raw/0.png is missing" in capsys.readouterr().err
 
 
 def test_a_catalogue_without_labels_is_searched(passes, capsys, tmp_path: Path) -> None:
