@@ -34,7 +34,8 @@ from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
 from components.params import EmbedParams
-from components.registry.package import read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import read_package
 
 BATCH_SIZE = 16
 COUNTS = (2_000, 50_000)

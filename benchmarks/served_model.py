@@ -20,12 +20,12 @@ import pandas as pd
 import torch
 
 from benchmarks.machine import machine
-from components import files, tables
+from components import tables
 from components.evaluation.evaluation import held_out_images
 from components.images.decode import decode
 from components.images.store import ImageStore
 from components.params import DataParams, load_section
-from components.registry import registry
+from components.registry import versions
 from components.training.trained import TrainedModel, read_trained_model
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -47,14 +47,12 @@ def main() -> None:
     torch.set_num_threads(NUM_THREADS)
     where = tracking()
     where.activate()
-    uri = arguments.model or registry.read_registration(options.REGISTRATION).uri
+    uri = arguments.model or versions.read_registration(options.REGISTRATION).uri
     print(f"{machine()}, {uri}, {NUM_THREADS} thread")
     print_cold_start(uri, where.uri)
     trained = read_trained_model(options.MODEL)
     model = mlflow.pyfunc.load_model(uri)
-    images = held_out_images(
-        files.read_table(options.SPLITS / "splits.parquet", schema=tables.SPLITS), "test"
-    )
+    images = held_out_images(tables.read_splits(options.SPLITS), "test")
     data = read_images(images)
     print_latency(model, trained, data)
     print_cosines(model, trained, images, data)

@@ -99,6 +99,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_key(params: Mapping[str, Any], paths: Iterable[Path]) -> str:
+    """Returns a short hash of params and of the content of files.
+
+    Runs with equal keys compute the same, so that one may resume another.
+    """
+    digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
+    for path in paths:
+        digest.update(bytes.fromhex(sha256(path)))
+    return digest.hexdigest()[:16]
+
+
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path, *, schema: pa.Schema) -> None:
     """Writes rows as CSV with a header: what DVC draws its plots from."""
     with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""The tables on disk: their Arrow schemas, and what makes up a catalog."""
+"""The tables on disk: their Arrow schemas, their files' names, and what makes up a catalog."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +9,21 @@ import pyarrow as pa
 from components import files
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
+
+SCHEMA_FILE = "schema.json"  # of a catalog
+IMAGES_FILE = "images.parquet"
+LABELS_FILE = "labels.parquet"
+PUBLISHED_TRIPLETS_FILE = "triplets.parquet"
+REGIONS_FILE = "regions.parquet"
+QUARANTINE_FILE = "quarantine.parquet"  # of a catalog, a store, and embeddings
+IMAGE_HASHES_FILE = "hashes.parquet"  # of a store
+SPLITS_FILE = "splits.parquet"  # of a folder of splits
+SPLITS_REPORT_FILE = "report.json"
+LEAKS_FILE = "leaks.parquet"
+UNANSWERABLE_FILE = "unanswerable.parquet"
+BATCHES_FILE = "batches.parquet"  # of a folder of triplets
+EVALUATION_FILE = "evaluation.json"  # of an evaluation
+QUERY_SCORES_FILE = "queries.parquet"
 
 IMAGES = pa.schema(
     [
@@ -247,13 +262,13 @@ def write_catalog(catalog: Catalog, folder: Path) -> None:
     Each is whole at any moment, and what a later catalog continues (schema and images) only ever
     grows, so that a run that was killed between two of them loses nothing.
     """
-    files.write_json(catalog.schema.as_dict(), folder / "schema.json")
+    files.write_json(catalog.schema.as_dict(), folder / SCHEMA_FILE)
     about = asdict(catalog.numbering)
-    files.write_table(catalog.images, folder / "images.parquet", schema=IMAGES, about=about)
-    files.write_table(catalog.labels, folder / "labels.parquet", schema=LABELS)
-    files.write_table(catalog.triplets, folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS)
-    files.write_table(catalog.regions, folder / "regions.parquet", schema=REGIONS)
-    files.write_table(catalog.quarantine, folder / "quarantine.parquet", schema=QUARANTINE)
+    files.write_table(catalog.images, folder / IMAGES_FILE, schema=IMAGES, about=about)
+    files.write_table(catalog.labels, folder / LABELS_FILE, schema=LABELS)
+    files.write_table(catalog.triplets, folder / PUBLISHED_TRIPLETS_FILE, schema=PUBLISHED_TRIPLETS)
+    files.write_table(catalog.regions, folder / REGIONS_FILE, schema=REGIONS)
+    write_quarantine(catalog.quarantine, folder)
     files.write_json(dict(catalog.left_out), folder / "left_out.json")
 
 
@@ -264,13 +279,13 @@ def read_catalog(folder: Path) -> Catalog:
         HemlineError: a file is missing, or is not as this version of hemline writes it.
     """
     return Catalog(
-        schema=read_schema(folder / "schema.json"),
-        numbering=_read_numbering(folder / "images.parquet"),
-        images=files.read_table(folder / "images.parquet", schema=IMAGES),
-        labels=files.read_table(folder / "labels.parquet", schema=LABELS),
-        triplets=files.read_table(folder / "triplets.parquet", schema=PUBLISHED_TRIPLETS),
-        regions=files.read_table(folder / "regions.parquet", schema=REGIONS),
-        quarantine=files.read_table(folder / "quarantine.parquet", schema=QUARANTINE),
+        schema=read_schema(folder),
+        numbering=_read_numbering(folder / IMAGES_FILE),
+        images=files.read_table(folder / IMAGES_FILE, schema=IMAGES),
+        labels=files.read_table(folder / LABELS_FILE, schema=LABELS),
+        triplets=files.read_table(folder / PUBLISHED_TRIPLETS_FILE, schema=PUBLISHED_TRIPLETS),
+        regions=files.read_table(folder / REGIONS_FILE, schema=REGIONS),
+        quarantine=read_quarantine(folder),
         left_out=files.read_json(folder / "left_out.json"),
     )
 
@@ -285,9 +300,36 @@ def _read_numbering(path: Path) -> Numbering:
     return Numbering(**about)
 
 
-def read_schema(path: Path) -> AttributeSchema:
-    """Returns the attribute schema in a file."""
-    return AttributeSchema.from_dict(files.read_json(path))
+def read_schema(catalog: Path) -> AttributeSchema:
+    """Returns the attribute schema of the catalog in a folder."""
+    return AttributeSchema.from_dict(files.read_json(catalog / SCHEMA_FILE))
+
+
+def read_splits(folder: Path) -> pa.Table:
+    """Returns the splits in a folder: `SPLITS`."""
+    return files.read_table(folder / SPLITS_FILE, schema=SPLITS)
+
+
+def split_digest(folder: Path) -> str:
+    """Returns the SHA-256 of the splits in a folder: equal ones split labels alike.
+
+    Raises:
+        HemlineError: the folder has none.
+    """
+    path = folder / SPLITS_FILE
+    if not path.exists():
+        raise HemlineError(f"{path} is missing; `dvc checkout` brings it, or `dvc repro` makes it")
+    return files.sha256(path)
+
+
+def read_quarantine(folder: Path) -> pa.Table:
+    """Returns the quarantine of the catalog or store in a folder: `QUARANTINE`."""
+    return files.read_table(folder / QUARANTINE_FILE, schema=QUARANTINE)
+
+
+def write_quarantine(quarantine: pa.Table, folder: Path) -> None:
+    """Writes the quarantine of a catalog or store into its folder."""
+    files.write_table(quarantine, folder / QUARANTINE_FILE, schema=QUARANTINE)
 
 
 def quarantine_table(rows: Iterable[tuple[str, str, str]]) -> pa.Table:

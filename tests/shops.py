@@ -1,4 +1,4 @@
-"""A small catalogue with all that search and its page need: pictures, labels, a model, embeddings.
+"""A small shop with all that search and its page need: pictures, labels, a model, embeddings.
 
 The model is a real one, exported and read again, with attention, but of a few hundred weights.
 """
@@ -18,7 +18,8 @@ from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
 from components.models.network import AttentionNetwork, weighted_sum
-from components.registry.package import Package, read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import Package, read_package
 from components.tables import Catalog, Numbering
 
 NUM_ITEMS = 70
@@ -55,7 +56,7 @@ class SmallNetwork(AttentionNetwork):
 
 
 class Shop:
-    """The catalogue in a folder: `raw`, `data/catalog`, and what `embed` makes."""
+    """The shop in a folder: `raw`, `data/catalog`, and what `embed` makes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +74,7 @@ class Shop:
         return read_package(self.folder / name)
 
     def embed(self, name: str, package: Package, *, version: int) -> Embeddings:
-        """Returns the catalogue embedded with a model, read from the folder of that name."""
+        """Returns the items embedded with a model, read from the folder of that name."""
         vectors = [
             package.embed_each(decode(data, image_size_px=SIDE_PX), SCHEMA.names)
             for data in self.pictures

@@ -15,7 +15,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 def describe_machine() -> dict[str, Any]:
     """Returns what bits may depend on: system, processor, its number, memory, GPUs."""
-    import torch  # noqa: PLC0415 - two seconds that readers of what was recorded need not wait
+    import torch  # noqa: PLC0415 - seconds that commands without a network need not pay
 
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     num_gpus = torch.cuda.device_count()

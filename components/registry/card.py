@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.attributes import AttributeSchema
-from components.provenance.lineage import Lineage
 
 _ARCHITECTURE = ("name", "backbone", "weights", "embedding_dim")
 _TRAINING = ("objective", "optimizer", "learning_rate", "precision", "seed")
@@ -21,7 +20,11 @@ class Facts:
         image_size_px: side of the pixels that it sees.
         splits: the report of the stage `split`.
         evaluation: the figures of the stage `evaluate`, in percent.
-        lineage: what the network was made from.
+        run_id: id of the run that trained the network.
+        commit: commit of its code; None outside of a git repository.
+        has_local_changes: whether the code differed from the commit.
+        params: params of the run, by `section.key`.
+        inputs: DVC's content hashes of what training read, by path.
     """
 
     model_name: str
@@ -29,7 +32,11 @@ class Facts:
     image_size_px: int
     splits: Mapping[str, Any]
     evaluation: Mapping[str, Any]
-    lineage: Lineage
+    run_id: str
+    commit: str | None
+    has_local_changes: bool
+    params: Mapping[str, str]
+    inputs: Mapping[str, str]
 
 
 def model_card(facts: Facts) -> str:
@@ -85,7 +92,7 @@ def _data(facts: Facts) -> str:
         for split, roles in facts.splits["splits"].items()
         for role, counts in roles.items()
     ]
-    root = facts.lineage.params.get("data.root")
+    root = facts.params.get("data.root")
     source = f" `{root}`, read as" if root else ""
     return f"Data:{source} {facts.schema.dataset}. Split: {facts.splits['method']}.\n\n" + _table(
         ("split", "role", "images", "labels"), rows
@@ -134,16 +141,15 @@ def _limits(facts: Facts) -> str:
 
 
 def _lineage(facts: Facts) -> str:
-    lineage = facts.lineage
-    commit = lineage.commit or "not in a git repository"
-    changed = ", with local changes" if lineage.has_local_changes else ""
-    inputs = [(f"DVC hash of {path}", content) for path, content in sorted(lineage.inputs.items())]
-    rows = [("MLflow run", lineage.run_id), ("git commit", f"{commit}{changed}"), *inputs]
+    commit = facts.commit or "not in a git repository"
+    changed = ", with local changes" if facts.has_local_changes else ""
+    inputs = [(f"DVC hash of {path}", content) for path, content in sorted(facts.inputs.items())]
+    rows = [("MLflow run", facts.run_id), ("git commit", f"{commit}{changed}"), *inputs]
     return _table(("what", "which"), rows)
 
 
 def _listed(facts: Facts, section: str, keys: tuple[str, ...]) -> str:
-    named = {key: facts.lineage.params.get(f"{section}.{key}") for key in keys}
+    named = {key: facts.params.get(f"{section}.{key}") for key in keys}
     return ", ".join(f"{key} {value}" for key, value in named.items() if value is not None)
 
 

@@ -8,37 +8,41 @@ before the alias is moved, and marked as done after. Killed in between, the alia
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 from mlflow.entities.model_registry import RegisteredModel
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from components.errors import HemlineError
-from components.registry.registry import CHAMPION, MODEL_NAME, RegisteredVersion
+from components.registry.versions import (
+    CHAMPION,
+    MODEL_NAME,
+    RegisteredVersion,
+    champion,
+    champion_of,
+    read_tag,
+    registered_model,
+)
 from components.tracking.runs import Tracking
 
 VERDICT_TAG = "hemline.verdict"
 EMBEDDINGS_TAG = "hemline.embeddings"
-_HISTORY_PREFIX = "hemline.history."
-_ABSENT = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
+_MOVE_PREFIX = "hemline.history."  # of the tags that moves stand in
 
 Action = Literal["promote", "rollback"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """The champion changed.
+    """A change of the champion.
 
     Attributes:
-        number: of the move, from 1.
-        action: what moved it.
-        version: that is champion from then on.
-        previous: that was champion until then; None for the first.
-        time: in UTC, ISO 8601.
-        who: started it.
-        done: whether it was seen to the end.
+        number: number of the move, from 1.
+        action: what moved the champion.
+        version: the new champion.
+        previous: the previous champion; None for the first.
+        time: time in UTC, ISO 8601.
+        who: user and machine that started it.
+        done: whether it was completed.
     """
 
     number: int
@@ -52,20 +56,10 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A version and the address of the catalogue that was embedded with it."""
+    """A version and the address of the embeddings that it made."""
 
     version: RegisteredVersion
     embeddings: str
-
-
-def champion(tracking: Tracking) -> int | None:
-    """Returns the number of the champion; None where there is none.
-
-    Raises:
-        HemlineError: the store does not answer.
-    """
-    model = _model(tracking)
-    return None if model is None else _champion_of(model)
 
 
 def champion_embeddings(tracking: Tracking) -> Published:
@@ -87,56 +81,15 @@ def champion_embeddings(tracking: Tracking) -> Published:
     return Published(version=RegisteredVersion(name=MODEL_NAME, version=number), embeddings=address)
 
 
-def read_tag(version: int, name: str, *, tracking: Tracking) -> str | None:
-    """Returns a tag of a version; None where it has no such tag.
-
-    Raises:
-        HemlineError: the registry has no such version, or does not answer.
-    """
-    try:
-        found = tracking.client().get_model_version(MODEL_NAME, str(version))
-    except MlflowException as error:
-        if error.error_code == _ABSENT:
-            raise HemlineError(
-                f"models:/{MODEL_NAME}/{version} is not in the registry {tracking.address}"
-            ) from error
-        raise _unanswered(tracking, error) from error
-    tag: str | None = found.tags.get(name)
-    return tag
-
-
-def write_tag(version: int, name: str, value: str, *, tracking: Tracking) -> None:
-    """Sets a tag of a version."""
-    tracking.client().set_model_version_tag(MODEL_NAME, str(version), name, value)
-
-
-def run_file(version: int, name: str, folder: Path, *, tracking: Tracking) -> Path | None:
-    """Returns a copy, in a folder, of a file of the version's run; None where there is none.
-
-    Raises:
-        HemlineError: the store does not answer.
-    """
-    client = tracking.client()
-    try:
-        run_id = client.get_model_version(MODEL_NAME, str(version)).run_id
-        if not run_id or name not in {file.path for file in client.list_artifacts(run_id)}:
-            return None
-        return Path(client.download_artifacts(run_id, name, str(folder)))
-    except MlflowException as error:
-        if error.error_code == _ABSENT:  # the run was deleted
-            return None
-        raise _unanswered(tracking, error) from error
-
-
-def history(tracking: Tracking) -> list[Move]:
+def read_moves(tracking: Tracking) -> list[Move]:
     """Returns all moves that took place, in order."""
-    model = _model(tracking)
-    return [] if model is None else _history_of(model)
+    model = registered_model(tracking)
+    return [] if model is None else _moves_of(model)
 
 
 def settle(tracking: Tracking) -> Move | None:
-    """Returns the last move, marked as done now, where it took place and was killed then."""
-    moves = history(tracking)
+    """Marks a last move that took place and was killed then as done; None where it was."""
+    moves = read_moves(tracking)
     if not moves or moves[-1].done:
         return None
     return _write(moves[-1], done=True, tracking=tracking)
@@ -153,15 +106,15 @@ def previous_champion(tracking: Tracking) -> int:
     now = champion(tracking)
     if now is None:
         raise HemlineError(f"the registry {tracking.address} has no champion to roll back")
-    stack = _stacked(history(tracking))
+    stack = _stacked(read_moves(tracking))
     if not stack or stack[-1] != now:
         raise HemlineError(
-            f"the alias {CHAMPION} was set to version {now} by other means, so that it is not "
-            "known what it was before: `hemline rollback --to VERSION` names one"
+            f"the alias {CHAMPION} was set to version {now} by other means: which version it "
+            "pointed at before is not recorded; `hemline rollback --to VERSION` names one"
         )
     if len(stack) == 1:
         raise HemlineError(
-            f"version {now} is the first champion: there is none to go back to; "
+            f"version {now} is the first champion: there is no earlier one; "
             "`hemline promote VERSION` makes another one champion"
         )
     return stack[-2]
@@ -169,12 +122,12 @@ def previous_champion(tracking: Tracking) -> int:
 
 def was_champion(version: int, tracking: Tracking) -> bool:
     """Returns whether a version ever was champion, by a move or before the first."""
-    return any(version in (move.version, move.previous) for move in history(tracking))
+    return any(version in (move.version, move.previous) for move in read_moves(tracking))
 
 
 def was_rolled_back(version: int, tracking: Tracking) -> Move | None:
     """Returns the rollback that took a version out of use; None where it is not so."""
-    for move in reversed(history(tracking)):
+    for move in reversed(read_moves(tracking)):
         if move.version == version:
             return None
         if move.action == "rollback" and move.previous == version:
@@ -189,9 +142,9 @@ def move_champion(
 
     Args:
         action: what moves it.
-        version: that is to be champion.
-        expected: the champion until now, which the decision was based on.
-        who: is to be remembered for it.
+        version: number of the new champion.
+        expected: the champion that the decision was based on.
+        who: user and machine to record.
         tracking: the registry.
 
     Raises:
@@ -206,7 +159,7 @@ def move_champion(
             f"version {now} became champion meanwhile, where it was "
             f"{'none' if expected is None else expected}: run the same command again"
         )
-    moves = history(tracking)
+    moves = read_moves(tracking)
     move = Move(
         number=moves[-1].number + 1 if moves else 1,
         action=action,
@@ -221,29 +174,11 @@ def move_champion(
     _write(move, done=True, tracking=tracking)
 
 
-def _model(tracking: Tracking) -> RegisteredModel | None:
-    try:
-        return tracking.client().get_registered_model(MODEL_NAME)
-    except MlflowException as error:
-        if error.error_code == _ABSENT:
-            return None
-        raise _unanswered(tracking, error) from error
-
-
-def _unanswered(tracking: Tracking, error: MlflowException) -> HemlineError:
-    return HemlineError(f"the MLflow store {tracking.address} does not answer: {error}")
-
-
-def _champion_of(model: RegisteredModel) -> int | None:
-    number = model.aliases.get(CHAMPION)
-    return None if number is None else int(number)
-
-
-def _history_of(model: RegisteredModel) -> list[Move]:
+def _moves_of(model: RegisteredModel) -> list[Move]:
     """Returns the moves; a last one that was not done, and is not what the alias says, is none."""
-    tags = sorted(name for name in model.tags if name.startswith(_HISTORY_PREFIX))
+    tags = sorted(name for name in model.tags if name.startswith(_MOVE_PREFIX))
     moves = [Move(**json.loads(model.tags[name])) for name in tags]
-    if moves and not moves[-1].done and moves[-1].version != _champion_of(model):
+    if moves and not moves[-1].done and moves[-1].version != champion_of(model):
         moves.pop()
     return moves
 
@@ -264,6 +199,6 @@ def _stacked(moves: list[Move]) -> list[int]:
 
 def _write(move: Move, *, done: bool, tracking: Tracking) -> Move:
     written = Move(**{**asdict(move), "done": done})
-    name = f"{_HISTORY_PREFIX}{move.number:05d}"
+    name = f"{_MOVE_PREFIX}{move.number:05d}"
     tracking.client().set_registered_model_tag(MODEL_NAME, name, json.dumps(asdict(written)))
     return written

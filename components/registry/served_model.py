@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from decode import UnreadableImageError, decode
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from torch.export.passes import move_to_device_pass
 
 _IMAGES_AT_ONCE = 32  # bounds memory: pixels and feature maps of a batch, never of all rows
@@ -33,11 +32,8 @@ class BadRowError(MlflowException, ValueError):
     """A row cannot be embedded; the message names it.
 
     An error of MLflow's own kind reaches the client of a server as it is. Of others, the client
-    gets the server's stack trace.
+    gets the server's stack trace. Raised as `invalid_parameter_value`, so that it is the client's.
     """
-
-    def __init__(self, message: str) -> None:
-        MlflowException.__init__(self, message, error_code=INVALID_PARAMETER_VALUE)
 
 
 class FashionEmbedder(mlflow.pyfunc.PythonModel):
@@ -140,7 +136,9 @@ class _Problems:
 
     def __init__(self, on_error: str) -> None:
         if on_error not in ("raise", "null"):
-            raise BadRowError(f"on_error is {on_error!r}; it takes 'raise' and 'null'")
+            raise BadRowError.invalid_parameter_value(
+                f"on_error is {on_error!r}; it takes 'raise' and 'null'"
+            )
         self._raises = on_error == "raise"
         self._found: list[str] = []
 
@@ -148,7 +146,8 @@ class _Problems:
         """Notes a problem of a row, counted from 0."""
         message = f"row {row}: {problem}"
         if self._raises:
-            raise BadRowError(f"{message} (params={{'on_error': 'null'}} gives such rows null)")
+            remedy = "params={'on_error': 'null'} gives such rows null"
+            raise BadRowError.invalid_parameter_value(f"{message} ({remedy})")
         self._found.append(message)
 
     def report(self) -> None:

@@ -14,7 +14,7 @@ from components.evaluation.attention import Attend
 from components.evaluation.evaluation import AttributeResult
 from components.figures.pictures import attention_overlay, to_data_uri
 from components.images.store import ImageStore
-from components.provenance.lineage import Champion, Lineage
+from components.provenance.origin import Champion, Origin
 
 Sign = Literal["query", "agrees", "differs", "plain"]
 """How a picture is framed; every frame but the plain one also carries a sign."""
@@ -30,7 +30,7 @@ class Measured:
     Attributes:
         schema: attributes that the network knows.
         network: what the network is, by the names of the section `model`.
-        lineage: of the training run.
+        origin: where the training run comes from.
         champion: the version in use; None where there is none.
         num_catalog_images: images of the data set.
         splits: `tables.SPLITS`.
@@ -46,7 +46,7 @@ class Measured:
 
     schema: AttributeSchema
     network: Mapping[str, Any]
-    lineage: Lineage
+    origin: Origin
     champion: Champion | None
     num_catalog_images: int
     splits: pa.Table

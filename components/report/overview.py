@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from components.figures.charts import Score, learning_svg, quality_svg
-from components.provenance.lineage import Champion, Lineage
+from components.provenance.origin import Champion, Origin
 from components.report.content import Figure, Measured, Table
 from components.report.papers import PaperScores
 
@@ -43,8 +43,8 @@ _ATTENTION_COLUMNS = {
 
 def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]:
     """Returns what was measured and where it comes from."""
-    figures, lineage = measured.figures, measured.lineage
-    params = lineage.params
+    figures, origin = measured.figures, measured.origin
+    params = origin.params
     model = {name: value for name, value in measured.network.items() if value is not None}
     recipe = {name.split(".")[1]: params[name] for name in _RECIPE if name in params}
     counts = {
@@ -73,8 +73,8 @@ def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]
         ),
         ("network", f"{_listed(model)}; {figures['num_parameters'] / 1e6:.2f} M parameters"),
         ("recipe", _listed({**recipe, "image_size_px": image_size_px})),
-        ("MLflow run", lineage.run_id),
-        ("commit", _commit(lineage)),
+        ("MLflow run", origin.run_id),
+        ("commit", _commit(origin)),
     ]
 
 
@@ -85,14 +85,14 @@ def champion_reason(measured: Measured, *, splits: str) -> str:
         measured: the evaluation.
         splits: path of the splits, as DVC knows it.
     """
-    champion, lineage = measured.champion, measured.lineage
+    champion, origin = measured.champion, measured.origin
     if champion is None:
         return "the registry has no champion"
-    if champion.lineage.run_id == lineage.run_id:
+    if champion.origin.run_id == origin.run_id:
         return f"this model is the champion, version {champion.version}"
     if champion.evaluation is None:
         return f"the run of the champion, version {champion.version}, holds no evaluation"
-    ours, theirs = (x.inputs.get(splits) for x in (lineage, champion.lineage))
+    ours, theirs = (x.inputs.get(splits) for x in (origin, champion.origin))
     if ours is None or theirs is None:
         return f"it is not known which splits the champion, version {champion.version}, had"
     if ours != theirs:
@@ -201,10 +201,10 @@ def _with_interval(row: Mapping[str, Any]) -> str:
     return f"{row['map']:.2f} (95 % interval {row['map_low']:.1f} to {row['map_high']:.1f})"
 
 
-def _commit(lineage: Lineage) -> str:
-    if lineage.commit is None:
+def _commit(origin: Origin) -> str:
+    if origin.commit is None:
         return "not known: the code was not in a git repository"
-    return lineage.commit + (", with local changes" if lineage.has_local_changes else "")
+    return origin.commit + (", with local changes" if origin.has_local_changes else "")
 
 
 def _listed(values: Mapping[str, Any]) -> str:

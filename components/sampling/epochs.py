@@ -136,7 +136,7 @@ def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) ->
         batches_per_epoch=params.batches_per_epoch,
         seed=params.seed,
     )
-    files.write_row_groups(batches, folder / "batches.parquet", schema=tables.BATCHES)
+    files.write_row_groups(batches, folder / tables.BATCHES_FILE, schema=tables.BATCHES)
 
 
 def triplets_in_split(published: pa.Table, labels: pa.Table) -> tuple[pa.Table, pa.Table]:

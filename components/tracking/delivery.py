@@ -10,15 +10,15 @@ from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 
+import requests
+from mlflow import environment_variables as settings
 from mlflow.entities import Metric
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 
 from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
 from components.tracking.journal import Reader, Row
-from components.tracking.runs import Tracking
+from components.tracking.runs import Tracking, log_in
 
 _METRICS_PER_CALL = 1000  # MLflow's limit
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -146,7 +146,7 @@ class Delivery:
             self._report_success()
 
     def _send(self, rows: Iterable[Row]) -> None:
-        _check_answers(self._tracking.uri)
+        _check_answers(log_in(self._tracking.uri))
         metrics = [
             Metric(name, value, row.timestamp_ms, row.step)
             for row in rows
@@ -206,17 +206,23 @@ def _check_answers(uri: str) -> None:
 
     A call that meets a server which is down tries for four minutes inside MLflow, the last two
     of them asleep: nobody would notice that the server is back. How often and how long MLflow
-    tries is set for the whole process only.
+    tries is set for the whole process only. Login and certificates are those of MLflow's settings.
     """
     if not uri.startswith(("http://", "https://")):
         return
-    response = http_request(
-        get_default_host_creds(uri),
-        "/health",
-        "GET",
-        max_retries=0,
+    user, password = (
+        settings.MLFLOW_TRACKING_USERNAME.get(),
+        settings.MLFLOW_TRACKING_PASSWORD.get(),
+    )
+    token = settings.MLFLOW_TRACKING_TOKEN.get()
+    is_checked = not settings.MLFLOW_TRACKING_INSECURE_TLS.get()
+    response = requests.get(
+        f"{uri.rstrip('/')}/health",
+        auth=(user, password) if user and password else None,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        verify=is_checked and (settings.MLFLOW_TRACKING_SERVER_CERT_PATH.get() or True),
+        cert=settings.MLFLOW_TRACKING_CLIENT_CERT_PATH.get(),
         timeout=_ANSWER_TIMEOUT_S,
-        raise_on_status=False,
     )
     if response.status_code >= 500:
         raise ConnectionError(f"it answers with status {response.status_code}")

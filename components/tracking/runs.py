@@ -1,29 +1,41 @@
-"""MLflow runs: one per training, which evaluation and registration go on with."""
+"""MLflow runs: one per training, which evaluation and registration continue."""
 
 import logging
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-from mlflow.utils.time import get_current_time_millis
+from requests import RequestException
 
 from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
+from components.tables import LEAKS_FILE, SPLITS_REPORT_FILE
 
 EXPERIMENT = "hemline"
 
 _ENTITIES_PER_CALL = 100  # params or tags, MLflow's limit
+_ABSENT = "RESOURCE_DOES_NOT_EXIST"
+_FAILURES = {  # what MLflow's error codes mean; any other is a refusal
+    _ABSENT: "does not have that",
+    "INTERNAL_ERROR": "does not answer",
+    "TEMPORARILY_UNAVAILABLE": "does not answer",
+}
 
 _log = logging.getLogger(__name__)
+
+
+class AbsentError(HemlineError):
+    """The store answers, and does not have what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +43,8 @@ class Tracking:
     """Where runs are kept.
 
     Attributes:
-        uri: of the tracking store and the registry.
-        artifact_root: where a local store puts artifacts; a server decides that for itself.
+        uri: URI of the tracking store and the registry.
+        artifact_root: folder where a local store puts artifacts; a server decides that itself.
     """
 
     uri: str
@@ -43,14 +55,68 @@ class Tracking:
         """The URI without credentials: what is shown and written down."""
         return without_credentials(self.uri)
 
-    def client(self) -> MlflowClient:
+    def client(self) -> "StoreClient":
         """Returns a client of the store."""
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        return StoreClient(self)
 
     def activate(self) -> None:
         """Makes this the store of MLflow's module-level functions."""
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
+        uri = log_in(self.uri)
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turns MLflow's errors in the block into hemline's, which hold no credentials.
+
+        MLflow's own are not chained to them: their texts may hold the store's URI, or signed ones.
+
+        Raises:
+            AbsentError: the store does not have what was asked for.
+            HemlineError: the store does not answer, or refuses.
+        """
+        try:
+            yield
+        except (MlflowException, RequestException) as error:
+            code = getattr(error, "error_code", "INTERNAL_ERROR")
+            failure = _FAILURES.get(code, "refuses")
+            text = without_credentials(f"the MLflow store {self.address} {failure}: {error}")
+            raise (AbsentError if code == _ABSENT else HemlineError)(text) from None
+
+
+class StoreClient:
+    """MLflow's client of a store, with the errors of `Tracking.answering`.
+
+    It has the methods of `mlflow.MlflowClient`.
+    """
+
+    def __init__(self, tracking: Tracking) -> None:
+        uri = log_in(tracking.uri)
+        self._tracking = tracking
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._tracking.answering():
+                return method(*arguments, **named)
+
+        return call
+
+
+def log_in(uri: str) -> str:
+    """Returns the URI of a server without user and password, which MLflow is given apart from it.
+
+    They go to the environment variables that MLflow reads, unless these are set: MLflow repeats
+    the URI in its messages and prints it. Any other URI is returned as it is.
+    """
+    address = urlsplit(uri)
+    if address.scheme not in ("http", "https") or "@" not in address.netloc:
+        return uri
+    os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(address.username or ""))
+    os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(address.password or ""))
+    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
 
 
 def start_run(
@@ -108,15 +174,11 @@ def read_run(file: Path, tracking: Tracking) -> str:
     run_id = str(read_json(file)["run_id"])
     try:
         tracking.client().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise HemlineError(
-                f"the MLflow store {tracking.address} does not answer: {error}"
-            ) from error
+    except AbsentError:
         raise HemlineError(
             f"the MLflow store {tracking.address} has no run {run_id}, named in {file}; "
             "set MLFLOW_TRACKING_URI to the store that has it, or train here: dvc repro -f train"
-        ) from error
+        ) from None
     return run_id
 
 
@@ -129,7 +191,7 @@ def ending(tracking: Tracking, run_id: str) -> Iterator[None]:
     except BaseException:
         try:
             client.set_terminated(run_id, "FAILED")
-        except MlflowException as unreachable:  # the block's own error says more
+        except HemlineError as unreachable:  # the block's own error says more
             _log.warning("run %s cannot be marked as failed: %s", run_id, unreachable)
         raise
     client.set_terminated(run_id, "FINISHED")
@@ -138,8 +200,11 @@ def ending(tracking: Tracking, run_id: str) -> Iterator[None]:
 @contextmanager
 def system_metrics(tracking: Tracking, run_id: str) -> Iterator[None]:
     """Logs processor, memory, disk, network and GPU of this machine while the block lasts."""
+    # psutil and its own threads: only training needs it
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor  # noqa: PLC0415
+
     logging.getLogger(SystemMetricsMonitor.__module__).setLevel(logging.WARNING)
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=tracking.uri)
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=log_in(tracking.uri))
     monitor.start()
     try:
         yield
@@ -151,15 +216,15 @@ def log_metrics(
     metrics: Mapping[str, float], *, tracking: Tracking, run_id: str, step: int = 0
 ) -> None:
     """Logs metrics of one step."""
-    now = get_current_time_millis()
+    now = time.time_ns() // 1_000_000
     batch = [Metric(key, value, now, step) for key, value in metrics.items()]
     tracking.client().log_batch(run_id, metrics=batch)
 
 
-def read_history(run_id: str, metric: str, *, tracking: Tracking) -> list[float]:
-    """Returns what was logged of a metric, in order; empty where that is nothing."""
-    history = tracking.client().get_metric_history(run_id, metric)
-    return [entry.value for entry in sorted(history, key=lambda entry: entry.step)]
+def metric_values(run_id: str, metric: str, *, tracking: Tracking) -> list[float]:
+    """Returns the values that were logged of a metric, in order; empty for none."""
+    logged = tracking.client().get_metric_history(run_id, metric)
+    return [entry.value for entry in sorted(logged, key=lambda entry: entry.step)]
 
 
 def log_file(path: Path, *, tracking: Tracking, run_id: str, folder: str | None = None) -> None:
@@ -173,10 +238,10 @@ def log_splits(folder: Path, *, tracking: Tracking, run_id: str) -> None:
     Metrics such as `leaks.identical_file` count the images of a kind that lie in a unit of more
     than one split; kinds that were not looked for have none.
     """
-    report = read_json(folder / "report.json")
+    report = read_json(folder / SPLITS_REPORT_FILE)
     leaks = {f"leaks.{kind}": found["num_images"] for kind, found in report["leaks"].items()}
     log_metrics(leaks, tracking=tracking, run_id=run_id)
-    for name in ("report.json", "leaks.parquet"):
+    for name in (SPLITS_REPORT_FILE, LEAKS_FILE):
         tracking.client().log_artifact(run_id, str(folder / name), "splits")
 
 

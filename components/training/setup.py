@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from components import files, tables
+from components import tables
 from components.errors import HemlineError
 from components.images.augmentation import Augmentation
 from components.images.remote_store import StoreLocation
@@ -56,8 +56,8 @@ def build_run(
         HemlineError: a table is missing, the batch cannot be shared out evenly, or the backbone's
             weights cannot be loaded.
     """
-    schema = tables.read_schema(inputs.catalog / "schema.json")
-    splits = files.read_table(inputs.splits / "splits.parquet", schema=tables.SPLITS)
+    schema = tables.read_schema(inputs.catalog)
+    splits = tables.read_splits(inputs.splits)
     store = ImageStore(inputs.store.local())
     plan = read_plan(inputs.triplets, train_params)
     _check_shares(plan, train_params)
@@ -138,7 +138,7 @@ def read_plan(folder: Path, params: TrainParams) -> Plan:
             triplets_per_batch=params.triplets_per_batch,
             seed=params.seed,
         )
-    return BatchPlan(folder / "batches.parquet", seed=params.seed)
+    return BatchPlan(folder / tables.BATCHES_FILE, seed=params.seed)
 
 
 def _optimizer(learner: Learner, params: TrainParams) -> Optimizer:

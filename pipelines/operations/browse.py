@@ -15,7 +15,7 @@ from components.browse.app import MAX_UPLOAD_BYTES, create_app
 from components.browse.shelf import ItemPictures, Shelf
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
-from components.registry import registry
+from components.registry import versions
 from components.search.finder import Finder
 from pipelines.operations.search.query import root_of
 from pipelines.shell import options
@@ -66,9 +66,9 @@ def browse(
 def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
     """Returns embedded items with the model that their manifest names, loaded."""
     embedded = read_embeddings(folder)
-    version = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     console.print(f"loading {version.uri}")
-    package = registry.download(version, tracking=tracking())
+    package = versions.download(version, tracking=tracking())
     side = package.image_size_px
     # loads the network now, so that the first question does not wait for it
     package.embed_each(np.zeros((side, side, 3), np.uint8), embedded.attributes)
@@ -83,7 +83,7 @@ def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -
     )
 
 
-def _title(version: registry.RegisteredVersion) -> str:
+def _title(version: versions.RegisteredVersion) -> str:
     found = tracking().client().get_model_version(version.name, str(version.version))
     aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
     return f"{version.name} {version.version}{aliases}"

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from components import files, tables
+from components import tables
 from components.datasets.description import (
     AttributeDescription,
     Description,
@@ -91,10 +91,10 @@ def _of_catalog(catalog: Path, store: Path | None) -> Description:
             f"no catalog {catalog}: `dvc repro ingest` makes it, or --format and --root describe "
             "a data set that was not ingested"
         )
-    quarantine = (store or catalog.parent / options.STORE.name) / "quarantine.parquet"
+    beside = store or catalog.parent / options.STORE.name
     undecodable = None
-    if store or quarantine.exists():
-        undecodable = files.read_table(quarantine, schema=tables.QUARANTINE)
+    if store or (beside / tables.QUARANTINE_FILE).exists():
+        undecodable = tables.read_quarantine(beside)
     return describe_catalog(tables.read_catalog(catalog), undecodable=undecodable)
 
 

@@ -1,7 +1,6 @@
-"""Operation `lineage`: where a version or a run comes from, and what was made from a commit."""
+"""Operation `lineage`: where a version or run comes from, and what was made from a commit."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -10,9 +9,9 @@ import typer
 from rich.table import Table
 
 from components.errors import HemlineError
-from components.provenance import history, provenance, record
-from components.provenance.history import History
-from components.registry import registry
+from components.provenance import dvc_files, origin
+from components.provenance.origin import Origin
+from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -26,8 +25,9 @@ Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How 
 
 # of the many that are installed, what the numbers come from; --format json has them all
 _SHOWN_LIBRARIES = ("torch", "torchvision", "numpy", "pyarrow", "pillow", "ray", "dvc", "mlflow")
+_SHOWN_METRICS = ("test.map", "test.random_map", "test.triplet_accuracy")
 _CODE = ("components/", "pipelines/")  # which the commit tells; --format json has it too
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineage` in JSON
 
 
 def lineage(
@@ -44,120 +44,125 @@ def lineage(
             "lineage takes a version or a run, such as models:/hemline@champion, or --commit REV"
         )
     if commit is not None:
-        _print_found(_made_from(commit, where), commit=commit, as_json=as_json)
+        runs = _made_from(commit, where)
+        if as_json:
+            print(json.dumps([_content(run, where) for run in runs], indent=2))
+        else:
+            _print_runs(runs, where, commit=commit)
         return
-    found = history.read_all(_run_id(str(target), where), tracking=where)
+    run = origin.read_origin(_run_id(str(target), where), tracking=where)
     if as_json:
-        print(json.dumps(_content(found), indent=2))
+        print(json.dumps(_content(run, where), indent=2))
     else:
-        _print_history(found, title=str(target))
+        _print_run(run, where, title=str(target))
 
 
 def _run_id(target: str, where: Tracking) -> str:
-    if _RUN_ID.fullmatch(target):
+    if origin.is_run_id(target):
         return target
-    return history.run_of(registry.resolve(target, where), tracking=where)
+    return origin.run_of(versions.resolve(target, where), tracking=where)
 
 
-def _made_from(revision: str, where: Tracking) -> list[History]:
-    # DVC, which only a revision needs
-    from pipelines.operations.reproduce.recorded import (  # noqa: PLC0415
-        committed_stages,
-        resolve_commit,
-    )
+def _made_from(revision: str, where: Tracking) -> list[Origin]:
+    from pipelines.shell import dvc  # noqa: PLC0415 - a second of import time for revisions only
 
-    commit = resolve_commit(revision)
-    outputs = provenance.hashes(committed_stages(commit), kinds=["outs"])
-    run_file = outputs.get(record.RUN_FILE)
-    run_ids = history.runs_from(commit, run_file=run_file, tracking=where)
-    return [history.read_all(run_id, tracking=where) for run_id in run_ids]
+    commit = dvc.resolve(revision)
+    outputs = dvc_files.output_hashes(dvc_files.read_committed_lock(commit))
+    return origin.find_runs(commit, run_file=outputs.get(origin.RUN_FILE), tracking=where)
 
 
-def _content(found: History) -> dict[str, Any]:
-    return {**asdict(found), "seeds": found.seeds, "versions": [v.uri for v in found.versions]}
+def _versions(run: Origin, where: Tracking) -> list[str]:
+    return [version.uri for version in origin.versions_of(run.run_id, tracking=where)]
 
 
-def _print_found(found: Sequence[History], *, commit: str, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([_content(each) for each in found], indent=2))
-        return
-    if not found:
+def _content(run: Origin, where: Tracking) -> dict[str, Any]:
+    plain = asdict(run)
+    return {
+        "lineage": {name: plain.pop(name) for name in _CORE},
+        **plain,
+        "versions": _versions(run, where),
+        "libraries": origin.read_libraries(run.run_id, tracking=where),
+        "stages": origin.read_stages(run.run_id, tracking=where),
+        "seeds": run.seeds,
+    }
+
+
+def _print_runs(runs: Sequence[Origin], where: Tracking, *, commit: str) -> None:
+    if not runs:
         console.print(f"no run was made from {commit}, nor are results of one recorded in it")
         return
     table = _table(f"made from {commit}", ("version", "run", "status", "commit", "MAP", "split"))
-    for each in found:
-        score = each.metrics.get("test.map")
+    for run in runs:
+        score = run.metrics.get("test.map")
         table.add_row(
-            ", ".join(version.uri for version in each.versions) or "none registered",
-            each.lineage.run_id,
-            each.status,
-            _commit(each),
+            ", ".join(_versions(run, where)) or "none registered",
+            run.run_id,
+            run.status,
+            _commit(run),
             "" if score is None else f"{score:.2f}",
-            (each.split or "")[:12],
+            (run.split or "")[:12],
         )
     console.print(table)
 
 
-def _print_history(found: History, *, title: str) -> None:
+def _print_run(run: Origin, where: Tracking, *, title: str) -> None:
     facts = _table(title, ("what", "which"))
-    for what, which in _facts(found).items():
-        facts.add_row(what, which)
+    for what, which in _facts(run, where):
+        if which:
+            facts.add_row(what, which)
     console.print(facts)
     params = _table("params", ("name", "value"))
-    for name, value in sorted(found.lineage.params.items()):
+    for name, value in sorted(run.params.items()):
         params.add_row(name, value)
     console.print(params)
-    if found.stages:
-        console.print(_hashes(found.stages))
+    if stages := origin.read_stages(run.run_id, tracking=where):
+        console.print(_hashes(stages))
     else:
-        console.print("no hashes of stages: none has followed on training")
+        console.print("no hashes of stages: none has run after training")
 
 
-def _facts(found: History) -> dict[str, str]:
-    machine, libraries = found.machine, found.libraries
-    facts: dict[str, str | None] = {
-        "run": f"{found.lineage.run_id}, {found.status.lower()}",
-        "versions": ", ".join(version.uri for version in found.versions) or "none registered",
-        "commit": _commit(found),
-        "repository": found.repository,
-        "DVC experiment": found.experiment,
-        "seeds": _listed(found.seeds),
-        "training workers": str(found.num_workers or ""),
-        "machine": _listed(machine),
-        "split digest": found.split,
-        "libraries": _listed({k: libraries[k] for k in _SHOWN_LIBRARIES if k in libraries}),
+def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
+    libraries = origin.read_libraries(run.run_id, tracking=where)
+    metrics = {
+        name: f"{value:.2f}" for name, value in run.metrics.items() if name in _SHOWN_METRICS
     }
-    for data in found.data_sets:
-        facts["data set"] = f"{data.name}, from {data.source}"
-        facts["counts"] = _listed(data.counts)
-    facts["metrics"] = _listed(
-        {
-            name: f"{value:.2f}"
-            for name, value in found.metrics.items()
-            if name in ("test.map", "test.random_map", "test.triplet_accuracy")
-        }
-    )
-    return {what: which for what, which in facts.items() if which}
+    facts: list[tuple[str, str | None]] = [
+        ("run", f"{run.run_id}, {run.status.lower()}"),
+        ("versions", ", ".join(_versions(run, where)) or "none registered"),
+        ("commit", _commit(run)),
+        ("repository", run.repository),
+        ("DVC experiment", run.experiment),
+        ("seeds", _listed(run.seeds)),
+        ("training workers", str(run.num_workers or "")),
+        ("machine", _listed(run.machine)),
+        ("split digest", run.split),
+        ("libraries", _listed({k: libraries[k] for k in _SHOWN_LIBRARIES if k in libraries})),
+    ]
+    for data in run.data_sets:
+        facts.append(("data set", f"{data.name}, from {data.source}"))
+        facts.append(("counts", _listed(data.counts)))
+    return [*facts, ("metrics", _listed(metrics))]
 
 
-def _hashes(stages: provenance.Stages) -> Table:
+def _hashes(stages: dvc_files.Stages) -> Table:
     table = _table("inputs and outputs, as DVC knows them", ("stage", "", "path", "hash"))
     for name, stage in stages.items():
         for kind, shown in (("deps", "in"), ("outs", "out")):
-            for path, content in provenance.hashes({name: stage}, kinds=[kind]).items():
+            for path, content in dvc_files.hashes({name: stage}, kinds=[kind]).items():
                 if not path.startswith(_CODE):
                     table.add_row(name, shown, path, content)
     return table
 
 
-def _commit(found: History) -> str:
-    if found.lineage.commit is None:
+def _commit(run: Origin) -> str:
+    if run.commit is None:
         return "not in a git repository"
-    return found.lineage.commit + (
-        f", with local changes ({record.FOLDER}/{record.PATCH_FILE})"
-        if found.lineage.has_local_changes
+    changed = (
+        f", with local changes ({origin.FOLDER}/{origin.PATCH_FILE})"
+        if run.has_local_changes
         else ""
     )
+    return run.commit + changed
 
 
 def _listed(values: Mapping[str, Any]) -> str:

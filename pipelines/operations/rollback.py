@@ -6,7 +6,7 @@ import typer
 
 from components.errors import HemlineError
 from components.registry import promotion
-from components.registry.registry import MODEL_NAME, RegisteredVersion
+from components.registry.versions import MODEL_NAME, RegisteredVersion, champion
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.publishing import Places, publish, why_not_published
 from pipelines.shell import options
@@ -44,7 +44,7 @@ def rollback(
             catalog=catalog, store=store, embeddings=embeddings, root=embeddings_root, params=params
         )
         _roll_back(to, places if embed else None, where)
-    move = promotion.history(where)[-1]
+    move = promotion.read_moves(where)[-1]
     published = promotion.champion_embeddings(where)
     console.print(
         f"{published.version.uri} is champion, no longer models:/{MODEL_NAME}/{move.previous}, "
@@ -66,6 +66,4 @@ def _roll_back(to: int | None, places: Places | None, where: Tracking) -> None:
         )
     if missing and places is not None:
         publish(version, places, where)
-    promotion.move_champion(
-        "rollback", target, expected=promotion.champion(where), who=who(), tracking=where
-    )
+    promotion.move_champion("rollback", target, expected=champion(where), who=who(), tracking=where)

@@ -10,7 +10,7 @@ from rich.table import Table
 from components import files, tables
 from components.embedding.embeddings import read_embeddings
 from components.params import DataParams, load_section
-from components.registry import registry
+from components.registry import versions
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -27,7 +27,7 @@ def summary(
 ) -> None:
     """Print MAP per attribute beside a random ranking, the model version, and three commands."""
     figures = files.read_json(metrics)
-    version = registry.read_registration(registration)
+    version = versions.read_registration(registration)
     embedded = read_embeddings(embeddings)
     source = tables.read_catalog(catalog)
     scores = files.read_table(queries, schema=tables.QUERY_SCORES)

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
 
-from components.provenance.provenance import BASELINE_TAG, EXPERIMENT_TAG
-from components.tracking.runs import Tracking
+from components.provenance.origin import BASELINE_TAG, EXPERIMENT_TAG
+from components.tracking.runs import Tracking, log_in
 from pipelines.shell.reporting import console
 
 if TYPE_CHECKING:  # fsspec, which only the commands that read images need
@@ -62,29 +61,13 @@ def tracking() -> Tracking:
     # MLflow's default of seven retries takes four minutes when a server goes down
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
-    _move_credentials()
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given:  # programs that are started from here print it too
+        os.environ["MLFLOW_TRACKING_URI"] = given = log_in(given)
     return Tracking(
-        uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db",
+        uri=given or f"sqlite:///{folder}/mlflow.db",
         artifact_root=str(folder / "mlartifacts"),
     )
-
-
-def _move_credentials() -> None:
-    """Moves user and password from the server's URI to the variables that MLflow reads.
-
-    MLflow's own messages repeat the URI.
-    """
-    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if address.scheme not in ("http", "https") or "@" not in address.netloc:
-        return
-    given = {
-        "MLFLOW_TRACKING_USERNAME": address.username,
-        "MLFLOW_TRACKING_PASSWORD": address.password,
-    }
-    for name, value in given.items():
-        os.environ.setdefault(name, unquote(value or ""))
-    bare = address._replace(netloc=address.netloc.rpartition("@")[2])
-    os.environ["MLFLOW_TRACKING_URI"] = urlunsplit(bare)
 
 
 def who() -> str:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE
+
 Params = Annotated[Path, typer.Option(help="File with the run's parameters.")]
 Data = Annotated[Path, typer.Option(help="The data set as it lies on disk.")]
 Catalog = Annotated[Path, typer.Option(help="Folder of the catalog.")]
@@ -34,6 +36,6 @@ RUN = Path("models/run.json")
 REGISTRATION = Path("models/registration.json")
 EMBEDDINGS = Path("data/embeddings")
 EMBEDDINGS_ROOT = Path("data/published")
-EVALUATION = Path("metrics/evaluation.json")
-QUERIES = Path("data/evaluation/queries.parquet")
+EVALUATION = Path("metrics") / EVALUATION_FILE
+QUERIES = Path("data/evaluation") / QUERY_SCORES_FILE
 REPORT = Path("reports/report.html")

@@ -3,7 +3,7 @@
 import pyarrow.compute as pc
 from rich.table import Table
 
-from components import files, tables
+from components import tables
 from components.images.store import ImageStore
 from components.params import ModelParams, TrainParams
 from components.training.estimate import estimate_memory
@@ -15,8 +15,8 @@ def describe_training(
     inputs: TrainingInputs, *, model_params: ModelParams, train_params: TrainParams
 ) -> None:
     """Prints images, steps, parameters and the memory that a worker is expected to need."""
-    schema = tables.read_schema(inputs.catalog / "schema.json")
-    splits = files.read_table(inputs.splits / "splits.parquet", schema=tables.SPLITS)
+    schema = tables.read_schema(inputs.catalog)
+    splits = tables.read_splits(inputs.splits)
     labels = splits.filter(pc.field("split") == "train")
     num_images = pc.count_distinct(labels["image"]).as_py()
     size = ImageStore(inputs.store.local()).image_size_px

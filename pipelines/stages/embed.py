@@ -11,7 +11,7 @@ from components.embedding.job import embed_all
 from components.embedding.part_files import numbered_images
 from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
-from components.registry import registry
+from components.registry import versions
 from pipelines.shell import options
 from pipelines.shell.environment import ray_session, shared_scratch, store_location, tracking
 from pipelines.shell.reporting import console, progress
@@ -55,15 +55,15 @@ def embed(
     section = load_section(params, EmbedParams)
     where = tracking()
     version = (
-        registry.resolve(model, tracking=where)
+        versions.resolve(model, tracking=where)
         if model
-        else registry.read_registration(registration)
+        else versions.read_registration(registration)
     )
     source = _source(images, catalog=catalog, store=store, embeddings=embeddings)
     with shared_scratch() as folder:  # actors on all nodes load the package
         embedded = embed_all(
             source,
-            registry.download(version, tracking=where, into=folder),
+            versions.download(version, tracking=where, into=folder),
             embeddings,
             model_name=version.name,
             model_version=version.version,

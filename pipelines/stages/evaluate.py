@@ -24,7 +24,8 @@ from components.evaluation.evaluation import (
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
-from components.provenance import lineage, record
+from components.provenance import recording
+from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose, write_report
 from components.report.content import Measured
 from components.tracking import runs
@@ -60,8 +61,8 @@ def evaluate(
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
-    table = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
-    catalogued = files.read_table(catalog / "images.parquet", schema=tables.IMAGES)
+    table = tables.read_splits(splits)
+    catalogued = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     images = held_out_images(table, "test")
     pictures = ImageStore(store_location(store).local())
     start = time.perf_counter()
@@ -83,7 +84,7 @@ def evaluate(
         triplet_accuracy=evaluate_triplets(test_triplets, images, embeddings),
     )
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
-    regions = files.read_table(catalog / "regions.parquet", schema=tables.REGIONS)
+    regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
     found = attention_in_regions(
         trained.attend, pictures, labelled_regions(regions, table, "test"), catalogued
     )
@@ -94,15 +95,15 @@ def evaluate(
         embeddings,
         schema=trained.schema,
         known=trained.schema,
-        splits=files.sha256(splits / "splits.parquet"),
+        splits=tables.split_digest(splits),
     )
     write_query_scores(scores, queries)
     files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)
     measured = Measured(
         schema=trained.schema,
         network=files.read_json(model / "model.json")["model"],
-        lineage=lineage.read_lineage(run_id, tracking=where),
-        champion=lineage.read_champion(tracking=where),
+        origin=read_origin(run_id, tracking=where),
+        champion=read_champion(tracking=where),
         num_catalog_images=catalogued.num_rows,
         splits=table,
         triplets=test_triplets,
@@ -120,5 +121,5 @@ def evaluate(
     runs.log_metrics(logged, tracking=where, run_id=run_id)
     for file in (metrics, queries, report_file):
         runs.log_file(file, tracking=where, run_id=run_id)
-    record.record_outputs(run, tracking=where, run_id=run_id)
+    recording.record_outputs(run, tracking=where, run_id=run_id)
     console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")

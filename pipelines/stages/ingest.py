@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from components import files, tables
+from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.read import read_labels
 from components.errors import HemlineError
@@ -30,7 +30,7 @@ def ingest(
         previous=_previous(catalog),
     )
     _print(built)
-    _check_quarantine(built, catalog / "quarantine.parquet", allowed=section.max_quarantined_share)
+    _check_quarantine(built, catalog, allowed=section.max_quarantined_share)
     write_catalog(built, catalog)
 
 
@@ -44,20 +44,22 @@ def _print(built: Catalog) -> None:
         console.print(f"{what}: {number}", markup=False)
 
 
-def _check_quarantine(built: Catalog, path: Path, *, allowed: float) -> None:
+def _check_quarantine(built: Catalog, catalog: Path, *, allowed: float) -> None:
     """Stops where too much cannot be used.
 
     Only the quarantine is written then. A disk that was not there for a moment would otherwise cost
     its images their numbers.
     """
-    files.write_table(built.quarantine, path, schema=tables.QUARANTINE)
+    tables.write_quarantine(built.quarantine, catalog)
     quarantined = set(built.quarantine["path"].to_pylist())
     paths = quarantined | set(built.images["path"].to_pylist())
-    check_quarantined_share(len(quarantined), len(paths), allowed=allowed, where=path)
+    check_quarantined_share(
+        len(quarantined), len(paths), allowed=allowed, where=catalog / tables.QUARANTINE_FILE
+    )
 
 
 def _previous(catalog: Path) -> Catalog | None:
-    if not (catalog / "images.parquet").exists():
+    if not (catalog / tables.IMAGES_FILE).exists():
         return None
     try:
         return read_catalog(catalog)

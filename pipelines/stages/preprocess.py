@@ -41,14 +41,15 @@ def preprocess(
             on_progress=advance,
         )
     console.print(f"{done.num_decoded} decoded, {images.num_rows - done.num_decoded} kept")
-    files.write_table(read_hashes(store), store / "hashes.parquet", schema=tables.IMAGE_HASHES)
-    path = store / "quarantine.parquet"
-    files.write_table(done.quarantine, path, schema=tables.QUARANTINE)
+    files.write_table(
+        read_hashes(store), store / tables.IMAGE_HASHES_FILE, schema=tables.IMAGE_HASHES
+    )
+    tables.write_quarantine(done.quarantine, store)
     check_quarantined_share(
         done.quarantine.num_rows,
         images.num_rows,
         allowed=load_section(params, DataParams).max_quarantined_share,
-        where=path,
+        where=store / tables.QUARANTINE_FILE,
     )
     if publish:
         console.print(f"{publish_store(store, publish)} shards uploaded to {publish}")

@@ -4,11 +4,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.files import read_json
-from components.provenance import record
-from components.provenance.lineage import read_lineage
-from components.registry import registry
+from components.provenance import recording
+from components.provenance.origin import read_origin
+from components.registry import versions
 from components.registry.card import Facts, model_card
-from components.registry.package import write_package
+from components.registry.graph import write_package
+from components.registry.registration import register_package
+from components.tables import SPLITS_REPORT_FILE
 from components.tracking import runs
 from components.training.trained import read_trained_model
 from pipelines.shell import options
@@ -28,14 +30,19 @@ def register(
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
+    origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
-            model_name=registry.MODEL_NAME,
+            model_name=versions.MODEL_NAME,
             schema=trained.schema,
             image_size_px=trained.image_size_px,
-            splits=read_json(splits / "report.json"),
+            splits=read_json(splits / SPLITS_REPORT_FILE),
             evaluation=read_json(metrics),
-            lineage=read_lineage(run_id, tracking=where),
+            run_id=run_id,
+            commit=origin.commit,
+            has_local_changes=origin.has_local_changes,
+            params=origin.params,
+            inputs=origin.inputs,
         )
     )
     with TemporaryDirectory() as folder:
@@ -45,8 +52,8 @@ def register(
             schema=trained.schema,
             image_size_px=trained.image_size_px,
         )
-        version = registry.register(Path(folder), card=card, tracking=where, run_id=run_id)
-    record.record_outputs(run, tracking=where, run_id=run_id)
-    record.tag_version(version, tracking=where, run_id=run_id)
-    registry.write_registration(version, registration)
-    console.print(f"registered {version.uri} as {registry.CHALLENGER}")
+        version = register_package(Path(folder), card=card, tracking=where, run_id=run_id)
+    recording.record_outputs(run, tracking=where, run_id=run_id)
+    recording.tag_version(version, tracking=where, run_id=run_id)
+    versions.write_registration(version, registration)
+    console.print(f"registered {version.uri} as {versions.CHALLENGER}")

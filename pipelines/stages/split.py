@@ -30,21 +30,21 @@ def split(
     """
     section = load_section(params, SplitParams)
     source = tables.read_catalog(catalog)
-    undecoded = files.read_table(store / "quarantine.parquet", schema=tables.QUARANTINE)
-    hashes = files.read_table(store / "hashes.parquet", schema=tables.IMAGE_HASHES)
+    undecoded = tables.read_quarantine(store)
+    hashes = files.read_table(store / tables.IMAGE_HASHES_FILE, schema=tables.IMAGE_HASHES)
     images = source.images.filter(pc.invert(pc.is_in(source.images["path"], undecoded["path"])))
     labels = source.labels.filter(pc.is_in(source.labels["image"], images["image"]))
-    path = splits / "splits.parquet"
+    path = splits / tables.SPLITS_FILE
     previous = _previous(path, source, section)
     related = related_images(images, hashes, near_duplicate_distance=section.searched_distance)
     assigned = split_labels(images, labels, related, params=section, previous=previous)
     leaks = find_leaks(assigned.splits, related, images)
     report = report_of(assigned, leaks, params=section, schema=source.schema)
-    files.write_table(leaks, splits / "leaks.parquet", schema=tables.LEAKS)
+    files.write_table(leaks, splits / tables.LEAKS_FILE, schema=tables.LEAKS)
     files.write_table(
-        assigned.unanswerable, splits / "unanswerable.parquet", schema=tables.UNANSWERABLE
+        assigned.unanswerable, splits / tables.UNANSWERABLE_FILE, schema=tables.UNANSWERABLE
     )
-    files.write_json(report, splits / "report.json")
+    files.write_json(report, splits / tables.SPLITS_REPORT_FILE)
     write_assignment(assigned, path, catalog=source, params=section)
     _print(report, splits)
 
@@ -69,11 +69,11 @@ def _print(report: dict[str, Any], folder: Path) -> None:
         if found["num_units"]:
             console.print(
                 f"{kind.replace('_', ' ')}: {found['num_units']} units in more than one split, "
-                f"{found['num_images']} images; {folder / 'leaks.parquet'} lists them"
+                f"{found['num_images']} images; {folder / tables.LEAKS_FILE} lists them"
             )
     if report["unanswerable"]:
         counts = ", ".join(f"{name} {num}" for name, num in report["unanswerable"].items())
         console.print(
             f"queries that no gallery item answers: {counts}; "
-            f"{folder / 'unanswerable.parquet'} lists them"
+            f"{folder / tables.UNANSWERABLE_FILE} lists them"
         )

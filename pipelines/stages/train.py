@@ -18,8 +18,7 @@ from components.params import (
     resolved,
 )
 from components.precision import resolve_precision
-from components.provenance import provenance, record
-from components.provenance.datasets import read_data_set
+from components.provenance import recording
 from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
@@ -82,7 +81,7 @@ def train(
         params=resolved(params),
         tags={
             PRECISION_TAG: train_params.precision,
-            **record.origin_tags(
+            **recording.origin_tags(
                 [source, catalog, store, splits, triplets], experiment=experiment_tags()
             ),
         },
@@ -99,8 +98,8 @@ def train(
         ),
     ):
         runs.log_splits(splits, tracking=where, run_id=run_id)
-        data = read_data_set(source=source, catalog=catalog, splits=splits)
-        record.record_start(data, tracking=where, run_id=run_id)
+        data = recording.read_data_set(source=source, catalog=catalog, splits=splits)
+        recording.record_start(data, tracking=where, run_id=run_id)
         run_training(
             inputs,
             model_params=model_params,
@@ -113,7 +112,7 @@ def train(
         model,
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
-        schema=tables.read_schema(catalog / "schema.json"),
+        schema=tables.read_schema(catalog),
         image_size_px=ImageStore(location.local()).image_size_px,
     )
     files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
@@ -132,4 +131,4 @@ def _state_folder(params: Path, inputs: list[Path], *, precision: str) -> Path:
     sections["train"]["precision"] = precision
     small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
     described = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
-    return project_folder() / ".hemline" / "training" / provenance.run_key(sections, described)
+    return project_folder() / ".hemline" / "training" / files.content_key(sections, described)

@@ -16,11 +16,12 @@ def triplets(
 ) -> None:
     """Draw or take the triplets of every epoch, of validation and of test; plan the batches."""
     section = load_section(params, SamplingParams)
-    schema = tables.read_schema(catalog / "schema.json")
-    assigned = files.read_table(splits / "splits.parquet", schema=tables.SPLITS)
+    schema = tables.read_schema(catalog)
+    assigned = tables.read_splits(splits)
     published = None
     if section.triplets == "published":
-        published = files.read_table(catalog / "triplets.parquet", schema=tables.PUBLISHED_TRIPLETS)
+        path = catalog / tables.PUBLISHED_TRIPLETS_FILE
+        published = files.read_table(path, schema=tables.PUBLISHED_TRIPLETS)
     left_out = write_epochs(assigned, triplets, params=section, schema=schema, published=published)
     for split, kinds in left_out.items():
         for kind, found in kinds.items():

@@ -12,7 +12,8 @@ from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
-from components.registry.package import Package, read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import Package, read_package
 
 IMAGE_SIZE_PX = 64
 SCHEMA = AttributeSchema(

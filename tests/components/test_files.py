@@ -202,3 +202,13 @@ def test_csv_of_something_else_is_named(tmp_path, content, message):
         files.read_csv(path, schema=SCHEMA)
     with pytest.raises(HemlineError, match="is missing"):
         files.read_csv(tmp_path / "none.csv", schema=SCHEMA)
+
+
+def test_a_content_key_depends_on_params_and_content_alone(tmp_path):
+    file, copy, other = (tmp_path / name for name in ("file", "copy", "other"))
+    for path, content in ((file, "x"), (copy, "x"), (other, "y")):
+        path.write_text(content)
+    key = files.content_key({"train": {"seed": 1, "lr": 2}}, [file])
+    assert key == files.content_key({"train": {"lr": 2, "seed": 1}}, [copy])
+    assert key != files.content_key({"train": {"seed": 2, "lr": 2}}, [file])
+    assert key != files.content_key({"train": {"seed": 1, "lr": 2}}, [other])

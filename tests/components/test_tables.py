@@ -135,3 +135,16 @@ def test_quarantine_rows_are_sorted_and_single():
 def test_a_reason_outside_the_vocabulary_is_our_own_mistake():
     with pytest.raises(AssertionError, match="vocabulary"):
         tables.quarantine_table([("a.png", "ugly", "")])
+
+
+def test_equal_splits_have_the_same_digest(tmp_path):
+    rows = [(0, 1, 2, "test", "query"), (3, 0, 1, "train", "train")]
+    for name, kept in (("one", rows), ("same", rows), ("other", rows[:1])):
+        columns = dict(zip(tables.SPLITS.names, zip(*kept, strict=True), strict=True))
+        table = pa.table(columns).cast(tables.SPLITS)
+        files.write_table(table, tmp_path / name / tables.SPLITS_FILE, schema=tables.SPLITS)
+        assert tables.read_splits(tmp_path / name).equals(table)
+    one, same, other = (tables.split_digest(tmp_path / name) for name in ("one", "same", "other"))
+    assert one == same != other
+    with pytest.raises(HemlineError, match=r"splits\.parquet is missing; `dvc checkout` brings it"):
+        tables.split_digest(tmp_path)

@@ -36,8 +36,9 @@ from components.images.store import (
     write_shard,
 )
 from components.params import GateParams, load_section
-from components.registry import registry
-from components.registry.package import NETWORK_FILE, read_package, write_package
+from components.registry import registration, versions
+from components.registry.graph import write_package
+from components.registry.package import NETWORK_FILE, read_package
 from components.tracking import runs
 from components.tracking.runs import Tracking
 
@@ -113,7 +114,9 @@ class Promotable:
         package = self.folder / "package"
         write_package(Corners(corner), package, schema=SCHEMA, image_size_px=image_size_px)
         run_id = runs.start_run(self.tracking, params={}, tags={})
-        version = registry.register(package, card="# Card\n", tracking=self.tracking, run_id=run_id)
+        version = registration.register_package(
+            package, card="# Card\n", tracking=self.tracking, run_id=run_id
+        )
         if evaluated:
             path = self.folder / "queries.parquet"
             write_query_scores(self.measure(package), path)
@@ -122,8 +125,8 @@ class Promotable:
 
     def embed(self, number: int) -> None:
         """Embeds the catalogue into data/embeddings as the stage does, only without Ray."""
-        version = registry.RegisteredVersion(name="hemline", version=number)
-        package = registry.download(version, tracking=self.tracking)
+        version = versions.RegisteredVersion(name="hemline", version=number)
+        package = versions.download(version, tracking=self.tracking)
         recipe = Recipe(
             model_name=version.name,
             model_version=version.version,

@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import chdir
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import patch
 
 import yaml
+from dvc.cli import main as dvc_main
 
-from components.provenance import record
-from components.provenance.datasets import DataSet
-from components.registry.registry import MODEL_NAME
+from components.provenance import recording
+from components.provenance.origin import DataSet
+from components.registry.versions import MODEL_NAME
 from components.tracking import runs
 
 # what each stage does: SMALL_LINE_NOISE is the difference of a machine of another kind
@@ -81,6 +84,13 @@ PIPELINE = {
 }
 
 
+def run_dvc(*arguments: str) -> None:
+    """Runs a DVC command in this process, in the current folder; stages find this Python."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with patch.dict(os.environ, PATH=path):
+        assert dvc_main(list(arguments)) == 0, arguments
+
+
 class SmallLine:
     """A project's folder; its stages have run, its commit has their results.
 
@@ -111,11 +121,15 @@ class SmallLine:
     def git(self, *arguments: str) -> str:
         """Returns what a git command prints."""
         who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        return self._run("git", *who, *arguments)
+        command = ["git", "-C", str(self.folder), *who, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    def dvc(self, *arguments: str) -> str:
-        """Returns what a DVC command prints; stages find this environment's Python."""
-        return self._run(sys.executable, "-m", "dvc", *arguments)
+    def dvc(self, *arguments: str) -> None:
+        """Runs a DVC command."""
+        with chdir(self.folder):
+            run_dvc(*arguments)
 
     def commit(self, message: str) -> str:
         """Commits all that git keeps, and returns the commit."""
@@ -139,11 +153,11 @@ class SmallLine:
         run_id = runs.start_run(
             where,
             params=yaml.safe_load(Path("params.yaml").read_text()),
-            tags=record.origin_tags(["data/splits"], experiment={}),
+            tags=recording.origin_tags(["data/splits"], experiment={}),
         )
         data = DataSet(name="small", source="data/raw", digest="5" * 64, counts={"images": 2})
-        record.record_start(data, tracking=where, run_id=run_id)
-        record.record_outputs(Path("models/run.json"), tracking=where, run_id=run_id)
+        recording.record_start(data, tracking=where, run_id=run_id)
+        recording.record_outputs(Path("models/run.json"), tracking=where, run_id=run_id)
         return run_id
 
     def register(self, run_id: str) -> str:
@@ -167,16 +181,3 @@ class SmallLine:
         members = json.loads(file.read_text()) if md5.endswith(".dir") else []
         for each in [md5, *(member["md5"] for member in members)]:
             (self.folder / folder / "files/md5" / each[:2] / each[2:]).unlink()
-
-    def _run(self, *command: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout

@@ -23,19 +23,18 @@ from components.figures.variants import (
     write_curves,
 )
 from components.params import changed, check, parse_value, resolved
-from components.provenance import provenance
+from components.provenance import recording
 from components.tracking import runs
 from components.tracking.runs import Tracking
 from pipelines.operations.compare.experiments import (
     VARIED_SECTIONS,
     Result,
     experiment_name,
-    finished_experiments,
     read_inputs,
     read_result,
     run_experiment,
 )
-from pipelines.shell import options
+from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
@@ -202,7 +201,7 @@ def _check_data_stays(
 
 def _train(trials: Sequence[Trial]) -> dict[str, str]:
     """Runs the experiments that have not finished; returns errors by name of the experiment."""
-    finished = finished_experiments()
+    finished = dvc.experiments()
     failures = {}
     for number, trial in enumerate(trials, start=1):
         done = trial.experiment in finished
@@ -244,8 +243,8 @@ def _report(trained: Sequence[Trial], out: Path) -> None:
 
 
 def _measured(trial: Trial, result: Result, *, where: Tracking) -> MeasuredVariant:
-    speeds = runs.read_history(result.run_id, "images_per_s", tracking=where)
-    embedding = runs.read_history(result.run_id, "test.images_per_s", tracking=where)
+    speeds = runs.metric_values(result.run_id, "images_per_s", tracking=where)
+    embedding = runs.metric_values(result.run_id, "test.images_per_s", tracking=where)
     return MeasuredVariant(
         variant=trial.variant,
         seed=trial.seed,
@@ -264,7 +263,7 @@ def _bars(table: pd.DataFrame) -> list[Bar]:
 
 
 def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:
-    tags = {"mlflow.runName": "comparison", **provenance.git_tags()}
+    tags = {"mlflow.runName": "comparison", **recording.git_tags()}
     run_id = runs.start_run(where, params={}, tags=tags)
     with runs.ending(where, run_id):
         scores = {

@@ -1,26 +1,23 @@
 """DVC experiments: run in a copy of the workspace, which itself is never changed."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dvc.api import DVCFileSystem
 
 from components import files
 from components.errors import HemlineError
 from components.params import with_defaults
-from components.provenance import provenance
-from pipelines.shell import commands
+from components.provenance import dvc_files
+from pipelines.shell import dvc
 
 VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
 
 _STAGES = ("triplets", "train", "evaluate")
 _INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are taken as they are
-_LOCK = Path("dvc.lock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +45,7 @@ def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         HemlineError: a stage before training has not run in the workspace, or has run with other
             params.
     """
-    stages = files.read_yaml(_LOCK)["stages"] if _LOCK.exists() else {}
+    stages = dvc_files.read_lock()
     for stage in _INPUTS:
         if stage not in stages:
             raise HemlineError(
@@ -72,10 +69,10 @@ def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[st
     and code of the stages in `dvc.yaml`. DVC's run cache does not help: it skips stages with an
     output of `cache: false`, such as training.
     """
-    stages = {stage: files.read_yaml(Path("dvc.yaml"))["stages"][stage] for stage in _STAGES}
+    stages = {stage: files.read_yaml(dvc_files.PIPELINE)["stages"][stage] for stage in _STAGES}
     commands = {name: stage["cmd"] for name, stage in stages.items()}
     code = _code(dep for stage in stages.values() for dep in stage["deps"])
-    key = provenance.run_key({"params": params, "data": inputs, "commands": commands}, code)
+    key = files.content_key({"params": params, "data": inputs, "commands": commands}, code)
     slug = "".join(letter if letter.isalnum() else "-" for letter in label)
     return f"compare-{slug}-{key[:8]}"
 
@@ -102,28 +99,15 @@ def run_experiment(name: str, values: Mapping[str, Any]) -> None:
     """
     # ++: params.yaml may lack a key that has a default
     changes = [f"--set-param=++{key}={json.dumps(value)}" for key, value in values.items()]
-    options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(_LOCK)]
-    commands.run(_dvc("exp", "run", *options, *changes, *_STAGES))
-
-
-def finished_experiments() -> set[str]:
-    """Returns the names of the experiments that have finished, on any commit.
-
-    Raises:
-        HemlineError: DVC cannot list them, as outside a git repository.
-    """
-    return set(commands.read(_dvc("exp", "list", "--all-commits", "--name-only")).split())
+    options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(dvc_files.LOCK)]
+    dvc.run("exp", "run", *options, *changes, *_STAGES)
 
 
 def read_result(name: str) -> Result:
     """Returns the result of a finished experiment."""
-    tree = DVCFileSystem(".", rev=name)
+    tree = dvc.tree(name)
     figures = json.loads(tree.read_text("metrics/evaluation.json"))
     run = json.loads(tree.read_text("models/run.json"))
     with tree.open("plots/training.csv") as curve:
         valid_maps = pd.read_csv(curve)["valid_map"].tolist()
     return Result(figures=figures, valid_maps=valid_maps, run_id=run["run_id"])
-
-
-def _dvc(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", *arguments]

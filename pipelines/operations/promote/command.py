@@ -11,15 +11,15 @@ from components.errors import HemlineError
 from components.evaluation.gate import Verdict, judge
 from components.evaluation.query_scores import QueryScores
 from components.params import GateParams, load_section
-from components.registry import promotion, registry
+from components.registry import promotion, versions
 from components.registry.promotion import champion_embeddings
-from components.registry.registry import MODEL_NAME, RegisteredVersion
+from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.tables import split_digest
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.measuring import (
     TestData,
     measure_again,
     recorded_scores,
-    split_digest,
 )
 from pipelines.operations.promote.publishing import Places, publish, why_not_published
 from pipelines.shell import options
@@ -102,10 +102,10 @@ def promote_version(
     """
     where = tracking()
     data = TestData(catalog=catalog, store=store, splits=splits, params=params)
-    challenger = registry.resolve(
+    challenger = versions.resolve(
         f"models:/{MODEL_NAME}/{'latest' if version is None else version}", where
     )
-    champion = promotion.champion(where)
+    champion = versions.champion(where)
     if not again:
         _refuse_rolled_back(challenger, where)
     verdict = _verdict(challenger, champion, data, where)
@@ -153,7 +153,7 @@ def _verdict(
 ) -> Verdict:
     """Returns the verdict that stands, or else a new one, which the version then carries."""
     limits = load_section(data.params, GateParams)
-    text = promotion.read_tag(challenger.version, promotion.VERDICT_TAG, tracking=where)
+    text = versions.read_tag(challenger.version, promotion.VERDICT_TAG, tracking=where)
     stored = None if text is None else Verdict.from_json(text)
     is_champion = champion == challenger.version
     against = None if is_champion else champion
@@ -167,9 +167,7 @@ def _verdict(
         champion_version=against,
         limits=limits,
     )
-    promotion.write_tag(
-        challenger.version, promotion.VERDICT_TAG, verdict.to_json(), tracking=where
-    )
+    versions.write_tag(challenger.version, promotion.VERDICT_TAG, verdict.to_json(), tracking=where)
     return verdict
 
 
@@ -184,7 +182,7 @@ def _measured(
     theirs = recorded_scores(version, where)
     if theirs is not None and theirs.splits == ours.splits:
         return ours, theirs
-    if split_digest(data) != ours.splits:
+    if split_digest(data.splits) != ours.splits:
         raise HemlineError(
             f"{challenger.uri} was measured on another split than that in {data.splits}, on which "
             f"the champion would be measured: check out the commit that made {challenger.uri} "
@@ -205,7 +203,7 @@ def _refuse_rolled_back(version: RegisteredVersion, where: Tracking) -> None:
 def _number_of(version: str | None) -> int | None:
     if version is None or version.isdecimal():
         return None if version is None else int(version)
-    found = registry.resolve(version, tracking())
+    found = versions.resolve(version, tracking())
     if found.name != MODEL_NAME:
         raise HemlineError(f"{version} is no version of {MODEL_NAME}")
     return found.version

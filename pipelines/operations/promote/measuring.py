@@ -16,16 +16,14 @@ from components.evaluation.query_scores import QueryScores, measure_queries, rea
 from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
 from components.images.store import ImageStore
 from components.params import DataParams, load_section
-from components.registry import promotion, registry
-from components.registry.registry import RegisteredVersion
+from components.registry import versions
+from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import store_location
 from pipelines.shell.reporting import console, progress
 
 if TYPE_CHECKING:  # torch, which the gate alone need not wait for
     from components.evaluation.encode import Pictures
-
-QUERIES_FILE = "queries.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +41,16 @@ class TestData:
 def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores | None:
     """Returns what the version's evaluation kept; None where it was of an older hemline."""
     with tempfile.TemporaryDirectory() as folder:
-        path = promotion.run_file(version.version, QUERIES_FILE, Path(folder), tracking=where)
+        path = versions.run_file(
+            version.version, tables.QUERY_SCORES_FILE, Path(folder), tracking=where
+        )
         return None if path is None else read_query_scores(path)
 
 
 def measure_again(version: RegisteredVersion, data: TestData, where: Tracking) -> QueryScores:
     """Returns how a version's package does on the test split that lies here."""
-    package = registry.download(version, tracking=where)
-    splits = files.read_table(data.splits / "splits.parquet", schema=tables.SPLITS)
+    package = versions.download(version, tracking=where)
+    splits = tables.read_splits(data.splits)
     network = package.load_network()
     total = len(held_out_images(splits, "test"))
     with progress(f"measuring {version.uri} on this test split", total=total) as advance:
@@ -58,23 +58,11 @@ def measure_again(version: RegisteredVersion, data: TestData, where: Tracking) -
             network,
             _pictures(data, image_size_px=package.image_size_px),
             splits,
-            schema=tables.read_schema(data.catalog / "schema.json"),
+            schema=tables.read_schema(data.catalog),
             known=package.schema,
-            digest=split_digest(data),
+            digest=tables.split_digest(data.splits),
             on_progress=advance,
         )
-
-
-def split_digest(data: TestData) -> str:
-    """Returns what tells this split from others.
-
-    Raises:
-        HemlineError: there is none.
-    """
-    path = data.splits / "splits.parquet"
-    if not path.exists():
-        raise HemlineError(f"{path} is missing; `dvc checkout` brings it, or `dvc repro` makes it")
-    return files.sha256(path)
 
 
 def _pictures(data: TestData, *, image_size_px: int) -> "Pictures":
@@ -83,7 +71,7 @@ def _pictures(data: TestData, *, image_size_px: int) -> "Pictures":
         return store
     root = Path(load_section(data.params, DataParams).root)
     console.print(f"the store has {store.image_size_px} px, the model {image_size_px}: from {root}")
-    images = files.read_table(data.catalog / "images.parquet", schema=tables.IMAGES)
+    images = files.read_table(data.catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     return FilePixels(root=root, images=images, image_size_px=image_size_px)
 
 

@@ -9,8 +9,8 @@ from components.embedding.part_files import copy_parts, holds, read_complete
 from components.embedding.source import stored_images
 from components.errors import HemlineError
 from components.params import EmbedParams, load_section
-from components.registry import promotion, registry
-from components.registry.registry import RegisteredVersion
+from components.registry import promotion, versions
+from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import ray_session, shared_scratch, store_location
 from pipelines.shell.reporting import console, progress
@@ -51,7 +51,7 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
     with shared_scratch() as scratch:  # actors on all nodes load the package
         embedded = embed_all(
             source,
-            registry.download(version, tracking=where, into=scratch),
+            versions.download(version, tracking=where, into=scratch),
             folder,
             model_name=version.name,
             model_version=version.version,
@@ -60,12 +60,12 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
             progress=progress("embedding", total=len(source.items)),
         )
     console.print(embedded.summary())
-    promotion.write_tag(version.version, promotion.EMBEDDINGS_TAG, str(folder), tracking=where)
+    versions.write_tag(version.version, promotion.EMBEDDINGS_TAG, str(folder), tracking=where)
 
 
 def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None:
     """Returns why the version's embeddings cannot be used; None where nothing is missing."""
-    address = promotion.read_tag(version.version, promotion.EMBEDDINGS_TAG, tracking=where)
+    address = versions.read_tag(version.version, promotion.EMBEDDINGS_TAG, tracking=where)
     if address is None:
         return f"{version.uri} has no embeddings"
     try:

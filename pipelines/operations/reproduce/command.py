@@ -1,4 +1,4 @@
-"""Operation `reproduce`: a version, a run or a commit is made again, and compared."""
+"""Operation `reproduce`: makes a version, a run or a commit again, and compares the results."""
 
 import sys
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from components import files
 from components.errors import HemlineError
-from components.provenance import history, machine, provenance
+from components.provenance import dvc_files, machine, origin
 from pipelines.operations.reproduce.agreement import Agreement, Tolerances
 from pipelines.operations.reproduce.comparison import compare, overall, print_json, print_table
 from pipelines.operations.reproduce.recorded import Recorded, read_recorded
 from pipelines.operations.reproduce.worktree import Worktree, checked_out
-from pipelines.shell import exit_codes, options
+from pipelines.shell import dvc, exit_codes, options
 from pipelines.shell.environment import project_folder, tracking
 from pipelines.shell.reporting import console
 
@@ -93,19 +94,19 @@ def _prepare(worktree: Worktree, recorded: Recorded, *, ignore_environment: bool
             f"the {key} was {recorded.machine[key]} and is {here[key]}: bits may differ",
             markup=False,
         )
-    worktree.share_dvc()
+    dvc.share_cache(worktree.folder)
     if recorded.patch:
         worktree.apply(recorded.patch)
     if recorded.run_id:
-        history.copy_outputs(recorded.run_id, worktree.folder, tracking=tracking())
-    provenance.write_stages(recorded.stages, worktree.folder / "dvc.lock")
+        origin.copy_outputs(recorded.run_id, worktree.folder, tracking=tracking())
+    files.write_text(dvc_files.format_lock(recorded.stages), worktree.folder / dvc_files.LOCK)
 
 
 def _check_libraries(constraints: Path, recorded: Recorded) -> None:
     if not constraints.exists():
         raise HemlineError(
-            f"{recorded.name}: its commit has no constraints.txt, so that nobody knows its "
-            "libraries; --ignore-environment runs it with those of this environment"
+            f"{recorded.name}: its commit has no constraints.txt, so its libraries are not "
+            "recorded; --ignore-environment runs it with those of this environment"
         )
     different = machine.differences(constraints.read_text(), machine.installed_libraries())
     if different:
@@ -124,16 +125,16 @@ def _check_libraries(constraints: Path, recorded: Recorded) -> None:
 def _run(worktree: Worktree, recorded: Recorded, *, from_scratch: bool) -> list[str]:
     """Runs the stages and returns those that computed something, in order."""
     stages = list(recorded.stages)
-    made = list(provenance.hashes(recorded.stages, kinds=["outs"]))
-    small = {str(path) for path in provenance.uncached_outputs(worktree.folder / "dvc.yaml")}
+    made = list(dvc_files.output_hashes(recorded.stages))
+    small = {str(path) for path in dvc_files.uncached_outputs(worktree.folder / dvc_files.PIPELINE)}
     wanted = [*_CONTINUED, *_MEASURED] if from_scratch else made
     worktree.fetch([path for path in wanted if path in made and path not in small])
-    changed = worktree.changed_outputs(stages)
+    changed = dvc.changed_outputs(stages, folder=worktree.folder)
     gone = [path for paths in changed.values() for path in paths if path in _CONTINUED]
     if gone:
         raise HemlineError(
             f"{', '.join(gone)} of {recorded.name} is neither in DVC's cache nor in its remote, "
-            "and without it images and splits would be numbered anew: `dvc push` where it still "
+            "and without it images and splits would get other numbers: `dvc push` where it still "
             "is, or bring the remote back"
         )
     planned = stages if from_scratch else _planned(recorded.stages, list(changed))
@@ -144,13 +145,13 @@ def _run(worktree: Worktree, recorded: Recorded, *, from_scratch: bool) -> list[
         worktree.run("repro", "--force", "--single-item", "--no-run-cache", "--no-commit", *planned)
         return planned
     if planned:
-        console.print(f"not to be had, computed again: {', '.join(planned)}")
+        console.print(f"missing, computed again: {', '.join(planned)}")
         worktree.run("repro", "--single-item", *planned)
     worktree.run("repro", "--allow-missing", *stages)
     return planned
 
 
-def _planned(stages: provenance.Stages, changed: Sequence[str]) -> list[str]:
+def _planned(stages: dvc_files.Stages, changed: Sequence[str]) -> list[str]:
     """Returns the stages to run so that these are made again.
 
     What follows on training adds to its MLflow run, which lies in another store: it takes training
@@ -160,11 +161,11 @@ def _planned(stages: provenance.Stages, changed: Sequence[str]) -> list[str]:
         (
             name
             for name in stages
-            if str(options.RUN) in provenance.hashes({name: stages[name]}, kinds=["outs"])
+            if str(options.RUN) in dvc_files.output_hashes({name: stages[name]})
         ),
         None,
     )
-    follow = provenance.with_followers(stages, train) if train else set()
+    follow = dvc_files.with_followers(stages, train) if train else set()
     wanted = set(changed) | (follow if follow & set(changed) else set())
     return [name for name in stages if name in wanted]
 
@@ -176,7 +177,7 @@ def _check_inputs(worktree: Worktree, recorded: Recorded, planned: Sequence[str]
     if refused:
         listed = "".join(f"\n  {path}: {what}" for path, what in refused.items())
         raise HemlineError(
-            f"what the stages of {recorded.name} read is not to be had as it was:{listed}\n"
+            f"what the stages of {recorded.name} read cannot be fetched as it was:{listed}\n"
             "Bring data back (to DVC's remote, or to where it lay in this checkout); code and "
             "params that differ were changed without git's knowledge"
         )

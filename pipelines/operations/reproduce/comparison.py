@@ -1,4 +1,4 @@
-"""What `reproduce` made beside what was recorded: a verdict on every output, as table or JSON."""
+"""Reproduced outputs compared with the recorded ones: a verdict on each, as table or JSON."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from components.provenance import provenance
+from components.provenance import dvc_files
 from components.training.trained import DESCRIPTION_FILE, WEIGHTS_FILE
 from pipelines.operations.reproduce import agreement
 from pipelines.operations.reproduce.agreement import Agreement, Difference, Tolerances
@@ -17,7 +17,7 @@ from pipelines.operations.reproduce.worktree import Worktree
 from pipelines.shell import options
 from pipelines.shell.reporting import console
 
-# that differ although nothing does, or that other outputs sum up
+# outputs that differ although nothing does, or that other outputs sum up
 _NOT_COMPARED = {
     str(options.RUN): "names its run",
     str(options.REGISTRATION): "names its version",
@@ -38,10 +38,10 @@ class Row:
 
 def compare(worktree: Worktree, recorded: Recorded, *, tolerances: Tolerances) -> list[Row]:
     """Returns a verdict on every output of the recorded stages, in their order."""
-    again = provenance.hashes(provenance.read_stages(worktree.folder / "dvc.lock"), kinds=["outs"])
+    again = dvc_files.output_hashes(dvc_files.read_lock(worktree.folder / dvc_files.LOCK))
     rows = []
     for name, stage in recorded.stages.items():
-        for path, content in provenance.hashes({name: stage}, kinds=["outs"]).items():
+        for path, content in dvc_files.output_hashes({name: stage}).items():
             found = _difference(
                 worktree, path, same=again.get(path) == content, tolerances=tolerances
             )
@@ -57,7 +57,8 @@ def _difference(worktree: Worktree, path: str, *, same: bool, tolerances: Tolera
     recorded, again = worktree.aside / path, worktree.folder / path
     if not recorded.exists():
         return Difference(
-            verdict=Agreement.DIFFERENT, detail="the recorded one is gone: nobody knows by how much"
+            verdict=Agreement.DIFFERENT,
+            detail="the recorded one is gone: how far apart they are is unknown",
         )
     return _measured(path, recorded, again, tolerances=tolerances)
 

@@ -5,24 +5,18 @@ an MLflow store of its own, and all of it goes when the folder does.
 """
 
 import os
+import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config
-from dvc.dependency.base import Dependency
-from dvc.exceptions import DvcException
-from dvc.output import Output
-from dvc.repo import Repo
-from dvc.stage import PipelineStage
-
 from components.errors import HemlineError
-from pipelines.shell import commands
+from components.provenance import git
+from pipelines.shell import dvc
 
 # settings that would lead stages out of the worktree, or into the run of another
 _OUTSIDE = {
@@ -44,52 +38,32 @@ def checked_out(commit: str, *, parent: Path, keep: bool) -> Iterator["Worktree"
     """
     parent.mkdir(parents=True, exist_ok=True)
     top = Path(tempfile.mkdtemp(prefix=f"{commit[:10]}-", dir=parent))
-    git = ["git", "-c", "core.hooksPath=/dev/null"]  # DVC's hook would check data out too soon
-    prefix = commands.read(["git", "rev-parse", "--show-prefix"]).strip()
+    no_hooks = ["-c", "core.hooksPath=/dev/null"]  # DVC's would check data out too soon
     try:
-        commands.read([*git, "worktree", "add", "--quiet", "--detach", str(top), commit])
-        yield Worktree(top=top, folder=top / prefix)
+        git.read(*no_hooks, "worktree", "add", "--quiet", "--detach", str(top), commit)
+        worktree = Worktree(top=top, folder=top / git.prefix())
+        worktree.write_launcher()
+        yield worktree
     finally:
         if not keep:
-            subprocess.run(
-                ["git", "worktree", "remove", "--force", "--force", str(top)],
-                capture_output=True,
-                check=False,
-            )
+            with suppress(HemlineError):
+                git.read("worktree", "remove", "--force", "--force", str(top))
             shutil.rmtree(top, ignore_errors=True)
-            subprocess.run(["git", "worktree", "prune"], capture_output=True, check=False)
+            with suppress(HemlineError):
+                git.read("worktree", "prune")
 
 
 class Worktree:
     """A project's folder in a worktree.
 
     Args of the constructor:
-        top: of the worktree.
-        folder: of the project in it.
+        top: topmost folder of the worktree.
+        folder: folder of the project in it.
     """
 
     def __init__(self, *, top: Path, folder: Path) -> None:
         self._top = top
         self.folder = folder
-
-    def share_dvc(self) -> None:
-        """Lets DVC use the cache, the remotes and their credentials that the project uses.
-
-        Raises:
-            HemlineError: the commit is of no DVC project.
-        """
-        if not (self.folder / ".dvc").is_dir():
-            raise HemlineError("the commit has no folder .dvc: it is from before DVC was used here")
-        with Repo() as repo:
-            config = repo.config
-            shared: dict[str, dict[str, Any]] = {
-                "core": {"remote": config["core"]["remote"]} if "remote" in config["core"] else {},
-                "cache": {**config["cache"], "dir": repo.cache.local_cache_dir},
-                "remote": {name: dict(remote) for name, remote in config["remote"].items()},
-            }
-        (self.folder / ".dvc/config.local").touch(mode=0o600)
-        with Config(dvc_dir=str(self.folder / ".dvc")).edit("local") as local:
-            local.update({section: values for section, values in shared.items() if values})
 
     def apply(self, patch: str) -> None:
         """Changes the code as a patch says.
@@ -100,57 +74,39 @@ class Worktree:
         file = self._top / ".hemline-local-changes.patch"
         file.write_bytes(patch.encode(errors="surrogateescape"))
         try:
-            commands.read(["git", "-C", str(self._top), "apply", "--whitespace=nowarn", file.name])
+            git.read("apply", "--whitespace=nowarn", file.name, folder=self._top)
         except HemlineError as error:
             raise HemlineError(
                 "it was made from a tree with local changes, and they do not apply to its commit "
-                f"({error}): nothing else is known of that tree"
+                f"({error}): nothing else is recorded of that tree"
             ) from error
         finally:
             file.unlink()
 
     def fetch(self, paths: Iterable[str]) -> None:
-        """Checks out outputs and `.dvc` files, from the remote what the cache does not have.
+        """Checks out outputs and `.dvc` files; those missing in the cache come from the remote.
 
-        What is not to be had is left out; `changed_outputs` and `changed_inputs` tell.
+        What is missing there too is left out.
         """
-        wanted = [*paths, *self._data_files()]
+        wanted = [*paths, *git.tracked_files("*.dvc", folder=self.folder)]
         if not wanted:
             return
-        with self._repo() as repo:
-            has_remote = bool(repo.config["core"].get("remote"))
-        # a remote that does not answer keeps `pull` from what lies in the cache
-        for command in ("pull", "checkout") if has_remote else ("checkout",):
-            done = subprocess.run(
-                self._command(command, "--quiet", "--allow-missing", *wanted),
-                env=self.environment,
-                check=False,
-            )
-            if done.returncode == 0:
+        # where a remote does not answer, `pull` fails even for what lies in the cache
+        for command in ("pull", "checkout") if dvc.has_remote(self.folder) else ("checkout",):
+            with suppress(HemlineError):
+                self.run(command, "--quiet", "--allow-missing", *wanted)
                 return
-
-    def changed_outputs(self, stages: Iterable[str]) -> dict[str, list[str]]:
-        """Returns the outputs that are not as recorded, by the stage that makes them."""
-        with self._repo() as repo:
-            found = {
-                stage.name: [_relative(out, repo) for out in stage.outs if out.workspace_status()]
-                for stage in _pipeline(repo, stages)
-            }
-        return {name: outs for name, outs in found.items() if outs}
 
     def changed_inputs(self, stages: Iterable[str]) -> dict[str, Any]:
         """Returns what stages read, no stage makes, and is not as recorded, with what is wrong.
 
-        Of what neither git nor DVC has, raw data mostly, the project's own is taken, by a link.
+        What neither git nor DVC has, mostly raw data, is linked to the project's own.
         """
-        with self._repo() as repo:
-            made = [out.fs_path for stage in _pipeline(repo, None) for out in stage.outs]
-            wrong: dict[str, Any] = {}
-            for dep in (dep for stage in _pipeline(repo, stages) for dep in stage.deps):
-                if not any(Path(dep.fs_path).is_relative_to(path) for path in made):
-                    self._link(dep)
-                    wrong |= dep.workspace_status()
-        return wrong
+        for path in dvc.missing_sources(stages, folder=self.folder):
+            if path.exists():
+                (self.folder / path.parent).mkdir(parents=True, exist_ok=True)
+                (self.folder / path).symlink_to(path.absolute())
+        return dvc.changed_sources(stages, folder=self.folder)
 
     def run(self, *arguments: str) -> None:
         """Runs a DVC command; what it and its stages print passes through.
@@ -158,18 +114,36 @@ class Worktree:
         Raises:
             HemlineError: it failed; the message is the end of what it printed.
         """
-        commands.run(self._command(*arguments), environment=self.environment)
+        dvc.run(*arguments, folder=self.folder, environment=self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment of stages: this one, with the worktree's code, without other stores."""
         kept = {name: value for name, value in os.environ.items() if name not in _OUTSIDE}
+        search_path = (self._launcher.parent, Path(sys.executable).parent, kept.get("PATH", ""))
         return {
             **kept,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": os.pathsep.join(map(str, search_path)),
             "PYTHONPATH": str(self.folder),
             "DVC_NO_ANALYTICS": "true",
         }
+
+    def write_launcher(self) -> None:
+        """Writes a `hemline` command for the stages of older commits, which runs their own code.
+
+        The installed script would import `main` from where the installed code has it.
+        """
+        cli = "shell.cli" if (self.folder / "pipelines/shell/cli.py").exists() else "cli"
+        program = f"from pipelines.{cli} import main; main()"
+        self._launcher.parent.mkdir(parents=True)
+        self._launcher.write_text(
+            f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c '{program}' \"$@\"\n"
+        )
+        self._launcher.chmod(0o755)
+
+    @property
+    def _launcher(self) -> Path:
+        return self.folder / ".hemline" / "bin" / "hemline"
 
     @property
     def aside(self) -> Path:
@@ -183,37 +157,3 @@ class Worktree:
             if source.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(target)
-
-    def _link(self, dep: Dependency) -> None:
-        if dep.protocol != "local" or dep.exists or not dep.is_in_repo:
-            return
-        ours = Path.cwd() / Path(dep.fs_path).relative_to(self.folder)
-        if ours.exists():
-            Path(dep.fs_path).parent.mkdir(parents=True, exist_ok=True)
-            Path(dep.fs_path).symlink_to(ours)
-
-    def _data_files(self) -> list[str]:
-        listed = commands.read(["git", "-C", str(self.folder), "ls-files", "-z", "--", "*.dvc"])
-        return [name for name in listed.split("\0") if name]
-
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "dvc", "--cd", str(self.folder), *arguments]
-
-    @contextmanager
-    def _repo(self) -> Iterator[Repo]:
-        try:
-            with Repo(str(self.folder)) as repo:
-                yield repo
-        except DvcException as error:
-            raise HemlineError(f"DVC, in a worktree of the commit: {error}") from error
-
-
-def _pipeline(repo: Repo, names: Iterable[str] | None) -> list[PipelineStage]:
-    """Returns the stages of `dvc.yaml`, or those of these names."""
-    wanted = None if names is None else set(names)
-    stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
-    return [stage for stage in stages if wanted is None or stage.name in wanted]
-
-
-def _relative(out: Output, repo: Repo) -> str:
-    return Path(out.fs_path).relative_to(repo.root_dir).as_posix()

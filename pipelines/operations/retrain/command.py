@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from components.params import RetrainParams, load_section
-from pipelines.operations.retrain.lock import LockedError, only_one
-from pipelines.operations.retrain.record import Record, written
+from pipelines.operations.retrain.report import RetrainReport, written
+from pipelines.operations.retrain.state import STATE_FILE, LockedError, only_one
 from pipelines.operations.retrain.steps import take_steps
 from pipelines.shell import exit_codes, options
 from pipelines.shell.environment import project_folder
@@ -20,7 +20,8 @@ from pipelines.shell.reporting import console
 REPORTS = Path("reports")
 
 AcceptData = Annotated[
-    bool, typer.Option("--accept-data", help="Train although the labels differ from the last run.")
+    bool,
+    typer.Option("--accept-data", help="Train although the labels differ."),
 ]
 Push = Annotated[
     bool | None, typer.Option("--push/--no-push", help="dvc push (default: retrain.push).")
@@ -40,20 +41,20 @@ def retrain(
 ) -> None:
     """Fetch data, train on what is new, promote what is better, and record it in git and DVC.
 
-    Exit status: 0 promoted, 10 rejected, 11 nothing new, 12 another one is at work, 1 failed.
-    Killed anywhere and started again, it goes on and ends in the same state.
+    Exit status: 0 promoted, 10 rejected, 11 nothing new, 12 another one is running, 1 failed.
+    Killed anywhere and started again, it resumes and ends in the same state.
     """
-    record = Record()
+    report = RetrainReport()
     folder = project_folder() / ".hemline" / "retrain"
     with ExitStack() as stack:
-        stack.enter_context(_told_to_stop())
-        with record.at("lock"):
+        stack.enter_context(_terminated())
+        with report.at("lock"):
             try:
                 stack.enter_context(only_one(folder))
             except LockedError as error:
                 typer.echo(f"hemline: {error}", err=True)
                 raise typer.Exit(exit_codes.LOCKED) from error
-        stack.enter_context(written(record, REPORTS))
+        stack.enter_context(written(report, REPORTS))
         section = load_section(params, RetrainParams)
         section = replace(
             section,
@@ -61,19 +62,19 @@ def retrain(
             git_push=section.git_push if git_push is None else git_push,
         )
         take_steps(
-            record,
-            mark=folder / "begun.json",
+            report,
+            state_file=folder / STATE_FILE,
             section=section,
             accept_data=accept_data,
             params=params,
         )
-    console.print(f"{record.outcome}; {REPORTS}/retrain.md and .json say more", style="bold")
-    raise typer.Exit(record.exit_code)
+    console.print(f"{report.outcome}; {REPORTS}/retrain.md and .json say more", style="bold")
+    raise typer.Exit(report.exit_code)
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """Lets SIGTERM end the block as an exception does: what runs is stopped, and why is written."""
+def _terminated() -> Iterator[None]:
+    """Turns SIGTERM into an exception, so that what runs is stopped and the report is written."""
 
     def stop(number: int, _frame: Any) -> None:
         raise SystemExit(f"hemline: stopped by {signal.Signals(number).name}")

@@ -1,86 +1,90 @@
-"""The data side of a retrain: fetching, telling whether anything is new, and looking at it."""
+"""The data of a retrain: fetched, and compared with the previous catalog."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components import files, tables
+from components import tables
 from components.datasets.description import Description, describe_catalog
 from components.datasets.drift import compare_labels, compare_quarantine
 from components.errors import HemlineError
 from components.params import RetrainParams
+from components.provenance import git
+from components.provenance.dvc_files import LOCK
 from components.tables import Catalog
-from pipelines.operations.retrain.record import Record
-from pipelines.shell import options, workspace
+from pipelines.operations.retrain.report import RetrainReport
+from pipelines.shell import dvc, options
 from pipelines.shell.reporting import console
-
-_QUARANTINE = "quarantine.parquet"
 
 
 class DataRefusedError(HemlineError):
     """The data differs from the last run's in a way that a person has to look at."""
 
 
-def check_tree(*, gone_on: bool) -> None:
-    """Raises a HemlineError when files of git have changes, which a run would not be recorded with.
+def check_tree(*, resumed: bool) -> None:
+    """Refuses tracked files with changes, without which the run's commit would not reproduce it.
 
     Args:
-        gone_on: whether a retrain did not end: the files that it records itself in are its own.
+        resumed: whether a retrain is resumed, whose own changes to `dvc.lock` and the like are
+            expected.
+
+    Raises:
+        HemlineError: tracked files have changes.
     """
-    own = set(workspace.recorded_paths()) if gone_on else set()
-    if changed := sorted(set(workspace.changed_files()) - own):
+    own = set(dvc.recorded_paths()) if resumed else set()
+    if changed := sorted(set(git.changed_files()) - own):
         raise HemlineError(
-            f"files that git knows have changes: {', '.join(changed)}. A retrain is recorded as a "
+            f"tracked files have changes: {', '.join(changed)}. A retrain is recorded as a "
             "commit that reproduces it: commit them, or `git restore` them, and start it again"
         )
 
 
-def put_back(commit: str) -> None:
-    """Puts catalog and splits back to a commit's, so that refused data is not continued."""
-    console.print("the data that was refused is read anew: catalog and splits go back")
-    workspace.git("checkout", commit, "--", str(workspace.LOCK))
-    workspace.dvc("checkout", "--force", str(options.CATALOG), str(options.SPLITS))
+def restore(commit: str) -> None:
+    """Restores catalog and splits of a commit, so that refused data leaves no trace."""
+    console.print("the refused data is read again: catalog and splits are restored")
+    git.read("checkout", commit, "--", str(LOCK))
+    dvc.run("checkout", "--force", str(options.CATALOG), str(options.SPLITS))
 
 
 def fetch() -> None:
     """Updates what is imported and fetches what the workspace misses."""
-    for file in workspace.imports():
-        workspace.dvc("update", file)
-    missing = workspace.missing_outputs()
+    for file in dvc.imports():
+        dvc.run("update", file)
+    missing = dvc.missing_outputs()
     if not missing:
         console.print("nothing is missing")
-    elif workspace.has_dvc_remote():
-        workspace.dvc("pull", *missing)
+    elif dvc.has_remote():
+        dvc.run("pull", *missing)
     else:
         console.print("DVC has no remote: what is missing comes from its cache")
-        workspace.dvc("checkout", *missing)
+        dvc.run("checkout", *missing)
 
 
-def check_data(base: str, *, section: RetrainParams, accept: bool, record: Record) -> None:
-    """Compares the new catalog with a commit's; what is found goes into the record.
+def check_data(base: str, *, section: RetrainParams, accept: bool, report: RetrainReport) -> None:
+    """Compares the new catalog with a commit's; what is found goes into the report.
 
     Args:
         base: the commit.
-        section: of the params.
-        accept: go on whatever is found.
-        record: of the retrain.
+        section: section of the params.
+        accept: continue whatever is found.
+        report: report of the retrain.
 
     Raises:
         DataRefusedError: something was found, which is not accepted.
         HemlineError: the commit's catalog cannot be read, which is not accepted.
     """
     catalog = tables.read_catalog(options.CATALOG)
-    record.num_images = catalog.images.num_rows
+    report.num_images = catalog.images.num_rows
     previous = _previous(base, accept=accept)
     if previous is None:
-        console.print("there is no data of a last run to compare with")
-        record.num_new_images = record.num_images
+        console.print("there is no previous catalog to compare with")
+        report.num_new_images = report.num_images
         return
     before, last = previous
-    record.num_images_before = last.images.num_rows
+    report.num_images_before = last.images.num_rows
     paths = set(catalog.images["path"].to_pylist()) - set(last.images["path"].to_pylist())
-    record.num_new_images = len(paths)
-    after = _describe(catalog, options.STORE / _QUARANTINE)
-    record.findings = (
+    report.num_new_images = len(paths)
+    after = _describe(catalog, options.STORE)
+    report.findings = (
         *compare_labels(before, after, max_label_shift=section.max_label_shift),
         *compare_quarantine(
             before,
@@ -89,17 +93,17 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, record: Recor
             max_quarantined_share=section.max_quarantined_share,
         ),
     )
-    console.print(f"{len(paths)} new images, {record.num_images} in all")
-    _judge(record, accept=accept)
+    console.print(f"{len(paths)} new images, {report.num_images} in all")
+    _judge(report, accept=accept)
 
 
-def _judge(record: Record, *, accept: bool) -> None:
-    listed = "\n".join(f"  {finding.message}" for finding in record.findings)
+def _judge(report: RetrainReport, *, accept: bool) -> None:
+    listed = "\n".join(f"  {finding.message}" for finding in report.findings)
     if not listed:
         return
     if not accept:
         raise DataRefusedError(
-            f"the data is not like the last run's:\n{listed}\n"
+            f"the data differs from the previous catalog:\n{listed}\n"
             "Mend the labels; or, where this is as it should be, `hemline retrain --accept-data`"
         )
     console.print(f"accepted:\n{listed}", markup=False)
@@ -112,23 +116,22 @@ def _previous(base: str, *, accept: bool) -> tuple[Description, Catalog] | None:
     except HemlineError as error:
         if not accept:
             raise HemlineError(
-                f"the last run's catalog cannot be compared with: {error}\n"
-                "`hemline retrain --accept-data` goes on without"
+                f"the previous catalog cannot be compared with: {error}\n"
+                "`hemline retrain --accept-data` continues without"
             ) from error
-        console.print(f"not compared with the last run's catalog: {error}", markup=False)
+        console.print(f"not compared with the previous catalog: {error}", markup=False)
         return None
 
 
 def _read_committed(commit: str, folder: Path) -> tuple[Description, Catalog] | None:
     """Returns what the catalog of a commit holds, and the catalog; None where it had none."""
-    if not workspace.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
+    if not dvc.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
         return None
-    quarantine = folder / _QUARANTINE
-    workspace.copy_committed(options.STORE / _QUARANTINE, commit, into=quarantine)
+    name = tables.QUARANTINE_FILE
+    dvc.copy_committed(options.STORE / name, commit, into=folder / name)
     catalog = tables.read_catalog(folder / "catalog")
-    return _describe(catalog, quarantine), catalog
+    return _describe(catalog, folder), catalog
 
 
-def _describe(catalog: Catalog, quarantine: Path) -> Description:
-    undecodable = files.read_table(quarantine, schema=tables.QUARANTINE)
-    return describe_catalog(catalog, undecodable=undecodable)
+def _describe(catalog: Catalog, store: Path) -> Description:
+    return describe_catalog(catalog, undecodable=tables.read_quarantine(store))

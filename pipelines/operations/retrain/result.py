@@ -1,32 +1,30 @@
-"""The result side of a retrain: into git as a commit and a tag, and to the remotes."""
-
-import os
+"""The results of a retrain: into git as a commit and a tag, and to the remotes."""
 
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
-from pipelines.operations.retrain.record import Outcome, Record
-from pipelines.operations.retrain.state import Begun
-from pipelines.shell import commands, workspace
+from components.provenance import dvc_files, git
+from pipelines.operations.retrain.report import Outcome, RetrainReport
+from pipelines.operations.retrain.state import RetrainState
+from pipelines.shell import dvc
+from pipelines.shell.options import REGISTRATION
 from pipelines.shell.reporting import console
 
-_NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0"}  # a missing password fails, and does not wait for one
 
-
-def commit(record: Record, begun: Begun) -> str:
+def commit(report: RetrainReport, state: RetrainState) -> str:
     """Commits `dvc.lock` and what else DVC leaves to git; returns the commit that holds it.
 
     Raises:
         HemlineError: another branch is checked out than when the retrain began.
     """
-    here = workspace.branch()
-    if here != begun.branch:
+    here = git.branch()
+    if here != state.branch:
         raise HemlineError(
-            f"the retrain began on {begun.branch or 'no branch'} and finds {here or 'no branch'} "
-            f"checked out; git switch {begun.branch or begun.base}, and start it again"
+            f"the retrain began on {state.branch or 'no branch'} and finds {here or 'no branch'} "
+            f"checked out; git switch {state.branch or state.base}, and start it again"
         )
-    if changed := workspace.unrecorded_paths():
-        workspace.commit_only(changed, _message(record.version, record.verdict))
-    return workspace.head()
+    if changed := git.unrecorded(dvc.recorded_paths()):
+        git.commit_only(changed, _message(report.version, report.verdict))
+    return git.head()
 
 
 def tag(verdict: Verdict) -> str:
@@ -36,9 +34,9 @@ def tag(verdict: Verdict) -> str:
         HemlineError: the tag is taken, by a commit that registered another version.
     """
     name = f"retrain-{verdict.challenger}-{outcome(verdict)}"
-    if not workspace.git("tag", "--list", name):
-        workspace.tag(name, _message(verdict.challenger, verdict))
-    elif workspace.registered_hash(f"refs/tags/{name}") != workspace.registered_hash("HEAD"):
+    if not git.read("tag", "--list", name):
+        git.tag(name, _message(verdict.challenger, verdict))
+    elif _registered(f"refs/tags/{name}") != _registered("HEAD"):
         raise HemlineError(
             f"git has a tag {name} already, of another version {verdict.challenger}: was it made "
             f"with another registry? Rename it (git tag old-{name} {name}; git tag -d {name}), and "
@@ -48,55 +46,58 @@ def tag(verdict: Verdict) -> str:
 
 
 def outcome(verdict: Verdict | None) -> Outcome:
-    """Returns what came of a verdict; without one, there was nothing to judge."""
+    """Returns the outcome of a verdict; without one, there was nothing to judge."""
     if verdict is None:
         return "nothing new"
     return "promoted" if verdict.passed else "rejected"
 
 
-def push_data(record: Record, *, wanted: bool) -> None:
+def push_data(report: RetrainReport, *, wanted: bool) -> None:
     """Pushes what `dvc.lock` names to DVC's remote, where there is one."""
     if not wanted:
         console.print("not asked for")
-    elif not workspace.has_dvc_remote():
+    elif not dvc.has_remote():
         console.print("DVC has no remote: data and models stay in its cache here")
     else:
-        workspace.dvc("push")
-        record.pushed.append("dvc")
+        dvc.run("push")
+        report.pushed.append("dvc")
 
 
-def push_commit(name: str | None, record: Record, *, wanted: bool) -> None:
+def push_commit(name: str | None, report: RetrainReport, *, wanted: bool) -> None:
     """Pushes the branch, and the tag of a name where one is given, to git's remote, if any.
 
     Raises:
         HemlineError: the remote refuses, as where somebody else pushed to the branch meanwhile.
     """
-    remote = workspace.git_remote()
+    remote = git.remote()
     if not wanted:
         console.print("not asked for")
         return
     if remote is None:
         console.print("git has no remote for this branch: commit and tag stay here")
         return
-    here = workspace.branch()
+    here = git.branch()
     if here is None:
         console.print("no branch is checked out: its commit is not pushed, only a tag")
-    refs = [f"HEAD:{workspace.upstream(here)}"] if here else []
+    refs = [f"HEAD:{git.upstream(here)}"] if here else []
     if name is not None:
         refs.append(f"refs/tags/{name}")
     if not refs:
         return
     try:
-        commands.run(
-            ["git", "push", "--atomic", remote, *refs],
-            environment={**os.environ, **_NO_QUESTIONS},
-        )
+        git.push(remote, refs)
     except HemlineError as error:
         raise HemlineError(
             f"{error}\nNothing is lost: mend it (`git pull --rebase`, where somebody pushed to the "
-            "branch meanwhile), and `hemline retrain` goes on with the push"
+            "branch meanwhile), and `hemline retrain` resumes with the push"
         ) from error
-    record.pushed.append(remote)
+    report.pushed.append(remote)
+
+
+def _registered(revision: str) -> str | None:
+    """Returns the hash of the registration in a revision's `dvc.lock`; None where it has none."""
+    stages = dvc_files.read_committed_lock(revision)
+    return dvc_files.output_hashes(stages).get(str(REGISTRATION))
 
 
 def _message(version: int | None, verdict: Verdict | None) -> str:

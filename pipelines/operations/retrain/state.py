@@ -1,19 +1,30 @@
-"""The mark of a retrain that has begun and not ended: what a later one needs to go on with it."""
+"""What a retrain leaves on disk while it runs: a lock, and the state that a later one resumes."""
 
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from components import files
-from pipelines.shell import workspace
+from components.errors import HemlineError
+from components.provenance import git
+
+STATE_FILE = "begun.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
+class RetrainState:
     """A retrain that has not ended.
 
     Attributes:
-        base: commit that it began at; new data is compared with the data of this commit.
-        branch: branch that it began on; None for a commit without a branch.
+        base: commit at which it began; new data is compared with the data of this commit.
+        branch: branch on which it began; None for a commit without a branch.
         champion: version that was champion when it began; None: there was none.
         judged: version of the workspace when it began, where the gate had judged it; else None.
         has_news: whether it found something to do.
@@ -28,16 +39,58 @@ class Begun:
     was_refused: bool = False
 
 
-def begin(champion: int | None = None) -> Begun:
+def new_state(*, champion: int | None) -> RetrainState:
     """Returns the state of a retrain that begins now, under this champion."""
-    return Begun(base=workspace.head(), branch=workspace.branch(), champion=champion)
+    return RetrainState(base=git.head(), branch=git.branch(), champion=champion)
 
 
-def read_begun(file: Path) -> Begun | None:
-    """Returns the mark of a retrain that did not end; None where every one has."""
-    return Begun(**files.read_json(file)) if file.exists() else None
+def read_state(file: Path) -> RetrainState | None:
+    """Returns the state of a retrain that did not end; None where every one has."""
+    return RetrainState(**files.read_json(file)) if file.exists() else None
 
 
-def write_begun(begun: Begun, file: Path) -> None:
-    """Writes the mark."""
-    files.write_json(asdict(begun), file)
+def save_state(state: RetrainState, file: Path) -> RetrainState:
+    """Writes a state, and returns it."""
+    files.write_json(asdict(state), file)
+    return state
+
+
+class LockedError(HemlineError):
+    """Another process holds the lock; the message says which."""
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder while the block lasts.
+
+    The lock is the operating system's, on an open file: it is free once its process is dead. The
+    file `holder.json` beside it only tells people who holds it.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / "holder.json"
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise LockedError(
+            f"another retrain is running here: {_describe(holder)}. Wait for it, or stop it"
+        ) from error
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        files.write_json(who, holder)
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _describe(holder: Path) -> str:
+    try:
+        who: dict[str, Any] = files.read_json(holder)
+    except HemlineError:  # it has the lock and has not written yet, or no longer
+        return "it has just begun or is just ending"
+    return f"process {who['pid']} on {who['host']}, since {who['since']}"

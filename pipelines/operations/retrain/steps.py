@@ -4,100 +4,103 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.params import RetrainParams
-from components.registry import promotion, registry
+from components.provenance import git
+from components.registry import promotion, versions
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
-from pipelines.operations.retrain.record import Record
-from pipelines.operations.retrain.state import Begun, begin, read_begun, write_begun
-from pipelines.shell import options, workspace
+from pipelines.operations.retrain.report import RetrainReport
+from pipelines.operations.retrain.state import RetrainState, new_state, read_state, save_state
+from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
 
 def take_steps(
-    record: Record, *, mark: Path, section: RetrainParams, accept_data: bool, params: Path
+    report: RetrainReport,
+    *,
+    state_file: Path,
+    section: RetrainParams,
+    accept_data: bool,
+    params: Path,
 ) -> None:
-    """Takes the steps after the lock; what they come to goes into the record.
+    """Takes the steps after the lock and reports on them.
 
     Args:
-        record: of the retrain.
-        mark: file that stands while a retrain has not ended, for the next one to go on with.
-        section: of the params, as the command line changed it.
-        accept_data: train although the labels differ from the last run's.
-        params: the params file.
+        report: report of the retrain.
+        state_file: file that exists while a retrain has not ended, for the next one to resume.
+        section: section of the params, as the command line changed it.
+        accept_data: train although the labels differ from the previous run's.
+        params: file of the params.
 
     Raises:
-        HemlineError: a step failed; the next retrain goes on with it.
+        HemlineError: a step failed; the next retrain resumes there.
     """
-    record.champion_after = promotion.champion(tracking())
-    with record.at("fetch data"):
-        begun = _begin(mark, record)
-        record.champion_before = begun.champion
+    report.champion_after = versions.champion(tracking())
+    with report.at("fetch data"):
+        state = _resume_or_begin(state_file, report)
+        report.champion_before = state.champion
         new_data.fetch()
-    with record.at("look for news"):
-        if not begun.has_news:
-            begun = _note(replace(begun, judged=_judged_version(), has_news=_has_news()), mark)
-        record.version = begun.judged
-        if begun.judged and not begun.has_news:
-            record.outcome = "nothing new"
-            mark.unlink()
+    with report.at("look for news"):
+        if not state.has_news:
+            state = save_state(
+                replace(state, judged=_judged_version(), has_news=_has_news()), state_file
+            )
+        report.version = state.judged
+        if state.judged and not state.has_news:
+            report.outcome = "nothing new"
+            state_file.unlink()
             return
-        begun = _note(replace(begun, has_news=True), mark)
-    with record.at("check data"):
-        workspace.dvc("repro", "split")
+        state = save_state(replace(state, has_news=True), state_file)
+    with report.at("check data"):
+        dvc.run("repro", "split")
         try:
-            new_data.check_data(begun.base, section=section, accept=accept_data, record=record)
+            new_data.check_data(state.base, section=section, accept=accept_data, report=report)
         except DataRefusedError:
-            _note(replace(begun, was_refused=True), mark)
+            save_state(replace(state, was_refused=True), state_file)
             raise
-    with record.at("train"):
-        workspace.dvc("repro")
-        record.version = registry.read_registration(options.REGISTRATION).version
-    if record.version != begun.judged:  # else code changed, and what it makes did not
-        with record.at("gate and promote"):
-            record.verdict = promote_version(record.version, params=params)
-            record.champion_after = promotion.champion(tracking())
-    with record.at("commit"):
-        record.commit = result.commit(record, begun)
-    if record.verdict:
-        with record.at("tag"):
-            record.tag = result.tag(record.verdict)
-    with record.at("dvc push"):
-        result.push_data(record, wanted=section.push)
-    with record.at("git push"):
-        result.push_commit(record.tag, record, wanted=section.git_push)
-    record.outcome = result.outcome(record.verdict)
-    mark.unlink()
+    with report.at("train"):
+        dvc.run("repro")
+        report.version = versions.read_registration(options.REGISTRATION).version
+    if report.version != state.judged:  # else code changed, and what it makes did not
+        with report.at("gate and promote"):
+            report.verdict = promote_version(report.version, params=params)
+            report.champion_after = versions.champion(tracking())
+    with report.at("commit"):
+        report.commit = result.commit(report, state)
+    if report.verdict:
+        with report.at("tag"):
+            report.tag = result.tag(report.verdict)
+    with report.at("dvc push"):
+        result.push_data(report, wanted=section.push)
+    with report.at("git push"):
+        result.push_commit(report.tag, report, wanted=section.git_push)
+    report.outcome = result.outcome(report.verdict)
+    state_file.unlink()
 
 
-def _begin(mark: Path, record: Record) -> Begun:
-    """Returns the retrain that did not end, ready to go on, or a new one; its mark is on disk."""
-    begun = read_begun(mark)
-    record.went_on = begun is not None
-    new_data.check_tree(gone_on=begun is not None)
-    if begun is None:
-        return _note(begin(record.champion_after), mark)
-    console.print(f"goes on with the retrain that began at {begun.base[:10]}")
-    if begun.was_refused:
-        new_data.put_back(begun.base)
-    return _note(replace(begun, was_refused=False), mark)
-
-
-def _note(begun: Begun, mark: Path) -> Begun:
-    write_begun(begun, mark)
-    return begun
+def _resume_or_begin(state_file: Path, report: RetrainReport) -> RetrainState:
+    """Returns the state of the retrain that did not end, or of a new one; it is on disk."""
+    state = read_state(state_file)
+    report.resumed = state is not None
+    new_data.check_tree(resumed=report.resumed)
+    if state is None:
+        return save_state(new_state(champion=report.champion_after), state_file)
+    console.print(f"resumes the retrain that began at {state.base[:10]}")
+    if state.was_refused:
+        new_data.restore(state.base)
+    return save_state(replace(state, was_refused=False), state_file)
 
 
 def _has_news() -> bool:
     """Returns whether stages are not as `dvc.lock` says, or git does not have that `dvc.lock`."""
-    return not workspace.is_unchanged() or bool(workspace.unrecorded_paths())
+    return not dvc.is_unchanged() or bool(git.unrecorded(dvc.recorded_paths()))
 
 
 def _judged_version() -> int | None:
     """Returns the version that the workspace stands for, if the gate has judged it."""
     if not options.REGISTRATION.exists():
         return None
-    version = registry.read_registration(options.REGISTRATION).version
-    verdict = promotion.read_tag(version, promotion.VERDICT_TAG, tracking=tracking())
+    version = versions.read_registration(options.REGISTRATION).version
+    verdict = versions.read_tag(version, promotion.VERDICT_TAG, tracking=tracking())
     return None if verdict is None else version

@@ -13,7 +13,7 @@ from components.search.finder import Finder
 from components.search.request import Query, parse_weight
 
 if TYPE_CHECKING:  # it imports MLflow, which a search by an item does without
-    from components.registry.registry import RegisteredVersion
+    from components.registry.versions import RegisteredVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +105,11 @@ def _ask_picture(
     image: Path,
     model: str | None,
 ) -> Asked:
-    from components.registry import registry  # noqa: PLC0415
+    from components.registry import versions  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 
     version = _check_model(embedded, model)
-    package = registry.download(version, tracking=tracking())
+    package = versions.download(version, tracking=tracking())
     try:
         data = read_bytes(image)
         pixels = decode(data, image_size_px=package.image_size_px)
@@ -122,13 +122,13 @@ def _ask_picture(
 
 def _check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
     """Returns the version that made the embeddings, if it is the one that is asked for."""
-    from components.registry import registry  # noqa: PLC0415
+    from components.registry import versions  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 
-    made_by = registry.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     if model is None:
         return made_by
-    asked = registry.resolve(model, tracking=tracking())
+    asked = versions.resolve(model, tracking=tracking())
     if asked != made_by:
         raise HemlineError(
             f"{model} is {asked.uri}, but {embedded.folder} was embedded by {made_by.uri}, and "

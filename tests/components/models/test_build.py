@@ -19,7 +19,8 @@ from components.images.transforms import normalise
 from components.models import ag_man, ag_mlan, asen, attn_fashion, csn, triplet_network
 from components.models.attention import UniformAttention
 from components.models.build import build_model
-from components.registry.package import read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import read_package
 from components.training.trained import save_weights
 
 torch.set_num_threads(1)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from components.attributes import Attribute, AttributeSchema
-from components.provenance.lineage import Lineage
 from components.registry.card import Facts, model_card
 
 SCHEMA = AttributeSchema(
@@ -35,18 +34,16 @@ FACTS = Facts(
         "num_parameters": 11_600_000,
         "attributes": {"sleeve": SCORES | {"map": 70.0}, "neck|line": SCORES | {"map": 55.0}},
     },
-    lineage=Lineage(
-        run_id="1a69",
-        commit="c0ffee",
-        has_local_changes=True,
-        params={
-            "data.root": "raw/mine",
-            "model.name": "ag_man",
-            "model.backbone": "resnet18",
-            "train.objective": "triplet",
-        },
-        inputs={"data/store": "2.dir", "data/splits": "1.dir"},
-    ),
+    run_id="1a69",
+    commit="c0ffee",
+    has_local_changes=True,
+    params={
+        "data.root": "raw/mine",
+        "model.name": "ag_man",
+        "model.backbone": "resnet18",
+        "train.objective": "triplet",
+    },
+    inputs={"data/store": "2.dir", "data/splits": "1.dir"},
 )
 
 LINES = [
@@ -102,8 +99,8 @@ def test_a_card_has_its_sections_in_order() -> None:
 
 
 def test_a_card_of_a_run_outside_git_says_so() -> None:
-    lineage = replace(FACTS.lineage, commit=None, has_local_changes=False, inputs={}, params={})
-    card = model_card(replace(FACTS, lineage=lineage))
+    outside = replace(FACTS, commit=None, has_local_changes=False, inputs={}, params={})
+    card = model_card(outside)
     assert "| git commit | not in a git repository |" in card
     assert "Data: my_data. Split: random." in card
     assert "DVC" not in card

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 from fresh_environment import create_environment
 
-from components.registry import promotion, registry
+from components.registry import promotion, registration
 from components.tracking.runs import Tracking, start_run
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,9 @@ def published(example, server: str) -> Tracking:
     """The store where the model is champion, filled over HTTP."""
     tracking = Tracking(uri=server, artifact_root="")
     run_id = start_run(tracking, params={}, tags={})
-    registry.register(example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id)
+    registration.register_package(
+        example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id
+    )
     promotion.move_champion("promote", 1, expected=None, who="a test", tracking=tracking)
     return tracking
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from components.errors import HemlineError
 from components.images.transforms import normalise
-from components.registry.package import Package, read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import Package, read_package
 
 NAMES = ["neck|line", "sleeve"]
 ASKED_1K = torch.tensor([[2, 0]])
@@ -58,7 +59,7 @@ def test_a_network_without_attention_gives_no_maps(example, pixels, tmp_path) ->
     write_package(Flat(), tmp_path, schema=example.package.schema, image_size_px=64)
     package = read_package(tmp_path)
     assert package.attend(pixels, NAMES) is None
-    assert package.embed(pixels, "skirt").shape == (3,)
+    assert package.embed_each(pixels, ["skirt"])["skirt"].shape == (3,)
 
 
 def test_an_attribute_that_is_not_known_is_an_error(example, pixels) -> None:
@@ -72,12 +73,12 @@ def test_the_network_is_loaded_once_and_not_pickled(example, pixels, monkeypatch
     loads = []
     load = Package.load_network
     monkeypatch.setattr(Package, "load_network", lambda self: loads.append(1) or load(self))
-    vectors = [package.embed(pixels, "skirt") for _ in range(2)]
+    vectors = [package.embed_each(pixels, ["skirt"])["skirt"] for _ in range(2)]
     package.attend(pixels, NAMES)
     assert len(loads) == 1
     other = pickle.loads(pickle.dumps(package))
     assert other == package
-    np.testing.assert_array_equal(other.embed(pixels, "skirt"), vectors[1])
+    np.testing.assert_array_equal(other.embed_each(pixels, ["skirt"])["skirt"], vectors[1])
     assert len(loads) == 2
 
 

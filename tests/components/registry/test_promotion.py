@@ -11,15 +11,15 @@ from mlflow import MlflowClient
 from components.errors import HemlineError
 from components.registry import promotion
 from components.registry.promotion import (
-    champion,
     champion_embeddings,
-    history,
     move_champion,
     previous_champion,
+    read_moves,
     settle,
     was_champion,
     was_rolled_back,
 )
+from components.registry.versions import champion, write_tag
 from components.tracking.runs import Tracking
 
 NUM_VERSIONS = 4
@@ -82,7 +82,7 @@ def roll_back(tracking: Tracking) -> None:
 
 
 def told(tracking: Tracking) -> list[tuple[int, str, int, int | None]]:
-    return [(m.number, m.action, m.version, m.previous) for m in history(tracking)]
+    return [(m.number, m.action, m.version, m.previous) for m in read_moves(tracking)]
 
 
 def test_moves_are_remembered_in_order_with_time_and_who(tracking) -> None:
@@ -96,7 +96,7 @@ def test_moves_are_remembered_in_order_with_time_and_who(tracking) -> None:
         (2, "promote", 3, 1),
         (3, "rollback", 1, 3),
     ]
-    moves = history(tracking)
+    moves = read_moves(tracking)
     assert [m.who for m in moves] == ["ann@there", "ann@there", "bob@there"]
     assert sorted(m.time for m in moves) == [m.time for m in moves]
     assert all(m.done for m in moves)
@@ -149,7 +149,7 @@ def test_a_move_that_was_killed_ends_as_one_that_was_not(
     promote(2, tracking)
     assert champion(tracking) == 2
     assert told(tracking) == [(1, "promote", 1, None), (2, "promote", 2, 1)]
-    assert all(m.done for m in history(tracking))
+    assert all(m.done for m in read_moves(tracking))
 
 
 def test_a_move_that_never_took_place_leaves_no_trace(tracking, killed_at) -> None:
@@ -214,7 +214,7 @@ def test_champion_and_embeddings_come_together(tracking) -> None:
     promote(1, tracking)
     with pytest.raises(HemlineError, match="version 1, has no embeddings: `hemline promote 1`"):
         champion_embeddings(tracking)
-    promotion.write_tag(1, promotion.EMBEDDINGS_TAG, "/shared/hemline-1", tracking=tracking)
+    write_tag(1, promotion.EMBEDDINGS_TAG, "/shared/hemline-1", tracking=tracking)
     found = champion_embeddings(tracking)
     assert (found.version.uri, found.embeddings) == ("models:/hemline/1", "/shared/hemline-1")
 
@@ -222,7 +222,7 @@ def test_champion_and_embeddings_come_together(tracking) -> None:
 def test_without_a_model_there_is_no_champion(tmp_path: Path) -> None:
     empty = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path))
     assert champion(empty) is None
-    assert history(empty) == []
+    assert read_moves(empty) == []
     with pytest.raises(HemlineError, match="has no champion to roll back"):
         previous_champion(empty)
 

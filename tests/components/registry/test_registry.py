@@ -6,8 +6,8 @@ import mlflow
 import pytest
 
 from components.errors import HemlineError
-from components.registry import promotion, registry
-from components.registry.registry import RegisteredVersion, resolve
+from components.registry import promotion, registration, versions
+from components.registry.versions import RegisteredVersion, resolve
 from components.tracking.runs import Tracking, start_run
 
 LONG = "".join(f"line {number} of a card\n" for number in range(400))
@@ -20,8 +20,10 @@ def tracking(example, tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "files"))
     for card in ("# A card\n", LONG):
         run_id = start_run(tracking, params={}, tags={})
-        registry.register(example.package.folder, card=card, tracking=tracking, run_id=run_id)
-    assert promotion.champion(tracking) is None, "registering makes no champion"
+        registration.register_package(
+            example.package.folder, card=card, tracking=tracking, run_id=run_id
+        )
+    assert versions.champion(tracking) is None, "registering makes no champion"
     promotion.move_champion("promote", 1, expected=None, who="a test", tracking=tracking)
     return tracking
 
@@ -62,7 +64,7 @@ def test_a_store_that_does_not_answer_is_told(tmp_path: Path, monkeypatch) -> No
 
 
 def test_a_version_comes_back_as_it_was_written(tracking, example) -> None:
-    package = registry.download(resolve("models:/hemline/2", tracking), tracking=tracking)
+    package = versions.download(resolve("models:/hemline/2", tracking), tracking=tracking)
     assert package.schema == example.package.schema
     assert package.image_size_px == example.package.image_size_px
 
@@ -101,7 +103,9 @@ def test_a_stage_that_is_run_again_does_not_register_twice(example, tmp_path) ->
 
     def register(card: str) -> int:
         package = example.package.folder
-        return registry.register(package, card=card, tracking=store, run_id=run_id).version
+        return registration.register_package(
+            package, card=card, tracking=store, run_id=run_id
+        ).version
 
     assert [register("# A card\n"), register("# A card\n")] == [1, 1]
     assert register("# Another evaluation\n") == 2

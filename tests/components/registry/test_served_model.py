@@ -11,7 +11,7 @@ import pytest
 from mlflow import pyfunc
 from mlflow.exceptions import MlflowException
 
-from components.registry import registry
+from components.registry import registration
 from components.tracking.runs import Tracking, start_run
 
 SAME = 0.9999  # cosine: the graph may order float32 sums differently for another batch
@@ -24,7 +24,7 @@ def model(example, tmp_path_factory: pytest.TempPathFactory) -> pyfunc.PyFuncMod
     folder = tmp_path_factory.mktemp("mlflow")
     tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "files"))
     run_id = start_run(tracking, params={}, tags={})
-    version = registry.register(
+    version = registration.register_package(
         example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id
     )
     with pytest.MonkeyPatch.context() as environment:

@@ -12,7 +12,7 @@ from components.attributes import Attribute, AttributeSchema
 from components.evaluation.evaluation import evaluate_retrieval, report
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
-from components.provenance.lineage import Champion, Lineage
+from components.provenance.origin import Champion, Origin
 from components.report.compose import compose, render
 from components.report.content import Measured
 
@@ -55,14 +55,14 @@ def triplets_table() -> pa.Table:
     return pa.table([*columns], names=tables.TRIPLETS.names).cast(tables.TRIPLETS)
 
 
-def lineage(run_id: str = "run1", **changes) -> Lineage:
+def origin(run_id: str = "run1", **changes) -> Origin:
     known = {
         "commit": "c0ffee",
         "has_local_changes": True,
         "params": {"train.seed": "3", "split.method": "random"},
         "inputs": {SPLITS: "1.dir"},
     }
-    return Lineage(run_id=run_id, **{**known, **changes})
+    return Origin(run_id=run_id, **{**known, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return Measured(
         schema=SCHEMA,
         network={"name": "ag_man", "ca": None},
-        lineage=lineage(),
+        origin=origin(),
         champion=None,
         num_catalog_images=42,
         splits=splits,
@@ -160,21 +160,21 @@ def test_a_network_without_attention_shows_none(measured: Measured) -> None:
     assert 'href="#attention"' not in render(found)
 
 
-def champion(run: Lineage, *, evaluation=None) -> Champion:
-    return Champion(version=7, lineage=run, evaluation=evaluation)
+def champion(run: Origin, *, evaluation=None) -> Champion:
+    return Champion(version=7, origin=run, evaluation=evaluation)
 
 
 @pytest.mark.parametrize(
     ("run", "has_evaluation", "reason"),
     [
-        (lineage("run1"), True, "this model is the champion, version 7"),
-        (lineage("run2"), False, "holds no evaluation"),
-        (lineage("run2", inputs={}), True, "not known which splits"),
-        (lineage("run2", inputs={SPLITS: "2.dir"}), True, "measured on another split"),
+        (origin("run1"), True, "this model is the champion, version 7"),
+        (origin("run2"), False, "holds no evaluation"),
+        (origin("run2", inputs={}), True, "not known which splits"),
+        (origin("run2", inputs={SPLITS: "2.dir"}), True, "measured on another split"),
     ],
 )
 def test_a_champion_that_cannot_be_compared_is_not_shown(
-    measured: Measured, run: Lineage, has_evaluation: bool, reason: str
+    measured: Measured, run: Origin, has_evaluation: bool, reason: str
 ) -> None:
     evaluation = measured.figures if has_evaluation else None
     found = compose(replace(measured, champion=champion(run, evaluation=evaluation)), splits=SPLITS)
@@ -184,7 +184,7 @@ def test_a_champion_that_cannot_be_compared_is_not_shown(
 
 def test_a_champion_of_the_same_split_stands_beside_the_model(measured: Measured) -> None:
     figures = {"map": 81.25, "attributes": {"collar": {"map": 82.5}, "gone": {"map": 1.0}}}
-    other = champion(lineage("run2"), evaluation=figures)
+    other = champion(origin("run2"), evaluation=figures)
     found = compose(replace(measured, champion=other), splits=SPLITS)
     column = found.scores.header.index("champion (v7)")
     assert [row[column] for row in found.scores.rows] == ["", "82.50", "81.25"]

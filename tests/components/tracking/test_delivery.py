@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,6 @@ from components.tracking import delivery as module
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
 from components.tracking.runs import Tracking, start_run
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +294,7 @@ def test_an_exception_of_training_is_kept(
     assert _steps(tracking, run_id) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_comes_back_gets_all_rows(
     path: Path,
     tracking: Tracking,
@@ -328,6 +328,47 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_rows(
     assert losses == [0 if step == 21 else step / 4 for step in range(1, 121)]  # NaN lies as 0
     ours = [record for record in caplog.records if record.name == module.__name__]
     assert len(ours) == 2, "one when it stopped, one when it went on"
+
+
+@pytest.mark.parametrize(
+    ("login", "told"),
+    [
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "x"}, "Basic bWU6eA=="),
+        ({"MLFLOW_TRACKING_TOKEN": "t0ken"}, "Bearer t0ken"),
+        ({}, None),
+    ],
+)
+def test_a_server_is_asked_with_the_login_that_mlflow_uses(monkeypatch, login, told) -> None:
+    for name, value in login.items():
+        monkeypatch.setenv(name, value)
+    with _answering(401) as (uri, asked):
+        module._check_answers(uri)
+    assert asked == [("/health", told)]
+
+
+def test_a_proxy_without_its_server_does_not_answer() -> None:
+    with _answering(503) as (uri, _), pytest.raises(ConnectionError, match="with status 503"):
+        module._check_answers(uri)
+
+
+@contextmanager
+def _answering(status: int) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """Answers requests by a status; gives the address, and path and login of what was asked."""
+    asked: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
 
 
 def _deliver(

@@ -26,7 +26,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from shops import Shop, picture
 
 from components.browse.app import MAX_UPLOAD_BYTES
-from components.registry import promotion, registry
+from components.registry import promotion, registration
 from components.tracking.runs import Tracking, start_run
 from pipelines.shell.cli import main
 
@@ -51,7 +51,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     for number, name in enumerate(("data/embeddings", "data/others"), start=1):
         package = shop.export(f"package-{number}", seed=number)
         run_id = start_run(tracking, params={}, tags={})
-        version = registry.register(package.folder, card="", tracking=tracking, run_id=run_id)
+        version = registration.register_package(
+            package.folder, card="", tracking=tracking, run_id=run_id
+        )
         shop.embed(name, package, version=version.version)
     promotion.move_champion("promote", 1, expected=None, who="a test", tracking=tracking)
     return shop

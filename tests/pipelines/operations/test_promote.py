@@ -19,8 +19,8 @@ from promotable import SIZE_PX, Promotable, promotable
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
-from components.registry import promotion
-from components.registry.registry import RegisteredVersion
+from components.registry import promotion, versions
+from components.registry.versions import RegisteredVersion
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.rollback import rollback
 from pipelines.shell.cli import main
@@ -55,7 +55,7 @@ def project(begun: Promotable, tmp_path: Path, monkeypatch) -> Promotable:
     _enter(copied, monkeypatch)
     monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
     copied.set_params()
-    promotion.write_tag(
+    versions.write_tag(
         FIRST,
         promotion.EMBEDDINGS_TAG,
         str(folder / "data/published/hemline-1"),
@@ -84,11 +84,11 @@ def state(project: Promotable) -> dict[str, object]:
 
 
 def champion(project: Promotable) -> int | None:
-    return promotion.champion(project.tracking)
+    return versions.champion(project.tracking)
 
 
 def moves(project: Promotable) -> list[tuple[str, int | None, int]]:
-    return [(m.action, m.previous, m.version) for m in promotion.history(project.tracking)]
+    return [(m.action, m.previous, m.version) for m in promotion.read_moves(project.tracking)]
 
 
 def status_of(*arguments: str) -> int:
@@ -122,7 +122,7 @@ def test_a_better_version_is_promoted_and_what_was_embedded_is_copied(project: P
     assert (verdict.champion, verdict.challenger) == (FIRST, BETTER)
     assert champion(project) == BETTER
     assert moves(project) == [("promote", None, FIRST), ("promote", FIRST, BETTER)]
-    last = promotion.history(project.tracking)[-1]
+    last = promotion.read_moves(project.tracking)[-1]
     assert last.done
     assert "@" in last.who
     assert last.time.endswith("+00:00")
@@ -161,7 +161,7 @@ def test_a_worse_version_is_rejected_and_carries_the_verdict(project: Promotable
 
 def test_a_rejection_stands_until_the_rules_change(project: Promotable) -> None:
     marked = replace(promote_version(WORSE), splits="marked")
-    promotion.write_tag(WORSE, promotion.VERDICT_TAG, marked.to_json(), tracking=project.tracking)
+    versions.write_tag(WORSE, promotion.VERDICT_TAG, marked.to_json(), tracking=project.tracking)
     assert promote_version(WORSE) == marked, "read back"
     project.set_params(max_attribute_drop=6.0)
     verdict = promote_version(WORSE)
@@ -220,7 +220,7 @@ def test_what_was_rolled_back_comes_again_only_when_asked(project: Promotable) -
         ("promote", FIRST, BETTER),
         ("rollback", BETTER, FIRST),
     ]
-    assert [m.number for m in promotion.history(project.tracking)] == [1, 2, 3, 4, 5]
+    assert [m.number for m in promotion.read_moves(project.tracking)] == [1, 2, 3, 4, 5]
 
 
 def test_a_rollback_leads_to_any_version_that_was_champion(project: Promotable) -> None:
@@ -270,7 +270,7 @@ def test_a_champion_on_another_split_is_measured_on_the_challengers(
     better = project.register(5)
     with pytest.raises(RuntimeError, match=NEEDS_RAY):  # it passed, and is to embed
         promote_version(better)
-    text = promotion.read_tag(better, promotion.VERDICT_TAG, tracking=project.tracking)
+    text = versions.read_tag(better, promotion.VERDICT_TAG, tracking=project.tracking)
     verdict = Verdict.from_json(str(text))
     assert "measuring models:/hemline/1 on this test split: 180 images" in capsys.readouterr().out
     assert verdict.passed
@@ -294,7 +294,7 @@ def test_versions_without_a_record_are_measured_whatever_size_they_see(
     with pytest.raises(RuntimeError, match=NEEDS_RAY):
         promote_version(number)
     assert "the store has 32 px, the model 16" in capsys.readouterr().out
-    text = promotion.read_tag(number, promotion.VERDICT_TAG, tracking=project.tracking)
+    text = versions.read_tag(number, promotion.VERDICT_TAG, tracking=project.tracking)
     change = json.loads(str(text))["attributes"][0]
     assert change["challenger_map"] > change["champion_map"] + 10
 

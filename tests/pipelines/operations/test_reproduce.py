@@ -13,7 +13,7 @@ from project import Project
 from small_line import SmallLine
 
 from components.errors import HemlineError
-from components.provenance import provenance, record
+from components.provenance import origin
 from pipelines.operations.reproduce.command import reproduce
 from pipelines.shell import exit_codes
 
@@ -127,6 +127,21 @@ def test_data_and_numbers_are_those_of_the_commit(line, run) -> None:
         assert (status, verdicts(found)["data/catalog"]) == (exit_codes.OK, "identical")
 
 
+@pytest.mark.parametrize("cli", ["pipelines/cli.py", "pipelines/shell/cli.py"])
+def test_stages_that_call_hemline_run_the_code_of_their_commit(line, run, cli) -> None:
+    """Older commits' stages do, and have its main function elsewhere than the installed code."""
+    for name in (Path(cli), Path("pipelines/cli.py")):
+        line.write(str(name.parent / "__init__.py"), "")
+    line.write(cli, "import runpy\n\n\ndef main():\n    runpy.run_path('stages.py')\n")
+    for name in ("dvc.yaml", "dvc.lock"):
+        text = (line.folder / name).read_text()
+        line.write(name, text.replace("python stages.py split", "hemline split"))
+    line.commit("a stage calls hemline")
+    status, found = run("HEAD", from_scratch=True)
+    assert (status, found["computed_stages"]) == (exit_codes.OK, STAGES)
+    assert verdicts(found)["data/splits"] == "identical"
+
+
 def test_what_the_cache_lost_comes_from_the_remote(line, run) -> None:
     line.dvc("push", "-q")
     shutil.rmtree(line.folder / ".dvc/cache/files")
@@ -204,8 +219,8 @@ def test_a_changed_tree_that_nobody_knows_is_refused(line, run) -> None:
     other = line.record_run()
     artifacts = {
         each: Path(line.tracking.client().get_run(each).info.artifact_uri.removeprefix("file://"))
-        / record.FOLDER
-        / record.PATCH_FILE
+        / origin.FOLDER
+        / origin.PATCH_FILE
         for each in (run_id, other)
     }
     artifacts[run_id].unlink()
@@ -224,7 +239,7 @@ def test_a_run_outside_git_or_without_hashes_is_refused(line, run) -> None:
     stage = client.create_run(client.get_run(run_id).info.experiment_id)
     with pytest.raises(HemlineError, match="outside of git"):
         run(stage.info.run_id)
-    client.set_tag(stage.info.run_id, provenance.COMMIT_TAG, line.git("rev-parse", "HEAD").strip())
+    client.set_tag(stage.info.run_id, origin.COMMIT_TAG, line.git("rev-parse", "HEAD").strip())
     with pytest.raises(HemlineError, match="kept no hashes"):
         run(stage.info.run_id)
 

@@ -1,15 +1,19 @@
 """Nights of a shop, with real git, DVC and MLflow: data arrives, models come, one is refused.
 
-One project goes through all of them, in the order of the tests.
+One project goes through all of them, in the order of the tests. Two nights are killed for real; the
+others run in this process, where only their stages are processes of their own.
 """
 
 import csv
+import io
 import json
 import os
 import random
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -18,11 +22,13 @@ from typing import Any
 import mlflow
 import pyarrow.parquet as pq
 import pytest
+import typer
 from project import Project
 
+from components.errors import HemlineError
 from components.params import RetrainParams, load_section
-from pipelines.operations.retrain import new_data
-from pipelines.operations.retrain.record import STEPS, Record
+from pipelines.operations.retrain import command, new_data
+from pipelines.operations.retrain.report import STEPS, RetrainReport
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +63,6 @@ SHOP = {
     "retrain": {"max_label_shift": 0.25},
 }
 LEARNING = {"sampling": {"num_epochs": 2, "batches_per_epoch": 50}}
-PATIENCE_S = 1800  # of a machine that has much else to do
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def draw(project: Project, num_images: str, *, out: str, seed: str) -> None:
     arguments = ["--images", num_images, "--image-size", "64", "--seed", seed]
-    project.run("hemline", "wardrobe", "--out", out, *arguments)
+    project.run("python", "-m", "pipelines", "wardrobe", "--out", out, *arguments)
 
 
 def commit(project: Project, message: str) -> None:
@@ -85,19 +90,79 @@ def commit(project: Project, message: str) -> None:
     project.run("git", "-c", "user.name=t", "-c", "user.email=t@e.org", "commit", "-qm", message)
 
 
+@contextmanager
+def working_in(project: Project, **environment: str) -> Iterator[pytest.MonkeyPatch]:
+    """Lets this process run commands as in the project's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        for name, value in {**project.environment, **environment}.items():
+            patch.setenv(name, value)
+        yield patch
+
+
 def retrain(project: Project, *, status: int, **environment: str) -> str:
-    """Returns what a retrain printed, which ended with that exit status."""
-    done = subprocess.run(
-        ["hemline", "retrain"],
-        cwd=project.folder,
-        env={**project.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    """Returns what a retrain printed, and its error, which ended with that exit status."""
+    printed = io.StringIO()
+    with working_in(project, **environment), redirect_stdout(printed):
+        try:
+            command.retrain()
+        except typer.Exit as end:
+            found, error = end.exit_code, ""
+        except HemlineError as failure:
+            found, error = 1, str(failure)
+    assert found == status, printed.getvalue() + error
+    return printed.getvalue() + error
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing that handles errors handles it."""
+
+
+def killed_at(project: Project, step: str) -> str:
+    """Returns what a retrain printed, which was killed as a step began."""
+
+    class Report(RetrainReport):
+        @contextmanager
+        def at(self, name: str) -> Iterator[None]:
+            with super().at(name):
+                if name == step:
+                    raise Killed
+                yield
+
+    printed = io.StringIO()
+    with working_in(project) as patch, redirect_stdout(printed):
+        patch.setattr(command, "RetrainReport", Report)
+        with pytest.raises(Killed):
+            command.retrain()
+    return printed.getvalue()
+
+
+def killed_after(project: Project, line: str) -> str:
+    """Returns what a retrain printed, which SIGKILL ended, with all it started, after a line."""
+    errors = project.folder.parent / "errors.txt"
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            ["python", "-m", "pipelines", "retrain"],
+            cwd=project.folder,
+            env=project.environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        printed = []
+        for each in process.stdout or ():
+            printed.append(each)
+            if each.startswith(line):
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+        printed += list(process.stdout or ())
+    assert process.returncode == -signal.SIGKILL, "".join(printed) + errors.read_text()
+    return "".join(printed)
 
 
 def summary(project: Project) -> dict[str, Any]:
@@ -179,13 +244,17 @@ def test_killed_at_every_step_it_ends_as_if_it_never_was(shop: Project) -> None:
     hook = shop.folder / ".git/hooks/pre-push"
     hook.write_text("#!/bin/sh\nsleep 1000\n")  # the last step ends too soon to be killed in
     hook.chmod(0o755)
-    printed = [kill_at(shop, number) for number in range(1, len(STEPS) + 1)]
+    after_train = STEPS.index("train") + 1
+    printed = [killed_at(shop, step) for step in STEPS[:after_train]]
+    printed.append(killed_after(shop, "Running stage 'train'"))
+    printed += [killed_at(shop, step) for step in STEPS[after_train:]]
+    printed.append(killed_after(shop, f"[{len(STEPS)}/{len(STEPS)}] git push"))
     hook.unlink()
     retrain(shop, status=0)
 
     told = summary(shop)
     new = told["num_new_images"]
-    assert told["went_on"]
+    assert told["resumed"]
     assert (told["champion_before"], told["champion_after"]) == (1, 2)
     assert told["num_images_before"] == before
     assert told["num_images"] == before + new > before
@@ -195,32 +264,6 @@ def test_killed_at_every_step_it_ends_as_if_it_never_was(shop: Project) -> None:
     assert git(shop, "rev-list", f"{base}..HEAD") == told["commit"]
     assert git(shop, "tag").split() == ["retrain-1-promoted", "retrain-2-promoted"]
     assert_clean_and_pushed(shop)
-
-
-def kill_at(project: Project, number: int) -> str:
-    """Returns what a retrain printed, which was killed with all it started as a step began."""
-    errors = project.folder.parent / f"killed-at-{number}.txt"
-    with (
-        errors.open("w") as stderr,
-        subprocess.Popen(
-            ["hemline", "retrain"],
-            cwd=project.folder,
-            env=project.environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,
-        ) as process,
-    ):
-        printed = []
-        for line in process.stdout or ():
-            printed.append(line)
-            if line.startswith(f"[{number}/{len(STEPS)}]"):
-                os.killpg(process.pid, signal.SIGKILL)
-                break
-        printed += list(process.stdout or ())
-    assert process.returncode == -signal.SIGKILL, "".join(printed) + errors.read_text()
-    return "".join(printed)
 
 
 def assert_clean_and_pushed(project: Project) -> None:
@@ -254,8 +297,8 @@ def test_labels_that_vanish_stop_it_before_training(
 
     monkeypatch.chdir(shop.folder)
     section = load_section(Path("params.yaml"), RetrainParams)
-    accepted = Record()
-    new_data.check_data("HEAD", section=section, accept=True, record=accepted)
+    accepted = RetrainReport()
+    new_data.check_data("HEAD", section=section, accept=True, report=accepted)
     assert [asdict(finding) for finding in accepted.findings] == told["findings"]
     for file, text in mended.items():
         file.write_text(text)

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
-from components.registry import registry
-from components.registry.package import Package, read_package, write_package
+from components.registry import versions
+from components.registry.graph import write_package
+from components.registry.package import Package, read_package
 from components.tables import Catalog, Numbering
 from pipelines.shell.cli import main
 
@@ -64,7 +65,7 @@ def passes(
     write_embeddings(tmp_path / "data/embeddings")
     network = package.load_network()
     fresh = read_package(package.folder)  # a package keeps the network that it loaded
-    monkeypatch.setattr(registry, "download", lambda version, tracking: fresh)
+    monkeypatch.setattr(versions, "download", lambda version, tracking: fresh)
     shapes: list[tuple[int, ...]] = []
 
     def counted(pixels: Tensor, attributes: Tensor) -> Tensor:
@@ -253,8 +254,8 @@ def test_a_catalogue_without_labels_is_searched(passes, capsys, tmp_path: Path) 
 def test_another_models_query_is_refused_with_the_remedy(
     passes, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = registry.RegisteredVersion(name="hemline", version=2)
-    monkeypatch.setattr(registry, "resolve", lambda uri, tracking: newer)
+    newer = versions.RegisteredVersion(name="hemline", version=2)
+    monkeypatch.setattr(versions, "resolve", lambda uri, tracking: newer)
     for query in (["--image", "query.png"], ["--id", "1"]):
         message = refused(
             capsys, *query, "--attribute", "collar", "--model", "models:/hemline@champion"
@@ -313,4 +314,6 @@ def test_embeddings_of_several_attributes_are_those_of_each(package: Package) ->
     assert [*each] == ["length", "collar"]
     assert each["length"].tolist() == [0, 1]
     for attribute, embedding_D in each.items():
-        np.testing.assert_array_equal(embedding_D, package.embed(pixels, attribute))
+        np.testing.assert_array_equal(
+            embedding_D, package.embed_each(pixels, [attribute])[attribute]
+        )

@@ -7,11 +7,11 @@ import pytest
 
 from components.errors import HemlineError
 from components.evaluation.gate import Rule, Verdict
-from components.provenance.provenance import write_stages
+from components.provenance.dvc_files import LOCK, format_lock
+from components.provenance.git import commit_only
 from pipelines.operations.retrain import result
-from pipelines.operations.retrain.record import Record
-from pipelines.operations.retrain.state import begin
-from pipelines.shell import workspace
+from pipelines.operations.retrain.report import RetrainReport
+from pipelines.operations.retrain.state import new_state
 
 VERDICT = Verdict(
     challenger=3,
@@ -32,7 +32,7 @@ def git(*arguments: str) -> str:
 
 def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None:
     write_lock(registration="a" * 32, code="1" * 32)
-    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    commit_only(["dvc.lock"], "Retrain: version 3 rejected")
     assert result.tag(VERDICT) == result.tag(VERDICT) == NAME
     assert git("tag", "--list", "--format=%(contents)", NAME) == (
         "Retrain: version 3 rejected\n\nagainst version 2:\n"
@@ -46,35 +46,35 @@ def write_lock(*, registration: str, code: str) -> None:
         "deps": [{"path": "components/evaluation/examples.py", "md5": code}],
         "outs": [{"path": "models/registration.json", "md5": registration}],
     }
-    write_stages({"register": entry}, Path("dvc.lock"))
+    LOCK.write_text(format_lock({"register": entry}))
 
 
 def test_a_tag_stands_for_what_was_registered_whatever_code_changed(repository: Path) -> None:
     write_lock(registration="a" * 32, code="1" * 32)
-    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    commit_only(["dvc.lock"], "Retrain: version 3 rejected")
     assert result.tag(VERDICT) == NAME
     write_lock(registration="a" * 32, code="2" * 32)
-    workspace.commit_only(["dvc.lock"], "code")
+    commit_only(["dvc.lock"], "code")
     assert result.tag(VERDICT) == NAME
     assert git("rev-parse", f"{NAME}^{{commit}}") == git("rev-parse", "HEAD~1")
 
 
 def test_a_tag_of_another_registration_is_not_moved(repository: Path) -> None:
     write_lock(registration="a" * 32, code="1" * 32)
-    workspace.commit_only(["dvc.lock"], "one")
+    commit_only(["dvc.lock"], "one")
     git("tag", NAME)
     write_lock(registration="b" * 32, code="1" * 32)
-    workspace.commit_only(["dvc.lock"], "another")
+    commit_only(["dvc.lock"], "another")
     with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
         result.tag(VERDICT)
     assert git("rev-parse", NAME) == git("rev-parse", "HEAD~1")
 
 
 def test_another_branch_is_not_committed_to(repository: Path) -> None:
-    begun = begin()
+    state = new_state(champion=2)
     git("switch", "-q", "-c", "elsewhere")
     with pytest.raises(HemlineError, match="git switch main"):
-        result.commit(Record(version=3, verdict=VERDICT), begun)
+        result.commit(RetrainReport(version=3, verdict=VERDICT), state)
 
 
 def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
@@ -89,24 +89,24 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
     git("-C", str(colleague), "push", "-q")
 
     write_lock(registration="a" * 32, code="1" * 32)
-    workspace.commit_only(["dvc.lock"], "Retrain: version 3 rejected")
-    record = Record(tag=result.tag(VERDICT))
+    commit_only(["dvc.lock"], "Retrain: version 3 rejected")
+    report = RetrainReport(tag=result.tag(VERDICT))
     with pytest.raises(HemlineError, match="git pull --rebase"):
-        result.push_commit(NAME, record, wanted=True)
-    assert record.pushed == []
+        result.push_commit(NAME, report, wanted=True)
+    assert report.pushed == []
     assert git("ls-remote", "--tags", "origin") == "", "branch and tag, both or none"
 
     git("pull", "-q", "--rebase", "origin", "main")
     assert result.tag(VERDICT) == NAME
-    result.push_commit(NAME, record, wanted=True)
-    assert record.pushed == ["origin"]
+    result.push_commit(NAME, report, wanted=True)
+    assert report.pushed == ["origin"]
     assert git("rev-parse", "HEAD") == git("ls-remote", "origin", "refs/heads/main").split()[0]
     assert git("ls-remote", "--tags", "--refs", "origin").endswith(f"refs/tags/{NAME}")
 
 
 def test_without_a_remote_or_the_wish_nothing_is_pushed(repository: Path) -> None:
-    record = Record()
-    result.push_commit(NAME, record, wanted=True)
+    report = RetrainReport()
+    result.push_commit(NAME, report, wanted=True)
     git("remote", "add", "origin", "/nowhere")
-    result.push_commit(NAME, record, wanted=False)
-    assert record.pushed == []
+    result.push_commit(NAME, report, wanted=False)
+    assert report.pushed == []

@@ -1,4 +1,4 @@
-"""Programs of an operation: what they print passes, how they fail is said, and they are stopped."""
+"""Programs that are run: output passes through, failures are explained, trees are terminated."""
 
 import os
 import signal
@@ -9,16 +9,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from components import programs
 from components.errors import HemlineError
-from pipelines.shell import commands
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 # starts a program that starts another, as DVC does, and ends by an exception when it is told to
 DRIVER = """
 import signal, sys
-from pipelines.shell import commands
+from components import programs
 
 def stop(number, frame):
     raise SystemExit("stopped")
@@ -26,26 +26,36 @@ def stop(number, frame):
 signal.signal(signal.SIGTERM, stop)
 stage = "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"
 dvc = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}])"
-commands.run([sys.executable, "-c", dvc])
+programs.run([sys.executable, "-c", dvc])
 """
 
 
 def test_output_passes_through(capfd: pytest.CaptureFixture[str]) -> None:
-    commands.run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
+    programs.run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"])
     assert sorted(capfd.readouterr().out.split()) == ["err", "out"]
+
+
+def test_what_is_read_keeps_odd_bytes_and_says_why_it_failed() -> None:
+    program = "import sys; sys.stdout.buffer.write(b'caf\\xe9\\r\\n'); sys.exit(%d)"
+    said = programs.read([sys.executable, "-c", program % 1], statuses=(0, 1))
+    assert said.encode(errors="surrogateescape") == b"caf\xe9\r\n"
+    with pytest.raises(HemlineError, match=r"sys\.exit"):
+        programs.read([sys.executable, "-c", program % 2])
+    with pytest.raises(HemlineError, match="cannot be run"):
+        programs.read(["/nowhere/git"])
 
 
 def test_a_failure_tells_the_end_of_what_was_printed() -> None:
     program = "import sys; [print('line', n) for n in range(100)]; sys.exit(3)"
     with pytest.raises(HemlineError) as failure:
-        commands.run([sys.executable, "-c", program])
+        programs.run([sys.executable, "-c", program])
     assert "line 99" in str(failure.value)
     assert "line 50" not in str(failure.value)
     with pytest.raises(HemlineError, match="exit status 3"):
-        commands.run([sys.executable, "-c", "raise SystemExit(3)"])
+        programs.run([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-def test_who_is_told_to_stop_stops_all_that_was_started() -> None:
+def test_a_terminated_driver_terminates_all_that_it_started() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as driver:

@@ -1,4 +1,4 @@
-"""What a retrain came to: collected while it runs, written for machines and for people."""
+"""The report of a retrain: collected while it runs, written for programs and for people."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,33 +39,34 @@ _EXIT_CODES: dict[Outcome, int] = {
 
 
 @dataclass(kw_only=True)
-class Record:
+class RetrainReport:
     """What is known of a retrain so far.
 
     Attributes:
-        outcome: how it ended; failed until it has ended otherwise.
+        started: when it started, in UTC, ISO 8601.
+        outcome: how it ended; "failed" until it has ended otherwise.
         error: why it failed.
-        step: that it is at, or ended at.
-        went_on: whether it went on with one that did not end.
+        step: step in which it is, or ended.
+        resumed: whether it resumed one that did not end.
         version: number of the model version that it made or found.
-        champion_before: number of the version that was in use; None: there was none.
-        champion_after: the same at the end.
-        verdict: the gate's.
-        num_images_before: of the last run's catalog; None: there was none.
-        num_images: of this run's.
-        num_new_images: of those, the ones that the last run did not have.
-        findings: what differs in the data beyond what was expected.
-        commit: that holds `dvc.lock`.
-        tag: of that commit.
-        pushed: where to: the names of git's remote, "dvc" for DVC's.
-        seconds: that each step took.
+        champion_before: number of the version in use when it began; None: there was none.
+        champion_after: number of the version in use at the end.
+        verdict: verdict of the gate; None where there was nothing to judge.
+        num_images_before: number of images in the previous catalog; None: there was none.
+        num_images: number of images in the new catalog.
+        num_new_images: number of images in the new catalog that the previous one did not have.
+        findings: how the data differs beyond what was expected.
+        commit: commit that holds `dvc.lock`.
+        tag: tag of that commit.
+        pushed: where results went: names of git's remotes, "dvc" for DVC's.
+        seconds: duration of each step.
     """
 
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     outcome: Outcome = "failed"
     error: str | None = None
     step: str | None = None
-    went_on: bool = False
+    resumed: bool = False
     version: int | None = None
     champion_before: int | None = None
     champion_after: int | None = None
@@ -86,7 +87,7 @@ class Record:
 
     @contextmanager
     def at(self, step: str) -> Iterator[None]:
-        """Says that a step begins, and takes its time."""
+        """Announces a step, and times it."""
         console.print(f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step}", markup=False, style="bold")
         self.step = step
         start = time.monotonic()
@@ -104,45 +105,45 @@ class Record:
 
 
 @contextmanager
-def written(record: Record, folder: Path) -> Iterator[None]:
+def written(report: RetrainReport, folder: Path) -> Iterator[None]:
     """Writes `retrain.json` and `retrain.md` when the block ends, however it ends."""
     try:
         yield
     except BaseException as error:
-        record.outcome = "failed"
-        record.error = without_credentials(str(error)) or type(error).__name__
+        report.outcome = "failed"
+        report.error = without_credentials(str(error)) or type(error).__name__
         raise
     finally:
-        files.write_json(record.as_dict(), folder / "retrain.json")
-        files.write_text(as_markdown(record), folder / "retrain.md")
+        files.write_json(report.as_dict(), folder / "retrain.json")
+        files.write_text(as_markdown(report), folder / "retrain.md")
 
 
-def as_markdown(record: Record) -> str:
+def as_markdown(report: RetrainReport) -> str:
     """Returns a page about a retrain for people."""
-    parts = [f"# Retrain: {record.outcome}", _table(["", ""], _facts(record))]
-    if record.error:
-        parts.append(f"## Failed at: {record.step}\n\n```\n{record.error}\n```")
-    if record.findings:
-        parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in record.findings))
-    if record.verdict:
-        parts.append(f"## The gate\n\n{_rules(record.verdict)}\n\n{_attributes(record.verdict)}")
-    seconds = [(step, f"{took:.1f}") for step, took in record.seconds.items()]
+    parts = [f"# Retrain: {report.outcome}", _table(["", ""], _facts(report))]
+    if report.error:
+        parts.append(f"## Failed at: {report.step}\n\n```\n{report.error}\n```")
+    if report.findings:
+        parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in report.findings))
+    if report.verdict:
+        parts.append(f"## The gate\n\n{_rules(report.verdict)}\n\n{_attributes(report.verdict)}")
+    seconds = [(step, f"{took:.1f}") for step, took in report.seconds.items()]
     parts.append("## Seconds\n\n" + _table(["step", "s"], seconds))
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(record: Record) -> list[tuple[str, str]]:
+def _facts(report: RetrainReport) -> list[tuple[str, str]]:
     facts = {
-        "exit code": record.exit_code,
-        "started": record.started,
-        "version": record.version,
-        "champion before": record.champion_before,
-        "champion after": record.champion_after,
-        "images": record.num_images,
-        "of these new": record.num_new_images,
-        "commit": record.commit,
-        "tag": record.tag,
-        "pushed to": ", ".join(record.pushed) or None,
+        "exit code": report.exit_code,
+        "started": report.started,
+        "version": report.version,
+        "champion before": report.champion_before,
+        "champion after": report.champion_after,
+        "images": report.num_images,
+        "of these new": report.num_new_images,
+        "commit": report.commit,
+        "tag": report.tag,
+        "pushed to": ", ".join(report.pushed) or None,
     }
     return [(name, "-" if value is None else str(value)) for name, value in facts.items()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.operations.retrain.lock import LockedError, only_one
+from pipelines.operations.retrain.state import LockedError, only_one
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[4]
 HOLD = """
 import sys
 from pathlib import Path
-from pipelines.operations.retrain.lock import only_one
+from pipelines.operations.retrain.state import only_one
 
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)

@@ -6,24 +6,25 @@ import pytest
 
 from components.errors import HemlineError
 from components.files import write_json
-from components.provenance.lineage import read_champion, read_lineage
-from components.registry.registry import CHAMPION, MODEL_NAME
+from components.provenance.origin import read_champion, read_origin
+from components.registry.versions import CHAMPION, MODEL_NAME
 from components.tracking import runs
 
 
-@pytest.fixture
-def tracking(tmp_path: Path) -> runs.Tracking:
-    return runs.Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "a"))
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> runs.Tracking:
+    folder = tmp_path_factory.mktemp("store")
+    return runs.Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "a"))
 
 
-def test_lineage_is_what_the_run_was_started_with(tracking: runs.Tracking) -> None:
+def test_an_origin_is_what_the_run_was_started_with(tracking: runs.Tracking) -> None:
     tags = {"mlflow.source.git.commit": "c0ffee", "hemline.git_dirty": "true"}
     run_id = runs.start_run(
         tracking,
         params={"train": {"seed": 3}, "split": {"method": "random"}},
         tags={**tags, "dvc.data/splits": "1.dir", "dvc.data/store": "2.dir"},
     )
-    found = read_lineage(run_id, tracking=tracking)
+    found = read_origin(run_id, tracking=tracking)
     assert found.run_id == run_id
     assert found.commit == "c0ffee"
     assert found.has_local_changes
@@ -32,7 +33,7 @@ def test_lineage_is_what_the_run_was_started_with(tracking: runs.Tracking) -> No
 
 
 def test_a_run_outside_git_has_no_commit(tracking: runs.Tracking) -> None:
-    found = read_lineage(runs.start_run(tracking, params={}, tags={}), tracking=tracking)
+    found = read_origin(runs.start_run(tracking, params={}, tags={}), tracking=tracking)
     assert (found.commit, found.has_local_changes, found.inputs) == (None, False, {})
 
 
@@ -46,7 +47,7 @@ def test_the_champion_is_the_version_of_its_alias(tracking: runs.Tracking, tmp_p
         client.create_model_version(MODEL_NAME, source=str(tmp_path), run_id=run_id)
     client.set_registered_model_alias(MODEL_NAME, CHAMPION, "2")
     found = read_champion(tracking=tracking)
-    assert (found.version, found.lineage.run_id, found.evaluation) == (2, run_ids[1], None)
+    assert (found.version, found.origin.run_id, found.evaluation) == (2, run_ids[1], None)
     write_json({"map": 50.0}, tmp_path / "evaluation.json")
     runs.log_file(tmp_path / "evaluation.json", tracking=tracking, run_id=run_ids[1])
     assert read_champion(tracking=tracking).evaluation == {"map": 50.0}

@@ -8,7 +8,7 @@ import pytest
 from components.datasets.drift import Finding
 from components.errors import HemlineError
 from components.evaluation.gate import AttributeChange, Rule, Verdict
-from pipelines.operations.retrain.record import Record, as_markdown, written
+from pipelines.operations.retrain.report import RetrainReport, as_markdown, written
 
 VERDICT = Verdict(
     challenger=3,
@@ -26,11 +26,11 @@ VERDICT = Verdict(
 
 
 def test_a_failure_is_written_with_its_step_and_without_passwords(tmp_path: Path) -> None:
-    record = Record(version=3)
+    report = RetrainReport(version=3)
     with (
         pytest.raises(HemlineError),
-        written(record, tmp_path),
-        record.at("git push"),
+        written(report, tmp_path),
+        report.at("git push"),
     ):
         raise HemlineError("https://night:secret@git.example.org/shop refused")
     told = json.loads((tmp_path / "retrain.json").read_text())
@@ -43,8 +43,8 @@ def test_a_failure_is_written_with_its_step_and_without_passwords(tmp_path: Path
 
 
 def test_being_stopped_is_a_failure_and_written(tmp_path: Path) -> None:
-    record = Record()
-    with pytest.raises(SystemExit), written(record, tmp_path), record.at("train"):
+    report = RetrainReport()
+    with pytest.raises(SystemExit), written(report, tmp_path), report.at("train"):
         raise SystemExit("hemline: stopped by SIGTERM")
     told = json.loads((tmp_path / "retrain.json").read_text())
     assert (told["outcome"], told["step"]) == ("failed", "train")
@@ -54,7 +54,9 @@ def test_being_stopped_is_a_failure_and_written(tmp_path: Path) -> None:
 def test_the_page_shows_verdict_and_findings_in_whole_tables() -> None:
     finding = Finding(kind="shift", attribute="neck", before=0, after=0.2, message="neck shifted")
     page = as_markdown(
-        Record(outcome="rejected", version=3, verdict=VERDICT, findings=(finding,), pushed=["dvc"])
+        RetrainReport(
+            outcome="rejected", version=3, verdict=VERDICT, findings=(finding,), pushed=["dvc"]
+        )
     )
     assert page.startswith("# Retrain: rejected\n")
     assert "| exit code | 10 |" in page

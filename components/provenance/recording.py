@@ -1,0 +1,180 @@
+"""Records where a run comes from, as the stages come to know it; `origin.py` reads it back."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlflow.entities import Dataset, DatasetInput, InputTag
+
+from components import files
+from components.credentials import without_credentials
+from components.errors import HemlineError
+from components.provenance import dvc_files, git
+from components.provenance import origin as kept
+from components.provenance.machine import describe_machine, installed_libraries
+from components.provenance.origin import DataSet
+from components.registry.versions import RegisteredVersion
+from components.tables import SPLITS_REPORT_FILE, read_catalog, split_digest
+from components.tracking import runs
+from components.tracking.runs import Tracking
+
+_VERSION_TAGS = {  # what a version is looked up by, and the run's tag that says it
+    "hemline.commit": kept.COMMIT_TAG,
+    kept.DIRTY_TAG: kept.DIRTY_TAG,
+    kept.SPLIT_TAG: kept.SPLIT_TAG,
+    kept.LOCK_TAG: kept.LOCK_TAG,
+    kept.EXPERIMENT_TAG: kept.EXPERIMENT_TAG,
+}
+_DIGEST_LENGTH = 32  # hexadecimal digits; MLflow keeps 36
+_LONGEST_NAME = 200  # of a path in a tag; MLflow takes 250 characters in all
+
+
+def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) -> dict[str, str]:
+    """Returns the tags of a run that starts: commit, inputs, machine, DVC experiment.
+
+    Args:
+        inputs: paths that it reads, as `dvc.yaml` has them.
+        experiment: tags of the DVC experiment that it is part of; empty outside of one.
+    """
+    # a stage's own entry is written when it ends: it finds its inputs among earlier stages' outputs
+    known = dvc_files.hashes(dvc_files.read_lock())
+    read = {path: known[path] for path in map(str, inputs) if path in known}
+    return {
+        **git_tags(),
+        **_hash_tags(read, prefix=kept.INPUT_PREFIX),
+        kept.MACHINE_TAG: json.dumps(describe_machine()),
+        **experiment,
+    }
+
+
+def git_tags() -> dict[str, str]:
+    """Returns the commit and whether the tree differs from it; empty outside a git repository.
+
+    What the pipeline itself writes, `dvc.lock` and outputs that git keeps, is no difference.
+    """
+    try:
+        commit = git.head()
+    except HemlineError:
+        return {}
+    tags = {kept.COMMIT_TAG: commit, kept.DIRTY_TAG: str(_local_changes() != "").lower()}
+    try:
+        repository = git.read("remote", "get-url", "origin")
+    except HemlineError:  # it has no remote of this name
+        return tags
+    return {**tags, kept.REPOSITORY_TAG: without_credentials(repository)}
+
+
+def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
+    """Returns what a catalog and its splits hold."""
+    read = read_catalog(catalog)
+    assigned = files.read_json(splits / SPLITS_REPORT_FILE)["splits"]
+    return DataSet(
+        name=read.schema.dataset,
+        source=without_credentials(source),
+        digest=split_digest(splits),
+        counts={
+            "images": read.images.num_rows,
+            "labels": read.labels.num_rows,
+            "attributes": len(read.schema.attributes),
+            "quarantined": read.quarantine.num_rows,
+            **{
+                f"{split} {role}": size["num_images"]
+                for split, roles in assigned.items()
+                for role, size in roles.items()
+            },
+        },
+    )
+
+
+def record_start(data: DataSet, *, tracking: Tracking, run_id: str) -> None:
+    """Attaches what a run starts from: its data set, the libraries, and how the tree differs."""
+    _log_data_set(data, tracking=tracking, run_id=run_id)
+    counts = json.dumps(dict(data.counts))
+    tags = {kept.SPLIT_TAG: data.digest, kept.DATA_SET_TAG: counts}
+    runs.set_tags(tags, tracking=tracking, run_id=run_id)
+    libraries = "".join(f"{name}=={number}\n" for name, number in installed_libraries().items())
+    _attach(kept.LIBRARIES_FILE, libraries, tracking=tracking, run_id=run_id)
+    if changes := _local_changes():
+        _attach(kept.PATCH_FILE, changes, tracking=tracking, run_id=run_id)
+
+
+def record_outputs(run_file: Path, *, tracking: Tracking, run_id: str) -> None:
+    """Attaches what the stages have made up to now: their hashes, and what they leave to git.
+
+    `dvc.lock` has a stage's hashes once the stage has ended, so that the stages after training
+    record those before them. A `dvc.lock` of another run, which a stage that is run by hand may
+    meet, is left alone.
+
+    Args:
+        run_file: names the run, as an output of training.
+        tracking: the store.
+        run_id: id of the run.
+    """
+    stages = dvc_files.up_to_date(dvc_files.read_lock())
+    made = dvc_files.output_hashes(stages)
+    named = hashlib.md5(run_file.read_bytes(), usedforsecurity=False).hexdigest()  # as DVC does
+    if made.get(str(run_file)) != named:
+        return
+    _attach(kept.LOCK_FILE, dvc_files.format_lock(stages), tracking=tracking, run_id=run_id)
+    tags = {
+        **_hash_tags(made, prefix=kept.OUTPUT_PREFIX),
+        kept.LOCK_TAG: dvc_files.digest(stages),
+    }
+    runs.set_tags(tags, tracking=tracking, run_id=run_id)
+    for path in dvc_files.uncached_outputs():
+        if str(path) in made and path.exists():
+            folder = (Path(kept.FOLDER) / kept.OUTPUTS_FOLDER / path.parent).as_posix()
+            runs.log_file(path, tracking=tracking, run_id=run_id, folder=folder)
+
+
+def tag_version(version: RegisteredVersion, *, tracking: Tracking, run_id: str) -> None:
+    """Tags a version with what it is looked up by: commit, split and hashes of its run."""
+    client = tracking.client()
+    tags = client.get_run(run_id).data.tags
+    for name, source in _VERSION_TAGS.items():
+        if source in tags:
+            client.set_model_version_tag(version.name, str(version.version), name, tags[source])
+
+
+def _local_changes() -> str:
+    """Returns a patch of the code against its commit; "" where it is the same or has no commit."""
+    try:
+        git.head()
+    except HemlineError:
+        return ""
+    return git.patch(without=[dvc_files.LOCK, *dvc_files.uncached_outputs()])
+
+
+def _hash_tags(hashes: Mapping[str, str], *, prefix: str) -> dict[str, str]:
+    """Returns `<prefix><path>` → content hash."""
+    return {_tag(prefix, path): content for path, content in hashes.items()}
+
+
+def _tag(prefix: str, path: str) -> str:
+    """Returns a name for a path that MLflow takes: no odd characters, nothing to normalise."""
+    plain = re.sub(r"[^\w/. :-]", "_", without_credentials(path))
+    parts = ["__" if part == ".." else part for part in plain.split("/") if part not in ("", ".")]
+    return prefix + ("/" if path.startswith("/") else "") + "/".join(parts)[-_LONGEST_NAME:]
+
+
+def _log_data_set(data: DataSet, *, tracking: Tracking, run_id: str) -> None:
+    """Logs a data set as the run's input; the same one again changes nothing."""
+    entity = Dataset(
+        name=data.name,
+        digest=data.digest[:_DIGEST_LENGTH],
+        source_type="local" if "://" not in data.source else data.source.split("://")[0],
+        source=json.dumps({"uri": data.source}),
+        profile=json.dumps(dict(data.counts)),
+    )
+    tags = [InputTag("mlflow.data.context", "training")]  # shown on MLflow's pages
+    tracking.client().log_inputs(run_id, datasets=[DatasetInput(entity, tags)])
+
+
+def _attach(name: str, text: str, *, tracking: Tracking, run_id: str) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(without_credentials(text).encode(errors="surrogateescape"))
+        runs.log_file(file, tracking=tracking, run_id=run_id, folder=kept.FOLDER)

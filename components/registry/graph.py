@@ -1,0 +1,119 @@
+"""The exported graph of a package: written from a network, and loaded without its code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
+
+from components import files
+from components.attributes import AttributeSchema
+from components.images.transforms import normalise
+from components.registry.package import NETWORK_FILE, write_description
+
+
+class PixelsToEmbeddings(nn.Module):
+    """A network with its normalisation in front; what is exported.
+
+    Shape letters: B images, S side in pixels, K attributes per image, D embedding, H W positions of
+    the attention maps.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Returns embeddings [B, K, D] of uint8 pixels, and the maps that led to them [B, K, H, W].
+
+        The embeddings alone where the network has no maps.
+        """
+        with _watching(self.network) as maps:
+            embeddings: Tensor = self.network(normalise(pixels_BSS3), attributes_BK)
+        return (embeddings, maps[-1]) if maps else embeddings
+
+
+class Embedder(nn.Module):
+    """An exported graph, of which embeddings are wanted."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns embeddings [B, K, D] of uint8 pixels."""
+        found: Tensor | tuple[Tensor, Tensor] = self.graph(pixels_BSS3, attributes_BK)
+        return found if isinstance(found, Tensor) else found[0]
+
+    def attend(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
+        """Returns where the network looks [B, K, H, W]; None where it has no maps."""
+        found: Tensor | tuple[Tensor, Tensor] = self.graph(pixels_BSS3, attributes_BK)
+        return None if isinstance(found, Tensor) else found[1]
+
+    def embed_image(
+        self, pixels_SS3: NDArray[np.uint8], attributes: list[int]
+    ) -> NDArray[np.float32]:
+        """Returns the embeddings [K, D] of one image, on the CPU."""
+        with torch.inference_mode():
+            return self(torch.tensor(pixels_SS3)[None], torch.tensor([attributes]))[0].numpy()
+
+    def attend_image(
+        self, pixels_SS3: NDArray[np.uint8], attributes: list[int]
+    ) -> NDArray[np.float32] | None:
+        """Returns where the network looks in one image [K, H, W], on the CPU; None as `attend`."""
+        with torch.inference_mode():
+            maps = self.attend(torch.tensor(pixels_SS3)[None], torch.tensor([attributes]))
+        return None if maps is None else maps[0].numpy()
+
+
+def write_package(
+    network: nn.Module, folder: Path, *, schema: AttributeSchema, image_size_px: int
+) -> None:
+    """Exports a network, for any number of images and of attributes per image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # two of each: an example of one would fix that dimension
+    pixels = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
+    attributes = torch.zeros(2, 2, dtype=torch.int64)
+    batch, asked = torch.export.Dim("images"), torch.export.Dim("attributes")
+    exported = torch.export.export(
+        PixelsToEmbeddings(network).eval(),
+        (pixels, attributes),
+        dynamic_shapes=({0: batch}, {0: batch, 1: asked}),
+    )
+    with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
+        torch.export.save(exported, file)
+    write_description(folder, schema=schema, image_size_px=image_size_px)
+
+
+def load_graph(file: Path, device: str) -> Embedder:
+    """Returns the network from pixels to embeddings, on a device."""
+    exported = torch.export.load(file)
+    # the graph makes tensors on the device it was exported on: moving weights is not enough
+    return Embedder(move_to_device_pass(exported, device).module())
+
+
+@contextmanager
+def _watching(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Gives a list that gets the maps which the network attends by while the block lasts.
+
+    They are made on the way to the embeddings: asking for them would make them a second time.
+    """
+    maps: list[Tensor] = []
+    attend = getattr(network, "attend", None)
+    if attend is None:
+        yield maps
+        return
+
+    def watched(features: Tensor, attributes: Tensor) -> Tensor:
+        maps.append(attend(features, attributes))
+        return maps[-1]
+
+    network.attend = watched  # type: ignore[assignment] # hides the method, until it is deleted
+    try:
+        yield maps
+    finally:
+        del network.attend

@@ -1,0 +1,118 @@
+"""A package becomes a version: logged to its run, registered, and pointed at as challenger."""
+
+import sys
+import warnings
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+from components.files import content_key, write_text
+from components.images import decode
+from components.registry.package import NETWORK_FILE, PACKAGE_FILE
+from components.registry.versions import CHALLENGER, MODEL_NAME, RegisteredVersion
+from components.tracking.runs import Tracking
+
+CARD_FILE = "model_card.md"
+
+# what a consumer installs; the versions are those the model was exported with
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch")
+_SERVED_MODEL = Path(__file__).with_name("served_model.py")
+_KEY_TAG = "hemline.package"
+_LONGEST_DESCRIPTION = 5000  # characters that MLflow's database keeps of a version
+
+
+def register_package(
+    package: Path, *, card: str, tracking: Tracking, run_id: str
+) -> RegisteredVersion:
+    """Logs a package to its run, registers it, and points the alias `challenger` at it.
+
+    Idempotent: a package that the run registered before, in a stage that was killed before it
+    could say so, stays the version that it is. `promotion.py` makes champions of versions.
+
+    Args:
+        package: folder that `write_package` wrote; the card is put beside its files.
+        card: the model card, which goes with the model, to the run, and into the description.
+        tracking: store and registry.
+        run_id: id of the training run.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    write_text(card, package / CARD_FILE)
+    key = _key(package)
+    number = _registered_before(key, tracking=tracking, run_id=run_id)
+    if number is None:
+        number = _log(package, key, tracking=tracking, run_id=run_id)
+    client = tracking.client()
+    client.log_artifact(run_id, str(package / CARD_FILE))
+    client.update_model_version(MODEL_NAME, str(number), _description(card))
+    client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(number))
+    return RegisteredVersion(name=MODEL_NAME, version=number)
+
+
+def _key(package: Path) -> str:
+    """Returns a hash of all that a version is made of."""
+    written = [package / name for name in (NETWORK_FILE, PACKAGE_FILE, CARD_FILE)]
+    code = [_SERVED_MODEL, Path(decode.__file__)]
+    return content_key({"requirements": _requirements()}, [*written, *code])
+
+
+def _registered_before(key: str, *, tracking: Tracking, run_id: str) -> int | None:
+    """Returns the number of the version that a run has of a package; None where it has none."""
+    found = tracking.client().search_model_versions(f"name='{MODEL_NAME}' and run_id='{run_id}'")
+    numbers = [int(version.version) for version in found if version.tags.get(_KEY_TAG) == key]
+    return max(numbers, default=None)
+
+
+def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
+    """Returns the number of a new version; it has its key from the moment that it exists."""
+    tracking.activate()
+    # MLflow runs served_model.py once here, before the decoder lies beside it in the package
+    sys.modules.setdefault("decode", decode)
+    with (
+        tracking.answering(),
+        mlflow.start_run(run_id=run_id),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "(?s).*input example")  # the signature is explicit
+        info = mlflow.pyfunc.log_model(
+            name=MODEL_NAME,
+            python_model=str(_SERVED_MODEL),
+            artifacts={
+                "network": str(package / NETWORK_FILE),
+                "package": str(package / PACKAGE_FILE),
+                "card": str(package / CARD_FILE),
+            },
+            code_paths=[decode.__file__],
+            signature=_signature(),
+            pip_requirements=_requirements(),
+        )
+        registered = mlflow.register_model(info.model_uri, MODEL_NAME, tags={_KEY_TAG: key})
+    return int(registered.version)
+
+
+def _description(card: str) -> str:
+    """Returns a card as a version's description; a longer one is cut at a line and says so."""
+    if len(card) <= _LONGEST_DESCRIPTION:
+        return card
+    end = f"\n\nThe whole card is {CARD_FILE} among the version's artifacts.\n"
+    head = card[: _LONGEST_DESCRIPTION - len(end)]
+    return head[: head.rfind("\n")] + end
+
+
+def _signature() -> ModelSignature:
+    inputs = [ColSpec("binary", "image"), ColSpec("string", "attribute", required=False)]
+    outputs = [ColSpec("string", "attribute"), ColSpec(Array("float"), "embedding", required=False)]
+    return ModelSignature(
+        inputs=Schema(inputs),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("on_error", "string", "raise")]),
+    )
+
+
+def _requirements() -> list[str]:
+    return [f"{package}=={version_of(package)}" for package in _REQUIREMENTS]

@@ -1,0 +1,176 @@
+"""Versions of the model in MLflow's registry: what names them, and what they carry."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.entities.model_registry import RegisteredModel
+
+from components.errors import HemlineError
+from components.files import read_json, write_json
+from components.registry.package import Package, read_package
+from components.tracking.runs import AbsentError, Tracking
+
+MODEL_NAME = "hemline"
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+
+_URI = re.compile(r"models:/(?P<name>[^/@']+)(?P<which>/[0-9]+|/latest|@[\w.-]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredVersion:
+    """A version of the model in the registry."""
+
+    name: str
+    version: int
+
+    @property
+    def uri(self) -> str:
+        """What `mlflow.pyfunc.load_model` takes."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
+    """Returns the version that a URI names now.
+
+    Args:
+        uri: `models:/hemline@champion` (an alias), `models:/hemline/3` or `models:/hemline/latest`.
+        tracking: the registry.
+
+    Raises:
+        HemlineError: the URI has another form, the registry has no such version, or does not
+            answer.
+    """
+    parts = _URI.fullmatch(uri)
+    if parts is None:
+        forms = (f"models:/{MODEL_NAME}{which}" for which in ("@champion", "/3", "/latest"))
+        raise HemlineError(f"{uri!r} names no version of a model; the forms are {', '.join(forms)}")
+    known = _known_versions(parts["name"], tracking)
+    if parts["which"] not in known:
+        listed = ", ".join(f"models:/{parts['name']}{which}" for which in known)
+        raise HemlineError(
+            f"{uri} is not in the registry {tracking.address}, which has "
+            f"{listed or 'no version of ' + parts['name']}; set MLFLOW_TRACKING_URI to the store "
+            "that has it, or register one here: dvc repro register"
+        )
+    return RegisteredVersion(name=parts["name"], version=known[parts["which"]])
+
+
+def _known_versions(name: str, tracking: Tracking) -> dict[str, int]:
+    """Returns the versions of a model by how a URI may name them, such as "/3" and "@champion"."""
+    found = tracking.client().search_model_versions(f"name='{name}'")
+    if not found:
+        return {}
+    numbers = sorted(int(version.version) for version in found)
+    aliases = tracking.client().get_registered_model(name).aliases
+    return {
+        **{f"/{number}": number for number in numbers},
+        "/latest": numbers[-1],
+        **{f"@{alias}": int(number) for alias, number in aliases.items()},
+    }
+
+
+def registered_model(tracking: Tracking) -> RegisteredModel | None:
+    """Returns the model with its aliases and tags; None before its first version.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    try:
+        return tracking.client().get_registered_model(MODEL_NAME)
+    except AbsentError:
+        return None
+
+
+def champion(tracking: Tracking) -> int | None:
+    """Returns the number of the champion; None where there is none.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    model = registered_model(tracking)
+    return None if model is None else champion_of(model)
+
+
+def champion_of(model: RegisteredModel) -> int | None:
+    """Returns the number of a model's champion; None where it has none."""
+    number = model.aliases.get(CHAMPION)
+    return None if number is None else int(number)
+
+
+def read_tag(version: int, name: str, *, tracking: Tracking) -> str | None:
+    """Returns a tag of a version; None where it has no such tag.
+
+    Raises:
+        HemlineError: the registry has no such version, or does not answer.
+    """
+    try:
+        found = tracking.client().get_model_version(MODEL_NAME, str(version))
+    except AbsentError:
+        raise HemlineError(
+            f"models:/{MODEL_NAME}/{version} is not in the registry {tracking.address}"
+        ) from None
+    tag: str | None = found.tags.get(name)
+    return tag
+
+
+def write_tag(version: int, name: str, value: str, *, tracking: Tracking) -> None:
+    """Sets a tag of a version."""
+    tracking.client().set_model_version_tag(MODEL_NAME, str(version), name, value)
+
+
+def run_file(version: int, name: str, folder: Path, *, tracking: Tracking) -> Path | None:
+    """Returns a copy, in a folder, of a file of the version's run; None where there is none.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    client = tracking.client()
+    try:
+        run_id = client.get_model_version(MODEL_NAME, str(version)).run_id
+        if not run_id or name not in {file.path for file in client.list_artifacts(run_id)}:
+            return None
+        return Path(client.download_artifacts(run_id, name, str(folder)))
+    except AbsentError:  # the run was deleted
+        return None
+
+
+def download(
+    version: RegisteredVersion, *, tracking: Tracking, into: Path | None = None
+) -> Package:
+    """Returns the package of a registered version.
+
+    Args:
+        version: the version.
+        tracking: the registry.
+        into: folder that it is copied to; None: it stays in a store on this machine, and comes from
+            another one into a temporary folder.
+
+    Raises:
+        HemlineError: the registry has no such version, its files are gone, or it does not answer.
+    """
+    tracking.activate()
+    try:
+        with tracking.answering():
+            found = mlflow.artifacts.download_artifacts(
+                artifact_uri=version.uri, dst_path=str(into) if into else None
+            )
+    except (AbsentError, OSError) as error:
+        raise HemlineError(
+            f"{version.uri} is not in the registry {tracking.address} ({error}); "
+            "set MLFLOW_TRACKING_URI to the store that has it, or run `dvc repro -f register`"
+        ) from error
+    return read_package(Path(found) / "artifacts")
+
+
+def write_registration(version: RegisteredVersion, path: Path) -> None:
+    """Writes a file that names the version."""
+    write_json({**asdict(version), "uri": version.uri}, path)
+
+
+def read_registration(path: Path) -> RegisteredVersion:
+    """Returns the version that a file names."""
+    content = read_json(path)
+    return RegisteredVersion(name=content["name"], version=content["version"])
