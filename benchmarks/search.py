@@ -16,7 +16,7 @@ import math
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,8 +38,9 @@ from components.embedding.embeddings import (
     write_embeddings,
 )
 from components.search.conditions import parse_condition
-from components.search.finder import Finder, Found
+from components.search.finder import Finder
 from components.search.index import MIN_INDEXED, build_index
+from components.search.request import Found, SearchRequest
 from components.search.vector_map import index_folder, write_map
 
 ATTRIBUTE = "attribute"
@@ -180,13 +181,15 @@ def search(folder: str, exponent: float, num_queries: int) -> list[str]:
 
 def timed(
     finder: Finder, queries: NDArray[np.float32], **asked: Any
-) -> tuple[list[list[Found]], NDArray[np.float64]]:
+) -> tuple[list[Sequence[Found]], NDArray[np.float64]]:
     """Returns what was found for each query, and in how many milliseconds."""
     found, seconds = [], []
-    finder.find({ATTRIBUTE: queries[0]}, **asked)  # maps the files
-    for query in queries:
+    request = SearchRequest(weights={ATTRIBUTE: 1.0}, all_items=True, **asked)
+    asked_of = [finder.picture_query({ATTRIBUTE: query}, copies=[]) for query in queries]
+    finder.find(asked_of[0], request)  # maps the files
+    for query in asked_of:
         start = time.perf_counter()
-        found.append(finder.find({ATTRIBUTE: query}, **asked))
+        found.append(finder.find(query, request).found)
         seconds.append(time.perf_counter() - start)
     return found, 1000 * np.array(seconds)
 
@@ -196,7 +199,7 @@ def percentiles(times_ms: NDArray[np.float64]) -> str:
     return "p50 {:.1f} ms p99 {:.1f} ms".format(*np.percentile(times_ms, [50, 99]))
 
 
-def recall(found: list[list[Found]], exact: list[list[Found]]) -> float:
+def recall(found: list[Sequence[Found]], exact: list[Sequence[Found]]) -> float:
     """Returns the share of the exactly nearest items that were found."""
     pairs = [
         ({item.image for item in ours}, {item.image for item in theirs})

@@ -105,7 +105,7 @@ KNOWN_IN = {
     "dvc": ("pipelines/shell/dvc.py",),
     "flask": ("components/browse/",),
     "waitress": ("pipelines/operations/browse.py",),
-    "sklearn": ("components/figures/projection.py",),
+    "sklearn": ("components/figures/space.py",),
     "faiss": ("components/search/index.py",),
     "typer": ("pipelines/",),
     "rich": ("pipelines/",),

@@ -1,21 +1,41 @@
-"""The page's addresses: the catalogue, a search, an upload, a picture; and its errors."""
+"""The page's addresses and errors, and what keeps it to itself: hosts, headers, memory."""
 
+import io
 from collections.abc import Sequence
+from typing import IO, Any
 
-from flask import Flask, current_app, render_template
+from flask import Flask, Request, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
+from werkzeug.exceptions import Forbidden, HTTPException, RequestEntityTooLarge, SecurityError
 from werkzeug.http import HTTP_STATUS_CODES
 
-from components.browse.guard import guard
 from components.browse.pages import Pages
-from components.browse.question import MAX_WEIGHT, NUM_SHOWN
+from components.browse.question import NUM_SHOWN
 from components.browse.shelf import Shelf
 from components.images.decode import FORMATS, UnreadableImageError
+from components.search.request import MAX_WEIGHT
 
 MAX_UPLOAD_BYTES = 20 * 2**20
 
+_HEADERS = {
+    # no script at all, and nothing from elsewhere; pictures may stand in the page itself
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 _STATUS = {"too_large": 413, "not_an_image": 415, "missing": 404, "outside_root": 404}
+
+
+class MemoryRequest(Request):
+    """A request whose files stay in memory; Werkzeug's own go to the disk above 500 kB."""
+
+    def _get_file_stream(self, *arguments: Any, **named: Any) -> IO[bytes]:
+        return io.BytesIO()
 
 
 def create_app(
@@ -28,13 +48,18 @@ def create_app(
 
     Args:
         shelves: what is shown, side by side.
-        trusted_hosts: names and addresses that the page is called by, without ports.
-        max_upload_bytes: of an upload, what surrounds the file included.
+        trusted_hosts: names and addresses that the page is called by, without ports. A page
+            elsewhere, whose name is made to point here (DNS rebinding), asks with its own.
+        max_upload_bytes: of an upload, what surrounds the file included; more is error 413.
     """
     app = Flask(__name__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(num_shown=NUM_SHOWN, max_weight=MAX_WEIGHT, shelves=shelves)
-    guard(app, trusted_hosts=[*trusted_hosts], max_upload_bytes=max_upload_bytes)
+    app.config["TRUSTED_HOSTS"] = [*trusted_hosts]
+    app.config["MAX_CONTENT_LENGTH"] = max_upload_bytes
+    app.request_class = MemoryRequest
+    app.before_request(_refuse_other_sites)
+    app.after_request(_add_headers)
     pages = Pages(shelves)
     app.add_url_rule("/", "catalogue", pages.catalogue)
     app.add_url_rule("/search", "search", pages.search)
@@ -45,6 +70,20 @@ def create_app(
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(UnreadableImageError, _unreadable)
     return app
+
+
+def _refuse_other_sites() -> None:
+    """Refuses what a form on another site sends here in its visitor's name."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if request.method == "POST" and site not in {"same-origin", "none"}:
+        raise Forbidden("Only this page's own forms may upload pictures.")
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def _error_page(error: HTTPException) -> ResponseReturnValue:

@@ -1,30 +1,69 @@
-"""The page itself: from a request to what it shows."""
+"""The page itself: from a request to what it shows.
 
+Uploaded pictures are decoded once, kept in memory for a while, and never written anywhere.
+"""
+
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
 
+import numpy as np
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
+from numpy.typing import NDArray
 from werkzeug.exceptions import BadRequest, NotFound
 
-from components.browse.answers import (
-    Answer,
-    Query,
-    answer,
-    item_query,
-    side_by_side,
-    upload_query,
-)
+from components.browse.columns import Asked, Column, column_of, side_by_side
 from components.browse.question import Question, read_question
 from components.browse.shelf import Shelf
-from components.browse.uploads import Upload, Uploads
 from components.errors import HemlineError
-from components.images.decode import decode
+from components.images.decode import UnreadableImageError, decode
 
 PER_PAGE = 60
+NUM_KEPT = 100  # uploads; of 224 pixels a side: 15 MB
 
 _THUMBNAIL_PX = 192
 _DAY_S = 24 * 60 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A picture that somebody asks about.
+
+    Attributes:
+        name: of the file, as the browser gave it.
+        pixels: what a model is shown [S, S, 3], by its side S.
+        copies: numbers of the items whose file is the same, by the key of their shelf.
+    """
+
+    name: str
+    pixels: Mapping[int, NDArray[np.uint8]]
+    copies: Mapping[str, tuple[int, ...]]
+
+
+class Uploads:
+    """The last uploads, by a token that nobody can guess; the oldest make room."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Upload] = OrderedDict()
+        self._lock = Lock()
+
+    def keep(self, upload: Upload) -> str:
+        """Returns the token of an upload, which is kept."""
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            self._kept[token] = upload
+            while len(self._kept) > NUM_KEPT:
+                self._kept.popitem(last=False)
+        return token
+
+    def get(self, token: str) -> Upload | None:
+        """Returns an upload; None where no such token was given, or too long ago."""
+        with self._lock:
+            return self._kept.get(token)
 
 
 class Pages:
@@ -98,9 +137,9 @@ class Pages:
         upload = self._uploads.get(token)
         if upload is None:
             raise NotFound("That picture is not in memory any more: choose it again.")
-        return self._answers(
+        return self._columns(
             question.with_default(self._attributes[0]),
-            lambda shelf, attributes: upload_query(shelf, upload, attributes),
+            lambda shelf, attributes: _ask_upload(shelf, upload, attributes),
             title=upload.name,
             fields={"upload": token},
         )
@@ -109,9 +148,9 @@ class Pages:
         shelf, image = self._find(name)
         path = shelf.pictures.path(image)  # shelves may number their items differently
         labelled = [*shelf.finder.values_of(image), *self._attributes]
-        return self._answers(
+        return self._columns(
             question.with_default(labelled[0]),
-            lambda shelf, attributes: item_query(shelf, path, attributes),
+            lambda shelf, attributes: _ask_item(shelf, path, attributes),
             title=path,
             fields={"image": path},
         )
@@ -126,31 +165,47 @@ class Pages:
                 problems.append(str(error))
         raise NotFound(problems[0])
 
-    def _answers(
+    def _columns(
         self,
         question: Question,
-        ask: Callable[[Shelf, Sequence[str]], Query],
+        ask: Callable[[Shelf, Sequence[str]], Asked],
         *,
         title: str,
         fields: Mapping[str, str],
     ) -> str:
-        answers = [self._answer(shelf, ask, question) for shelf in self._shelves]
+        columns = [_column(shelf, ask, question) for shelf in self._shelves]
         return render_template(
             "search.html",
             title=title,
             fields=fields,
             question=question,
             attributes=self._attributes,
-            answers=side_by_side(answers),
-            picture=next((each.picture for each in answers if each.picture), ""),
-            values=next((each.values for each in answers if each.values), {}),
+            columns=side_by_side(columns),
+            picture=next((each.picture for each in columns if each.picture), ""),
+            values=next((each.values for each in columns if each.values), {}),
         )
 
-    def _answer(
-        self, shelf: Shelf, ask: Callable[[Shelf, Sequence[str]], Query], question: Question
-    ) -> Answer:
-        needed = question.weights if question.rerank is None else shelf.finder.attributes
-        try:
-            return answer(shelf, ask(shelf, [*needed]), question)
-        except HemlineError as error:  # the other shelf may well have an answer
-            return Answer(shelf=shelf, problem=str(error))
+
+def _ask_item(shelf: Shelf, path: str, attributes: Sequence[str]) -> Asked:
+    image = shelf.finder.number_of(path)
+    try:
+        pixels_SS3 = decode(shelf.pictures.read(image), image_size_px=shelf.image_size_px)
+    except UnreadableImageError:  # its embeddings are there, whatever became of the file
+        pixels_SS3 = None
+    return Asked(shelf.finder.item_query(image, attributes), pixels_SS3)
+
+
+def _ask_upload(shelf: Shelf, upload: Upload, attributes: Sequence[str]) -> Asked:
+    pixels_SS3 = upload.pixels[shelf.image_size_px]
+    vectors = shelf.embed(pixels_SS3, attributes)
+    query = shelf.finder.picture_query(vectors, copies=upload.copies[shelf.key])
+    return Asked(query, pixels_SS3)
+
+
+def _column(
+    shelf: Shelf, ask: Callable[[Shelf, Sequence[str]], Asked], question: Question
+) -> Column:
+    try:
+        return column_of(shelf, ask(shelf, question.needed(shelf.finder.attributes)), question)
+    except HemlineError as error:  # the other shelf may well have an answer
+        return Column(shelf=shelf, problem=str(error))

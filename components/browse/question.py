@@ -1,6 +1,6 @@
-"""What a request asks for: attributes, their weights, and how much of the ranking."""
+"""The search request of an address or a form's fields, and the fields that ask for the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,31 +8,17 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
 from components.errors import HemlineError
-from components.search.conditions import Condition, parse_condition
+from components.search.conditions import parse_condition
+from components.search.request import SearchRequest, parse_weight
 
 NUM_SHOWN = (10, 20, 50, 100)
-MAX_WEIGHT = 1000
 
 _WEIGHT = "weight."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """How to compare, whatever is compared.
-
-    Attributes:
-        weights: of the attributes to compare by; empty where none was chosen.
-        top_k: how many items to show.
-        all_items: whether items without a label of the attributes take part.
-        conditions: on the items; all must hold.
-        rerank: how many of the nearest in all attributes together are ranked; None: all items are.
-    """
-
-    weights: Mapping[str, float]
-    top_k: int
-    all_items: bool
-    conditions: tuple[Condition, ...]
-    rerank: int | None
+class Question(SearchRequest):
+    """A search request of the page; without weights where no attribute was chosen."""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -67,45 +53,25 @@ def read_question(fields: MultiDict[str, str], known: Sequence[str]) -> Question
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise BadRequest(f"There is no attribute {unknown[0]!r}; there are {', '.join(known)}.")
-    top_k = _top_k(fields.get("top_k") or str(NUM_SHOWN[0]))
-    return Question(
-        weights={name: _weight(fields, name) for name in chosen},
-        top_k=top_k,
-        all_items="all_items" in fields,
-        conditions=tuple(_condition(text) for text in fields.getlist("where") if text.strip()),
-        rerank=_rerank(fields.get("rerank", ""), top_k),
-    )
-
-
-def _weight(fields: MultiDict[str, str], name: str) -> float:
-    text = fields.get(f"{_WEIGHT}{name}") or "1"
     try:
-        weight = float(text)
-    except ValueError:
-        weight = 0
-    if not 0 < weight <= MAX_WEIGHT:  # nor NaN
-        raise BadRequest(
-            f"The weight of {name} is {text!r}: give a number above 0, of {MAX_WEIGHT} at most."
+        return Question(
+            weights={n: parse_weight(n, fields.get(f"{_WEIGHT}{n}") or "1") for n in chosen},
+            top_k=_top_k(fields.get("top_k") or str(NUM_SHOWN[0])),
+            all_items="all_items" in fields,
+            conditions=[parse_condition(text) for text in fields.getlist("where") if text.strip()],
+            rerank=_rerank(fields.get("rerank", "")),
         )
-    return weight
-
-
-def _condition(text: str) -> Condition:
-    try:
-        return parse_condition(text)
     except HemlineError as error:
         raise BadRequest(str(error)) from error
 
 
 def _top_k(text: str) -> int:
     if text not in map(str, NUM_SHOWN):
-        raise BadRequest(f"top_k is {text!r}: it can be {', '.join(map(str, NUM_SHOWN))}.")
+        raise HemlineError(f"top_k is {text!r}: it can be {', '.join(map(str, NUM_SHOWN))}")
     return int(text)
 
 
-def _rerank(text: str, top_k: int) -> int | None:
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < top_k:
-        raise BadRequest(f"rerank is {text!r}: it can be a number from {top_k}, as many as shown.")
-    return int(text)
+def _rerank(text: str) -> int | None:
+    if text and not text.isdecimal():
+        raise HemlineError(f"rerank is {text!r}: it must be a whole number")
+    return int(text) if text else None

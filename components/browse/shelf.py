@@ -1,19 +1,78 @@
-"""An embedded catalogue with its pictures and with the model that made it."""
+"""A shelf of the page: embedded items with their pictures, and the model that embedded them."""
 
+import base64
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
-from components.browse.pictures import Pictures
+from components.embedding.file_source import read_address
+from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
 from components.search.finder import Finder
 
-Embed = Callable[[NDArray[np.uint8], Sequence[str]], Mapping[str, NDArray[np.float32]]]
+EmbedPicture = Callable[[NDArray[np.uint8], Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """(pixels [S, S, 3], attributes) -> embedding [D] of the picture for each attribute."""
 
-Attend = Callable[[NDArray[np.uint8], Sequence[str]], NDArray[np.float32] | None]
+AttendPicture = Callable[[NDArray[np.uint8], Sequence[str]], NDArray[np.float32] | None]
 """(pixels [S, S, 3], attributes) -> weights of positions [K, H, W]; None without attention."""
+
+_JPEG_QUALITY = 88
+
+
+class ItemPictures:
+    """The image files of embedded items, by image number alone.
+
+    Args:
+        items: `tables.EMBEDDED_ITEMS`, perhaps with more columns.
+        root: folder or URL that the items' paths are relative to; nothing outside it is ever read.
+    """
+
+    def __init__(self, items: pa.Table, root: str) -> None:
+        rows = items.select(["image", "path"]).sort_by("image")
+        self._numbers: NDArray[np.int64] = rows["image"].to_numpy()
+        self._paths: pa.ChunkedArray = rows["path"]
+        self._root = root
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def page(self, first: int, num: int) -> Mapping[int, str]:
+        """Returns paths by image number, of `num` images from the `first` in order of number."""
+        rows = slice(first, first + num)
+        paths = self._paths.slice(first, num).to_pylist()
+        return dict(zip(self._numbers[rows].tolist(), paths, strict=True))
+
+    def path(self, image: int) -> str:
+        """Returns an image's path, relative to the root.
+
+        Raises:
+            UnreadableImageError: missing: there is no such item.
+        """
+        row = int(np.searchsorted(self._numbers, image))
+        if row == len(self) or self._numbers[row] != image:
+            raise UnreadableImageError("missing", f"the catalogue has no image {image}")
+        return str(self._paths[row].as_py())
+
+    def read(self, image: int) -> bytes:
+        """Returns the bytes of an image's file.
+
+        Raises:
+            UnreadableImageError: missing (the item too), outside_root or not_a_file.
+        """
+        return _read(self._root, self.path(image))
+
+    def thumbnail(self, image: int, *, side_px: int) -> bytes:
+        """Returns a JPEG of an image's centre square, which is the part that networks see.
+
+        Raises:
+            UnreadableImageError: the file cannot be read or is no image.
+        """
+        return jpeg(decode(self.read(image), image_size_px=side_px))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +92,27 @@ class Shelf:
     title: str
     key: str
     finder: Finder
-    pictures: Pictures
+    pictures: ItemPictures
     image_size_px: int
-    embed: Embed
-    attend: Attend
+    embed: EmbedPicture
+    attend: AttendPicture
+
+
+def jpeg(pixels_SS3: NDArray[np.uint8]) -> bytes:
+    """Returns pixels as a JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels_SS3).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def data_url(pixels_SS3: NDArray[np.uint8]) -> str:
+    """Returns pixels as a JPEG in a URL of its own, for pictures that have no address."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(pixels_SS3)).decode()
+
+
+def _read(root: str, path: str) -> bytes:
+    if "://" not in root:
+        return read_bytes(file_inside(Path(root), path))
+    if path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts:
+        raise UnreadableImageError("outside_root", "the path leads out of the data's folder")
+    return read_address(f"{root}/{path}")

@@ -133,7 +133,7 @@ def report(
     """Returns the figures of an evaluation as they are written to disk, all in percent.
 
     `map_low` to `map_high` is the 95 % bootstrap interval of MAP over queries; the overall one
-    draws from the queries of all attributes together.
+    samples from the queries of all attributes together.
 
     Raises:
         HemlineError: there is no query.

@@ -28,7 +28,7 @@ class Rule:
         name: of the rule.
         measured: what was found, in the limit's unit.
         bound: how the limit binds.
-        limit: what the measured was held against.
+        limit: what the measured was compared with.
         attribute: that it was measured at, where that is a single one.
     """
 
@@ -64,7 +64,7 @@ class Verdict:
 
     Attributes:
         challenger: number of the version.
-        champion: number of the version that it was held against; None where there was none.
+        champion: number of the version that it was compared with; None where there was none.
         splits: SHA-256 of the splits table that both were measured on.
         limits: the section `gate` of the params.
         rules: in the order in which people read them.
@@ -84,7 +84,7 @@ class Verdict:
         return all(rule.passed for rule in self.rules)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain values, and with them what every rule and the whole came to."""
+        """Returns plain values, with `passed` for every rule and for the whole."""
         rules = [{**asdict(rule), "passed": rule.passed} for rule in self.rules]
         return {**asdict(self), "rules": rules, "passed": self.passed}
 
@@ -112,7 +112,7 @@ def judge(
     champion_version: int | None,
     limits: GateParams,
 ) -> Verdict:
-    """Returns the verdict on a challenger; without a champion, the sanity rules alone are asked.
+    """Returns the verdict on a challenger; without a champion, only the sanity rules apply.
 
     Raises:
         HemlineError: the two were measured on different splits, or share no query.

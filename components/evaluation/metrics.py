@@ -1,7 +1,7 @@
-"""Retrieval metrics of each query, their interval, and triplet relation accuracy.
+"""Retrieval metrics of each query, and the interval of their mean.
 
-Shape letters: Q queries, G gallery items, D embedding, T triplets, P pairs of a query and an item
-that is relevant to it, R number of items relevant to a query, k ranks looked at.
+Shape letters: Q queries, G gallery items, D embedding, P pairs of a query and an item that is
+relevant to it, R number of items relevant to a query, k ranks looked at.
 
 Every metric is NaN for a query without a relevant item: means leave such queries out. Equal
 similarities count by the mean over all orders of equal items; see `ranking.py`.
@@ -136,7 +136,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Returns the percentile bootstrap interval of the mean over queries.
 
-    Each resample draws Q queries with replacement; the ends are the (1 - confidence) / 2 and
+    Each resample is Q queries sampled with replacement; the ends are the (1 - confidence) / 2 and
     (1 + confidence) / 2 quantiles, linearly interpolated, of the resamples' means. The same seed
     gives the same interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
     section 13.3.
@@ -145,7 +145,7 @@ def bootstrap_interval(
         scores_Q: one or more, none NaN.
         confidence: share of the resamples' means between the ends.
         num_resamples: how many.
-        seed: of the draws.
+        seed: of the samples.
     """
     if len(scores_Q) == 1:  # scipy wants two
         return float(scores_Q[0]), float(scores_Q[0])
@@ -159,30 +159,6 @@ def bootstrap_interval(
         rng=seed,
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def triplet_relation_accuracy(
-    anchors_TD: NDArray[np.floating],
-    positives_TD: NDArray[np.floating],
-    negatives_TD: NDArray[np.floating],
-) -> float:
-    """Returns the share of triplets with s(anchor, positive) > s(anchor, negative), in [0, 1].
-
-    s is the dot product of unit vectors; a tie counts as wrong. Source: AG-MAN section 3.1.
-    """
-    to_positive_T, to_negative_T = similarities_in_triplets(anchors_TD, positives_TD, negatives_TD)
-    return float((to_positive_T > to_negative_T).mean())
-
-
-def similarities_in_triplets(
-    anchors_TD: NDArray[np.floating],
-    positives_TD: NDArray[np.floating],
-    negatives_TD: NDArray[np.floating],
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Returns s(anchor, positive) [T] and s(anchor, negative) [T] of unit vectors."""
-    to_positive_T = (anchors_TD * positives_TD).sum(axis=1)
-    to_negative_T = (anchors_TD * negatives_TD).sum(axis=1)
-    return to_positive_T, to_negative_T
 
 
 def _precision_among_equals(

@@ -1,4 +1,4 @@
-"""What an evaluation leaves of every query, so that another network can be held against it.
+"""The scores of every query of an evaluation, so that another network can be compared with it.
 
 Shape letters: n images, N attributes, D embedding, Q queries.
 """

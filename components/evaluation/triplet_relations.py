@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from components.errors import HemlineError
 from components.evaluation.examples import evenly_spaced
-from components.evaluation.metrics import similarities_in_triplets
 
 _SLOTS = ("anchor", "positive", "negative")
 _TRIPLETS_AT_ONCE = 2**13  # 100 MB of embeddings of 1,024 dimensions
@@ -52,6 +51,9 @@ def evaluate_triplets(
 ) -> float:
     """Returns the triplet relation accuracy on the given triplets of all attributes, in percent.
 
+    The share of triplets with s(anchor, positive) > s(anchor, negative), s the cosine; a tie counts
+    as wrong. Source: AG-MAN section 3.1.
+
     Args:
         triplets: `tables.TRIPLETS`, drawn or published.
         images: ascending numbers of the embedded images [n].
@@ -60,31 +62,8 @@ def evaluate_triplets(
     Raises:
         HemlineError: there is no triplet, or an image of one is not embedded.
     """
-    to_positive_T, to_negative_T = triplet_similarities(triplets, images, embeddings)
+    to_positive_T, to_negative_T = _similarities(triplets, images, embeddings)
     return 100 * float((to_positive_T > to_negative_T).mean())
-
-
-def triplet_similarities(
-    triplets: pa.Table, images: NDArray[np.int64], embeddings: NDArray[np.float32]
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Returns the similarity of each anchor to its positive [T] and to its negative [T].
-
-    Arguments and errors are those of `evaluate_triplets`.
-    """
-    attribute_T = triplets["attribute"].to_numpy()
-    numbers_T3 = np.stack([triplets[slot].to_numpy() for slot in _SLOTS], axis=1)
-    if not len(numbers_T3):
-        raise HemlineError("there is no triplet to evaluate: `dvc repro triplets`")
-    if not np.isin(numbers_T3, images).all():
-        raise HemlineError("triplets name images outside their split: `dvc repro triplets`")
-    places_T3 = np.searchsorted(images, numbers_T3)
-    parts = []
-    for start in range(0, len(places_T3), _TRIPLETS_AT_ONCE):
-        part = slice(start, start + _TRIPLETS_AT_ONCE)
-        triplet_3TD = embeddings[places_T3[part].T, attribute_T[part]]
-        parts.append(similarities_in_triplets(*triplet_3TD))
-    to_positive_T, to_negative_T = np.concatenate(parts, axis=1)
-    return to_positive_T, to_negative_T
 
 
 def triplet_examples(
@@ -107,7 +86,7 @@ def triplet_examples(
     own = triplets.filter(pc.field("attribute") == attribute)
     if not own.num_rows:
         return None
-    to_positive_T, to_negative_T = triplet_similarities(own, images, embeddings)
+    to_positive_T, to_negative_T = _similarities(own, images, embeddings)
     margin_T = to_positive_T - to_negative_T
     in_order = np.flatnonzero(to_positive_T > to_negative_T)
     others = np.flatnonzero(to_positive_T <= to_negative_T)
@@ -132,3 +111,26 @@ def triplet_examples(
         in_order=[triplet(in_order[i]) for i in evenly_spaced(margin_T[in_order], limit)],
         out_of_order=[triplet(row) for row in worst[first_of_anchor[:limit]]],
     )
+
+
+def _similarities(
+    triplets: pa.Table, images: NDArray[np.int64], embeddings: NDArray[np.float32]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Returns the similarity of each anchor to its positive [T] and to its negative [T].
+
+    Arguments and errors are those of `evaluate_triplets`.
+    """
+    attribute_T = triplets["attribute"].to_numpy()
+    numbers_T3 = np.stack([triplets[slot].to_numpy() for slot in _SLOTS], axis=1)
+    if not len(numbers_T3):
+        raise HemlineError("there is no triplet to evaluate: `dvc repro triplets`")
+    if not np.isin(numbers_T3, images).all():
+        raise HemlineError("triplets name images outside their split: `dvc repro triplets`")
+    places_T3 = np.searchsorted(images, numbers_T3)
+    parts = []
+    for start in range(0, len(places_T3), _TRIPLETS_AT_ONCE):
+        part = slice(start, start + _TRIPLETS_AT_ONCE)
+        anchors_TD, *others_2TD = embeddings[places_T3[part].T, attribute_T[part]]
+        parts.append([(anchors_TD * others_TD).sum(axis=1) for others_TD in others_2TD])
+    to_positive_T, to_negative_T = np.concatenate(parts, axis=1)
+    return to_positive_T, to_negative_T

@@ -1,18 +1,19 @@
-"""Contact sheets of a search: the query, then its neighbours, framed by whether they agree.
+"""Contact sheets: pictures in rows, framed by whether they agree with the query.
 
 Source of the frames: AG-MAN Fig. 5, black where the value agrees with the query's, red where not.
 """
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from components import files
 
-AGREES, DIFFERS, UNKNOWN, QUERY = "black", "#d62728", "#b0b0b0", "#1f77b4"
+Frame = Literal["query", "agrees", "differs", "unknown"]
+
+FRAME_COLOURS = {"query": "#1f77b4", "agrees": "black", "differs": "#d62728", "unknown": "#b0b0b0"}
 
 _TILE_PX = 180
 _FRAME_PX = 6
@@ -22,43 +23,16 @@ _COLUMNS = 6
 _FONT_PX = 14
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """A picture of a sheet: its file, its values of the attribute, its similarity to the query."""
+class Tile(NamedTuple):
+    """A picture's file, what its frame says, and the two lines under it."""
 
     path: Path
-    values: Set[str]
-    similarity: float = 1.0
-
-    @property
-    def value(self) -> str:
-        """The values as shown to people."""
-        return ", ".join(sorted(self.values)) or "no label"
-
-
-def frame_colour(values: Set[str], query_values: Set[str]) -> str:
-    """Returns the colour of an item's frame; grey where its value or the query's is unknown."""
-    if not values or not query_values:
-        return UNKNOWN
-    return AGREES if values & query_values else DIFFERS
-
-
-def write_search_sheet(query: Item, found: Sequence[Item], out: Path, *, attribute: str) -> None:
-    """Writes a PNG: the query in blue, then what was found, nearest first."""
-    tiles = [_Tile(query.path, QUERY, ("query", query.value))]
-    for rank, item in enumerate(found, start=1):
-        captions = (f"{rank}.  {item.similarity:.3f}", item.value)
-        tiles.append(_Tile(item.path, frame_colour(item.values, query.values), captions))
-    _write_tiles(tiles, out, title=f"nearest in {attribute}: black agrees, red differs")
-
-
-class _Tile(NamedTuple):
-    path: Path
-    frame: str
+    frame: Frame
     captions: tuple[str, str]
 
 
-def _write_tiles(tiles: Sequence[_Tile], out: Path, *, title: str) -> None:
+def write_tiles(tiles: Sequence[Tile], out: Path, *, title: str) -> None:
+    """Writes a PNG of the pictures, six in a row, under a title."""
     step_x = _TILE_PX + _GAP_PX
     step_y = _TILE_PX + _CAPTION_PX + _GAP_PX
     num_rows = -(-len(tiles) // _COLUMNS)
@@ -80,9 +54,9 @@ def _write_tiles(tiles: Sequence[_Tile], out: Path, *, title: str) -> None:
         sheet.save(temporary, format="PNG")
 
 
-def _framed(tile: _Tile) -> Image.Image:
+def _framed(tile: Tile) -> Image.Image:
     inner = _TILE_PX - 2 * _FRAME_PX
     with Image.open(tile.path) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
     picture = ImageOps.pad(upright, (inner, inner), color="white")
-    return ImageOps.expand(picture, border=_FRAME_PX, fill=tile.frame)
+    return ImageOps.expand(picture, border=_FRAME_PX, fill=FRAME_COLOURS[tile.frame])

@@ -1,16 +1,21 @@
-"""The report of an evaluation, put together from its parts."""
+"""The report of an evaluation, put together from its parts as one HTML file.
+
+The file needs nothing else: no script, no network.
+"""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from components import files
 from components.evaluation.attention import attention_maps
 from components.evaluation.examples import best_median_worst
-from components.figures.projection import MIN_POINTS, project, subsample
-from components.figures.scatter import scatter_svg
-from components.report.content import Figure, Report, Strip
-from components.report.measured import Measured
+from components.figures.space import space_svg, subsample
+from components.report.content import Figure, Measured, Report, StoreTiles, Strip
 from components.report.overview import (
     champion_reason,
     facts_of,
@@ -20,13 +25,14 @@ from components.report.overview import (
     scores_table,
 )
 from components.report.papers import PaperScores, paper_scores
-from components.report.pictures import Pictures
-from components.report.searches import Searches
-from components.report.section import MAX_POINTS, searches_of, section_of
+from components.report.section import MAX_POINTS, Searches, searches_of, section_of
 
 _NUM_FAILURES = 10
 _FAILURES_PER_ATTRIBUTE = 2
 _NUM_ATTENDED = 4
+
+_BREAKABLE = Markup("_<wbr>")  # names such as neckline_design are wider than a tile
+_SIGNS = {"query": "?", "agrees": "✓", "differs": "✗", "plain": ""}
 
 
 def compose(
@@ -42,7 +48,7 @@ def compose(
         splits: path of the splits, as DVC knows it.
         on_progress: is told of every attribute done.
     """
-    pictures = Pictures(measured.store)
+    pictures = StoreTiles(measured.store)
     reason = champion_reason(measured, splits=splits)
     champion = None if reason else measured.champion
     papers = paper_scores(measured.schema, num_test_images=len(measured.images))
@@ -69,6 +75,24 @@ def compose(
     )
 
 
+def render(report: Report) -> str:
+    """Returns the page; names from the data are escaped, figures are put in as they are."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html")
+    return page.render(report=report, signs=_SIGNS, breakable=_BREAKABLE)
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Writes the page."""
+    files.write_text(render(report), path)
+
+
 def _median_image(searches: Searches) -> int:
     images = searches.nearest.queries.images_N
     assert images is not None
@@ -86,16 +110,15 @@ def _spaces(measured: Measured) -> Figure:
     columns = [test[name].to_numpy() for name in ("image", "attribute")]
     labelled = np.unique(np.stack(columns, axis=1), axis=0)
     images, attributes = labelled[subsample(len(labelled), limit=MAX_POINTS)].T
-    if len(images) < MIN_POINTS:
-        return Figure(svg=None, caption=f"Not drawn: {len(images)} labels are too few.")
-    places = np.searchsorted(measured.images, images)
     names = measured.schema.names
-    svg = scatter_svg(
-        project(measured.embeddings[places, attributes]),
+    svg = space_svg(
+        measured.embeddings[np.searchsorted(measured.images, images), attributes],
         [names[attribute] for attribute in attributes],
         name="spaces",
         description=f"t-SNE of {len(images)} embeddings, by the attribute they are of",
     )
+    if svg is None:
+        return Figure(svg=None, caption=f"Not drawn: {len(images)} labels are too few.")
     caption = (
         f"t-SNE of {len(images):,} of the {len(labelled):,} labelled pairs of test image and "
         "attribute, each embedded for its attribute, by attribute (number of points)."
@@ -103,7 +126,7 @@ def _spaces(measured: Measured) -> Figure:
     return Figure(svg=svg, caption=caption)
 
 
-def _attention(measured: Measured, pictures: Pictures, images: Sequence[int]) -> list[Strip]:
+def _attention(measured: Measured, pictures: StoreTiles, images: Sequence[int]) -> list[Strip]:
     """Returns each image under every attribute; nothing where the network has no attention."""
     numbers = np.array(images, np.int64)
     names = measured.schema.names

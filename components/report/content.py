@@ -1,11 +1,63 @@
-"""What stands in a report, ready to be laid out; `page.py` makes HTML of it."""
+"""What a report is made of: an evaluation, and the parts that are ready to be laid out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components.attributes import AttributeSchema
+from components.evaluation.attention import Attend
+from components.evaluation.evaluation import AttributeResult
+from components.figures.pictures import attention_overlay, to_data_uri
+from components.images.store import ImageStore
+from components.provenance.origin import Champion, Origin
 
 Sign = Literal["query", "agrees", "differs", "plain"]
 """How a picture is framed; every frame but the plain one also carries a sign."""
+
+_SIDE_PX = 128  # a report holds hundreds
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A network, what it was measured on, and what came of it.
+
+    Attributes:
+        schema: attributes that the network knows.
+        network: what the network is, by the names of the section `model`.
+        origin: where the training run comes from.
+        champion: the version in use; None where there is none.
+        num_catalog_images: images of the data set.
+        splits: `tables.SPLITS`.
+        triplets: `tables.TRIPLETS` of the test split.
+        curve: `tables.TRAINING`.
+        store: pixels of the images.
+        attend: where the network looks.
+        images: ascending numbers of the test images [n].
+        embeddings: theirs, of unit length [n, N, D].
+        results: per attribute (position in the schema).
+        figures: as `evaluation.report` and `attention.add_attention` make them.
+    """
+
+    schema: AttributeSchema
+    network: Mapping[str, Any]
+    origin: Origin
+    champion: Champion | None
+    num_catalog_images: int
+    splits: pa.Table
+    triplets: pa.Table
+    curve: pa.Table
+    store: ImageStore
+    attend: Attend
+    images: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+    results: Mapping[int, AttributeResult]
+    figures: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,3 +167,31 @@ class Report:
     attention: Sequence[Strip]
     attributes: Sequence[AttributeSection]
     failures: Sequence[Strip] = field(default_factory=tuple)
+
+
+class StoreTiles:
+    """Tiles of the images of a store."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+        self._source = lru_cache(_REMEMBERED)(self._encoded)
+
+    def tile(self, image: int, *, lines: Sequence[str] = (), sign: Sign = "plain") -> Tile:
+        """Returns an image with its caption."""
+        described = f"image {image}: {', '.join(lines)}" if lines else f"image {image}"
+        return Tile(source=self._source(image), description=described, lines=lines, sign=sign)
+
+    def attended(
+        self, image: int, weights_HW: NDArray[np.floating], *, lines: Sequence[str]
+    ) -> Tile:
+        """Returns an image with the network's attention laid over it."""
+        pixels = attention_overlay(self._pixels(image), weights_HW)
+        described = f"attention in image {image}: {', '.join(lines)}"
+        source = to_data_uri(pixels, side_px=_SIDE_PX)
+        return Tile(source=source, description=described, lines=lines)
+
+    def _encoded(self, image: int) -> str:
+        return to_data_uri(self._pixels(image), side_px=_SIDE_PX)
+
+    def _pixels(self, image: int) -> NDArray[np.uint8]:
+        return self._store.gather(np.array([image], np.int64))[0]

@@ -5,11 +5,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from components.figures.learning import learning_svg
-from components.figures.quality import Score, quality_svg
+from components.figures.charts import Score, learning_svg, quality_svg
 from components.provenance.origin import Champion, Origin
-from components.report.content import Figure, Table
-from components.report.measured import Measured
+from components.report.content import Figure, Measured, Table
 from components.report.papers import PaperScores
 
 ALL = "all"

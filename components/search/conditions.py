@@ -1,10 +1,10 @@
-"""Conditions on what may be found: on columns of the tables, and on labels.
+"""Conditions on what may be found: on columns of the tables, and on the labels of a catalog.
 
 `width>=200` compares a column, `neckline_design=v` asks for a value of an attribute.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.errors import HemlineError
-from components.search.lookup import CatalogLookup
+from components.tables import Catalog
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": pc.equal,
@@ -40,6 +40,60 @@ class Condition:
         return f"{self.column}{self.operator}{self.value}"
 
 
+class CatalogLookup:
+    """Labels and columns of a catalog's images.
+
+    Attributes:
+        schema: the attributes and their values.
+        images: `tables.IMAGES`.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.schema = catalog.schema
+        self.images: pa.Table = catalog.images
+        self._labels: pa.Table = catalog.labels.select(["image", "attribute", "value"])
+
+    def labelled(self, attributes: Collection[str]) -> NDArray[np.int64]:
+        """Returns the numbers of the images that have a value of one of the attributes.
+
+        Raises:
+            HemlineError: the catalog does not know an attribute.
+        """
+        asked = pa.array([self.schema.index(name) for name in attributes], pa.int16())
+        labels = self._labels.filter(pc.field("attribute").isin(asked))
+        return np.unique(labels["image"].to_numpy())
+
+    def with_value(self, attribute: str, value: int) -> NDArray[np.int64]:
+        """Returns the numbers of the images that have a value of an attribute.
+
+        Args:
+            attribute: its name.
+            value: position in the schema.
+
+        Raises:
+            HemlineError: the catalog does not know the attribute.
+        """
+        index = self.schema.index(attribute)
+        theirs = (pc.field("attribute") == index) & (pc.field("value") == value)
+        return np.unique(self._labels.filter(theirs)["image"].to_numpy())
+
+    def same_content(self, digest: str) -> NDArray[np.int64]:
+        """Returns the numbers of the images whose file has a SHA-256, in hexadecimal."""
+        return np.asarray(self.images.filter(pc.field("sha256") == digest)["image"].to_numpy())
+
+    def values(self, images: Sequence[int]) -> dict[int, dict[str, tuple[str, ...]]]:
+        """Returns each image's values of every attribute that it has a label of, in order."""
+        theirs = self._labels.filter(pc.field("image").isin(pa.array(images, pa.int64())))
+        rows = sorted(zip(*(theirs[name].to_pylist() for name in theirs.column_names), strict=True))
+        found: dict[int, dict[str, tuple[str, ...]]] = {image: {} for image in images}
+        for image, index, number in rows:
+            attribute = self.schema.attributes[index]
+            of_image = found[image]
+            value = attribute.values[number]
+            of_image[attribute.name] = (*of_image.get(attribute.name, ()), value)
+        return found
+
+
 def parse_condition(text: str) -> Condition:
     """Returns the condition that a text such as `width>=200` states.
 
@@ -49,8 +103,8 @@ def parse_condition(text: str) -> Condition:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise HemlineError(
-            f"{text!r} is no condition: write a column, one of {' '.join(_COMPARE)}, and a value, "
-            "for instance 'width>=200'"
+            f"{text!r} is not a condition: write a column, one of {' '.join(_COMPARE)}, and a "
+            "value, for instance 'width>=200'"
         )
     return Condition(**match.groupdict())
 

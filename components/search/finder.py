@@ -1,8 +1,8 @@
-"""Search in an embedded catalogue: by any of its attributes, exactly or with an index."""
+"""Search in embeddings: by one of their attributes or several, exactly or with an index."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,44 +11,27 @@ from numpy.typing import NDArray
 from components import tables
 from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError
-from components.search.conditions import Condition, rows_that_hold
+from components.search.conditions import CatalogLookup, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
-from components.search.lookup import CatalogLookup
+from components.search.request import Answer, Found, Query, SearchRequest
 from components.search.search import AttributeQuery, Neighbours, nearest, similarities
 from components.search.vector_map import mapped_vectors
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """An item that was found.
-
-    Attributes:
-        image: its number.
-        path: its file, relative to the catalogue's root.
-        similarity: cosine with the query; of several attributes, the weighted sum.
-        values: its values of every attribute that it has a label of; {} without a catalog.
-    """
-
-    image: int
-    path: str
-    similarity: float
-    values: Mapping[str, tuple[str, ...]]
-
-
 class Finder:
-    """Finds the items of an embedded catalogue that are nearest to a query.
+    """Finds the embedded images that are nearest to a query.
 
     Attributes:
-        attributes: that the catalogue is embedded for.
+        attributes: those that images are embedded for.
     """
 
     def __init__(self, embedded: Embeddings, catalog: tables.Catalog | None) -> None:
         """Reads the items.
 
         Args:
-            embedded: what is searched.
-            catalog: where the images' labels stand, and more columns for conditions; None for
-                images that were embedded without one.
+            embedded: the embeddings to search.
+            catalog: the images' labels, and more columns for conditions; None for images that
+                were embedded without one.
         """
         self.attributes = embedded.attributes
         self._embedded = embedded
@@ -57,6 +40,11 @@ class Finder:
         self._lookup = None if catalog is None else CatalogLookup(catalog)
         self._indexes: dict[str, AttributeIndex | None] = {}
         self._kept: dict[str, tuple[Vectors, ...]] = {}
+
+    @classmethod
+    def over(cls, embedded: Embeddings, *, catalog: Path) -> "Finder":
+        """Returns a finder over embeddings, and over their catalog where they were made of one."""
+        return cls(embedded, tables.read_catalog(catalog) if embedded.root is None else None)
 
     def number_of(self, name: str) -> int:
         """Returns the number of an embedded image, given by its number or its path.
@@ -78,7 +66,7 @@ class Finder:
     def same_content(self, data: bytes) -> NDArray[np.int64]:
         """Returns the numbers of the embedded images whose file holds exactly these bytes.
 
-        Where a folder or a bucket was embedded, its files' contents may not be known: then none.
+        Of a folder or a bucket that was embedded, the files' contents may not be known: then none.
         """
         digest = hashlib.sha256(data).hexdigest()
         if self._lookup is not None:
@@ -86,7 +74,7 @@ class Finder:
         return np.asarray(self._items.filter(pc.field("content") == digest)["image"].to_numpy())
 
     def path_of(self, image: int) -> str:
-        """Returns an embedded image's path, relative to the catalogue's root."""
+        """Returns an embedded image's path, relative to the root of the embedded images."""
         return str(self._items["path"][int(np.searchsorted(self._images, image))].as_py())
 
     def values_of(self, *images: int) -> dict[str, tuple[str, ...]]:
@@ -101,59 +89,61 @@ class Finder:
         """Returns the stored embedding [D] of an embedded image for each attribute.
 
         Raises:
-            HemlineError: the catalogue is not embedded for an attribute.
+            HemlineError: images are not embedded for an attribute.
         """
         return {name: self._vector_of(image, name) for name in attributes}
 
-    def find(
-        self,
-        queries: Mapping[str, NDArray[np.float32]],
-        *,
-        top_k: int,
-        weights: Mapping[str, float] | None = None,
-        conditions: Sequence[Condition] = (),
-        labelled_only: Collection[str] = (),
-        without: Collection[int] = (),
-        rerank: int | None = None,
-        exact: bool = False,
-    ) -> list[Found]:
-        """Returns the `top_k` items that are most similar to a query, nearest first.
-
-        Similarities of several attributes are summed with their weights, as the papers do. Equal
-        similarities are ordered by image number. One attribute of a large catalogue is searched
-        with its index, where there is one; all else exactly.
-
-        Args:
-            queries: the query's embedding [D], of unit length, for each attribute.
-            top_k: how many; fewer are returned where fewer may be found.
-            weights: of the attributes that are asked for; None: all of `queries`, 1 each.
-            conditions: on columns and labels; all must hold.
-            labelled_only: only items with a label of one of these attributes, if any are given.
-            without: image numbers that are not to be found.
-            rerank: take the first so many of the ranking by all attributes alike (`queries` must
-                have them all), and rank only those by the ones asked for. Source: ASEN.
-            exact: do not use an index.
+    def item_query(self, image: int, attributes: Sequence[str]) -> Query:
+        """Returns an embedded image as the query, with its stored embeddings.
 
         Raises:
-            HemlineError: an attribute, a column or a value is not known.
+            HemlineError: images are not embedded for an attribute.
         """
-        asked = dict.fromkeys(queries, 1.0) if weights is None else dict(weights)
-        self._check(queries, asked, rerank)
-        allowed = self._allowed(conditions, labelled_only)
-        if rerank is not None:
-            alike = {name: AttributeQuery(embedding=queries[name]) for name in self.attributes}
-            general = self._exact(alike, top_k=rerank + len(without), allowed=allowed)
-            allowed = _left(general, without, top_k=rerank).images
+        vectors = self.vectors_of(image, attributes)
+        return Query(vectors=vectors, itself=[image], values=self.values_of(image))
+
+    def picture_query(
+        self, vectors: Mapping[str, NDArray[np.float32]], *, copies: Sequence[int]
+    ) -> Query:
+        """Returns a picture that need not be embedded as the query.
+
+        Args:
+            vectors: its embedding by the model that made the embeddings, for each attribute.
+            copies: numbers of the embedded images with the same content.
+        """
+        return Query(vectors=vectors, itself=copies, values=self.values_of(*copies))
+
+    def find(self, query: Query, request: SearchRequest) -> Answer:
+        """Returns the items that are most similar to a query, nearest first.
+
+        Similarities of several attributes are summed with their weights, as the papers do. Equal
+        similarities are ordered by image number. Fewer than asked for are found where fewer may be.
+        One attribute of many images is searched with its index, where there is one; all else
+        exactly.
+
+        Raises:
+            HemlineError: an attribute, a column or a value is not known, or the query is not
+                embedded for an attribute that the request needs.
+        """
+        needed = request.needed(self.attributes)
+        self._check(query, {*needed, *request.weights})
+        without = query.itself
+        allowed = self._allowed(request)
+        if request.rerank is not None:
+            alike = {name: AttributeQuery(embedding=query.vectors[name]) for name in needed}
+            general = self._exact(alike, top_k=request.rerank + len(without), allowed=allowed)
+            allowed = _left(general, without, top_k=request.rerank).images
         weighted = {
-            name: AttributeQuery(embedding=queries[name], weight=weight)
-            for name, weight in asked.items()
+            name: AttributeQuery(embedding=query.vectors[name], weight=weight)
+            for name, weight in request.weights.items()
         }
-        num = top_k + len(without)
-        found = None
-        if not exact and rerank is None:
-            found = self._with_index(weighted, top_k=num, allowed=allowed)
-        found = found or self._exact(weighted, top_k=num, allowed=allowed)
-        return self._found(_left(found, without, top_k=top_k))
+        num = request.top_k + len(without)
+        nearest = None
+        if not request.exact and request.rerank is None:
+            nearest = self._with_index(weighted, top_k=num, allowed=allowed)
+        nearest = nearest or self._exact(weighted, top_k=num, allowed=allowed)
+        found = self._found(_left(nearest, without, top_k=request.top_k))
+        return Answer(found=found, notice="" if request.exact else self.missing_index(needed))
 
     def index_of(self, attribute: str) -> AttributeIndex | None:
         """Returns an attribute's index, if one was built of just these embeddings."""
@@ -161,11 +151,13 @@ class Finder:
             self._indexes[attribute] = read_index(self._embedded, attribute)
         return self._indexes[attribute]
 
-    def missing_index(self, attributes: Collection[str]) -> str | None:
-        """Returns what to tell whoever searches a large catalogue without an index, if so."""
+    def missing_index(self, attributes: Collection[str]) -> str:
+        """Returns what to tell whoever searches many images without an index; empty: nothing."""
+        if self._is_small:
+            return ""
         missing = [name for name in attributes if self.index_of(name) is None]
-        if self._is_small or not missing:
-            return None
+        if not missing:
+            return ""
         options = " ".join(f"--attribute {name}" for name in missing)
         return (
             f"no index of {', '.join(missing)} was built of these embeddings: "
@@ -176,29 +168,25 @@ class Finder:
     def _is_small(self) -> bool:
         return self._embedded.num_images < MIN_INDEXED
 
-    def _check(
-        self, queries: Mapping[str, object], asked: Mapping[str, float], rerank: int | None
-    ) -> None:
-        for name in (*queries, *asked):
+    def _check(self, query: Query, needed: Set[str]) -> None:
+        for name in (*query.vectors, *needed):
             if name not in self.attributes:
                 known = ", ".join(self.attributes)
-                raise HemlineError(f"no attribute {name!r}; the catalogue is embedded for {known}")
-        needed = {*asked} if rerank is None else {*asked, *self.attributes}
-        if not asked or not needed <= queries.keys():
+                raise HemlineError(f"no attribute {name!r}; images are embedded for {known}")
+        if not needed or not needed <= query.vectors.keys():
             raise HemlineError(
                 f"a search by {', '.join(needed) or 'no attribute'} was given embeddings of the "
-                f"query for {', '.join(queries) or 'none'}"
+                f"query for {', '.join(query.vectors) or 'none'}"
             )
 
-    def _allowed(
-        self, conditions: Sequence[Condition], labelled_only: Collection[str]
-    ) -> NDArray[np.int64] | None:
+    def _allowed(self, request: SearchRequest) -> NDArray[np.int64] | None:
         """Returns the numbers of those that may be found; None: all."""
-        if not (conditions or (labelled_only and self._lookup is not None)):
+        labelled = None if request.all_items else self._lookup
+        if labelled is None and not request.conditions:
             return None
-        allowed_n = rows_that_hold(conditions, self._items, self._lookup)
-        if labelled_only and self._lookup is not None:
-            allowed_n &= np.isin(self._images, self._lookup.labelled(labelled_only))
+        allowed_n = rows_that_hold(request.conditions, self._items, self._lookup)
+        if labelled is not None:
+            allowed_n &= np.isin(self._images, labelled.labelled(request.weights))
         return self._images[allowed_n]
 
     def _exact(
@@ -234,7 +222,7 @@ class Finder:
         return Neighbours(images=found.images, similarities=weighted)
 
     def _vectors(self, attribute: str) -> Iterable[Vectors]:
-        """Returns an attribute's parts; those of a small catalogue are kept in memory."""
+        """Returns an attribute's parts; those of few images are kept in memory."""
         if not self._is_small:
             return mapped_vectors(self._embedded, attribute)
         if attribute not in self._kept:

@@ -1,4 +1,4 @@
-"""An approximate index of an attribute's vectors, by FAISS: how large catalogues are searched.
+"""An approximate index of an attribute's vectors, by FAISS: how millions are searched.
 
     index/attribute=<name>/lists-<key>.faiss    inverted lists of vectors in half precision
     index/attribute=<name>/lists-<key>.json     `IndexFacts`; written last
@@ -127,7 +127,7 @@ def build_index(
     The vectors are in memory once, in half precision, and a slice of them in single.
 
     Raises:
-        HemlineError: the catalogue is not embedded for the attribute, or FAISS is missing.
+        HemlineError: images are not embedded for the attribute, or FAISS is missing.
     """
     lists, facts = _paths(embedded, attribute)
     num_lists = _num_lists(embedded.num_images)
@@ -207,7 +207,7 @@ def _measured(
 ) -> tuple[int, float]:
     """Returns how many lists reach the recall, by steps of a half, and what they reach.
 
-    A query is a vector of the catalogue that no centroid was made of; itself does not count. Recall
+    A query is one of the vectors that no centroid was made of; itself does not count. Recall
     is the share of ten places that hold an item at least as similar as the tenth of the exactly
     nearest. Its mean over queries must lie above the least recall by twice its standard error, as
     these queries are only a sample.

@@ -1,4 +1,4 @@
-"""Exact search: similarities a slice of the catalogue at a time, and the nearest of all slices.
+"""Exact search: similarities a slice of the embeddings at a time, and the nearest of all slices.
 
 Shape letters: n items of a part or of a slice, D embedding.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.embedding.embeddings import Embeddings, Vectors
+from components.embedding.embeddings import Vectors
 
 _ITEMS_AT_ONCE = 2048  # their vectors in single precision stay in a core's cache
 
@@ -28,37 +28,11 @@ class Neighbours:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddedAttribute:
-    """The catalogue's embeddings for one attribute.
-
-    Attributes:
-        images: ascending image numbers [n].
-        embeddings: of unit length [n, D].
-    """
-
-    images: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
 class AttributeQuery:
     """A query's embedding [D] for an attribute, and how much the attribute counts."""
 
     embedding: NDArray[np.float32]
     weight: float = 1.0
-
-
-def read_embedded_attribute(embedded: Embeddings, attribute: str) -> EmbeddedAttribute:
-    """Returns all embeddings of an attribute, in memory.
-
-    Raises:
-        HemlineError: the catalogue is not embedded for the attribute, or a part is missing.
-    """
-    parts = list(embedded.vectors(attribute))
-    images = np.concatenate([part.images_n for part in parts])
-    order = np.argsort(images)
-    vectors = np.concatenate([part.embeddings_nD for part in parts])[order]
-    return EmbeddedAttribute(images=images[order], embeddings=vectors.astype(np.float32))
 
 
 def similarities(
@@ -67,7 +41,7 @@ def similarities(
     *,
     keeps: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
 ) -> Iterator[Neighbours]:
-    """Yields the similarities of a catalogue's items to a query, a slice at a time.
+    """Yields the similarities of embedded items to a query, a slice at a time.
 
     Of several attributes it is the weighted sum of cosines. Memory does not grow with the parts.
 

@@ -46,7 +46,7 @@ def write_map(embedded: Embeddings, attribute: str) -> Path:
     """Writes the map of an attribute, a part in memory at a time, and returns its path.
 
     Raises:
-        HemlineError: the catalogue is not embedded for the attribute, or a part is missing.
+        HemlineError: images are not embedded for the attribute, or a part is missing.
     """
     path = map_path(embedded, attribute)
     vector = pa.list_(pa.float16(), embedded.embedding_dim)
@@ -66,7 +66,7 @@ def mapped_vectors(embedded: Embeddings, attribute: str) -> Iterator[Vectors]:
     """Yields an attribute's vectors, a part at a time: mapped where there is a map.
 
     Raises:
-        HemlineError: the catalogue is not embedded for the attribute, or a file is not whole.
+        HemlineError: images are not embedded for the attribute, or a file is not whole.
     """
     path = map_path(embedded, attribute)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Operation `browse`: a local web page to search the embedded catalogue with."""
+"""Operation `browse`: a local web page to search embeddings with."""
 
 import logging
 import socket
@@ -11,15 +11,13 @@ import numpy as np
 import typer
 import waitress
 
-from components import tables
 from components.browse.app import MAX_UPLOAD_BYTES, create_app
-from components.browse.pictures import Pictures
-from components.browse.shelf import Shelf
-from components.embedding.embeddings import Embeddings, read_embeddings
+from components.browse.shelf import ItemPictures, Shelf
+from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
-from components.params import DataParams, load_section
 from components.registry import versions
 from components.search.finder import Finder
+from pipelines.operations.search.query import root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -66,7 +64,7 @@ def browse(
 
 
 def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
-    """Returns an embedded catalogue with the model that its manifest names, loaded."""
+    """Returns embedded items with the model that their manifest names, loaded."""
     embedded = read_embeddings(folder)
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     console.print(f"loading {version.uri}")
@@ -77,16 +75,12 @@ def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -
     return Shelf(
         title=_title(version),
         key=f"{embedded.digest[:16]}-{version.version}",
-        finder=Finder(embedded, tables.read_catalog(catalog) if embedded.root is None else None),
-        pictures=Pictures(embedded.items(), pictures or _root(embedded, params)),
+        finder=Finder.over(embedded, catalog=catalog),
+        pictures=ItemPictures(embedded.items(), pictures or root_of(embedded, params)),
         image_size_px=side,
         embed=package.embed_each,
         attend=package.attend,
     )
-
-
-def _root(embedded: Embeddings, params: Path) -> str:
-    return embedded.root or load_section(params, DataParams).root
 
 
 def _title(version: versions.RegisteredVersion) -> str:
@@ -106,7 +100,7 @@ def _names(host: str) -> list[str]:
     if address.is_loopback:
         return [*_LOOPBACK, host]
     console.print(
-        f"warning: anybody who can reach {host} may read this catalogue and its pictures; "
+        f"warning: anybody who can reach {host} may see these items and their pictures; "
         "there is neither a password nor encryption"
     )
     return [*_LOOPBACK, host, socket.gethostname(), socket.getfqdn()]

@@ -1,4 +1,4 @@
-"""Operation `index`: an embedded catalogue → what makes searching a large one fast."""
+"""Operation `index`: embeddings → what makes searching many of them fast."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ def index(
     attribute: Attributes = None,
     embeddings: options.Embeddings = options.EMBEDDINGS,
 ) -> None:
-    """Map the vectors of each attribute, and of a large catalogue build an approximate index too.
+    """Map the vectors of each attribute, and of many build an approximate index too.
 
     Both belong to the embeddings that they were made of: after embedding again, index again.
     """

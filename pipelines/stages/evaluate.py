@@ -26,9 +26,8 @@ from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
 from components.provenance import recording
 from components.provenance.origin import read_champion, read_origin
-from components.report.compose import compose
-from components.report.measured import Measured
-from components.report.page import write_report
+from components.report.compose import compose, write_report
+from components.report.content import Measured
 from components.tracking import runs
 from components.training.trained import read_trained_model
 from pipelines.shell import options

@@ -17,8 +17,7 @@ import pytest
 from PIL import Image
 from project import Project
 
-from components.embedding.embeddings import read_embeddings
-from components.search.search import read_embedded_attribute
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.tables import read_catalog
 from components.training.trained import read_trained_model
 
@@ -34,6 +33,15 @@ def stages_that_ran(output: str) -> list[str]:
 def hash_of(project: Project, stage: str, path: str) -> str:
     outs = {out["path"]: out["md5"] for out in project.lock[stage]["outs"]}
     return outs[path]
+
+
+def vectors_of(embeddings: Embeddings, attribute: str) -> dict[int, np.ndarray]:
+    """Returns each image's embedding for an attribute."""
+    return {
+        int(image): vector
+        for part in embeddings.vectors(attribute)
+        for image, vector in zip(part.images_n, part.embeddings_nD.astype(np.float32), strict=True)
+    }
 
 
 def test_repro_measures_registers_and_embeds(project: Project, tmp_path: Path) -> None:
@@ -57,10 +65,9 @@ def test_repro_measures_registers_and_embeds(project: Project, tmp_path: Path) -
     assert Path(copy).read_bytes() == page.read_bytes()
 
     catalog = read_catalog(project.folder / "data/catalog")
-    catalogue = read_embeddings(project.folder / "data/embeddings")
-    embedded = read_embedded_attribute(catalogue, "coat_length")
-    assert sorted(embedded.images) == catalog.images["image"].to_pylist()
-    norms = np.linalg.norm(embedded.embeddings, axis=1)
+    stored = vectors_of(read_embeddings(project.folder / "data/embeddings"), "coat_length")
+    assert sorted(stored) == catalog.images["image"].to_pylist()
+    norms = np.linalg.norm([*stored.values()], axis=1)
     np.testing.assert_allclose(norms, 1, atol=2e-3)  # float16 keeps eleven bits
 
     parts = sorted((project.folder / "data/embeddings").glob("attribute=*/part-*.parquet"))
@@ -201,8 +208,7 @@ def test_the_registered_model_gives_the_catalogues_embeddings(
     rows = model.predict(pd.DataFrame({"image": forms, "attribute": attributes}))
     assert rows["attribute"].tolist() == attributes
     for number, (attribute, embedding) in enumerate(rows.itertuples(index=False)):
-        stored = read_embedded_attribute(embedded, attribute)
-        same = stored.embeddings[stored.images == number][0]
+        same = vectors_of(embedded, attribute)[number]
         assert np.dot(embedding, same) / np.linalg.norm(same) > 0.9999  # stored as float16
 
 

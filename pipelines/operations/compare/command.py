@@ -13,9 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from components import files
 from components.errors import HemlineError
-from components.figures.bars import Bar, write_bars
-from components.figures.comparison import Measured, as_markdown, over_seeds, tabulate
-from components.figures.curves import write_curves
+from components.figures.variants import (
+    Bar,
+    MeasuredVariant,
+    as_markdown,
+    over_seeds,
+    tabulate,
+    write_bars,
+    write_curves,
+)
 from components.params import changed, check, parse_value, resolved
 from components.provenance import recording
 from components.tracking import runs
@@ -236,10 +242,10 @@ def _report(trained: Sequence[Trial], out: Path) -> None:
     console.print(f"written: {', '.join(f'{out}/{name}' for name in _WRITTEN)}")
 
 
-def _measured(trial: Trial, result: Result, *, where: Tracking) -> Measured:
+def _measured(trial: Trial, result: Result, *, where: Tracking) -> MeasuredVariant:
     speeds = runs.metric_values(result.run_id, "images_per_s", tracking=where)
     embedding = runs.metric_values(result.run_id, "test.images_per_s", tracking=where)
-    return Measured(
+    return MeasuredVariant(
         variant=trial.variant,
         seed=trial.seed,
         figures=result.figures,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.table import Table
 
 from components.errors import HemlineError
-from components.figures.sheet import Item, write_search_sheet
-from components.search.finder import Found
-from pipelines.operations.search.query import Query
+from components.figures.sheet import Tile, write_tiles
+from components.search.request import Found, SearchRequest, verdict
+from pipelines.operations.search.query import Asked
 from pipelines.shell.reporting import console
 
 _DECIMALS = 6  # of similarities: half precision tells no more
@@ -22,96 +22,108 @@ Values = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Results:
     """What was asked and what was found.
 
     Attributes:
-        query: what was asked.
-        query_values: the query's labels, where the catalogue knows them.
-        weights: of the attributes that were asked for.
-        model: URI of the version that embedded the catalogue.
-        root: what the paths of what was found are relative to: a folder or a URL.
+        asked: the query.
+        request: how it was compared.
+        model: URI of the version that made the embeddings.
+        root: folder or URL that the paths of what was found are relative to.
         found: nearest first.
     """
 
-    query: Query
-    query_values: Values
-    weights: Mapping[str, float]
+    asked: Asked
+    request: SearchRequest
     model: str
     root: str
     found: Sequence[Found]
 
+    @property
+    def title(self) -> str:
+        """Attributes with their weights, among how many items, and the model."""
+        named = " + ".join(
+            name if weight == 1 else f"{weight:g} x {name}"
+            for name, weight in self.request.weights.items()
+        )
+        rerank = self.request.rerank
+        which = "" if rerank is None else f" among the {rerank} nearest in all attributes"
+        return f"{named}{which}, by {self.model}"
+
     def address(self, item: Found) -> str:
-        """Returns where an item's file lies."""
+        """Returns the path or address of an item's file."""
         return f"{self.root.rstrip('/')}/{item.path}"
 
 
-def print_json(answer: Answer) -> None:
+def print_json(results: Results) -> None:
     """Prints one JSON object to the standard output, and nothing else."""
     content = {
         "query": {
-            "shown": answer.query.shown,
-            "image": answer.query.image,
-            "values": answer.query_values,
+            "shown": results.asked.shown,
+            "image": results.asked.image,
+            "values": results.asked.query.values,
         },
-        "attributes": answer.weights,
-        "model": answer.model,
+        "attributes": results.request.weights,
+        "model": results.model,
         "found": [
             {
                 "rank": rank,
                 "similarity": round(item.similarity, _DECIMALS),
                 "image": item.image,
-                "path": answer.address(item),
+                "path": results.address(item),
                 "values": item.values,
             }
-            for rank, item in enumerate(answer.found, start=1)
+            for rank, item in enumerate(results.found, start=1)
         ],
     }
     sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_table(answer: Answer, *, title: str) -> None:
+def print_table(results: Results) -> None:
     """Prints a row for each item: rank, similarity, values of the attributes asked for, file."""
-    of_query = [_shown(answer.query_values, name) for name in answer.weights]
-    table = Table(title=title, caption=f"query: {answer.query.shown} ({', '.join(of_query)})")
+    names = [*results.request.weights]
+    of_query = ", ".join(_shown(results.asked.query.values, name) for name in names)
+    table = Table(title=results.title, caption=f"query: {results.asked.shown} ({of_query})")
     table.add_column("rank", justify="right")
     table.add_column("similarity", justify="right")
-    for name in answer.weights:
-        table.add_column("value" if len(answer.weights) == 1 else name)
+    for name in names:
+        table.add_column("value" if len(names) == 1 else name)
     table.add_column("image")
-    for rank, item in enumerate(answer.found, start=1):
-        values = [_shown(item.values, name) for name in answer.weights]
-        table.add_row(str(rank), f"{item.similarity:.4f}", *values, answer.address(item))
+    for rank, item in enumerate(results.found, start=1):
+        values = [_shown(item.values, name) for name in names]
+        table.add_row(str(rank), f"{item.similarity:.4f}", *values, results.address(item))
     console.print(table)
 
 
-def write_sheet(answer: Answer, out: Path) -> None:
+def write_sheet(results: Results, out: Path) -> None:
     """Writes a contact sheet; black frames agree with the query in all attributes asked for.
 
     Raises:
-        HemlineError: a picture is not at hand.
+        HemlineError: a picture is missing.
     """
-    names = list(answer.weights)
-    query = Item(path=Path(answer.query.shown), values=_together(answer.query_values, names))
-    items = [
-        Item(
-            path=Path(answer.address(item)),
-            values=_together(item.values, names),
-            similarity=item.similarity,
-        )
-        for item in answer.found
-    ]
-    missing = [item.path for item in (query, *items) if not item.path.is_file()]
+    names = [*results.request.weights]
+    of_query = _together(results.asked.query.values, names)
+    tiles = [Tile(Path(results.asked.shown), "query", ("query", _listed(of_query)))]
+    for rank, item in enumerate(results.found, start=1):
+        values = _together(item.values, names)
+        captions = (f"{rank}.  {item.similarity:.3f}", _listed(values))
+        tiles.append(Tile(Path(results.address(item)), verdict(values, of_query), captions))
+    missing = [tile.path for tile in tiles if not tile.path.is_file()]
     if missing:
         raise HemlineError(
-            f"no sheet without the pictures: {missing[0]} is no file here, nor are "
-            f"{len(missing) - 1} others; leave --sheet out"
+            f"no sheet without the pictures: {missing[0]} is missing ({len(missing)} of "
+            f"{len(tiles)} are); leave --sheet out"
         )
-    write_search_sheet(query, items, out, attribute=" and ".join(names))
+    title = f"nearest in {' and '.join(names)}: black agrees, red differs"
+    write_tiles(tiles, out, title=title)
 
 
 def _shown(values: Values, attribute: str) -> str:
-    return ", ".join(sorted(values.get(attribute, ()))) or "no label"
+    return _listed(values.get(attribute, ()))
+
+
+def _listed(values: Collection[str]) -> str:
+    return ", ".join(sorted(values)) or "no label"
 
 
 def _together(values: Values, attributes: Sequence[str]) -> set[str]:

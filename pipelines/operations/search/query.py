@@ -1,39 +1,42 @@
-"""What a search asks: a picture or an item of the catalogue, and attributes with their weights."""
+"""What `hemline search` asks: attributes with their weights, and an image file or an item."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.params import DataParams, load_section
 from components.search.finder import Finder
+from components.search.request import Query, parse_weight
 
-if TYPE_CHECKING:  # it brings MLflow, for which a search by an item need not wait
+if TYPE_CHECKING:  # it imports MLflow, which a search by an item does without
     from components.registry.versions import RegisteredVersion
-
-_MAX_WEIGHT = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Query:
-    """A query and what the catalogue knows of it.
+class Asked:
+    """A query and what answers call it.
 
     Attributes:
-        shown: what it is called in answers.
-        image: its number, where it is an item of the catalogue.
-        vectors: its embedding for each attribute.
-        itself: numbers of the catalogue's images that are the query; they are not to be found.
+        query: the query.
+        shown: path or address of its picture.
+        image: its number, where it is an item.
     """
 
+    query: Query
     shown: str
-    image: int | None
-    vectors: Mapping[str, NDArray[np.float32]]
-    itself: Sequence[int]
+    image: int | None = None
+
+
+def root_of(embedded: Embeddings, params: Path) -> str:
+    """Returns the folder or URL that the items' paths are relative to.
+
+    What was embedded without a catalog names it itself; of a catalog, the params do.
+    """
+    return embedded.root or load_section(params, DataParams).root
 
 
 def read_weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]:
@@ -44,100 +47,81 @@ def read_weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]
     """
     weights: dict[str, float] = {}
     for text in texts:
-        name, weight = (text, "1") if text in known else _parted(text)
+        name, equals, weight = (text, "", "") if text in known else text.rpartition("=")
+        name = name or text
         if name not in known:
-            raise HemlineError(
-                f"no attribute {name!r}; the catalogue is embedded for {', '.join(known)}"
-            )
+            raise HemlineError(f"no attribute {name!r}; images are embedded for {', '.join(known)}")
         if name in weights:
             raise HemlineError(f"--attribute {name} is given twice: give it once, with its weight")
-        weights[name] = _weight(text, weight)
+        weights[name] = parse_weight(name, weight) if equals else 1.0
     return weights
 
 
-def _parted(text: str) -> tuple[str, str]:
-    name, equals, weight = text.rpartition("=")
-    return (name, weight) if equals else (text, "1")
-
-
-def _weight(text: str, weight: str) -> float:
-    try:
-        value = float(weight)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value <= _MAX_WEIGHT:
-        raise HemlineError(
-            f"--attribute {text}: the weight is a number above 0, at most {_MAX_WEIGHT:.0f}, "
-            "for instance --attribute neckline_design=2"
-        )
-    return value
-
-
-def stored_query(finder: Finder, name: str, attributes: Sequence[str], *, root: str) -> Query:
-    """Returns an item of the catalogue as the query, with the embeddings that are stored of it.
+def ask(
+    finder: Finder,
+    embedded: Embeddings,
+    attributes: Sequence[str],
+    *,
+    image: Path | None,
+    item: str | None,
+    root: str,
+    model: str | None,
+) -> Asked:
+    """Returns an image file or an embedded item as the query.
 
     Args:
-        finder: of the catalogue.
-        name: number of the item, or its path, with or without the root.
-        attributes: to embed for.
-        root: what the items' paths are relative to.
+        finder: of the embeddings.
+        embedded: the embeddings, which name their model.
+        attributes: those that the query must be embedded for.
+        image: path of the file.
+        item: number of the item, or its path, with or without the root.
+        root: folder or URL that the items' paths are relative to.
+        model: URI of the model that must have made the embeddings; None: any.
 
     Raises:
-        HemlineError: the catalogue has no such item.
+        HemlineError: neither or both are given, there is no such item, the file is not an image, or
+            the model is another one or cannot be fetched.
     """
-    image = finder.number_of(name.removeprefix(f"{root.rstrip('/')}/"))
-    return Query(
-        shown=f"{root.rstrip('/')}/{finder.path_of(image)}",
-        image=image,
-        vectors=finder.vectors_of(image, attributes),
-        itself=[image],
+    if image is not None and item is None:
+        return _ask_picture(finder, embedded, attributes, image=image, model=model)
+    if item is None or image is not None:
+        raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")
+    if model is not None:
+        _check_model(embedded, model)
+    root = root.rstrip("/")
+    number = finder.number_of(item.removeprefix(f"{root}/"))
+    return Asked(
+        query=finder.item_query(number, attributes),
+        shown=f"{root}/{finder.path_of(number)}",
+        image=number,
     )
 
 
-def picture_query(
+def _ask_picture(
     finder: Finder,
-    path: Path,
+    embedded: Embeddings,
     attributes: Sequence[str],
     *,
-    embedded: Embeddings,
+    image: Path,
     model: str | None,
-) -> Query:
-    """Returns an image file as the query, embedded by the model that embedded the catalogue.
-
-    Args:
-        finder: of the catalogue.
-        path: of the image file.
-        attributes: to embed for.
-        embedded: names the model.
-        model: URI of the model to use, which must be the same; None: the one.
-
-    Raises:
-        HemlineError: the file is no image, or the model is another one or not to be had.
-    """
+) -> Asked:
     from components.registry import versions  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 
-    version = check_model(embedded, model)
+    version = _check_model(embedded, model)
     package = versions.download(version, tracking=tracking())
     try:
-        data = read_bytes(path)
+        data = read_bytes(image)
         pixels = decode(data, image_size_px=package.image_size_px)
     except UnreadableImageError as error:
-        raise HemlineError(f"--image {path} cannot be used: {error}") from error
-    return Query(
-        shown=str(path),
-        image=None,
-        vectors=package.embed_each(pixels, attributes),
-        itself=finder.same_content(data).tolist(),
-    )
+        raise HemlineError(f"--image {image} cannot be used: {error}") from error
+    vectors = package.embed_each(pixels, attributes)
+    query = finder.picture_query(vectors, copies=finder.same_content(data).tolist())
+    return Asked(query=query, shown=str(image))
 
 
-def check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
-    """Returns the version that embedded the catalogue, if it is the one that is asked for.
-
-    Raises:
-        HemlineError: another one is asked for, or the registry does not have it.
-    """
+def _check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
+    """Returns the version that made the embeddings, if it is the one that is asked for."""
     from components.registry import versions  # noqa: PLC0415
     from pipelines.shell.environment import tracking  # noqa: PLC0415
 

@@ -9,8 +9,7 @@ from flask.testing import FlaskClient
 from shops import SIDE_PX, Shop
 
 from components.browse.app import create_app
-from components.browse.pictures import Pictures
-from components.browse.shelf import Shelf
+from components.browse.shelf import ItemPictures, Shelf
 from components.search.finder import Finder
 
 
@@ -22,7 +21,7 @@ def shelf_of(shop: Shop, name: str, *, seed: int, title: str) -> Shelf:
         title=title,
         key=f"{embedded.digest[:8]}-{seed}",
         finder=Finder(embedded, shop.catalog),
-        pictures=Pictures(embedded.items(), str(shop.root)),
+        pictures=ItemPictures(embedded.items(), str(shop.root)),
         image_size_px=SIDE_PX,
         embed=package.embed_each,
         attend=package.attend,

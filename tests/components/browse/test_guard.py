@@ -11,8 +11,7 @@ from flask.testing import FlaskClient
 from shops import Shop
 
 from components.browse.app import create_app
-from components.browse.pictures import Pictures
-from components.browse.shelf import Shelf
+from components.browse.shelf import ItemPictures, Shelf
 
 
 def post(client: FlaskClient, data: bytes, **headers: str) -> tuple[int, str]:
@@ -102,7 +101,7 @@ def test_paths_that_lead_out_are_refused(
     paths = {"dots": "../secret.png", "absolute": str(secret), "link": "link.png"}
     items = shop.catalog.images.slice(0, 1)
     items = items.set_column(1, "path", [[paths[leads_out]]])
-    client = make_client(pictures=Pictures(items, str(root)))
+    client = make_client(pictures=ItemPictures(items, str(root)))
     answer = client.get(f"/pictures/{champion.key}/0.jpg")
     assert answer.status_code == 404
     assert "outside_root" in answer.text

@@ -222,7 +222,7 @@ def test_errors_are_pages_that_say_what_to_do(client: FlaskClient) -> None:
         ("/search?image=4&attribute=collar&weight.collar=0", 400, "a number above 0"),
         ("/search?image=4&attribute=collar&weight.collar=nan", 400, "a number above 0"),
         ("/search?image=4&top_k=1000000", 400, "it can be 10, 20, 50, 100"),
-        ("/search?image=4&where=width", 400, "is no condition"),
+        ("/search?image=4&where=width", 400, "is not a condition"),
         ("/search?image=4&rerank=9", 400, "a number from 10"),
         ("/search?image=70", 404, "no embedded image has the number"),
         ("/search?upload=guessed", 404, "choose it again"),

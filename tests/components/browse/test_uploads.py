@@ -1,6 +1,6 @@
 """Uploads are kept under tokens, and only the last ones."""
 
-from components.browse.uploads import NUM_KEPT, Upload, Uploads
+from components.browse.pages import NUM_KEPT, Upload, Uploads
 
 
 def named(name: str) -> Upload:

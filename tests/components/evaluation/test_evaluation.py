@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import average_precision_score
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
@@ -74,6 +75,28 @@ def test_a_split_by_hand():
     assert [result.num_gallery for result in results.values()] == [3, 3]
     random_ap = [expected_random_average_precision(r, 3) for r in (1, 1, 1)]
     assert results[1].random_ap_Q.tolist() == pytest.approx(random_ap)
+
+
+def test_each_attribute_equals_scikit_learn_where_nothing_ties():
+    """Every image has a value of both attributes, is a query and stands in the gallery itself."""
+    rng = np.random.default_rng(3)
+    embeddings = rng.normal(size=(40, 2, 8))
+    embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
+    values = rng.integers(3, size=(40, 2))
+    rows = [
+        (image, attribute, values[image, attribute], "test", role)
+        for image in range(40)
+        for attribute in range(2)
+        for role in ROLES
+    ]
+    results = evaluate_retrieval(table(rows), "test", np.arange(40), embeddings)
+    assert [*results] == [0, 1]
+    for attribute, result in results.items():
+        for image, ap in zip(result.query_images_Q, result.ap_Q, strict=True):
+            others = np.arange(40) != image
+            similarity = embeddings[others, attribute] @ embeddings[image, attribute]
+            relevant = values[others, attribute] == values[image, attribute]
+            assert ap == pytest.approx(average_precision_score(relevant, similarity), rel=1e-9)
 
 
 def test_rows_in_any_order_and_more_images_change_nothing():

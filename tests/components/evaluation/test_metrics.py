@@ -1,4 +1,4 @@
-"""Metrics of rankings against loops over their definitions, and triplet relation accuracy."""
+"""Metrics of rankings against loops over their definitions."""
 
 import itertools
 import math
@@ -21,7 +21,6 @@ from components.evaluation.metrics import (
     precision_at,
     r_precision,
     recall_at,
-    triplet_relation_accuracy,
 )
 from components.evaluation.ranking import Items, measure
 
@@ -257,12 +256,3 @@ def test_interval_of_many_scores_is_that_of_the_normal_distribution():
 
 def test_interval_of_one_score_is_the_score():
     assert bootstrap_interval(np.array([0.25])) == (0.25, 0.25)
-
-
-def test_triplet_relation_accuracy_by_hand():
-    """Right, wrong, and a tie, which counts as wrong: one of three."""
-    near, far, anchor = [0.8, 0.6], [0.6, 0.8], [1.0, 0.0]
-    accuracy = triplet_relation_accuracy(
-        np.array([anchor] * 3), np.array([near, far, near]), np.array([far, near, near])
-    )
-    assert accuracy == pytest.approx(1 / 3)

@@ -62,6 +62,15 @@ def test_examples_are_those_of_a_loop(triplets, embeddings):
     assert len({x.anchor for x in found.out_of_order}) == 3
 
 
+def test_accuracy_by_hand():
+    """Right, wrong, and a tie, which counts as wrong: one of three."""
+    embeddings = np.array([[[1.0, 0.0]], [[0.8, 0.6]], [[0.6, 0.8]], [[0.8, 0.6]]], np.float32)
+    rows = [(0, 0, 0, 1, 2), (0, 0, 0, 2, 1), (0, 0, 0, 1, 3)]
+    columns = zip(*rows, strict=True)
+    found = pa.table([*columns], names=tables.TRIPLETS.names).cast(tables.TRIPLETS)
+    assert evaluate_triplets(found, np.arange(4), embeddings) == pytest.approx(100 / 3)
+
+
 def test_an_attribute_without_triplets_has_none(triplets, embeddings):
     assert triplet_examples(triplets, 5, EXAMPLE_IMAGES, embeddings, limit=3) is None
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.figures.overlay import attention_overlay
+from components.figures.pictures import attention_overlay
 
 PICTURE = np.full((32, 32, 3), 128, np.uint8)
 

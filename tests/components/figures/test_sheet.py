@@ -2,38 +2,23 @@
 
 from pathlib import Path
 
-import pytest
 from PIL import Image, ImageColor
 
-from components.figures import sheet
-from components.figures.sheet import Item, frame_colour, write_search_sheet
+from components.figures.sheet import FRAME_COLOURS, Tile, write_tiles
 
 
-@pytest.mark.parametrize(
-    ("values", "query_values", "colour"),
-    [
-        ({"v"}, {"v"}, sheet.AGREES),
-        ({"v", "deep_v"}, {"deep_v"}, sheet.AGREES),
-        ({"round"}, {"v"}, sheet.DIFFERS),
-        (set(), {"v"}, sheet.UNKNOWN),
-        ({"v"}, set(), sheet.UNKNOWN),
-    ],
-)
-def test_frame_colour(values: set[str], query_values: set[str], colour: str) -> None:
-    assert frame_colour(values, query_values) == colour
-
-
-def test_the_query_comes_first_then_the_items_in_order(tmp_path: Path) -> None:
-    items = []
-    for name, value in (("query", "v"), ("same", "v"), ("other", "round"), ("unknown", "")):
+def test_pictures_stand_in_order_in_frames_of_their_colours(tmp_path: Path) -> None:
+    tiles = []
+    for name in FRAME_COLOURS:
         path = tmp_path / f"{name}.png"
         Image.new("RGB", (30, 50), "yellow").save(path)
-        items.append(Item(path=path, values={value} - {""}, similarity=0.5))
+        tiles.append(Tile(path, name, (name, "v")))
     out = tmp_path / "sheets/sheet.png"
-    write_search_sheet(items[0], items[1:], out, attribute="neckline")
+    write_tiles(tiles, out, title="nearest in neckline")
     with Image.open(out) as image:
         pixels = image.convert("RGB")
         y = 14 + 40 + 3  # inside the frame of the first row of tiles
         frames = [pixels.getpixel((14 + column * 194 + 90, y)) for column in range(4)]
-    expected = [sheet.QUERY, sheet.AGREES, sheet.DIFFERS, sheet.UNKNOWN]
-    assert frames == [ImageColor.getrgb(colour) for colour in expected]
+    assert [*FRAME_COLOURS] == ["query", "agrees", "differs", "unknown"]
+    assert frames == [ImageColor.getrgb(colour) for colour in FRAME_COLOURS.values()]
+    assert len({*frames}) == 4

@@ -3,8 +3,8 @@
 import numpy as np
 from builders import noise
 
-from components.figures.inline import to_data_uri
-from components.figures.scatter import scatter_svg
+from components.figures.pictures import to_data_uri
+from components.figures.space import scatter_svg
 from components.report.content import (
     AttributeSection,
     ConfusedPair,

@@ -13,9 +13,8 @@ from components.evaluation.evaluation import evaluate_retrieval, report
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
 from components.provenance.origin import Champion, Origin
-from components.report.compose import compose
-from components.report.measured import Measured
-from components.report.page import render
+from components.report.compose import compose, render
+from components.report.content import Measured
 
 SIZE = 16
 SCHEMA = AttributeSchema(

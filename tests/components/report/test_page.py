@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from small_report import report
 
-from components.report.page import render, write_report
+from components.report.compose import render, write_report
 
 RUDE = '<script>alert(1)</script>"><img src=x onerror="alert(2)"> & ünïcode_\U0001f457'
 # what loads something, by the elements that do

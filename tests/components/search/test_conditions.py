@@ -9,8 +9,12 @@ from builders import images_table, labels_table
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
-from components.search.conditions import Condition, parse_condition, rows_that_hold
-from components.search.lookup import CatalogLookup
+from components.search.conditions import (
+    CatalogLookup,
+    Condition,
+    parse_condition,
+    rows_that_hold,
+)
 from components.tables import Catalog, Numbering
 
 # of images 4, 0, 2; the catalog has 0 to 3

@@ -1,8 +1,9 @@
 """The finder: names, filters, weights, reranking, and the index beside exact search."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
 from components.search import finder as finder_module
 from components.search.conditions import parse_condition
-from components.search.finder import Finder, Found
+from components.search.finder import Finder
 from components.search.index import build_index
+from components.search.request import Found, SearchRequest
 from components.search.vector_map import map_path, write_map
 from components.tables import Catalog, Numbering
 
@@ -64,6 +66,26 @@ def embedded(tmp_path: Path) -> Embeddings:
     )
 
 
+def find(
+    finder: Finder,
+    vectors: Mapping[str, np.ndarray],
+    *,
+    top_k: int,
+    weights: Mapping[str, float] | None = None,
+    without: Sequence[int] = (),
+    all_items: bool = True,
+    **asked: Any,
+) -> Sequence[Found]:
+    """Returns what is found by the attributes of a query, 1 each where no weights are given."""
+    request = SearchRequest(
+        weights=dict.fromkeys(vectors, 1.0) if weights is None else weights,
+        top_k=top_k,
+        all_items=all_items,
+        **asked,
+    )
+    return finder.find(finder.picture_query(vectors, copies=without), request).found
+
+
 def numbers(found: Sequence[Found]) -> list[int]:
     return [item.image for item in found]
 
@@ -74,7 +96,7 @@ def ranked(similarity: np.ndarray, among: Sequence[int] | None = None) -> list[i
 
 
 def test_one_attribute(embedded: Embeddings, catalog: Catalog) -> None:
-    found = Finder(embedded, catalog).find({"collar": QUERY["collar"]}, top_k=5)
+    found = find(Finder(embedded, catalog), {"collar": QUERY["collar"]}, top_k=5)
     cosines = COLLAR @ QUERY["collar"]
     assert numbers(found) == ranked(cosines)[:5]
     np.testing.assert_allclose([item.similarity for item in found], cosines[numbers(found)], 1e-5)
@@ -84,10 +106,10 @@ def test_one_attribute(embedded: Embeddings, catalog: Catalog) -> None:
 def test_several_attributes_are_a_weighted_sum(embedded: Embeddings) -> None:
     weights = {"collar": 2.0, "length": 0.5}
     total = 2 * COLLAR @ QUERY["collar"] + 0.5 * LENGTH @ QUERY["length"]
-    found = Finder(embedded, None).find(QUERY, top_k=7, weights=weights)
+    found = find(Finder(embedded, None), QUERY, top_k=7, weights=weights)
     assert numbers(found) == ranked(total)[:7]
     np.testing.assert_allclose([item.similarity for item in found], total[numbers(found)], 1e-5)
-    alike = Finder(embedded, None).find(QUERY, top_k=7)
+    alike = find(Finder(embedded, None), QUERY, top_k=7)
     assert numbers(alike) == ranked(COLLAR @ QUERY["collar"] + LENGTH @ QUERY["length"])[:7]
 
 
@@ -95,7 +117,8 @@ def test_reranking_is_two_sorts_among_the_allowed(embedded: Embeddings) -> None:
     among = [number for number in range(NUM_ITEMS) if number < 40 and number != 7]
     general = COLLAR @ QUERY["collar"] + LENGTH @ QUERY["length"]
     first = ranked(general, among)[:12]
-    found = Finder(embedded, None).find(
+    found = find(
+        Finder(embedded, None),
         QUERY,
         top_k=5,
         weights={"length": 3.0},
@@ -107,11 +130,12 @@ def test_reranking_is_two_sorts_among_the_allowed(embedded: Embeddings) -> None:
 
 
 def test_filters_hold_together(embedded: Embeddings, catalog: Catalog) -> None:
-    found = Finder(embedded, catalog).find(
-        {"collar": QUERY["collar"]},
+    found = find(
+        Finder(embedded, catalog),
+        {"length": QUERY["length"]},
         top_k=NUM_ITEMS,
         conditions=[parse_condition("price>=10"), parse_condition("collar=rib")],
-        labelled_only=["length"],
+        all_items=False,
         without=[45],
     )
     among = [n for n in range(10, NUM_ITEMS) if n % 3 == 0 and n % 2 == 1 and n % 5 == 0]
@@ -120,20 +144,20 @@ def test_filters_hold_together(embedded: Embeddings, catalog: Catalog) -> None:
 
 
 def test_a_label_of_one_of_the_attributes_is_enough(embedded: Embeddings, catalog: Catalog) -> None:
-    found = Finder(embedded, catalog).find(QUERY, top_k=99, labelled_only=["collar", "length"])
+    found = find(Finder(embedded, catalog), QUERY, top_k=99, all_items=False)
     assert sorted(numbers(found)) == [n for n in range(NUM_ITEMS) if n % 3 == 0 or n % 5 == 0]
 
 
 def test_values_are_the_catalogs(embedded: Embeddings, catalog: Catalog) -> None:
     finder = Finder(embedded, catalog)
-    values = {item.image: item.values for item in finder.find(QUERY, top_k=NUM_ITEMS)}
+    values = {item.image: item.values for item in find(finder, QUERY, top_k=NUM_ITEMS)}
     assert values[10] == {"length": ("knee", "long")}
     assert values[30] == {"collar": ("none",), "length": ("short",)}
     assert values[1] == {}
     assert finder.values_of(10) == {"length": ("knee", "long")}
     without_catalog = Finder(embedded, None)
     assert without_catalog.values_of(10) == {}
-    assert without_catalog.find(QUERY, top_k=1, labelled_only=["collar"])[0].values == {}
+    assert find(without_catalog, QUERY, top_k=1, all_items=False)[0].values == {}
 
 
 def test_items_are_known_by_number_path_and_content(
@@ -163,7 +187,7 @@ def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:
     for row, image in enumerate(images):
         vector = finder.vectors_of(image, ["collar"])["collar"]
         np.testing.assert_array_equal(vector, COLLAR[row])
-        (nearest,) = finder.find({"collar": vector}, top_k=1)
+        (nearest,) = find(finder, {"collar": vector}, top_k=1)
         assert (nearest.image, nearest.path) == (image, f"{image}.png")
     with pytest.raises(HemlineError, match="no embedded image"):
         finder.number_of("4")
@@ -174,26 +198,26 @@ def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"queries": {"hem": QUERY["collar"]}}, "no attribute 'hem'; .* for collar, length"),
-        ({"queries": QUERY, "weights": {"hem": 1.0}}, "no attribute 'hem'"),
+        ({"vectors": {"hem": QUERY["collar"]}}, "no attribute 'hem'; .* for collar, length"),
+        ({"vectors": QUERY, "weights": {"hem": 1.0}}, "no attribute 'hem'"),
         (
-            {"queries": {"collar": QUERY["collar"]}, "rerank": 5},
+            {"vectors": {"collar": QUERY["collar"]}, "rerank": 5},
             "embeddings of the query for collar",
         ),
-        ({"queries": {}}, "no attribute"),
+        ({"vectors": {}}, "no attribute"),
     ],
 )
 def test_what_cannot_be_searched_is_an_error(
     embedded: Embeddings, asked: dict, message: str
 ) -> None:
     with pytest.raises(HemlineError, match=message):
-        Finder(embedded, None).find(**asked, top_k=1)
+        find(Finder(embedded, None), **asked, top_k=1)
 
 
 def test_a_map_changes_nothing(embedded: Embeddings, catalog: Catalog) -> None:
-    plain = Finder(embedded, catalog).find(QUERY, top_k=NUM_ITEMS)
+    plain = find(Finder(embedded, catalog), QUERY, top_k=NUM_ITEMS)
     write_map(embedded, "collar")  # of one attribute and not of the other
-    assert Finder(embedded, catalog).find(QUERY, top_k=NUM_ITEMS) == plain
+    assert find(Finder(embedded, catalog), QUERY, top_k=NUM_ITEMS) == plain
 
 
 def test_a_map_of_other_embeddings_is_not_read(embedded: Embeddings) -> None:
@@ -201,7 +225,7 @@ def test_a_map_of_other_embeddings_is_not_read(embedded: Embeddings) -> None:
     other = write_embedded_folder(
         embedded.folder, {"collar": LENGTH, "length": COLLAR}, model_version=2
     )
-    found = Finder(other, None).find({"collar": QUERY["collar"]}, top_k=5)
+    found = find(Finder(other, None), {"collar": QUERY["collar"]}, top_k=5)
     assert numbers(found) == ranked(LENGTH @ QUERY["collar"])[:5]
 
 
@@ -209,7 +233,7 @@ def test_a_map_cut_short_is_an_error_that_names_it(embedded: Embeddings) -> None
     path = write_map(embedded, "collar")
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(HemlineError, match=r"vectors-.*\.arrow is not whole .* `hemline index`"):
-        Finder(embedded, None).find({"collar": QUERY["collar"]}, top_k=1)
+        find(Finder(embedded, None), {"collar": QUERY["collar"]}, top_k=1)
 
 
 NUM_LARGE = 1000
@@ -239,13 +263,13 @@ class TestLargeCatalogue:
             both = {"collar": query, "length": query}
             fewer = [parse_condition("tenth<4")]  # leaves fewer than are searched with an index
             ways = {
-                "index": finder.find({"collar": query}, top_k=5),
-                "exact": finder.find({"collar": query}, top_k=5, exact=True),
-                "rerank": finder.find(both, weights={"collar": 1.0}, top_k=5, rerank=NUM_LARGE),
+                "index": find(finder, {"collar": query}, top_k=5),
+                "exact": find(finder, {"collar": query}, top_k=5, exact=True),
+                "rerank": find(finder, both, weights={"collar": 1.0}, top_k=5, rerank=NUM_LARGE),
             }
             for way, found in ways.items():
                 missed[way] += numbers(found) != ranked(LARGE @ query, range(NUM_LARGE))[:5]
-            few = finder.find({"collar": query}, top_k=5, conditions=fewer)
+            few = find(finder, {"collar": query}, top_k=5, conditions=fewer)
             among = [number for number in range(NUM_LARGE) if number % 10 < 4]
             missed["few"] += numbers(few) != ranked(LARGE @ query, among)[:5]
         assert missed.pop("index") > 5
@@ -253,39 +277,39 @@ class TestLargeCatalogue:
 
     def test_weights_scale_what_an_index_found(self, large: Embeddings) -> None:
         finder, query = self.narrowed(large), {"collar": QUERY["collar"]}
-        plain = finder.find(query, top_k=5)
-        twice = finder.find(query, top_k=5, weights={"collar": 2.0})
+        plain = find(finder, query, top_k=5)
+        twice = find(finder, query, top_k=5, weights={"collar": 2.0})
         assert numbers(twice) == numbers(plain)
         assert [item.similarity for item in twice] == [2 * item.similarity for item in plain]
 
     def test_what_shall_not_be_found_leaves_its_place_to_others(self, large: Embeddings) -> None:
         finder, query = self.narrowed(large), {"collar": QUERY["collar"]}
-        plain = numbers(finder.find(query, top_k=7))
-        assert numbers(finder.find(query, top_k=5, without=plain[1:3])) == [plain[0], *plain[3:]]
+        plain = numbers(find(finder, query, top_k=7))
+        assert numbers(find(finder, query, top_k=5, without=plain[1:3])) == [plain[0], *plain[3:]]
 
     def test_as_many_as_asked_for_are_found(self, large: Embeddings) -> None:
         """One list holds fewer: then all are compared."""
         query = QUERY["collar"]
-        found = self.narrowed(large).find({"collar": query}, top_k=400)
+        found = find(self.narrowed(large), {"collar": query}, top_k=400)
         assert numbers(found) == ranked(LARGE @ query, range(NUM_LARGE))[:400]
 
     def test_a_missing_index_is_told_with_the_remedy(self, large: Embeddings) -> None:
         finder, both = Finder(large, None), ["collar", "length"]
         query = QUERY["collar"]
-        found = finder.find({"collar": query}, top_k=4)
+        found = find(finder, {"collar": query}, top_k=4)
         assert numbers(found) == ranked(LARGE @ query, range(NUM_LARGE))[:4]
-        notice = str(finder.missing_index(both))
+        notice = finder.missing_index(both)
         assert "`hemline index --attribute collar --attribute length`" in notice
         build_index(large, "length")
-        assert "`hemline index --attribute collar`" in str(Finder(large, None).missing_index(both))
+        assert "`hemline index --attribute collar`" in Finder(large, None).missing_index(both)
         build_index(large, "collar")
-        assert Finder(large, None).missing_index(both) is None
+        assert Finder(large, None).missing_index(both) == ""
         other = write_embedded_folder(
             large.folder, {"collar": LARGE, "length": LARGE}, model_version=2
         )
-        assert "no index of collar, length" in str(Finder(other, None).missing_index(both))
+        assert "no index of collar, length" in Finder(other, None).missing_index(both)
 
 
 def test_a_small_catalogue_needs_no_index(embedded: Embeddings) -> None:
-    assert Finder(embedded, None).missing_index(["collar"]) is None
+    assert Finder(embedded, None).missing_index(["collar"]) == ""
     assert not map_path(embedded, "collar").exists()

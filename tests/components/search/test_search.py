@@ -2,22 +2,19 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
-from embedded_folders import unit_vectors, write_embedded_folder
+from embedded_folders import unit_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.embedding.embeddings import Vectors
-from components.errors import HemlineError
 from components.search import search
 from components.search.search import (
     AttributeQuery,
     Neighbours,
     nearest,
-    read_embedded_attribute,
     similarities,
 )
 
@@ -101,16 +98,3 @@ def test_nearest_of_nothing_is_nothing() -> None:
     assert nearest([], top_k=3).images.tolist() == []
     none = Neighbours(images=np.empty(0, np.int64), similarities=np.empty(0, np.float32))
     assert nearest([none], top_k=3).images.tolist() == []
-
-
-def test_all_embeddings_by_ascending_image(tmp_path: Path) -> None:
-    vectors = unit_vectors(6, 4)
-    images = [4, 1, 7, 0, 9, 3]
-    embedded = write_embedded_folder(
-        tmp_path, {"collar": vectors}, images=images, part_sizes=[2, 0, 4]
-    )
-    read = read_embedded_attribute(embedded, "collar")
-    assert read.images.tolist() == sorted(images)
-    np.testing.assert_array_equal(read.embeddings, vectors[np.argsort(images)])
-    with pytest.raises(HemlineError, match=r"no attribute 'hem'; .* embedded for collar"):
-        read_embedded_attribute(embedded, "hem")

@@ -226,7 +226,7 @@ def test_other_hosts_are_warned_of_and_a_taken_port_is_an_error(
             main(["browse", "--host", "0.0.0.0", "--port", port])
     assert stopped.value.code == 1
     told = capsys.readouterr()
-    assert "anybody who can reach 0.0.0.0 may read this catalogue" in told.out
+    assert "anybody who can reach 0.0.0.0 may see these items" in told.out
     assert f"cannot listen at 0.0.0.0:{port}" in told.err
     assert "give another --port, or 0" in told.err
 

@@ -11,13 +11,13 @@ import pytest
 from builders import encoded, noise, write_files
 from PIL import Image
 
-from components.browse.pictures import Pictures, data_url, jpeg
+from components.browse.shelf import ItemPictures, data_url, jpeg
 from components.images.decode import UnreadableImageError
 
 
-def pictures(paths: dict[int, str], root: Path | str) -> Pictures:
+def pictures(paths: dict[int, str], root: Path | str) -> ItemPictures:
     items = pa.table({"image": [*paths], "path": [*paths.values()]})
-    return Pictures(items, str(root))
+    return ItemPictures(items, str(root))
 
 
 def test_pages_go_by_number() -> None:

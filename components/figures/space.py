@@ -1,16 +1,56 @@
-"""A chart of points in groups that are told apart by colour and by shape."""
+"""Embeddings in two dimensions, for the eye: t-SNE, in groups told apart by colour and shape."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
-from components.figures.inline import INK, OKABE_ITO, page_figure, to_svg
+from components.figures.charts import INK, OKABE_ITO, page_figure, to_svg
 
+MIN_POINTS = 4  # fewer have no shape to see
+_PERPLEXITY = 30
 _COLOURS = (*OKABE_ITO, INK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MAX_GROUPS = 2 * len(_COLOURS)
+
+
+def space_svg(
+    embeddings_ND: NDArray[np.floating], groups_N: Sequence[str], *, name: str, description: str
+) -> str | None:
+    """Returns an `<svg>` of embeddings of unit length; None where they are too few for a shape."""
+    if len(embeddings_ND) < MIN_POINTS:
+        return None
+    points_N2 = project(embeddings_ND)
+    return scatter_svg(points_N2, groups_N, name=name, description=description)
+
+
+def subsample(num_items: int, *, limit: int, seed: int = 0) -> NDArray[np.int64]:
+    """Returns the places of up to `limit` items, ascending, drawn without replacement."""
+    if num_items <= limit:
+        return np.arange(num_items)
+    drawn = np.random.default_rng(seed).choice(num_items, limit, replace=False)
+    return np.sort(drawn)
+
+
+def project(embeddings_ND: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float32]:
+    """Returns points [N, 2] whose neighbours are the embeddings' neighbours (t-SNE).
+
+    Perplexity 30, or a third of the other points where that is less; Euclidean distances of unit
+    vectors order as their cosines do. The same seed gives the same points on the same machine.
+    Source: van der Maaten and Hinton, Visualizing data using t-SNE, JMLR 2008.
+
+    Args:
+        embeddings_ND: at least `MIN_POINTS`, of unit length.
+        seed: of the method's random numbers.
+    """
+    others = len(embeddings_ND) - 1
+    method = TSNE(perplexity=min(_PERPLEXITY, others / 3), init="pca", random_state=seed)
+    # its threads wait for one another by spinning: 10 times as slow where a processor is shared
+    with threadpool_limits(1):
+        return np.asarray(method.fit_transform(embeddings_ND.astype(np.float32)))
 
 
 def scatter_svg(
@@ -20,12 +60,6 @@ def scatter_svg(
 
     Of more than 14 groups, those with fewest points are grey dots together. Axes have no scale:
     only which points are near one another means something.
-
-    Args:
-        points_N2: where they lie.
-        groups_N: what each is.
-        name: of the element on its page.
-        description: what a reader who does not see it is told.
     """
     counts = Counter(groups_N)
     shown = [group for group, _ in counts.most_common()]

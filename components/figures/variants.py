@@ -1,16 +1,28 @@
-"""Tables of trained variants: their retrieval quality, speed and size side by side."""
+"""Trained variants side by side: tables, bars of their scores, and learning curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pandas as pd
+from cycler import cycler
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from components import files
 
 RANDOM = "random ranking"
 
+_BAR_HEIGHT_IN = 0.32
+_MARGINS_IN = 1.2
+_COLOURS = matplotlib.color_sequences["petroff10"]  # told apart by colour-blind people
+_DASHES = ("-", "--", ":")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredVariant:
     """What is known of a variant trained with one seed.
 
     Attributes:
@@ -28,7 +40,7 @@ class Measured:
     embedded_images_per_s: float | None
 
 
-def tabulate(trained: Sequence[Measured]) -> pd.DataFrame:
+def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
     """Returns a row per variant and seed, best overall MAP first, a random ranking's last.
 
     MAP and attention in percent; `map_low` to `map_high` is the 95 % interval over queries; what is
@@ -67,7 +79,72 @@ def as_markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _row(measured: Measured) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A score in percent, and its interval where it has one."""
+
+    label: str
+    score: float
+    low: float | None = None
+    high: float | None = None
+
+
+def write_bars(bars: Sequence[Bar], path: Path, *, title: str, axis: str) -> None:
+    """Writes a PNG with a horizontal bar for each score, the first on top."""
+    figure = Figure(figsize=(9, _BAR_HEIGHT_IN * len(bars) + _MARGINS_IN), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(bars))
+    axes.barh(places, [bar.score for bar in bars], color="#1f77b4")
+    for place, bar in enumerate(bars):
+        end = bar.score
+        if bar.low is not None and bar.high is not None:
+            axes.plot([bar.low, bar.high], [place, place], color="black", linewidth=1.2)
+            end = max(end, bar.high)
+        axes.annotate(
+            f"{bar.score:.1f}", (end, place), xytext=(4, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(places, [bar.label for bar in bars])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 105)
+    axes.set_xlabel(axis)
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def write_curves(
+    curves: Mapping[str, Sequence[Sequence[float]]], path: Path, *, title: str, axis: str
+) -> None:
+    """Writes a PNG with a line for each run; runs of the same name look alike.
+
+    Args:
+        curves: for each name the scores in percent after epoch 1, 2, ... of each of its runs.
+        path: of the PNG.
+        title: above the chart.
+        axis: what the scores are.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    looks = cycler(linestyle=_DASHES) * cycler(color=_COLOURS)
+    for (name, runs), look in zip(curves.items(), looks(), strict=False):
+        for number, scores in enumerate(runs):
+            label = name if number == 0 else None
+            epochs = range(1, len(scores) + 1)
+            axes.plot(epochs, scores, label=label, marker=".", linewidth=1.4, **look)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(axis)
+    axes.set_ylim(bottom=0)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def _row(measured: MeasuredVariant) -> dict[str, Any]:
     figures = measured.figures
     return {
         "variant": measured.variant,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.figures.projection import MIN_POINTS, project, subsample
+from components.figures.space import MIN_POINTS, project, subsample
 
 
 def clusters(num_each: int) -> np.ndarray:

@@ -11,10 +11,9 @@ import pytest
 from builders import noise
 from PIL import Image
 
-from components.figures.inline import to_data_uri
-from components.figures.learning import learning_svg
-from components.figures.quality import Score, quality_svg
-from components.figures.scatter import scatter_svg
+from components.figures.charts import Score, learning_svg, quality_svg
+from components.figures.pictures import to_data_uri
+from components.figures.space import scatter_svg
 
 RUDE = '<script>alert("1")</script> & $\\frac$'
 UNDERSCORED = "_v"

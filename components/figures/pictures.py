@@ -1,10 +1,14 @@
-"""Where a network looks, laid over the picture it looks at. Source: AG-MAN Fig. 5 to 7."""
+"""Pictures for a page: as data URIs, and under the attention of a network."""
+
+import base64
+import io
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_WEBP_QUALITY = 82
 _MAP_SHARE = 0.6  # of the colour; the rest is the picture in grey
 
 
@@ -15,6 +19,7 @@ def attention_overlay(
 
     Dark blue is weight 0, yellow the map's highest, so that even attention is yellow all over;
     weights between the map's positions are interpolated linearly. A map of zeros is all dark blue.
+    Source: AG-MAN Fig. 5 to 7.
 
     Args:
         pixels_SS3: the picture.
@@ -28,3 +33,12 @@ def attention_overlay(
     grey_SS1 = np.asarray(Image.fromarray(pixels_SS3).convert("L"))[..., None] / 255
     blended_SS3 = _MAP_SHARE * colours_SS3 + (1 - _MAP_SHARE) * grey_SS1
     return np.asarray((255 * blended_SS3).round().astype(np.uint8))
+
+
+def to_data_uri(pixels_HW3: NDArray[np.uint8], *, side_px: int) -> str:
+    """Returns a picture as a data URI, made smaller where its sides are longer than `side_px`."""
+    picture = Image.fromarray(pixels_HW3)
+    picture.thumbnail((side_px, side_px))
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=_WEBP_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

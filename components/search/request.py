@@ -1,0 +1,117 @@
+"""One search: what is asked and what is answered, by the command and by the page alike."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.errors import HemlineError
+from components.search.conditions import Condition
+
+MAX_WEIGHT = 1000
+
+Verdict = Literal["agrees", "differs", "unknown"]
+"""Whether an item shares a value with the query; unknown where either has no label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest:
+    """How to compare, whatever is compared.
+
+    Attributes:
+        weights: of the attributes to compare by.
+        top_k: how many items to find.
+        conditions: on the items; all must hold.
+        all_items: whether items without a label of the attributes take part.
+        rerank: how many of the nearest in all attributes alike are ranked by those to compare by;
+            None: all items are. Source: ASEN.
+        exact: whether to do without an index.
+
+    Raises:
+        HemlineError: fewer items are ranked than are to be found.
+    """
+
+    weights: Mapping[str, float]
+    top_k: int
+    conditions: Sequence[Condition] = ()
+    all_items: bool = False
+    rerank: int | None = None
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rerank is not None and self.rerank < self.top_k:
+            raise HemlineError(
+                f"rerank {self.rerank} leaves fewer items than the {self.top_k} that are shown: "
+                f"rerank a number from {self.top_k}, or show fewer"
+            )
+
+    def needed(self, attributes: Sequence[str]) -> list[str]:
+        """Returns those of the embeddings' attributes that the query must be embedded for."""
+        return [*self.weights] if self.rerank is None else [*attributes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A picture, as embeddings and their catalog know it.
+
+    Attributes:
+        vectors: its embedding [D] for each attribute that the request needs.
+        itself: numbers of the embedded images that are the picture; they are not to be found.
+        values: its labels by attribute, where the catalog has some.
+    """
+
+    vectors: Mapping[str, NDArray[np.float32]]
+    itself: Sequence[int]
+    values: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An item that was found.
+
+    Attributes:
+        image: its number.
+        path: path of its file, relative to the root of the embedded images.
+        similarity: cosine with the query; of several attributes, the weighted sum.
+        values: its values of every attribute that it has a label of; {} without a catalog.
+    """
+
+    image: int
+    path: str
+    similarity: float
+    values: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was found, nearest first, and what would make it faster; empty where nothing would."""
+
+    found: Sequence[Found]
+    notice: str
+
+
+def parse_weight(attribute: str, text: str) -> float:
+    """Returns the weight of an attribute that a text states.
+
+    Raises:
+        HemlineError: it is not a number above 0, or too large.
+    """
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0
+    if not 0 < weight <= MAX_WEIGHT:  # nor NaN
+        raise HemlineError(
+            f"the weight of {attribute} is {text!r}: it must be a number above 0, "
+            f"at most {MAX_WEIGHT}"
+        )
+    return weight
+
+
+def verdict(values: Set[str], query_values: Set[str]) -> Verdict:
+    """Returns whether an item agrees with the query, by the values that each has."""
+    if not values or not query_values:
+        return "unknown"
+    return "agrees" if values & query_values else "differs"

@@ -1,0 +1,169 @@
+"""Variants side by side: the table, and charts that are looked at in their pixels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from components.figures.variants import (
+    _COLOURS,
+    RANDOM,
+    Bar,
+    MeasuredVariant,
+    as_markdown,
+    over_seeds,
+    tabulate,
+    write_bars,
+    write_curves,
+)
+
+BLUE = (31, 119, 180)
+
+
+def measured(variant: str, score: float, *, seed: int = 3, **others) -> MeasuredVariant:
+    quality = {"map": score, "map_low": score - 2, "map_high": score + 3, "random_map": 20.0}
+    neck = {"map": score / 2, "random_map": 10.0}
+    return MeasuredVariant(
+        variant=variant,
+        seed=seed,
+        figures={**quality, "attributes": {"neck": neck}, "num_parameters": 1_234_567, **others},
+        trained_images_per_s=99.6,
+        embedded_images_per_s=None,
+    )
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return tabulate(
+        [
+            measured("csn", 40.0),
+            measured("ag_man", 62.5, attention_in_region=31.0, region_share=9.0),
+        ]
+    )
+
+
+def test_the_best_comes_first_and_the_random_ranking_last(table):
+    assert table["variant"].tolist() == ["ag_man", "csn", RANDOM]
+    assert table["map"].tolist() == [62.5, 40, 20]
+    assert table["map_low"].tolist()[:2] == [60.5, 38]
+    assert table["neck"].tolist() == [31.25, 20, 10]
+
+
+def test_what_is_not_known_is_empty(table):
+    assert table["attention_in_region"].isna().tolist() == [False, True, True]
+    assert table["embedded_images_per_s"].isna().all()
+    assert table["map_low"].isna().tolist() == [False, False, True]
+    assert table.to_csv(columns=["num_parameters"], index=False).split() == [
+        "num_parameters",
+        "1234567",
+        "1234567",
+        '""',
+    ]
+    assert table["seed"].isna().tolist() == [False, False, True]
+
+
+def test_markdown_has_a_row_per_variant_with_its_interval(table):
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in as_markdown(table).splitlines()
+    ]
+    assert len(lines) == 2 + len(table)
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+    assert "map_low" not in rows[0]
+    assert rows[0]["map"] == "62.50 (60.5 to 65.5)"
+    assert rows[0]["neck"] == "31.25"
+    assert rows[0]["seed"] == "3"
+    assert rows[0]["attention_in_region"] == "31.00"
+    assert rows[0]["trained_images_per_s"] == "100"
+    assert rows[0]["num_parameters"] == "1.23 M"
+    assert rows[1]["attention_in_region"] == ""
+    assert rows[2] == dict.fromkeys(lines[0], "") | {
+        "variant": RANDOM,
+        "map": "20.00",
+        "neck": "10.00",
+    }
+
+
+def test_seeds_are_set_side_by_side_and_their_mean_counts():
+    scores = {"ag_man": (58, 64, 61), "csn": (62, 40, 39), "asen": (50,)}
+    table = tabulate(
+        [
+            measured(variant, score, seed=seed)
+            for variant, each in scores.items()
+            for seed, score in enumerate(each)
+        ]
+    )
+    assert table["variant"].tolist()[:3] == ["ag_man", "csn", "ag_man"]
+    assert table["seed"].tolist()[:3] == [1, 0, 2]
+    means = over_seeds(table)
+    assert means["variant"].tolist() == ["ag_man", "asen", "csn", RANDOM]
+    assert means["map"].tolist() == [61, 50, 47, 20]
+    assert means["standard_deviation"].iloc[0] == 3
+    assert means["standard_deviation"].isna().tolist() == [False, True, False, True]
+    assert as_markdown(means).splitlines()[2:] == [
+        "| ag_man | 61.00 (58.0 to 64.0) | 3.00 | 3 |",
+        "| asen | 50.00 (50.0 to 50.0) |  | 1 |",
+        "| csn | 47.00 (39.0 to 62.0) | 13.00 | 3 |",
+        "| random ranking | 20.00 |  |  |",
+    ]
+
+
+def blue_lengths(path) -> list[int]:
+    """Returns the length of each bar in pixels, from top to bottom."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    widths = (np.abs(pixels.astype(int) - BLUE).sum(axis=2) < 30).sum(axis=1)
+    starts = np.flatnonzero((widths > 0) & (np.roll(widths, 1) == 0))
+    ends = np.flatnonzero((widths > 0) & (np.roll(widths, -1) == 0))
+    return [int(np.median(widths[s : e + 1])) for s, e in zip(starts, ends, strict=True)]
+
+
+def test_bars_are_as_long_as_their_scores(tmp_path):
+    bars = [Bar(label="ag_man", score=80), Bar(label="csn", score=40), Bar(label="none", score=20)]
+    write_bars(bars, tmp_path / "bars.png", title="MAP", axis="percent")
+    lengths = blue_lengths(tmp_path / "bars.png")
+    assert len(lengths) == 3
+    assert lengths[0] / lengths[2] == pytest.approx(4, rel=0.03)
+    assert lengths[1] / lengths[2] == pytest.approx(2, rel=0.03)
+
+
+def test_an_interval_is_a_line_across_the_end_of_its_bar(tmp_path):
+    for name, low, high in (("without", None, None), ("with", 30.0, 70.0)):
+        write_bars(
+            [Bar(label="x", score=50, low=low, high=high)],
+            tmp_path / f"{name}.png",
+            title="",
+            axis="",
+        )
+    without, with_line = (Image.open(tmp_path / f"{name}.png") for name in ("without", "with"))
+    middle = np.asarray(with_line.convert("L")).astype(int) - np.asarray(without.convert("L"))
+    assert (middle < -60).sum() > 0.2 * with_line.width, "a dark line a third of the axis long"
+
+
+def rows_of_colour(path, colour: str) -> np.ndarray:
+    """Returns the vertical places of the pixels of a colour right of its legend-free half."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    plot = pixels[:, : pixels.shape[1] // 2]
+    near = np.abs(plot - 255 * np.array(to_rgb(colour))).sum(axis=2) < 40
+    return np.flatnonzero(near.any(axis=1))
+
+
+def test_a_better_run_lies_higher_and_runs_of_a_name_share_a_colour(tmp_path):
+    path = tmp_path / "learning.png"
+    write_curves(
+        {"good": [[60, 70, 80], [62, 72, 82]], "poor": [[20, 25, 30]]}, path, title="", axis=""
+    )
+    good, poor = (rows_of_colour(path, colour) for colour in _COLOURS[:2])
+    assert good.max() < poor.min(), "rows count from the top"
+    assert not rows_of_colour(path, _COLOURS[2]).size, "two names, two colours"
+
+
+def test_a_chart_of_many_variants_tells_all_apart(tmp_path):
+    flat = {f"variant {number}": [[5 * number, 5 * number]] for number in range(1, 17)}
+    write_curves(flat, tmp_path / "learning.png", title="", axis="")
+    # one colour, two variants: a solid line and, eleven variants on, a dashed one
+    rows = rows_of_colour(tmp_path / "learning.png", _COLOURS[0])
+    assert np.diff(rows).max() > 50
+    assert len(rows) == pytest.approx(2 * 3, abs=6)
