@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from components.provenance.datasets import DataSet, log_data_set
 
 from components.errors import HemlineError
-from components.provenance import history, lineage, record
+from components.provenance import origin, recording
+from components.provenance.origin import DataSet
 from components.registry import promotion, registration, versions
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 from components.registry.versions import RegisteredVersion
@@ -51,16 +51,17 @@ ASKS: dict[str, Callable[[Path], object]] = {
     "move_champion": lambda _: promotion.move_champion(
         "promote", 1, expected=None, who="a test", tracking=STORE
     ),
-    "read_champion": lambda _: lineage.read_champion(tracking=STORE),
-    "read_lineage": lambda _: lineage.read_lineage(RUN, tracking=STORE),
-    "read_all": lambda _: history.read_all(RUN, tracking=STORE),
-    "read_text": lambda _: history.read_text(RUN, "a", tracking=STORE),
-    "copy_outputs": lambda path: history.copy_outputs(RUN, path.parent, tracking=STORE),
-    "run_of": lambda _: history.run_of(VERSION, tracking=STORE),
-    "runs_from": lambda _: history.runs_from("c0ffee", run_file=None, tracking=STORE),
-    "log_data_set": lambda _: log_data_set(DATA, **OF_RUN),
-    "record_start": lambda _: record.record_start(DATA, **OF_RUN),
-    "tag_version": lambda _: record.tag_version(VERSION, **OF_RUN),
+    "read_champion": lambda _: origin.read_champion(tracking=STORE),
+    "read_origin": lambda _: origin.read_origin(RUN, tracking=STORE),
+    "read_stages": lambda _: origin.read_stages(RUN, tracking=STORE),
+    "read_libraries": lambda _: origin.read_libraries(RUN, tracking=STORE),
+    "read_text": lambda _: origin.read_text(RUN, "a", tracking=STORE),
+    "copy_outputs": lambda path: origin.copy_outputs(RUN, path.parent, tracking=STORE),
+    "run_of": lambda _: origin.run_of(VERSION, tracking=STORE),
+    "versions_of": lambda _: origin.versions_of(RUN, tracking=STORE),
+    "find_runs": lambda _: origin.find_runs("c0ffee", run_file=None, tracking=STORE),
+    "record_start": lambda _: recording.record_start(DATA, **OF_RUN),
+    "tag_version": lambda _: recording.tag_version(VERSION, **OF_RUN),
 }
 
 
