@@ -1,4 +1,4 @@
-"""Files on disk: Parquet, CSV, JSON, YAML and text, written whole or not at all.
+"""Files on disk: Parquet, CSV, JSON, YAML and text, written atomically.
 
 Every write goes to a temporary name beside the target, is synced, and is then renamed, so that a
 file under its final name is always whole.
@@ -32,7 +32,7 @@ def write_table(
 
 
 def read_about(path: Path, *, schema: pa.Schema) -> dict[str, Any]:
-    """Returns what `write_table` was given as `about`; empty where that was nothing."""
+    """Returns what `write_table` was given as `about`; empty for none."""
     metadata = _open(path, schema=schema).schema_arrow.metadata or {}
     about: dict[str, Any] = json.loads(metadata.get(_ABOUT, b"{}"))
     return about
@@ -88,7 +88,7 @@ def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
     if schema is not None and not file.schema_arrow.equals(schema):
         raise HemlineError(
             f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
-            "it was made by another version of hemline: `dvc repro` makes it anew"
+            "it was made by another version of hemline: `dvc repro` makes it again"
         )
     return file
 

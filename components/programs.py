@@ -28,7 +28,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     with subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,  # nobody is there at night to answer a question
+        stdin=subprocess.DEVNULL,  # nothing at night answers a question
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

@@ -134,7 +134,7 @@ UNANSWERABLE = pa.schema(
         ("split", pa.string()),
     ]
 )
-"""One row per label that did not become a query: nobody in the gallery has its value."""
+"""One row per label that did not become a query: no gallery item has its value."""
 
 TRIPLETS = pa.schema(
     [
@@ -295,7 +295,7 @@ def _read_numbering(path: Path) -> Numbering:
     if about.keys() != {"origin", "next_image"}:
         raise HemlineError(
             f"{path} does not say which numbers its images have had; it was made by another "
-            "version of hemline: `dvc repro` makes it anew"
+            "version of hemline: `dvc repro` makes it again"
         )
     return Numbering(**about)
 

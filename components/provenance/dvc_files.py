@@ -109,18 +109,12 @@ def up_to_date(stages: Stages) -> Stages:
 
 def with_followers(stages: Stages, name: str) -> set[str]:
     """Returns a stage and those that read what it makes, directly or not."""
-    found = {name}
-    while True:
-        made = [Path(path) for each in found for path in output_hashes({each: stages[each]})]
-        more = {
-            other
-            for other, stage in stages.items()
-            if any(
-                Path(dep["path"]).is_relative_to(out)
-                for dep in stage.get("deps", [])
-                for out in made
-            )
-        }
-        if more <= found:
-            return found
-        found |= more
+    made = [Path(path) for path in output_hashes({name: stages[name]})]
+    readers = [
+        other
+        for other, stage in stages.items()
+        if any(
+            Path(dep["path"]).is_relative_to(out) for dep in stage.get("deps", []) for out in made
+        )
+    ]
+    return {name}.union(*(with_followers(stages, reader) for reader in readers))

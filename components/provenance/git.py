@@ -66,6 +66,8 @@ def changed_files() -> list[str]:
 def unrecorded(paths: Iterable[str]) -> list[str]:
     """Returns those of some paths that exist and differ from the commit, or are not in it."""
     existing = [path for path in paths if Path(path).exists()]
+    if not existing:  # which would ask for the whole tree
+        return []
     listed = read("status", "--porcelain", "--no-renames", "-z", "--", *existing)
     return [line[3:] for line in _listed(listed)]
 

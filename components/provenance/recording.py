@@ -12,8 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from components import files
 from components.credentials import without_credentials
 from components.errors import HemlineError
-from components.provenance import dvc_files, git
-from components.provenance import origin as kept
+from components.provenance import dvc_files, git, origin
 from components.provenance.machine import describe_machine, installed_libraries
 from components.provenance.origin import DataSet
 from components.registry.versions import RegisteredVersion
@@ -22,11 +21,11 @@ from components.tracking import runs
 from components.tracking.runs import Tracking
 
 _VERSION_TAGS = {  # what a version is looked up by, and the run's tag that says it
-    "hemline.commit": kept.COMMIT_TAG,
-    kept.DIRTY_TAG: kept.DIRTY_TAG,
-    kept.SPLIT_TAG: kept.SPLIT_TAG,
-    kept.LOCK_TAG: kept.LOCK_TAG,
-    kept.EXPERIMENT_TAG: kept.EXPERIMENT_TAG,
+    "hemline.commit": origin.COMMIT_TAG,
+    origin.DIRTY_TAG: origin.DIRTY_TAG,
+    origin.SPLIT_TAG: origin.SPLIT_TAG,
+    origin.LOCK_TAG: origin.LOCK_TAG,
+    origin.EXPERIMENT_TAG: origin.EXPERIMENT_TAG,
 }
 _DIGEST_LENGTH = 32  # hexadecimal digits; MLflow keeps 36
 _LONGEST_NAME = 200  # of a path in a tag; MLflow takes 250 characters in all
@@ -44,8 +43,8 @@ def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) 
     read = {path: known[path] for path in map(str, inputs) if path in known}
     return {
         **git_tags(),
-        **_hash_tags(read, prefix=kept.INPUT_PREFIX),
-        kept.MACHINE_TAG: json.dumps(describe_machine()),
+        **_hash_tags(read, prefix=origin.INPUT_PREFIX),
+        origin.MACHINE_TAG: json.dumps(describe_machine()),
         **experiment,
     }
 
@@ -59,12 +58,12 @@ def git_tags() -> dict[str, str]:
         commit = git.head()
     except HemlineError:
         return {}
-    tags = {kept.COMMIT_TAG: commit, kept.DIRTY_TAG: str(_local_changes() != "").lower()}
+    tags = {origin.COMMIT_TAG: commit, origin.DIRTY_TAG: str(_local_changes() != "").lower()}
     try:
         repository = git.read("remote", "get-url", "origin")
     except HemlineError:  # it has no remote of this name
         return tags
-    return {**tags, kept.REPOSITORY_TAG: without_credentials(repository)}
+    return {**tags, origin.REPOSITORY_TAG: without_credentials(repository)}
 
 
 def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
@@ -93,12 +92,12 @@ def record_start(data: DataSet, *, tracking: Tracking, run_id: str) -> None:
     """Attaches what a run starts from: its data set, the libraries, and how the tree differs."""
     _log_data_set(data, tracking=tracking, run_id=run_id)
     counts = json.dumps(dict(data.counts))
-    tags = {kept.SPLIT_TAG: data.digest, kept.DATA_SET_TAG: counts}
+    tags = {origin.SPLIT_TAG: data.digest, origin.DATA_SET_TAG: counts}
     runs.set_tags(tags, tracking=tracking, run_id=run_id)
     libraries = "".join(f"{name}=={number}\n" for name, number in installed_libraries().items())
-    _attach(kept.LIBRARIES_FILE, libraries, tracking=tracking, run_id=run_id)
+    _attach(origin.LIBRARIES_FILE, libraries, tracking=tracking, run_id=run_id)
     if changes := _local_changes():
-        _attach(kept.PATCH_FILE, changes, tracking=tracking, run_id=run_id)
+        _attach(origin.PATCH_FILE, changes, tracking=tracking, run_id=run_id)
 
 
 def record_outputs(run_file: Path, *, tracking: Tracking, run_id: str) -> None:
@@ -118,15 +117,15 @@ def record_outputs(run_file: Path, *, tracking: Tracking, run_id: str) -> None:
     named = hashlib.md5(run_file.read_bytes(), usedforsecurity=False).hexdigest()  # as DVC does
     if made.get(str(run_file)) != named:
         return
-    _attach(kept.LOCK_FILE, dvc_files.format_lock(stages), tracking=tracking, run_id=run_id)
+    _attach(origin.LOCK_FILE, dvc_files.format_lock(stages), tracking=tracking, run_id=run_id)
     tags = {
-        **_hash_tags(made, prefix=kept.OUTPUT_PREFIX),
-        kept.LOCK_TAG: dvc_files.digest(stages),
+        **_hash_tags(made, prefix=origin.OUTPUT_PREFIX),
+        origin.LOCK_TAG: dvc_files.digest(stages),
     }
     runs.set_tags(tags, tracking=tracking, run_id=run_id)
     for path in dvc_files.uncached_outputs():
         if str(path) in made and path.exists():
-            folder = (Path(kept.FOLDER) / kept.OUTPUTS_FOLDER / path.parent).as_posix()
+            folder = (Path(origin.FOLDER) / origin.OUTPUTS_FOLDER / path.parent).as_posix()
             runs.log_file(path, tracking=tracking, run_id=run_id, folder=folder)
 
 
@@ -177,4 +176,4 @@ def _attach(name: str, text: str, *, tracking: Tracking, run_id: str) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(without_credentials(text).encode(errors="surrogateescape"))
-        runs.log_file(file, tracking=tracking, run_id=run_id, folder=kept.FOLDER)
+        runs.log_file(file, tracking=tracking, run_id=run_id, folder=origin.FOLDER)

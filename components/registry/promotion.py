@@ -1,8 +1,8 @@
 """Which version is champion: moved in one step, remembered in order, and moved back.
 
 A version carries its verdict and the address of its embeddings as tags, both set before the alias
-`champion` comes to point at it. The moves stand in tags of the model, numbered: each is written
-before the alias is moved, and marked as done after. Killed in between, the alias says which it is.
+`champion` points at it. The moves are numbered tags of the model: each is written before the alias
+is moved, and marked as done after. After a kill in between, the alias tells which move it was.
 """
 
 import json

@@ -205,7 +205,7 @@ def _check_answers(uri: str) -> None:
     """Raises an exception when a server does not answer, within seconds.
 
     A call that meets a server which is down tries for four minutes inside MLflow, the last two
-    of them asleep: nobody would notice that the server is back. How often and how long MLflow
+    of them asleep: that the server is back goes unnoticed. How often and how long MLflow
     tries is set for the whole process only. Login and certificates are those of MLflow's settings.
     """
     if not uri.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""Operation `rollback`: a champion of before is champion again, with its embeddings."""
+"""Operation `rollback`: the previous champion is champion again, with its embeddings."""
 
 from typing import Annotated
 
@@ -8,17 +8,18 @@ from components.errors import HemlineError
 from components.registry import promotion
 from components.registry.versions import MODEL_NAME, RegisteredVersion, champion
 from components.tracking.runs import Tracking
-from pipelines.operations.promote.publishing import Places, publish, why_not_published
+from pipelines.operations.promote.inputs import Inputs
+from pipelines.operations.promote.publishing import publish, why_not_published
 from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
 from pipelines.shell.reporting import console
 
 To = Annotated[
     int | None,
-    typer.Option(help="Number of a version that was champion; without it, the one before."),
+    typer.Option(help="Number of an earlier champion; by default the previous one."),
 ]
 Embed = Annotated[
-    bool, typer.Option("--embed", help="Embed the catalogue again where its embeddings are gone.")
+    bool, typer.Option("--embed", help="Embed the catalog again if the embeddings are gone.")
 ]
 
 
@@ -34,16 +35,20 @@ def rollback(
 ) -> None:
     """Move the champion back by one promotion; called again, by one more.
 
-    One that was killed is finished first, and nothing more is done. The options after `--embed`
-    are for it.
+    A rollback that was killed is completed, and nothing more is done. The options after `--embed`
+    belong to it.
     """
     where = tracking()
     unfinished = promotion.settle(where)
     if unfinished is None or unfinished.action != "rollback":
-        places = Places(
-            catalog=catalog, store=store, embeddings=embeddings, root=embeddings_root, params=params
+        inputs = Inputs(
+            catalog=catalog,
+            store=store,
+            embeddings=embeddings,
+            embeddings_root=embeddings_root,
+            params=params,
         )
-        _roll_back(to, places if embed else None, where)
+        _roll_back(to, inputs if embed else None, where)
     move = promotion.read_moves(where)[-1]
     published = promotion.champion_embeddings(where)
     console.print(
@@ -52,7 +57,7 @@ def rollback(
     )
 
 
-def _roll_back(to: int | None, places: Places | None, where: Tracking) -> None:
+def _roll_back(to: int | None, inputs: Inputs | None, where: Tracking) -> None:
     target = promotion.previous_champion(where) if to is None else to
     if not promotion.was_champion(target, where):
         raise HemlineError(
@@ -60,10 +65,10 @@ def _roll_back(to: int | None, places: Places | None, where: Tracking) -> None:
         )
     version = RegisteredVersion(name=MODEL_NAME, version=target)
     missing = why_not_published(version, where)
-    if missing and places is None:
+    if missing and inputs is None:
         raise HemlineError(
-            f"{missing}: `hemline rollback --to {target} --embed` embeds the catalogue again"
+            f"{missing}: `hemline rollback --to {target} --embed` embeds the catalog again"
         )
-    if missing and places is not None:
-        publish(version, places, where)
+    if missing and inputs is not None:
+        publish(version, inputs, where)
     promotion.move_champion("rollback", target, expected=champion(where), who=who(), tracking=where)

@@ -20,6 +20,8 @@ from components.errors import HemlineError
 from components.provenance import git
 from components.provenance.dvc_files import LOCK, PIPELINE
 
+_DVC = (sys.executable, "-m", "dvc")
+
 
 def run(
     *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
@@ -35,7 +37,7 @@ def run(
         HemlineError: it failed; the message has the end of what it printed.
     """
     place = ["--cd", str(folder)] if folder else []
-    programs.run([sys.executable, "-m", "dvc", *place, *arguments], environment=environment)
+    programs.run([*_DVC, *place, *arguments], environment=environment)
 
 
 def experiments() -> set[str]:
@@ -44,8 +46,7 @@ def experiments() -> set[str]:
     Raises:
         HemlineError: DVC cannot list them, as outside a git repository.
     """
-    listed = ["exp", "list", "--all-commits", "--name-only"]
-    return set(programs.read([sys.executable, "-m", "dvc", *listed]).split())
+    return set(programs.read([*_DVC, "exp", "list", "--all-commits", "--name-only"]).split())
 
 
 def tree(revision: str) -> DVCFileSystem:

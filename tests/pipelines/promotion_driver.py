@@ -1,12 +1,11 @@
-"""Promotes a version in processes that are killed, one before every write, while another reads.
+"""Promotes a version in processes that are killed before a write, while another process reads.
 
-python promotion_driver.py BEGUN WORK VERSION
+python promotion_driver.py BEGUN WORK VERSION WRITES...
 
 BEGUN is a project that `test_promote.py` made. Copies of it go to folders below WORK: `whole`,
-where nothing is killed, and one for every write that a promotion makes, to a file or to the
-registry, where a promotion is killed right before that write and then started again. Meanwhile a
-reader does what consumers do. WORK/read.jsonl has a line for all that it found and had not found
-just before; the program prints how many promotions were killed.
+where nothing is killed, and one for each of WRITES, numbers of writes to a file or to the registry,
+where a promotion is killed right before that write and then started again. Meanwhile a reader does
+what consumers do. WORK/read.jsonl has a line for all that it found and had not found just before.
 """
 
 import json
@@ -36,17 +35,14 @@ def main() -> None:
     try:
         enter(begun, work / "whole", current)
         assert status(forked(lambda: promote_version(version))) == 0
-        for num_killed in count():
-            enter(begun, work / f"killed-{num_killed}", current)
-            first = status(forked(partial(promote_killed, version, num_killed)))
+        for write in map(int, sys.argv[4:]):
+            enter(begun, work / f"killed-{write}", current)
+            killed = status(forked(partial(promote_killed, version, write)))
+            assert killed == -signal.SIGKILL, killed
             assert status(forked(lambda: promote_version(version))) == 0
-            if first == 0:
-                break
-            assert first == -signal.SIGKILL, first
     finally:
         os.kill(reader, signal.SIGKILL)
         os.waitpid(reader, 0)
-    sys.stdout.write(f"{num_killed}\n")
 
 
 def enter(begun: Path, folder: Path, current: Path) -> None:
@@ -60,27 +56,33 @@ def enter(begun: Path, folder: Path, current: Path) -> None:
 
 def promote_killed(version: int, num_writes: int) -> None:
     """Promotes, and is killed when so many writes are made and the next one begins."""
-    left = num_writes
-
-    def count_down() -> None:
-        nonlocal left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-
-    for name in WRITES:
-        write = getattr(MlflowClient, name)
-        setattr(MlflowClient, name, counted(write, count_down))
-    sys.addaudithook(lambda event, told: count_down() if event == "os.rename" else None)
+    kill_before(num_writes, lambda: os.kill(os.getpid(), signal.SIGKILL), patch=setattr)
     promote_version(version)
 
 
-def counted(write: Callable[..., object], note: Callable[[], None]) -> Callable[..., object]:
-    def counting(*arguments: object) -> object:
-        note()
-        return write(*arguments)
+def kill_before(
+    write: int, kill: Callable[[], None], *, patch: Callable[[object, str, object], None]
+) -> None:
+    """Lets a function be called before a write, counted from 0, to a file or to the registry.
 
-    return counting
+    Args:
+        write: number of the write.
+        kill: the function.
+        patch: sets an attribute of a class or module.
+    """
+    numbers = count()
+
+    def counted(make: Callable[..., object]) -> Callable[..., object]:
+        def counting(*arguments: object) -> object:
+            if next(numbers) == write:
+                kill()
+            return make(*arguments)
+
+        return counting
+
+    for name in WRITES:
+        patch(MlflowClient, name, counted(getattr(MlflowClient, name)))
+    patch(os, "replace", counted(os.replace))
 
 
 def read(current: Path, found: Path) -> None:

@@ -1,7 +1,6 @@
 """Operation `promote`: a version through the gate, its embeddings published, then champion."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +15,9 @@ from components.registry.promotion import champion_embeddings
 from components.registry.versions import MODEL_NAME, RegisteredVersion
 from components.tables import split_digest
 from components.tracking.runs import Tracking
-from pipelines.operations.promote.measuring import (
-    TestData,
-    measure_again,
-    recorded_scores,
-)
-from pipelines.operations.promote.publishing import Places, publish, why_not_published
+from pipelines.operations.promote.inputs import Inputs
+from pipelines.operations.promote.measuring import measure_again, recorded_scores
+from pipelines.operations.promote.publishing import publish, why_not_published
 from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
 from pipelines.shell.exit_codes import REJECTED
@@ -31,7 +27,11 @@ Version = Annotated[
     str | None,
     typer.Argument(help="Its number, or a URI such as models:/hemline/3; without it, the latest."),
 ]
-Again = Annotated[bool, typer.Option("--again", help="Also a version that was rolled back.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Promote a version although it was rolled back.")
+]
+
+_INPUTS = Inputs()
 
 
 def promote(
@@ -45,21 +45,20 @@ def promote(
     params: options.Params = options.PARAMS,
     again: Again = False,
 ) -> None:
-    """Make a version champion if it keeps the gate's rules, with the catalogue embedded by it.
+    """Make a version champion if it passes the gate, together with its embeddings.
 
-    Ends with status 0 when it is champion, 10 when the gate rejected it, which leaves all as it
-    was. Killed, it is run again.
+    Exits with status 0 when it is champion, 10 when the gate rejected it, which changes nothing.
+    Idempotent: after a kill, run it again.
     """
-    verdict = promote_version(
-        _number_of(version),
+    inputs = Inputs(
         catalog=catalog,
         store=store,
         splits=splits,
         embeddings=embeddings,
         embeddings_root=embeddings_root,
         params=params,
-        again=again,
     )
+    verdict = promote_version(_number_of(version), inputs=inputs, again=again)
     print_verdict(verdict)
     uri = f"models:/{MODEL_NAME}/{verdict.challenger}"
     if not verdict.passed:
@@ -71,52 +70,35 @@ def promote(
 
 
 def promote_version(
-    version: int | None = None,
-    *,
-    catalog: Path = options.CATALOG,
-    store: str = str(options.STORE),
-    splits: Path = options.SPLITS,
-    embeddings: Path = options.EMBEDDINGS,
-    embeddings_root: Path = options.EMBEDDINGS_ROOT,
-    params: Path = options.PARAMS,
-    again: bool = False,
+    version: int | None = None, *, inputs: Inputs = _INPUTS, again: bool = False
 ) -> Verdict:
-    """Returns the gate's verdict on a version; one that passed is champion then, others not.
+    """Returns the gate's verdict on a version, which is champion from then on if it passed.
 
-    Called again, after a crash or when it is done, it ends in the same state: a verdict that was
-    reached by the same limits against the same champion stands, and nothing is done twice.
+    Idempotent: called again, after a crash or when it is done, it ends in the same state. A verdict
+    by the same limits against the same champion stands, and nothing is done twice.
 
     Args:
         version: its number; None: the latest.
-        catalog: folder of the catalog.
-        store: folder or URL of the image store.
-        splits: folder of the splits that the challenger was measured on.
-        embeddings: of the catalogue, by whatever version the stage `embed` took last.
-        embeddings_root: where each champion's embeddings lie, in a folder of its own.
-        params: the file with the sections `gate` and `embed`.
-        again: also a version that was rolled back.
+        inputs: what versions are measured on and embed.
+        again: promote a version although it was rolled back.
 
     Raises:
         HemlineError: there is no such version, it was rolled back, or it cannot be measured or
             embedded.
     """
     where = tracking()
-    data = TestData(catalog=catalog, store=store, splits=splits, params=params)
     challenger = versions.resolve(
         f"models:/{MODEL_NAME}/{'latest' if version is None else version}", where
     )
     champion = versions.champion(where)
     if not again:
         _refuse_rolled_back(challenger, where)
-    verdict = _verdict(challenger, champion, data, where)
+    verdict = _verdict(challenger, champion, inputs, where)
     if not verdict.passed:
         return verdict
-    # a version that is not in use is published anew: the catalogue may have grown since it was
+    # a version that is not in use is published again: the catalog may have grown since
     if champion != challenger.version or why_not_published(challenger, where):
-        places = Places(
-            catalog=catalog, store=store, embeddings=embeddings, root=embeddings_root, params=params
-        )
-        publish(challenger, places, where)
+        publish(challenger, inputs, where)
     promotion.move_champion(
         "promote", challenger.version, expected=champion, who=who(), tracking=where
     )
@@ -124,7 +106,7 @@ def promote_version(
 
 
 def print_verdict(verdict: Verdict) -> None:
-    """Prints the attributes, the rules, and what they came to."""
+    """Prints the attributes and the rules with their results."""
     against = "alone" if verdict.champion is None else f"against version {verdict.champion}"
     attributes = Table(title=f"Version {verdict.challenger} {against}: MAP on one test split")
     attributes.add_column("attribute")
@@ -149,17 +131,17 @@ def print_verdict(verdict: Verdict) -> None:
 
 
 def _verdict(
-    challenger: RegisteredVersion, champion: int | None, data: TestData, where: Tracking
+    challenger: RegisteredVersion, champion: int | None, inputs: Inputs, where: Tracking
 ) -> Verdict:
-    """Returns the verdict that stands, or else a new one, which the version then carries."""
-    limits = load_section(data.params, GateParams)
+    """Returns the verdict that stands, or a new one, which the version then carries."""
+    limits = load_section(inputs.params, GateParams)
     text = versions.read_tag(challenger.version, promotion.VERDICT_TAG, tracking=where)
     stored = None if text is None else Verdict.from_json(text)
     is_champion = champion == challenger.version
     against = None if is_champion else champion
     if stored and (is_champion or (stored.champion, stored.limits) == (against, asdict(limits))):
         return stored
-    ours, theirs = _measured(challenger, against, data, where)
+    ours, theirs = _measured(challenger, against, inputs, where)
     verdict = judge(
         ours,
         theirs,
@@ -172,23 +154,23 @@ def _verdict(
 
 
 def _measured(
-    challenger: RegisteredVersion, champion: int | None, data: TestData, where: Tracking
+    challenger: RegisteredVersion, champion: int | None, inputs: Inputs, where: Tracking
 ) -> tuple[QueryScores, QueryScores | None]:
-    """Returns how both did on the challenger's test split; what is not known is measured."""
-    ours = recorded_scores(challenger, where) or measure_again(challenger, data, where)
+    """Returns the scores of both on the challenger's test split; missing ones are measured."""
+    ours = recorded_scores(challenger, where) or measure_again(challenger, inputs, where)
     if champion is None:
         return ours, None
     version = RegisteredVersion(name=MODEL_NAME, version=champion)
     theirs = recorded_scores(version, where)
     if theirs is not None and theirs.splits == ours.splits:
         return ours, theirs
-    if split_digest(data.splits) != ours.splits:
+    if split_digest(inputs.splits) != ours.splits:
         raise HemlineError(
-            f"{challenger.uri} was measured on another split than that in {data.splits}, on which "
-            f"the champion would be measured: check out the commit that made {challenger.uri} "
+            f"{challenger.uri} was measured on another split than that in {inputs.splits}, which "
+            f"the champion would be measured on: check out the commit that made {challenger.uri} "
             "(`git checkout`, then `dvc checkout`)"
         )
-    return ours, measure_again(version, data, where)
+    return ours, measure_again(version, inputs, where)
 
 
 def _refuse_rolled_back(version: RegisteredVersion, where: Tracking) -> None:
@@ -196,7 +178,7 @@ def _refuse_rolled_back(version: RegisteredVersion, where: Tracking) -> None:
     if rollback is not None:
         raise HemlineError(
             f"{version.uri} was rolled back at {rollback.time} by {rollback.who}; "
-            f"`hemline promote {version.version} --again` makes it champion all the same"
+            f"`hemline promote {version.version} --again` makes it champion again"
         )
 
 

@@ -1,9 +1,8 @@
-"""How a registered version does on the test split: as its evaluation kept it, or measured again."""
+"""Scores of a registered version on the test split: recorded by its evaluation, or measured."""
 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,27 +18,13 @@ from components.params import DataParams, load_section
 from components.registry import versions
 from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.shell.environment import store_location
 from pipelines.shell.reporting import console, progress
 
-if TYPE_CHECKING:  # torch, which the gate alone need not wait for
-    from components.evaluation.encode import Pictures
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestData:
-    """Where the test split lies."""
-
-    __test__ = False  # not for pytest
-
-    catalog: Path
-    store: str
-    splits: Path
-    params: Path
-
 
 def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores | None:
-    """Returns what the version's evaluation kept; None where it was of an older hemline."""
+    """Returns the scores that the version's evaluation recorded; None for an older hemline's."""
     with tempfile.TemporaryDirectory() as folder:
         path = versions.run_file(
             version.version, tables.QUERY_SCORES_FILE, Path(folder), tracking=where
@@ -47,31 +32,31 @@ def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores 
         return None if path is None else read_query_scores(path)
 
 
-def measure_again(version: RegisteredVersion, data: TestData, where: Tracking) -> QueryScores:
-    """Returns how a version's package does on the test split that lies here."""
+def measure_again(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> QueryScores:
+    """Returns the scores of a version's package on the test split of this workspace."""
     package = versions.download(version, tracking=where)
-    splits = tables.read_splits(data.splits)
+    splits = tables.read_splits(inputs.splits)
     network = package.load_network()
     total = len(held_out_images(splits, "test"))
     with progress(f"measuring {version.uri} on this test split", total=total) as advance:
         return measure_queries(
             network,
-            _pictures(data, image_size_px=package.image_size_px),
+            _pictures(inputs, image_size_px=package.image_size_px),
             splits,
-            schema=tables.read_schema(data.catalog),
+            schema=tables.read_schema(inputs.catalog),
             known=package.schema,
-            digest=tables.split_digest(data.splits),
+            digest=tables.split_digest(inputs.splits),
             on_progress=advance,
         )
 
 
-def _pictures(data: TestData, *, image_size_px: int) -> "Pictures":
-    store = ImageStore(store_location(data.store).local())
+def _pictures(inputs: Inputs, *, image_size_px: int) -> "ImageStore | FilePixels":
+    store = ImageStore(store_location(inputs.store).local())
     if store.image_size_px == image_size_px:
         return store
-    root = Path(load_section(data.params, DataParams).root)
+    root = Path(load_section(inputs.params, DataParams).root)
     console.print(f"the store has {store.image_size_px} px, the model {image_size_px}: from {root}")
-    images = files.read_table(data.catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
+    images = files.read_table(inputs.catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     return FilePixels(root=root, images=images, image_size_px=image_size_px)
 
 

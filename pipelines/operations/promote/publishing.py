@@ -1,6 +1,5 @@
 """A version's embeddings of all images, in a folder of their own that its tag names."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from components import tables
@@ -12,30 +11,12 @@ from components.params import EmbedParams, load_section
 from components.registry import promotion, versions
 from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.shell.environment import ray_session, shared_scratch, store_location
 from pipelines.shell.reporting import console, progress
 
 
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where images are embedded from, and where to.
-
-    Attributes:
-        catalog: folder of the catalog.
-        store: folder or URL of the image store.
-        embeddings: folder that the stage `embed` wrote, with whatever version it used last.
-        root: parent of the versions' folders.
-        params: the file with the section `embed`.
-    """
-
-    catalog: Path
-    store: str
-    embeddings: Path
-    root: Path
-    params: Path
-
-
-def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None:
+def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None:
     """Embeds all images with a version, and records the folder in the version's tag.
 
     Images that the version has embedded already are kept; after a kill it resumes.
@@ -43,11 +24,11 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
     # torch and Ray take seconds to import, which promoting needs only here
     from components.embedding.job import embed_all  # noqa: PLC0415
 
-    folder = (places.root / f"{version.name}-{version.version}").absolute()
-    if holds(places.embeddings, model_name=version.name, model_version=version.version):
-        copy_parts(read_embeddings(places.embeddings), folder)
-    images = tables.read_catalog(places.catalog).images
-    source = stored_images(store_location(places.store), images)
+    folder = (inputs.embeddings_root / f"{version.name}-{version.version}").absolute()
+    if holds(inputs.embeddings, model_name=version.name, model_version=version.version):
+        copy_parts(read_embeddings(inputs.embeddings), folder)
+    images = tables.read_catalog(inputs.catalog).images
+    source = stored_images(store_location(inputs.store), images)
     with shared_scratch() as scratch:  # actors on all nodes load the package
         embedded = embed_all(
             source,
@@ -55,7 +36,7 @@ def publish(version: RegisteredVersion, places: Places, where: Tracking) -> None
             folder,
             model_name=version.name,
             model_version=version.version,
-            params=load_section(places.params, EmbedParams),
+            params=load_section(inputs.params, EmbedParams),
             ray_session=ray_session,
             progress=progress("embedding", total=len(source.items)),
         )

@@ -34,9 +34,9 @@ class Tolerances:
     """The largest differences that pass.
 
     Attributes:
-        weights: of a number of the network.
-        embeddings: of a number of an embedding of unit length.
-        metrics: of a figure, in its own unit: percent points for MAP.
+        weights: largest difference of a weight.
+        embeddings: largest difference of a component of an embedding, which has unit length.
+        metrics: largest difference of a metric, in its own unit: percent points for MAP.
     """
 
     weights: float
@@ -122,13 +122,11 @@ def _same_bits(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def _distance(ours: Any, theirs: Any) -> float:
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return (
-            0.0
-            if ours == theirs or (math.isnan(ours) and math.isnan(theirs))
-            else abs(ours - theirs)
-        )
-    return 0.0 if ours == theirs else math.inf
+    if ours == theirs:
+        return 0.0
+    if not (isinstance(ours, float) and isinstance(theirs, float)):
+        return math.inf
+    return 0.0 if math.isnan(ours) and math.isnan(theirs) else abs(ours - theirs)
 
 
 def _numbers(path: Path) -> dict[str, Any]:
@@ -142,17 +140,10 @@ def _numbers(path: Path) -> dict[str, Any]:
 
 
 def _flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else None
-    )
-    if items is None:
+    if not isinstance(value, dict | list):
         yield place, _number(value)
         return
-    for key, item in items:
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         yield from _flatten(item, f"{place}.{key}" if place else str(key))
 
 

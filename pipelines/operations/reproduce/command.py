@@ -12,7 +12,12 @@ from components import files
 from components.errors import HemlineError
 from components.provenance import dvc_files, machine, origin
 from pipelines.operations.reproduce.agreement import Agreement, Tolerances
-from pipelines.operations.reproduce.comparison import compare, overall, print_json, print_table
+from pipelines.operations.reproduce.comparison import (
+    compare_outputs,
+    overall,
+    print_json,
+    print_table,
+)
 from pipelines.operations.reproduce.recorded import Recorded, read_recorded
 from pipelines.operations.reproduce.worktree import Worktree, checked_out
 from pipelines.shell import dvc, exit_codes, options
@@ -72,7 +77,7 @@ def reproduce(
         with shown:
             _prepare(worktree, recorded, ignore_environment=ignore_environment)
             ran = _run(worktree, recorded, from_scratch=from_scratch)
-        rows = compare(worktree, recorded, tolerances=tolerances)
+        rows = compare_outputs(worktree, recorded, tolerances=tolerances)
         show = print_json if output_format == "json" else print_table
         show(recorded, rows, computed=ran, kept=worktree.folder if keep else None)
     if overall(rows) is Agreement.DIFFERENT:

@@ -27,7 +27,7 @@ _NOT_COMPARED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Compared:
     """How an output of a stage compares."""
 
     stage: str
@@ -36,17 +36,21 @@ class Row:
     detail: str
 
 
-def compare(worktree: Worktree, recorded: Recorded, *, tolerances: Tolerances) -> list[Row]:
+def compare_outputs(
+    worktree: Worktree, recorded: Recorded, *, tolerances: Tolerances
+) -> list[Compared]:
     """Returns a verdict on every output of the recorded stages, in their order."""
     again = dvc_files.output_hashes(dvc_files.read_lock(worktree.folder / dvc_files.LOCK))
-    rows = []
+    outputs = []
     for name, stage in recorded.stages.items():
         for path, content in dvc_files.output_hashes({name: stage}).items():
             found = _difference(
                 worktree, path, same=again.get(path) == content, tolerances=tolerances
             )
-            rows.append(Row(stage=name, output=path, verdict=found.verdict, detail=found.detail))
-    return rows
+            outputs.append(
+                Compared(stage=name, output=path, verdict=found.verdict, detail=found.detail)
+            )
+    return outputs
 
 
 def _difference(worktree: Worktree, path: str, *, same: bool, tolerances: Tolerances) -> Difference:
@@ -86,7 +90,7 @@ def _measured_model(recorded: Path, again: Path, *, tolerance: float) -> Differe
     return agreement.compare_weights(*weights, tolerance=tolerance)
 
 
-def overall(rows: Sequence[Row]) -> Agreement:
+def overall(rows: Sequence[Compared]) -> Agreement:
     """Returns the verdict on the whole: that of the output that came out worst."""
     found = {row.verdict for row in rows}
     for verdict in (Agreement.DIFFERENT, Agreement.WITHIN_TOLERANCE):
@@ -96,7 +100,11 @@ def overall(rows: Sequence[Row]) -> Agreement:
 
 
 def print_table(
-    recorded: Recorded, rows: Sequence[Row], *, computed: Sequence[str], kept: Path | None
+    recorded: Recorded,
+    rows: Sequence[Compared],
+    *,
+    computed: Sequence[str],
+    kept: Path | None,
 ) -> None:
     """Prints a verdict per output, and where the first difference is."""
     table = Table(title=f"{recorded.name}: recorded and reproduced", title_justify="left")
@@ -117,7 +125,11 @@ def print_table(
 
 
 def print_json(
-    recorded: Recorded, rows: Sequence[Row], *, computed: Sequence[str], kept: Path | None
+    recorded: Recorded,
+    rows: Sequence[Compared],
+    *,
+    computed: Sequence[str],
+    kept: Path | None,
 ) -> None:
     """Prints the same for programs."""
     first = _first_difference(rows)
@@ -133,5 +145,5 @@ def print_json(
     print(json.dumps(content, indent=2))
 
 
-def _first_difference(rows: Sequence[Row]) -> Row | None:
+def _first_difference(rows: Sequence[Compared]) -> Compared | None:
     return next((row for row in rows if row.verdict is Agreement.DIFFERENT), None)

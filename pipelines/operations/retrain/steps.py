@@ -7,6 +7,7 @@ from components.params import RetrainParams
 from components.provenance import git
 from components.registry import promotion, versions
 from pipelines.operations.promote.command import promote_version
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
 from pipelines.operations.retrain.report import RetrainReport
@@ -64,7 +65,7 @@ def take_steps(
         report.version = versions.read_registration(options.REGISTRATION).version
     if report.version != state.judged:  # else code changed, and what it makes did not
         with report.at("gate and promote"):
-            report.verdict = promote_version(report.version, params=params)
+            report.verdict = promote_version(report.version, inputs=Inputs(params=params))
             report.champion_after = versions.champion(tracking())
     with report.at("commit"):
         report.commit = result.commit(report, state)

@@ -31,6 +31,16 @@ def test_a_commit_takes_its_files_and_leaves_what_somebody_staged(repository: Pa
     assert adapter.changed_files() == ["notes.txt"]
 
 
+def test_what_is_unrecorded_is_told_of_the_paths_asked_for_alone(repository: Path) -> None:
+    for name in ("dvc.lock", "notes.txt", "metrics.json"):
+        Path(name).write_text("new\n")
+    assert adapter.unrecorded(["missing"]) == []
+    assert adapter.unrecorded(["dvc.lock", "metrics.json", "missing"]) == [
+        "dvc.lock",
+        "metrics.json",
+    ]
+
+
 def test_an_author_that_git_knows_is_the_author(repository: Path) -> None:
     git("config", "user.name", "night shift")
     git("config", "user.email", "night@example.org")

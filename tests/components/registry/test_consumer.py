@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import numpy as np
@@ -35,21 +35,21 @@ NUM_PICTURES = 6
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server that hands out artifacts itself."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """An MLflow server that hands out artifacts itself."""
     folder = tmp_path_factory.mktemp("server")
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     settings = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts faster
-    with running(command, environment=settings, folder=folder) as address:
-        yield address
+    with started(command, environment=settings, folder=folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def published(example, server: str) -> Tracking:
-    """The store where the model is champion, filled over HTTP."""
-    tracking = Tracking(uri=server, artifact_root="")
+def published(server: "Server", example) -> Tracking:
+    """The store where the model is champion, filled over HTTP; it starts during the export."""
+    tracking = Tracking(uri=server.address_when_up(), artifact_root="")
     run_id = start_run(tracking, params={}, tags={})
     registration.register_package(
         example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id
@@ -74,6 +74,17 @@ def consumer(published: Tracking, tmp_path_factory) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def scoring(consumer: dict[str, str], tmp_path_factory) -> Iterator["Server"]:
+    """A server of the model, which starts while the first test runs."""
+    command = [program(consumer, "python"), "-m", "mlflow", "models", "serve"]
+    command += ["--model-uri", URI, "--env-manager", "local", "--workers", "1"]
+    folder = tmp_path_factory.mktemp("scoring")
+    with started(command, environment=consumer, folder=folder) as server:
+        yield server
+
+
+@pytest.mark.usefixtures("scoring")
 def test_a_consumer_loads_and_predicts(example, consumer, pictures, tmp_path: Path) -> None:
     shutil.copy(Path(__file__).with_name("consumer.py"), tmp_path)
     for number, data in enumerate(pictures[:NUM_PICTURES]):
@@ -93,43 +104,39 @@ def test_a_consumer_loads_and_predicts(example, consumer, pictures, tmp_path: Pa
     check_same(told["embeddings"], example.embeddings(pictures[:NUM_PICTURES]))
 
 
-def test_a_consumer_serves_and_is_called(example, consumer, pictures, tmp_path: Path) -> None:
+def test_a_consumer_serves_and_is_called(example, scoring, pictures, tmp_path: Path) -> None:
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(pictures[0])
-    command = [program(consumer, "python"), "-m", "mlflow", "models", "serve"]
-    command += ["--model-uri", URI, "--env-manager", "local", "--workers", "1"]
-    with running(command, environment=consumer, folder=tmp_path) as address:
-        expected = example.embeddings(pictures[:2])
-        texts = [base64.b64encode(data).decode() for data in pictures[:2]]
-        split = {"columns": ["image"], "data": [[text] for text in texts]}
-        found = called(address, {"dataframe_split": split})
-        assert [row["attribute"] for row in found] == example.package.schema.names * 2
-        check_same([row["embedding"] for row in found], expected)
+    address = scoring.address_when_up()
+    expected = example.embeddings(pictures[:2])
+    texts = [base64.b64encode(data).decode() for data in pictures[:2]]
+    split = {"columns": ["image"], "data": [[text] for text in texts]}
+    found = called(address, {"dataframe_split": split})
+    assert [row["attribute"] for row in found] == example.package.schema.names * 2
+    check_same([row["embedding"] for row in found], expected)
 
-        records = [
-            {"image": texts[1], "attribute": "skirt"},
-            {"image": texts[0], "attribute": None},
-        ]
-        found = called(address, {"dataframe_records": records})
-        assert [row["attribute"] for row in found] == ["skirt", *example.package.schema.names]
-        check_same(
-            [row["embedding"] for row in found], np.concatenate([expected[1, 1:2], expected[0]])
-        )
+    records = [
+        {"image": texts[1], "attribute": "skirt"},
+        {"image": texts[0], "attribute": None},
+    ]
+    found = called(address, {"dataframe_records": records})
+    assert [row["attribute"] for row in found] == ["skirt", *example.package.schema.names]
+    check_same([row["embedding"] for row in found], np.concatenate([expected[1, 1:2], expected[0]]))
 
-        bad = [{"image": texts[0], "attribute": "skirt"}, {"image": "", "attribute": "skirt"}]
-        status, message = refused(address, json.dumps({"dataframe_records": bad}).encode())
-        assert status == 400
-        assert "row 1: empty_file" in message
-        assert "Traceback" not in message
-        null = {"dataframe_records": bad, "params": {"on_error": "null"}}
-        assert [row["embedding"] is None for row in called(address, null)] == [False, True]
+    bad = [{"image": texts[0], "attribute": "skirt"}, {"image": "", "attribute": "skirt"}]
+    status, message = refused(address, json.dumps({"dataframe_records": bad}).encode())
+    assert status == 400
+    assert "row 1: empty_file" in message
+    assert "Traceback" not in message
+    null = {"dataframe_records": bad, "params": {"on_error": "null"}}
+    assert [row["embedding"] is None for row in called(address, null)] == [False, True]
 
-        # as Parquet, text arrives as it is: the server's own file must not be read
-        table = io.BytesIO()
-        pd.DataFrame({"image": [str(secret)], "attribute": ["skirt"]}).to_parquet(table)
-        status, message = refused(address, table.getvalue(), "application/vnd.apache.parquet")
-        assert status == 400
-        assert "neither base64 text nor a file" in message
+    # as Parquet, text arrives as it is: the server's own file must not be read
+    table = io.BytesIO()
+    pd.DataFrame({"image": [str(secret)], "attribute": ["skirt"]}).to_parquet(table)
+    status, message = refused(address, table.getvalue(), "application/vnd.apache.parquet")
+    assert status == 400
+    assert "neither base64 text nor a file" in message
 
 
 def program(environment: dict[str, str], name: str) -> str:
@@ -157,13 +164,28 @@ def post(address: str, data: bytes, kind: str = "application/json") -> Any:
     return urllib.request.urlopen(request, timeout=60)
 
 
+class Server(NamedTuple):
+    """A program that listens, or will."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def address_when_up(self) -> str:
+        deadline = time.monotonic() + START_S
+        while not is_up(self.address):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+        return self.address
+
+
 @contextmanager
-def running(command: list[str], *, environment: dict[str, str], folder: Path) -> Iterator[str]:
-    """Runs a server on a free port of this machine while the block lasts; gives its address."""
+def started(command: list[str], *, environment: dict[str, str], folder: Path) -> Iterator[Server]:
+    """Runs a server on a free port of this machine while the block lasts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
     log = folder / f"server-{port}.log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -175,12 +197,7 @@ def running(command: list[str], *, environment: dict[str, str], folder: Path) ->
             stderr=file,
         )
     try:
-        deadline = time.monotonic() + START_S
-        while not is_up(address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield address
+        yield Server(f"http://127.0.0.1:{port}", process, log)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from builders import PROJECT
 from promotable import SIZE_PX, Promotable, promotable
+from promotion_driver import kill_before
 
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
@@ -25,12 +26,14 @@ from pipelines.operations.promote.command import promote_version
 from pipelines.operations.rollback import rollback
 from pipelines.shell.cli import main
 
-pytestmark = pytest.mark.slow
-
 NOWHERE = "nowhere://"  # of a Ray cluster: whatever needs Ray fails at once
 NEEDS_RAY = "Module: nowhere does not exist"
 FIRST, BETTER, WORSE = 1, 2, 3
 NUM_IMAGES = 150
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Promotable:
         _enter(project, patch)
         for corner in (2, 4, 1):
             project.register(corner)
+        project.embed(FIRST)
         assert promote_version(FIRST).passed
+        shutil.rmtree(project.folder / "data/embeddings")
         project.embed(BETTER)
     return project
 
@@ -49,11 +54,13 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Promotable:
 @pytest.fixture
 def project(begun: Promotable, tmp_path: Path, monkeypatch) -> Promotable:
     """A copy of the project, in which nothing can start Ray."""
-    folder = tmp_path / "project"
+    return _copy(begun, tmp_path / "project", monkeypatch)
+
+
+def _copy(begun: Promotable, folder: Path, patch: pytest.MonkeyPatch) -> Promotable:
     shutil.copytree(begun.folder, folder, ignore=shutil.ignore_patterns("mlartifacts"))
     copied = Promotable(folder=folder)
-    _enter(copied, monkeypatch)
-    monkeypatch.setenv("RAY_ADDRESS", NOWHERE)
+    _enter(copied, patch)
     copied.set_params()
     versions.write_tag(
         FIRST,
@@ -67,7 +74,7 @@ def project(begun: Promotable, tmp_path: Path, monkeypatch) -> Promotable:
 def _enter(project: Promotable, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(project.folder)
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    patch.delenv("RAY_ADDRESS", raising=False)
+    patch.setenv("RAY_ADDRESS", NOWHERE)
 
 
 def state(project: Promotable) -> dict[str, object]:
@@ -299,12 +306,54 @@ def test_versions_without_a_record_are_measured_whatever_size_they_see(
     assert change["challenger_map"] > change["champion_map"] + 10
 
 
-def test_no_kill_and_no_reader_finds_a_mixture(begun: Promotable, tmp_path: Path) -> None:
-    """Killed before each of its writes and started again, a promotion ends as one that was not."""
+@pytest.mark.slow
+def test_what_lies_nowhere_is_embedded_by_ray(project: Promotable, monkeypatch) -> None:
+    made = read_embeddings(project.folder / "data/embeddings")
+    expected = [each.embeddings_nD for each in made.vectors("top")]
+    shutil.rmtree(made.folder)
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert promote_version(BETTER).passed
+    published = read_embeddings(Path(promotion.champion_embeddings(project.tracking).embeddings))
+    assert (published.model_version, published.num_images) == (BETTER, NUM_IMAGES)
+    found = [each.embeddings_nD for each in published.vectors("top")]
+    np.testing.assert_allclose(found, expected, atol=2e-3)  # float16, batches of other sizes
+
+
+def test_killed_before_any_write_and_started_again_it_ends_the_same(
+    begun: Promotable, tmp_path: Path
+) -> None:
+    """Whether a file or the registry is written; below, whole processes are killed."""
+    states: list[str] = []
+    is_killed = True
+    while is_killed:
+        folder = tmp_path / str(len(states))
+        with pytest.MonkeyPatch.context() as patch:
+            project = _copy(begun, folder, patch)
+            with pytest.MonkeyPatch.context() as killing:
+                kill_before(len(states), _end_process, patch=killing.setattr)
+                try:
+                    promote_version(BETTER)
+                    is_killed = False
+                except KilledError:
+                    pass
+            promote_version(BETTER)
+            states.append(timeless(state(project), folder))
+    assert len(states) > 11  # verdict, part, items, quarantine, manifest, address, move
+    assert len(set(states)) == 1
+
+
+def _end_process() -> None:
+    raise KilledError
+
+
+@pytest.mark.slow
+def test_no_killed_process_and_no_reader_finds_a_mixture(begun: Promotable, tmp_path: Path) -> None:
+    """Killed while it writes files, and while it moves the alias, and started again."""
+    killed = ["2", "10"]
     driver = Path(__file__).parents[1] / "promotion_driver.py"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     done = subprocess.run(
-        [sys.executable, str(driver), str(begun.folder), str(tmp_path), str(BETTER)],
+        [sys.executable, str(driver), str(begun.folder), str(tmp_path), str(BETTER), *killed],
         env={**kept, "PYTHONPATH": str(PROJECT), "RAY_ADDRESS": NOWHERE},
         capture_output=True,
         text=True,
@@ -312,13 +361,8 @@ def test_no_kill_and_no_reader_finds_a_mixture(begun: Promotable, tmp_path: Path
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    num_killed = int(done.stdout.split()[-1])
-    assert num_killed >= 11  # verdict, part, items, quarantine, manifest, address, move
-
-    expected = timeless(state(Promotable(folder=tmp_path / "whole")), tmp_path / "whole")
-    for number in range(num_killed):
-        folder = tmp_path / f"killed-{number}"
-        assert timeless(state(Promotable(folder=folder)), folder) == expected, number
+    folders = [tmp_path / "whole", *(tmp_path / f"killed-{write}" for write in killed)]
+    assert len({timeless(state(Promotable(folder=each)), each) for each in folders}) == 1
     rows = [json.loads(line) for line in (tmp_path / "read.jsonl").read_text().splitlines()]
     assert all(version == embedded for _, version, embedded in rows)
     orders: dict[str, list[int]] = {}

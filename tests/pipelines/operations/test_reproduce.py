@@ -212,7 +212,7 @@ def test_a_version_of_a_changed_tree_is_made_with_its_changes(line, run) -> None
     assert line.tracking.client().get_registered_model("hemline") == before
 
 
-def test_a_changed_tree_that_nobody_knows_is_refused(line, run) -> None:
+def test_a_changed_tree_that_is_not_recorded_is_refused(line, run) -> None:
     line.write("stages.py", (line.folder / "stages.py").read_text() + "# changed\n")
     line.dvc("repro", "-q")
     run_id = line.record_run()

@@ -227,7 +227,7 @@ def test_a_commit_of_code_alone_is_nothing_new(shop: Project, file: str) -> None
     assert summary(shop)["commit"] is None
 
 
-def test_changes_that_nobody_committed_are_named_and_stop_it(shop: Project) -> None:
+def test_uncommitted_changes_are_named_and_stop_it(shop: Project) -> None:
     shop.set_params(LEARNING)
     said = retrain(shop, status=1)
     assert "params.yaml" in said
@@ -307,7 +307,7 @@ def test_labels_that_vanish_stop_it_before_training(
 def test_poisoned_labels_keep_their_distribution_and_are_rejected(shop: Project) -> None:
     """Labels that train are shuffled, those that measure are right: the gate sees what was learnt.
 
-    It goes on with the night before, and reads its data anew.
+    It resumes the previous night, and reads its data again.
     """
     shuffle_training_labels(shop)
     published = promoted_embeddings(shop)
