@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.ranking import Items, relevance
+from components.evaluation.ranking import Items, canonical_order, compared
 
 _SIMILARITIES_AT_ONCE = 2**24  # 64 MiB of float32
 
@@ -82,18 +82,19 @@ def nearest_items(queries: Items, gallery: Items, *, k: int) -> Nearest:
     k = min(k, len(gallery))
     at_once = max(1, _SIMILARITIES_AT_ONCE // max(1, len(gallery)))
     starts = range(0, len(queries), at_once)
-    parts = [_nearest(queries.rows(slice(start, start + at_once)), gallery, k) for start in starts]
+    order_G, first_G = canonical_order(gallery.embeddings_ND)
+    back_G, in_order = order_G.argsort(), gallery.rows(order_G)
+    parts = []
+    for start in starts:
+        some = queries.rows(slice(start, start + at_once))
+        similarity_QG, relevant_QG = compared(some, in_order, first_G)
+        parts.append(_nearest(similarity_QG[:, back_G], relevant_QG[:, back_G], k))
     places, similarities, agrees, num_relevant, first, first_rank = map(
         np.concatenate, zip(*parts, strict=True)
     )
     answered = num_relevant > 0
-    assert queries.images_N is not None
     return Nearest(
-        queries=Items(
-            embeddings_ND=queries.embeddings_ND[answered],
-            values_N=queries.values_N[answered],
-            images_N=queries.images_N[answered],
-        ),
+        queries=queries.rows(answered),
         gallery=gallery,
         places_QK=places[answered],
         similarities_QK=similarities[answered],
@@ -161,15 +162,10 @@ def failures(nearest: Nearest, *, limit: int, leave_out: Sequence[int] = ()) -> 
     return [int(q) for q in order if share_Q[q] < 0.5 and q not in leave_out][:limit]
 
 
-def _nearest(queries: Items, gallery: Items, k: int) -> tuple[NDArray[np.generic], ...]:
+def _nearest(
+    similarity_QG: NDArray[np.floating], relevant_QG: NDArray[np.bool_], k: int
+) -> tuple[NDArray[np.generic], ...]:
     """Returns the columns of `Nearest` for some queries, those without a relevant item too."""
-    assert queries.images_N is not None
-    assert gallery.images_N is not None
-    similarity_QG = queries.embeddings_ND @ gallery.embeddings_ND.T
-    relevant_QG = relevance(queries.values_N, gallery.values_N)
-    itself_QG = queries.images_N[:, None] == gallery.images_N[None, :]
-    similarity_QG[itself_QG] = -np.inf
-    relevant_QG &= ~itself_QG
     some_QK = np.argpartition(-similarity_QG, k - 1, axis=1)[:, :k]
     of_some_QK = np.take_along_axis(similarity_QG, some_QK, axis=1)
     places_QK = np.take_along_axis(some_QK, np.lexsort((some_QK, -of_some_QK)), axis=1)
@@ -178,7 +174,7 @@ def _nearest(queries: Items, gallery: Items, k: int) -> tuple[NDArray[np.generic
     to_relevant_QG = np.where(relevant_QG, similarity_QG, -np.inf)
     first_Q = to_relevant_QG.argmax(axis=1)
     nearest_Q1 = to_relevant_QG.max(axis=1, keepdims=True)
-    at_least_as_near_QG = (similarity_QG >= nearest_Q1) & ~itself_QG
+    at_least_as_near_QG = similarity_QG >= nearest_Q1
     return (
         np.where(np.isneginf(similarities_QK), -1, places_QK),
         similarities_QK,

@@ -54,7 +54,7 @@ class Items:
     def __len__(self) -> int:
         return len(self.embeddings_ND)
 
-    def rows(self, part: slice) -> "Items":
+    def rows(self, part: slice | NDArray[np.integer] | NDArray[np.bool_]) -> "Items":
         """Returns some of the items."""
         return Items(
             embeddings_ND=self.embeddings_ND[part],
@@ -100,8 +100,8 @@ def measure(
 
     An item is relevant to a query where they share a value; one that has the query's image number
     is not in the query's ranking. Similarities are computed in float32, or in float64 where
-    embeddings are. Beside the embeddings, 0.5 GiB and 0.2 GiB per thread are used at most, whatever
-    their number; there are as many threads as torch has.
+    embeddings are. Beside the embeddings and two copies of the gallery's, 0.5 GiB and 0.2 GiB per
+    thread are used at most, whatever their number; there are as many threads as torch has.
 
     Raises:
         ValueError: queries and gallery do not have values and image numbers in the same form, or
@@ -111,13 +111,15 @@ def measure(
 
     _check_same_form(queries, gallery)
     queries, gallery = _with_single_values(queries, gallery)
+    order_G, first_G = canonical_order(gallery.embeddings_ND)
+    gallery = gallery.rows(order_G)
     num_threads = torch.get_num_threads()
     at_once = min(_QUERIES_AT_ONCE, _SIMILARITIES_AT_ONCE // max(1, len(gallery)))
     parts: list[list[NDArray[np.float64]]] = []
     with ThreadPoolExecutor(num_threads) as threads:
         for chunk in _slices(len(queries), at_once):
             # one matrix product at a time: BLAS has threads of its own
-            similarity_QG, relevant_QG = _compared(queries.rows(chunk), gallery)
+            similarity_QG, relevant_QG = compared(queries.rows(chunk), gallery, first_G)
             num_parts = max(num_threads, math.ceil(similarity_QG.size / _RANKED_AT_ONCE))
             num_parts = min(num_parts, len(similarity_QG))
             parts += threads.map(
@@ -127,6 +129,57 @@ def measure(
             )
     columns = zip(*parts, strict=True) if parts else [[np.empty(0)]] * len(measures)
     return dict(zip(measures, map(np.concatenate, columns), strict=True))
+
+
+def canonical_order(
+    embeddings_GD: NDArray[np.floating],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns an order of items that only their embeddings decide, and the first equals in it [G].
+
+    The second array holds, for each place of the order, the place of the first equal item. A BLAS
+    product may depend on an item's place in the matrix: with OpenBLAS' kernel for Haswell, equal
+    items differ in the last bits. In this order the matrix is the same however the gallery was
+    ordered, and `compared` gives equal items the product of their first.
+    """
+    rows_GD = np.ascontiguousarray(embeddings_GD) + embeddings_GD.dtype.type(0)  # -0.0 is 0.0
+    as_bytes = np.dtype((np.void, rows_GD.shape[1] * rows_GD.itemsize))
+    order_G = rows_GD.view(as_bytes)[:, 0].argsort(kind="stable")
+    new_G = np.ones(len(order_G), bool)
+    for part in _slices(len(order_G) - 1, _ITEMS_AT_ONCE):
+        before, here = order_G[:-1][part], order_G[1:][part]
+        new_G[1:][part] = (rows_GD[here] != rows_GD[before]).any(axis=1)
+    first_G = np.flatnonzero(new_G)[new_G.cumsum() - 1]
+    return order_G, first_G
+
+
+def compared(
+    queries: Items, gallery: Items, first_G: NDArray[np.int64]
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Returns similarity and relevance [Q, G]; an item that is the query itself is -inf and not.
+
+    Args:
+        queries: the queries.
+        gallery: in the order of `canonical_order`.
+        first_G: place of the first item that is equal to each.
+    """
+    exact = np.result_type(queries.embeddings_ND, gallery.embeddings_ND, np.float32)
+    embeddings_QD = queries.embeddings_ND.astype(exact, copy=False)
+    similarity_QG = np.empty((len(queries), len(gallery)), exact)
+    relevant_QG = np.empty(similarity_QG.shape, bool)
+    for part in _slices(len(gallery), _ITEMS_AT_ONCE):
+        items = gallery.rows(part)
+        embeddings_GD = items.embeddings_ND.astype(exact, copy=False)
+        similarity_QG[:, part] = embeddings_QD @ embeddings_GD.T
+        relevant_QG[:, part] = relevance(queries.values_N, items.values_N)
+    copies = np.flatnonzero(first_G != np.arange(len(gallery)))
+    for part in _slices(len(copies), _ITEMS_AT_ONCE):
+        similarity_QG[:, copies[part]] = similarity_QG[:, first_G[copies[part]]]
+    if queries.images_N is not None and gallery.images_N is not None:
+        for part in _slices(len(gallery), _ITEMS_AT_ONCE):
+            itself_QG = queries.images_N[:, None] == gallery.images_N[None, part]
+            similarity_QG[:, part][itself_QG] = -np.inf
+            relevant_QG[:, part][itself_QG] = False
+    return similarity_QG, relevant_QG
 
 
 def relevance(query_values_Q: Values, gallery_values_G: Values) -> NDArray[np.bool_]:
@@ -188,37 +241,6 @@ def _scores(
     return [score(ranks) for score in measures.values()]
 
 
-def _compared(queries: Items, gallery: Items) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Returns similarity and relevance [Q, G]; an item that is the query itself comes last."""
-    exact = np.result_type(queries.embeddings_ND, gallery.embeddings_ND, np.float32)
-    embeddings_QD = queries.embeddings_ND.astype(exact, copy=False)
-    similarity_QG = np.empty((len(queries), len(gallery)), exact)
-    relevant_QG = np.empty(similarity_QG.shape, bool)
-    for part in _slices(len(gallery), _ITEMS_AT_ONCE):
-        items = gallery.rows(part)
-        embeddings_GD = items.embeddings_ND.astype(exact, copy=False)
-        similarity_QG[:, part] = _products(embeddings_QD, embeddings_GD)
-        relevant_QG[:, part] = relevance(queries.values_N, items.values_N)
-        if queries.images_N is not None and items.images_N is not None:
-            itself_QG = queries.images_N[:, None] == items.images_N[None, :]
-            similarity_QG[:, part][itself_QG] = -np.inf
-            relevant_QG[:, part][itself_QG] = False
-    return similarity_QG, relevant_QG
-
-
-def _products(
-    embeddings_QD: NDArray[np.floating], embeddings_GD: NDArray[np.floating]
-) -> NDArray[np.floating]:
-    """Returns the dot products [Q, G], the same to the bit for equal items wherever they stand.
-
-    A single query would go to BLAS' product of matrix and vector, which adds in an order that
-    depends on the item's place: 2 to 7 % of equal items were found to differ in the last bit.
-    """
-    if len(embeddings_QD) > 1:
-        return embeddings_QD @ embeddings_GD.T
-    return (embeddings_QD.repeat(2, axis=0) @ embeddings_GD.T)[: len(embeddings_QD)]
-
-
 def _with_single_values(queries: Items, gallery: Items) -> tuple[Items, Items]:
     """Returns both with int values where each item has exactly one: faster to compare."""
     both = [queries, gallery]
@@ -268,9 +290,6 @@ def _runs(
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:
-    """Yields slices of about the same length, at most `size` and at least one, over `length`.
-
-    Not a short one at the end: BLAS multiplies by three items or fewer in another way.
-    """
+    """Yields slices of about the same length, at most `size`, over `length`."""
     count = math.ceil(length / max(1, size))
     return (slice(length * i // count, length * (i + 1) // count) for i in range(count))

@@ -120,6 +120,24 @@ def test_failures_agree_with_less_than_half_of_what_could(nearest):
     assert failures(nearest, limit=1, leave_out=found[:1]) == found[1:2]
 
 
+def test_equal_items_are_equally_near_to_the_bit():
+    """Each item stands three times in a row; a BLAS product may tell their places apart."""
+    rng = np.random.default_rng(5)
+    queries, gallery = (rng.normal(size=(64, 256)).astype(np.float32) for _ in range(2))
+    found = nearest_items(
+        Items(embeddings_ND=queries, values_N=np.ones((64, 1), bool), images_N=np.arange(64)),
+        Items(
+            embeddings_ND=np.repeat(gallery, 3, axis=0),
+            values_N=np.ones((192, 1), bool),
+            images_N=np.arange(100, 292),
+        ),
+        k=3,
+    )
+    assert (np.ptp(found.similarities_QK, axis=1) == 0).all()
+    assert found.first_rank_Q.tolist() == [3] * 64
+    np.testing.assert_array_equal(np.diff(found.places_QK, axis=1), 1)
+
+
 def test_best_median_worst():
     assert best_median_worst(np.array([0.5, 0.9, 0.1, 0.7, 0.3])) == (1, 0, 2)
     assert best_median_worst(np.array([0.5])) == (0, 0, 0)

@@ -8,7 +8,7 @@ import pytest
 from components.evaluation import ranking
 from components.evaluation.evaluation import MEASURES
 from components.evaluation.metrics import average_precision
-from components.evaluation.ranking import Items, measure, relevance
+from components.evaluation.ranking import Items, canonical_order, measure, relevance
 
 VALUES = {"one each": np.arange, "several": lambda n: np.random.default_rng(n).random((n, 4)) < 0.3}
 
@@ -104,3 +104,18 @@ def test_what_does_not_fit_is_refused():
         average_precision(vectors, values, vectors, values, query_images_Q=values)
     with pytest.raises(ValueError, match=r"differ in form: \(2,\) and \(2, 2\)"):
         average_precision(vectors, values, vectors, vectors > 0)
+
+
+def test_equal_embeddings_are_found_wherever_they_stand():
+    """Rows 0, 2 and 4 are equal, as -0.0 is 0.0; any order of rows gives the same matrix."""
+    rows = np.array([[0.0, 1], [1, 0], [-0.0, 1], [-1, 0], [0, 1]], np.float32)
+    order, first = canonical_order(rows)
+    for seed in range(5):
+        shuffled = rows[np.random.default_rng(seed).permutation(len(rows))]
+        again, same_first = canonical_order(shuffled)
+        np.testing.assert_array_equal(shuffled[again], rows[order])
+        np.testing.assert_array_equal(same_first, first)
+    for place, row in enumerate(rows[order]):
+        equal = np.flatnonzero((rows[order] == row).all(axis=1))
+        assert first[place] == equal[0]
+        assert equal.tolist() == [*range(equal[0], equal[0] + len(equal))]

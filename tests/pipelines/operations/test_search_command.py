@@ -54,7 +54,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 def passes(
     package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[int, ...]]:
-    """A project with an embedded catalogue; returns how many attributes each pass was asked for."""
+    """A project with embeddings; returns how many attributes each pass was asked for."""
     monkeypatch.chdir(tmp_path)
     pictures = {f"raw/{number}.png": png(number) for number in range(len(COSINES["collar"]))}
     write_files(tmp_path, {**pictures, "query.png": png(99)})
@@ -63,16 +63,12 @@ def passes(
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     tables.write_catalog(catalog(), tmp_path / "data/catalog")
     write_embeddings(tmp_path / "data/embeddings")
-    network = package.load_network()
+    network = package.load_network()  # of this test's own: hooks stay
     fresh = read_package(package.folder)  # a package keeps the network that it loaded
     monkeypatch.setattr(versions, "download", lambda version, tracking: fresh)
     shapes: list[tuple[int, ...]] = []
-
-    def counted(pixels: Tensor, attributes: Tensor) -> Tensor:
-        shapes.append(tuple(attributes.shape))
-        return network(pixels, attributes)
-
-    monkeypatch.setattr(Package, "load_network", lambda self: counted)
+    network.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[1].shape)))
+    monkeypatch.setattr(Package, "load_network", lambda self: network)
     return shapes
 
 
@@ -239,7 +235,7 @@ def test_a_sheet_is_written_where_it_is_asked_for(passes, capsys) -> None:
     assert "raw/0.png is missing" in capsys.readouterr().err
 
 
-def test_a_catalogue_without_labels_is_searched(passes, capsys, tmp_path: Path) -> None:
+def test_embeddings_without_labels_are_searched(passes, capsys, tmp_path: Path) -> None:
     write_embeddings(tmp_path / "theirs", root="/elsewhere")
     for path in ("params.yaml", "data"):  # whoever embeds a folder has neither
         (tmp_path / path).rename(tmp_path / f"no {path}")
@@ -296,7 +292,7 @@ def test_a_query_is_needed(passes, capsys) -> None:
     )
 
 
-def test_index_maps_small_catalogues_and_searches_stay_the_same(passes, capsys) -> None:
+def test_index_maps_few_embeddings_and_searches_stay_the_same(passes, capsys) -> None:
     query = ["--id", "1", "--attribute", "collar"]
     before = answered(capsys, *query)
     with pytest.raises(SystemExit) as stopped:
