@@ -13,7 +13,7 @@ PYTEST := $(RUN) pytest -n 2 --dist loadfile
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed ## from nothing to a registered model and a searchable catalogue
+demo: $(VENV)/.installed ## from nothing to a registered model and a searchable embeddings
 	@test -e $(WARDROBE)/truth.parquet || \
 	  $(RUN) hemline wardrobe --out $(WARDROBE) --images 5000 --image-size 128
 	@$(RUN) dvc repro

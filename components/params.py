@@ -206,7 +206,7 @@ class CheckpointParams:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class EmbedParams:
-    """Section `embed`: batch embedding of the catalogue with a registered model."""
+    """Section `embed`: batch embedding with a registered model."""
 
     num_workers: PositiveInt = 2
     cpus_per_worker: PositiveInt = 1

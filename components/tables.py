@@ -189,7 +189,7 @@ QUERY_SCORES = pa.schema(
 
 
 EMBEDDED_ITEMS = pa.schema([("image", pa.int64()), ("path", pa.string()), ("content", pa.string())])
-"""The first columns of an embedded catalogue's items; what a manifest said of them follows.
+"""The first columns of the items of embeddings; what a manifest said of them follows.
 
 content: tells whether a file is still the one that was embedded (its SHA-256, or what its file
 system says of it).
@@ -204,7 +204,7 @@ The file's metadata holds the recipe that it was embedded by.
 
 
 def embeddings_schema(embedding_dim: int) -> pa.Schema:
-    """Returns the schema of a part of the embedded catalogue."""
+    """Returns the schema of a part of embeddings."""
     return pa.schema(
         [
             ("image", pa.int64()),

@@ -1,1 +1,1 @@
-"""The local web page over embedded catalogues: server-rendered, read only, without scripts."""
+"""The local web page over embeddings: server-rendered, read only, without scripts."""

@@ -61,7 +61,7 @@ def create_app(
     app.before_request(_refuse_other_sites)
     app.after_request(_add_headers)
     pages = Pages(shelves)
-    app.add_url_rule("/", "catalogue", pages.catalogue)
+    app.add_url_rule("/", "items", pages.items)
     app.add_url_rule("/search", "search", pages.search)
     app.add_url_rule("/uploads", "upload", pages.upload, methods=["POST"])
     app.add_url_rule("/pictures/<key>/<int:image>.jpg", "picture", pages.picture)

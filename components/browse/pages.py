@@ -70,7 +70,7 @@ class Pages:
     """The pages over one shelf, or over two to compare.
 
     Args:
-        shelves: what is shown; the catalogue to pick from is the first one's.
+        shelves: what is shown; the items to pick from are the first one's.
     """
 
     def __init__(self, shelves: Sequence[Shelf]) -> None:
@@ -79,15 +79,15 @@ class Pages:
         # in the shelves' order, each once
         self._attributes = [*dict.fromkeys(a for s in shelves for a in s.finder.attributes)]
 
-    def catalogue(self) -> str:
+    def items(self) -> str:
         """Returns a page of the first shelf's items, to pick one from."""
         pictures = self._shelves[0].pictures
         num_pages = max(1, -(-len(pictures) // PER_PAGE))
         page = request.args.get("page", "1")
         if page not in map(str, range(1, num_pages + 1)):
-            raise NotFound(f"There is no page {page!r}: the catalogue has {num_pages}.")
+            raise NotFound(f"There is no page {page!r}: there are {num_pages}.")
         return render_template(
-            "catalogue.html",
+            "items.html",
             items=pictures.page((int(page) - 1) * PER_PAGE, PER_PAGE),
             num_items=len(pictures),
             page=int(page),
@@ -102,7 +102,7 @@ class Pages:
             return self._search_upload(token, question)
         if name := request.args.get("image", "").strip():
             return self._search_item(name, question)
-        raise BadRequest("Pick an item of the catalogue, or choose a picture of your own.")
+        raise BadRequest("Pick an item, or choose a picture of your own.")
 
     def upload(self) -> ResponseReturnValue:
         """Keeps a picture in memory, and sends the browser on to its search."""
@@ -124,7 +124,7 @@ class Pages:
         """Returns a thumbnail of an item, which browsers may keep: the key tells its content."""
         shelf = next((shelf for shelf in self._shelves if shelf.key == key), None)
         if shelf is None:
-            raise NotFound("There is no such catalogue here.")
+            raise NotFound("There are no such embeddings here.")
         data = shelf.pictures.thumbnail(image, side_px=_THUMBNAIL_PX)
         response = Response(data, mimetype="image/jpeg")
         response.headers["Cache-Control"] = f"private, max-age={_DAY_S}, immutable"

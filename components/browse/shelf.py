@@ -55,7 +55,7 @@ class ItemPictures:
         """
         row = int(np.searchsorted(self._numbers, image))
         if row == len(self) or self._numbers[row] != image:
-            raise UnreadableImageError("missing", f"the catalogue has no image {image}")
+            raise UnreadableImageError("missing", f"the embeddings have no image {image}")
         return str(self._paths[row].as_py())
 
     def read(self, image: int) -> bytes:

@@ -30,8 +30,8 @@ COMMANDS = {
     "train": "Stage: train the network (Ray Train).",
     "evaluate": "Stage: measure retrieval on the test split.",
     "register": "Stage: log the model to MLflow and register it.",
-    "embed": "Stage: embed the catalogue with the registered model (Ray Data).",
-    "index": "Prepare an embedded catalogue for fast search.",
+    "embed": "Stage: embed all images with the registered model (Ray Data).",
+    "index": "Prepare embeddings for fast search.",
     "search": "Find the items nearest to an image or to an item, in one attribute or several.",
     "browse": "Search in a browser: pick or drop a picture, and see where the model looked.",
     "compare": "Train networks and ablations under one budget, and set them side by side.",
@@ -96,7 +96,7 @@ app = typer.Typer(
     cls=_LazyGroup,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Fine-grained fashion retrieval: from labelled images to a searchable catalogue.",
+    help="Fine-grained fashion retrieval: from labelled images to searchable embeddings.",
 )
 
 

@@ -19,7 +19,7 @@ Triplets = Annotated[Path, typer.Option(help="Folder of triplets and batches.")]
 Model = Annotated[Path, typer.Option(help="Folder of the trained model.")]
 Run = Annotated[Path, typer.Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, typer.Option(help="File that names the registered version.")]
-Embeddings = Annotated[Path, typer.Option(help="Folder of the embedded catalogue.")]
+Embeddings = Annotated[Path, typer.Option(help="Folder of the embeddings.")]
 EmbeddingsRoot = Annotated[
     Path, typer.Option(help="Where each champion's embeddings lie, in a folder of its own.")
 ]

@@ -124,7 +124,7 @@ class Promotable:
         return version.version
 
     def embed(self, number: int) -> None:
-        """Embeds the catalogue into data/embeddings as the stage does, only without Ray."""
+        """Embeds all images into data/embeddings as the stage does, only without Ray."""
         version = versions.RegisteredVersion(name="hemline", version=number)
         package = versions.download(version, tracking=self.tracking)
         recipe = Recipe(

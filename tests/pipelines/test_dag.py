@@ -191,7 +191,7 @@ def test_a_version_is_champion_when_the_gate_says_so(project: Project) -> None:
     assert judged == pytest.approx(measured)
 
 
-def test_the_registered_model_gives_the_catalogues_embeddings(
+def test_the_registered_model_gives_the_embeddings(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")

@@ -73,7 +73,7 @@ def compare_metrics(recorded: Path, again: Path, *, tolerance: float) -> Differe
 
 
 def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Difference:
-    """Compares the vectors of two embedded catalogues, image by image; who made them may differ."""
+    """Compares the vectors of two folders of embeddings, image by image; who made them may differ."""
     ours, theirs = _vectors(recorded), _vectors(again)
     for name in sorted({*ours, *theirs}):
         if name not in ours or name not in theirs:
@@ -164,10 +164,10 @@ class _Vectors:
     embeddings: NDArray[np.float32]
 
 
-def _vectors(catalogue: Path) -> dict[str, _Vectors]:
-    """Returns the embeddings of an embedded catalogue by the name of the attribute's folder."""
+def _vectors(folder: Path) -> dict[str, _Vectors]:
+    """Returns the embeddings of an embedded folder by the name of the attribute's folder."""
     found = {}
-    for folder in sorted(catalogue.glob("attribute=*")):
+    for folder in sorted(folder.glob("attribute=*")):
         parts = [pq.ParquetFile(path) for path in sorted(folder.glob("part-*.parquet"))]
         table = pa.concat_tables([part.read(["image", "embedding"]) for part in parts])
         table = table.sort_by("image")

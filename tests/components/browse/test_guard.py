@@ -79,13 +79,13 @@ def test_pictures_are_encoded_anew_and_may_be_kept(
 @pytest.mark.parametrize(
     "name", ["70", "-1", "1e1", "99999999999999999999999", "../../etc/passwd", "%2e%2e%2fsecret"]
 )
-def test_only_numbers_of_the_catalogue_are_pictures(
+def test_only_numbers_of_items_are_pictures(
     client: FlaskClient, address: Callable[[object], str], name: str
 ) -> None:
     assert client.get(address(name)).status_code == 404
 
 
-def test_pictures_of_another_catalogue_are_404(client: FlaskClient) -> None:
+def test_pictures_of_other_embeddings_are_404(client: FlaskClient) -> None:
     assert client.get("/pictures/other/1.jpg").status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""What the page shows: the catalogue, the nearest items, where the model looked, two models."""
+"""What the page shows: all items, the nearest items, where the model looked, two models."""
 
 import base64
 import io
@@ -56,7 +56,7 @@ def upload(client: FlaskClient, data: bytes, name: str = "new.png", **fields: ob
     return answer.text
 
 
-def test_catalogue_shows_every_item_once(client: FlaskClient) -> None:
+def test_the_first_page_shows_every_item_once(client: FlaskClient) -> None:
     pages = [client.get("/").text, client.get("/?page=2").text]
     numbers = [int(n) for page in pages for n in re.findall(r'alt="Item (\d+)"', page)]
     assert numbers == [*range(NUM_ITEMS)]
@@ -65,11 +65,11 @@ def test_catalogue_shows_every_item_once(client: FlaskClient) -> None:
     assert 'rel="next"' not in pages[1]
 
 
-def test_pages_that_the_catalogue_has_not_are_404(client: FlaskClient) -> None:
+def test_pages_that_do_not_exist_are_404(client: FlaskClient) -> None:
     for page in ("0", "3", "-1", "x", "1.0"):
         answer = client.get(f"/?page={page}")
         assert answer.status_code == 404
-        assert "the catalogue has 2" in answer.text
+        assert "there are 2" in answer.text
 
 
 def test_an_item_by_number_and_by_path(client: FlaskClient, champion: Shelf, shop: Shop) -> None:

@@ -32,7 +32,8 @@ from components.embedding.source import stored_images
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
 from components.precision import resolve_precision
-from components.registry.package import read_package, write_package
+from components.registry.graph import write_package
+from components.registry.package import read_package
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 

@@ -104,6 +104,7 @@ def test_the_tiny_backbone_has_no_pretrained_weights(weights):
 
 @pytest.mark.parametrize("name", ["tiny", *WIDTHS])
 def test_every_backbone_carries_a_network(name):
+    """With batch statistics: without, an untrained ResNet-101 can overflow what float32 holds."""
     network = build_model(
         name="ag_man",
         num_attributes=3,
@@ -112,7 +113,7 @@ def test_every_backbone_carries_a_network(name):
         embedding_dim=8,
         attention_dim=4,
         normalise_features=True,
-    ).eval()
+    ).train()
     with torch.no_grad():
         embeddings, logits = network.forward_branches(
             random_images(64, 96), torch.tensor([[0, 2], [1, 1]])

@@ -112,7 +112,7 @@ def test_without_a_catalog_there_are_the_items_columns() -> None:
 
 @pytest.mark.parametrize("text", ["", "width", "=3", "width 3"])
 def test_a_text_of_another_form_is_an_error(text: str) -> None:
-    with pytest.raises(HemlineError, match="no condition: write a column"):
+    with pytest.raises(HemlineError, match="is not a condition: write a column"):
         parse_condition(text)
 
 

@@ -241,7 +241,7 @@ LARGE = unit_vectors(NUM_LARGE, DIM, seed=6)
 
 
 class TestLargeCatalogue:
-    """What large catalogues do; here they begin at 500 items."""
+    """What large embeddings do; here they begin at 500 items."""
 
     @pytest.fixture
     def large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Embeddings:
@@ -310,6 +310,6 @@ class TestLargeCatalogue:
         assert "no index of collar, length" in Finder(other, None).missing_index(both)
 
 
-def test_a_small_catalogue_needs_no_index(embedded: Embeddings) -> None:
+def test_few_embeddings_need_no_index(embedded: Embeddings) -> None:
     assert Finder(embedded, None).missing_index(["collar"]) == ""
     assert not map_path(embedded, "collar").exists()

@@ -40,7 +40,7 @@ BROWSER = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """A project with two registered models and the catalogue embedded with each."""
+    """A project with two registered models and the images embedded with each."""
     shop = Shop(tmp_path_factory.mktemp("shop"))
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     params["data"]["root"] = "raw"
@@ -187,7 +187,7 @@ def test_an_item_is_picked_and_another_one_followed(
     browser: webdriver.Chrome, address: str, shop: Shop
 ) -> None:
     browser.get(address)
-    follow(browser, browser.find_element(By.CSS_SELECTOR, ".catalogue li:nth-child(5) a"))
+    follow(browser, browser.find_element(By.CSS_SELECTOR, ".items li:nth-child(5) a"))
     assert texts(browser, "h1") == [f"Like {shop.paths[4]}"]
     nearest = browser.find_element(By.CSS_SELECTOR, ".found li a")
     title = nearest.get_attribute("title")

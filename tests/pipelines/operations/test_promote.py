@@ -104,15 +104,15 @@ def status_of(*arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-def test_the_first_champion_comes_with_an_embedded_catalogue(project: Promotable) -> None:
+def test_the_first_champion_comes_with_its_embeddings(project: Promotable) -> None:
     verdict = promote_version(FIRST)
     assert verdict.champion is None
     assert champion(project) == FIRST
     assert moves(project) == [("promote", None, FIRST)]
     published = promotion.champion_embeddings(project.tracking)
     assert published.version == RegisteredVersion(name="hemline", version=FIRST)
-    catalogue = read_embeddings(Path(published.embeddings))
-    assert (catalogue.model_version, catalogue.num_images) == (FIRST, NUM_IMAGES)
+    embedded = read_embeddings(Path(published.embeddings))
+    assert (embedded.model_version, embedded.num_images) == (FIRST, NUM_IMAGES)
 
 
 def test_consumers_need_mlflow_alone(project: Promotable) -> None:
@@ -133,10 +133,10 @@ def test_a_better_version_is_promoted_and_what_was_embedded_is_copied(project: P
     assert last.done
     assert "@" in last.who
     assert last.time.endswith("+00:00")
-    catalogue = read_embeddings(Path(promotion.champion_embeddings(project.tracking).embeddings))
-    assert catalogue.folder == project.folder / "data/published/hemline-2"
-    assert catalogue.parts == made.parts
-    for ours, theirs in zip(catalogue.vectors("top"), made.vectors("top"), strict=True):
+    embedded = read_embeddings(Path(promotion.champion_embeddings(project.tracking).embeddings))
+    assert embedded.folder == project.folder / "data/published/hemline-2"
+    assert embedded.parts == made.parts
+    for ours, theirs in zip(embedded.vectors("top"), made.vectors("top"), strict=True):
         np.testing.assert_array_equal(ours.embeddings_nD, theirs.embeddings_nD)
 
 

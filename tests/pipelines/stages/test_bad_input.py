@@ -151,7 +151,9 @@ def test_the_share_counts_images_not_rows(folder: Path, capsys: pytest.CaptureFi
     assert status_of(INGEST) == 0
     assert len(quarantine(folder)) == 4
     set_share(folder, 2 / 7 - 0.001)
-    assert "2 of 7 images (28.6%) cannot be used, or a label" in message_of(INGEST, capsys)
+    assert "2 of 7 images (28.6%) cannot be used, or one of their labels" in message_of(
+        INGEST, capsys
+    )
 
 
 @pytest.mark.parametrize(
