@@ -33,6 +33,7 @@ def write_embedded_folder(
     columns: Mapping[str, Sequence[Any]] | None = None,
     root: str | None = None,
     model_version: int = 1,
+    model_sha256: str = "0" * 64,
 ) -> Embeddings:
     """Returns embeddings with the given vectors [n, D] of each attribute.
 
@@ -44,6 +45,7 @@ def write_embedded_folder(
         columns: further columns of the items, in the order of the images.
         root: what paths are relative to.
         model_version: version of the model that made them.
+        model_sha256: hash of its graph.
     """
     matrices = {name: np.asarray(rows, np.float16) for name, rows in vectors.items()}
     num_images, embedding_dim = next(iter(matrices.values())).shape
@@ -55,7 +57,7 @@ def write_embedded_folder(
     recipe = Recipe(
         model_name="hemline",
         model_version=model_version,
-        model_sha256="0" * 64,
+        model_sha256=model_sha256,
         image_size_px=1,
         attributes={name: place for place, name in enumerate(matrices)},
         precision="fp32",

@@ -13,13 +13,13 @@ from builders import encoded, labels_table, noise, write_files
 from embedded_folders import write_embedded_folder
 from torch import Tensor, nn
 
-from components import tables
+from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
 from components.models.network import AttentionNetwork, weighted_sum
 from components.registry.graph import write_package
-from components.registry.package import Package, read_package
+from components.registry.package import NETWORK_FILE, Package, read_package
 from components.tables import Catalog, Numbering
 
 NUM_ITEMS = 70
@@ -88,6 +88,7 @@ class Shop:
             },
             columns={"path": self.paths, "content": images["sha256"].to_pylist()},
             model_version=version,
+            model_sha256=files.sha256(package.folder / NETWORK_FILE),
         )
 
 

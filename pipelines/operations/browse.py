@@ -17,6 +17,7 @@ from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
 from components.registry import versions
 from components.search.finder import Finder
+from pipelines.operations.search.model import package_of
 from pipelines.operations.search.query import root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -68,7 +69,7 @@ def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -
     embedded = read_embeddings(folder)
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     console.print(f"loading {version.uri}")
-    package = versions.download(version, tracking=tracking())
+    package = package_of(embedded)
     side = package.image_size_px
     # loads the network now, so that the first question does not wait for it
     package.embed_each(np.zeros((side, side, 3), np.uint8), embedded.attributes)

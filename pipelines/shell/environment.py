@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from components.provenance.origin import BASELINE_TAG, EXPERIMENT_TAG
-from components.tracking.runs import Tracking, log_in
 from pipelines.shell.reporting import console
 
-if TYPE_CHECKING:  # fsspec, which only the commands that read images need
+if TYPE_CHECKING:  # fsspec and MLflow, which only some commands need
     from components.images.remote_store import StoreLocation
+    from components.tracking.runs import Tracking
 
 DVC_QUEUED_EXPERIMENTS = Path(".dvc/tmp/exps")
 
@@ -38,17 +37,24 @@ def shared_scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+def cache_folder() -> Path:
+    """Returns where copies are kept that can be fetched again: HEMLINE_CACHE, or ~/.cache."""
+    named = os.environ.get("HEMLINE_CACHE")
+    return Path(named).absolute() if named else Path.home() / ".cache" / "hemline"
+
+
 def store_location(address: str) -> "StoreLocation":
-    """Returns where a store is; published ones are cached in HEMLINE_CACHE or ~/.cache."""
+    """Returns where a store is; published ones are copied to the cache."""
     from components.images.remote_store import StoreLocation  # noqa: PLC0415
 
-    cache = os.environ.get("HEMLINE_CACHE") or Path.home() / ".cache" / "hemline"
     where = address if "://" in address else str(Path(address).absolute())
-    return StoreLocation(address=where, cache=Path(cache).absolute())
+    return StoreLocation(address=where, cache=cache_folder())
 
 
 def experiment_tags() -> dict[str, str]:
     """Returns the tags of the DVC experiment that a stage runs in; none outside of one."""
+    from components.provenance.origin import BASELINE_TAG, EXPERIMENT_TAG  # noqa: PLC0415
+
     given = {
         EXPERIMENT_TAG: os.environ.get("DVC_EXP_NAME"),
         BASELINE_TAG: os.environ.get("DVC_EXP_BASELINE_REV"),
@@ -56,8 +62,10 @@ def experiment_tags() -> dict[str, str]:
     return {tag: value for tag, value in given.items() if value}
 
 
-def tracking() -> Tracking:
+def tracking() -> "Tracking":
     """Returns the store at MLFLOW_TRACKING_URI, or a SQLite file in the project's folder."""
+    from components.tracking.runs import Tracking, log_in  # noqa: PLC0415
+
     # MLflow's default of seven retries takes four minutes when a server goes down
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()

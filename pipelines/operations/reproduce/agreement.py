@@ -73,7 +73,7 @@ def compare_metrics(recorded: Path, again: Path, *, tolerance: float) -> Differe
 
 
 def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Difference:
-    """Compares the vectors of two folders of embeddings, image by image; who made them may differ."""
+    """Compares the vectors of two embeddings, image by image; who made them may differ."""
     ours, theirs = _vectors(recorded), _vectors(again)
     for name in sorted({*ours, *theirs}):
         if name not in ours or name not in theirs:
@@ -167,12 +167,12 @@ class _Vectors:
 def _vectors(folder: Path) -> dict[str, _Vectors]:
     """Returns the embeddings of an embedded folder by the name of the attribute's folder."""
     found = {}
-    for folder in sorted(folder.glob("attribute=*")):
-        parts = [pq.ParquetFile(path) for path in sorted(folder.glob("part-*.parquet"))]
+    for part_of in sorted(folder.glob("attribute=*")):
+        parts = [pq.ParquetFile(path) for path in sorted(part_of.glob("part-*.parquet"))]
         table = pa.concat_tables([part.read(["image", "embedding"]) for part in parts])
         table = table.sort_by("image")
         flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        found[folder.name] = _Vectors(
+        found[part_of.name] = _Vectors(
             images=table["image"].to_numpy(),
             embeddings=flat.astype(np.float32).reshape(table.num_rows, -1),
         )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
@@ -11,9 +10,8 @@ from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.params import DataParams, load_section
 from components.search.finder import Finder
 from components.search.request import Query, parse_weight
-
-if TYPE_CHECKING:  # it imports MLflow, which a search by an item does without
-    from components.registry.versions import RegisteredVersion
+from pipelines.operations.search.model import package_of
+from pipelines.shell.environment import tracking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +103,9 @@ def _ask_picture(
     image: Path,
     model: str | None,
 ) -> Asked:
-    from components.registry import versions  # noqa: PLC0415
-    from pipelines.shell.environment import tracking  # noqa: PLC0415
-
-    version = _check_model(embedded, model)
-    package = versions.download(version, tracking=tracking())
+    if model is not None:
+        _check_model(embedded, model)
+    package = package_of(embedded)
     try:
         data = read_bytes(image)
         pixels = decode(data, image_size_px=package.image_size_px)
@@ -120,14 +116,12 @@ def _ask_picture(
     return Asked(query=query, shown=str(image))
 
 
-def _check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion":
-    """Returns the version that made the embeddings, if it is the one that is asked for."""
+def _check_model(embedded: Embeddings, model: str) -> None:
+    """Raises a HemlineError where a model is not the version that made the embeddings."""
+    # MLflow, which a search without --model does without
     from components.registry import versions  # noqa: PLC0415
-    from pipelines.shell.environment import tracking  # noqa: PLC0415
 
     made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
-    if model is None:
-        return made_by
     asked = versions.resolve(model, tracking=tracking())
     if asked != made_by:
         raise HemlineError(
@@ -135,4 +129,3 @@ def _check_model(embedded: Embeddings, model: str | None) -> "RegisteredVersion"
             "vectors of two versions are not comparable: leave --model out, or embed with it: "
             f"hemline embed --model {asked.uri}, and search that with --embeddings"
         )
-    return made_by

@@ -16,12 +16,14 @@ from builders import PROJECT, images_table, labels_table, png, write_files
 from embedded_folders import write_embedded_folder
 from torch import Tensor, nn
 
-from components import tables
+from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.registry import versions
 from components.registry.graph import write_package
-from components.registry.package import Package, read_package
+from components.registry.package import NETWORK_FILE, Package, read_package
+from components.registry.versions import RegisteredVersion
 from components.tables import Catalog, Numbering
+from components.tracking.runs import Tracking
 from pipelines.shell.cli import main
 
 SCHEMA = AttributeSchema(
@@ -62,7 +64,9 @@ def passes(
     params["data"]["root"] = "raw"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     tables.write_catalog(catalog(), tmp_path / "data/catalog")
-    write_embeddings(tmp_path / "data/embeddings")
+    monkeypatch.setenv("HEMLINE_CACHE", str(tmp_path / "cache"))
+    graph = files.sha256(package.folder / NETWORK_FILE)
+    write_embeddings(tmp_path / "data/embeddings", model_sha256=graph)
     network = package.load_network()  # of this test's own: hooks stay
     fresh = read_package(package.folder)  # a package keeps the network that it loaded
     monkeypatch.setattr(versions, "download", lambda version, tracking: fresh)
@@ -70,6 +74,33 @@ def passes(
     network.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[1].shape)))
     monkeypatch.setattr(Package, "load_network", lambda self: network)
     return shapes
+
+
+def test_the_model_is_fetched_once_and_then_needs_no_registry(
+    passes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--image", "query.png", "--attribute", "collar")
+
+    def unreachable(version: RegisteredVersion, tracking: Tracking) -> Package:
+        raise AssertionError("the registry was asked again")
+
+    monkeypatch.setattr(versions, "download", unreachable)
+    run("--image", "query.png", "--attribute", "collar")
+    assert len(passes) == 2
+
+
+def test_another_model_of_the_same_version_number_is_refused(
+    passes: list[tuple[int, ...]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As where two registries have a version 1 each."""
+    write_embeddings(tmp_path / "others", model_sha256="f" * 64)
+    message = refused(
+        capsys, "--image", "query.png", "--attribute", "collar", "--embeddings", "others"
+    )
+    assert "is another model than the one that made others" in message
+    assert "MLFLOW_TRACKING_URI" in message
+    assert not passes
+    assert not [*(tmp_path / "cache").glob("**/*.pt2")]
 
 
 def catalog() -> Catalog:
@@ -85,13 +116,21 @@ def catalog() -> Catalog:
     )
 
 
-def write_embeddings(folder: Path, *, root: str | None = None) -> None:
+def write_embeddings(
+    folder: Path, *, root: str | None = None, model_sha256: str = "0" * 64
+) -> None:
     vectors = {}
     for axis, (name, cosines) in enumerate(COSINES.items()):
         along = np.array(cosines)
         both = [along, np.sqrt(1 - along**2)]
         vectors[name] = np.stack([both[axis], both[1 - axis]], axis=1)
-    write_embedded_folder(folder, vectors, root=root, columns={"price": [10, 20, 30, 40, 50]})
+    write_embedded_folder(
+        folder,
+        vectors,
+        root=root,
+        columns={"price": [10, 20, 30, 40, 50]},
+        model_sha256=model_sha256,
+    )
 
 
 def run(*arguments: str) -> None:

@@ -1,0 +1,55 @@
+"""The model that made embeddings, for queries that must be embedded the same way."""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from components import files
+from components.embedding.embeddings import Embeddings
+from components.errors import HemlineError
+from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
+from pipelines.shell.environment import cache_folder, tracking
+
+
+def package_of(embedded: Embeddings) -> Package:
+    """Returns the package that made embeddings, from this machine's cache or from the registry.
+
+    The cache is keyed by the SHA-256 of the exported graph, which the embeddings name: two
+    registries may give two models one version number, and a copy needs no MLflow, which takes
+    seconds to import.
+
+    Raises:
+        HemlineError: the registry has no such version, its graph is another one, or it does not
+            answer.
+    """
+    cached = cache_folder() / "models" / embedded.model_sha256
+    if not cached.exists():
+        _fetch(embedded, cached)
+    return read_package(cached)
+
+
+def _fetch(embedded: Embeddings, cached: Path) -> None:
+    from components.registry import versions  # noqa: PLC0415 - MLflow, which a copy does without
+
+    version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    where = tracking()
+    package = versions.download(version, tracking=where)
+    found = files.sha256(package.folder / NETWORK_FILE)
+    if found != embedded.model_sha256:
+        raise HemlineError(
+            f"{version.uri} in {where.address} is another model than the one that made "
+            f"{embedded.folder} (SHA-256 {found[:12]}, not {embedded.model_sha256[:12]}): vectors "
+            "of two models are not comparable. Set MLFLOW_TRACKING_URI to the store whose version "
+            "made them, or embed again: hemline embed"
+        )
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=cached.parent) as folder:
+        whole = Path(folder) / "package"
+        whole.mkdir()
+        for name in (NETWORK_FILE, PACKAGE_FILE):
+            shutil.copyfile(package.folder / name, whole / name)
+        try:
+            whole.rename(cached)
+        except OSError:
+            if not cached.exists():  # else another process was faster, with the same bytes
+                raise
