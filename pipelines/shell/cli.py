@@ -71,35 +71,32 @@ class _LazyGroup(TyperGroup):
         name = args[0]
         if name not in COMMANDS:
             return super().resolve_command(ctx, args)
-        if not COMMANDS[name].startswith("Stage: "):
-            # importing MLflow makes some million objects, none of them garbage: looking for it at
-            # Python's default of every 700 was measured at a quarter of a short command's time
-            gc.set_threshold(200_000)
         return name, _command(name, getattr(_module(name), name)), args[1:]
 
 
 def _module(name: str) -> ModuleType:
     """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
-    with _modules_kept():
-        if COMMANDS[name].startswith("Stage: "):
-            return import_module(f"pipelines.stages.{name}")
+    if COMMANDS[name].startswith("Stage: "):
+        return import_module(f"pipelines.stages.{name}")
+    with _without_garbage():
         operation = import_module(f"pipelines.operations.{name}")
         has_folder = hasattr(operation, "__path__")
         return import_module(f"{operation.__name__}.command") if has_folder else operation
 
 
 @contextmanager
-def _modules_kept() -> Iterator[None]:
-    """Leaves what the block imports out of garbage collection, for good.
+def _without_garbage() -> Iterator[None]:
+    """Leaves what the block imports out of garbage collection, and then collects seldom.
 
-    Modules are never garbage. Looking through MLflow's on every collection, while it is imported
-    and later, was measured to take a quarter of a short command's time.
+    Modules are never garbage. Looking through MLflow's at Python's default of every 700 objects was
+    measured to take a quarter of a short command's time.
     """
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(200_000)
         gc.enable()
 
 
