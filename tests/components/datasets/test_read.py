@@ -175,9 +175,7 @@ CONTENTS = {
 @pytest.mark.parametrize(
     ("data_format", "name"), [("table", "labels.csv"), ("fashionai", "Annotations/label.csv")]
 )
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_bytes_are_labels_or_an_expected_error(tmp_path, data_format, name, data):
     root = write_files(tmp_path, {name: data.draw(CONTENTS[name])})

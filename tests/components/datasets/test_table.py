@@ -438,9 +438,7 @@ def test_two_tables_are_one_too_many(tmp_path):
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
 SAID = TEXTS.filter(lambda text: text.strip() and text.strip().lower() != "nan")
-BOUNDED = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+BOUNDED = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @BOUNDED

@@ -94,7 +94,7 @@ def share_a_value(values, others) -> bool:
 
 @pytest.mark.parametrize("several_values", [False, True])
 @pytest.mark.parametrize("images", [False, True])
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_metrics_equal_a_loop_over_the_definitions(several_values, images, data):
     """With ties, queries without a match, and queries that are in the gallery themselves."""
@@ -219,7 +219,6 @@ def test_random_expectation_equals_the_mean_over_all_rankings(num_items):
         )
 
 
-@settings(deadline=None)
 @given(st.integers(2, 300), st.data())
 def test_random_expectation_equals_the_sum_over_ranks(num_items, data):
     """P(rank i relevant) = R/G; given that, each of the i - 1 above is with (R - 1) / (G - 1)."""

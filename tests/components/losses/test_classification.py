@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from components.losses.combined import attribute_classification_loss
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 4), st.integers(1, 5))
 def test_equals_a_loop_over_equation_7(data, num_images, num_attributes):
     shape = (num_images, num_attributes)

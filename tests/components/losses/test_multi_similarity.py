@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
@@ -41,7 +41,6 @@ def loop(embeddings_BKD, values_BKV, *, margin, positive_scale, negative_scale, 
     return sum(losses) / len(losses) if losses else 0 * embeddings_BKD.sum()
 
 
-@settings(deadline=None)
 @given(
     values=arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(1, 4))),
     seed=st.integers(0, 100),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,7 +16,6 @@ TRIPLETS = arrays(
 )
 
 
-@settings(deadline=None)
 @given(TRIPLETS, st.floats(0, 2))
 def test_equals_a_loop_over_the_definition(slots_3BD, margin):
     total = 0.0

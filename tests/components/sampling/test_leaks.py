@@ -122,7 +122,7 @@ def naive_leaks(images, hashes, splits):
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(catalog=catalogs())
 def test_against_all_pairs(catalog):
     images, hashes, splits = catalog

@@ -38,7 +38,7 @@ def hash_lists(draw):
     return rng.choice(base, num_hashes) ^ changes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(hashes=hash_lists(), distance=st.integers(0, 8))
 def test_against_all_pairs(hashes, distance):
     found = near_duplicate_sets(hashes, distance=distance)
@@ -46,7 +46,6 @@ def test_against_all_pairs(hashes, distance):
     assert partition(found) == by_all_pairs(hashes, distance)
 
 
-@settings(deadline=None)
 @given(hashes=hash_lists())
 def test_nothing_is_forgotten_when_edges_are_joined_on_the_way(hashes):
     with pytest.MonkeyPatch.context() as patch:

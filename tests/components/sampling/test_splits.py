@@ -53,7 +53,7 @@ def data_sets(draw):
     return images, hashes, sorted(labels)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=data_sets(), seed=st.integers(0, 2**32 - 1))
 def test_against_the_definition(data, seed):
     images, hashes, labels = data

@@ -101,7 +101,7 @@ labels_of_some_images = st.sets(
 ).map(sorted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=labels_of_some_images, seed=st.integers(0, 1000))
 def test_every_triplet_is_valid(labels, seed):
     if not probabilities(labels):

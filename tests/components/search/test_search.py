@@ -26,7 +26,7 @@ def found(
     return list(zip(best.images.tolist(), best.similarities.tolist(), strict=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_search_is_a_full_sort(data: st.DataObject) -> None:
     """Small whole numbers: sums are exact, and ties are many."""
