@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 # Tests run side by side: threads of one would take the cores of another. Read as torch is imported.
@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
 # how fast a busy machine makes inputs and takes examples is no property of the code
-settings.register_profile("hemline", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("hemline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hemline")
 
 # who commits in tests; and git trusts a checkout that belongs to somebody else
