@@ -243,6 +243,32 @@ def test_summary_shows_every_attribute_and_what_to_try(project: Project) -> None
         assert command in shown
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["summary"],
+        ["describe"],
+        ["lineage", "models:/hemline/1"],
+        ["search", "--id", "0", "--attribute", "neckline_design", "--format", "json"],
+        ["promote"],  # the verdict stands
+        ["rollback"],  # there is no earlier champion, which is an error
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_that_runs_no_network_imports_none(project: Project, command: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from pipelines.shell.cli import main\n"
+        f"try: main({command})\n"
+        "except SystemExit: pass\n"
+        "print('loaded', *{'torch', 'torchvision', 'ray'} & set(sys.modules))\n"
+    )
+    done = project.run("python", "-c", program)
+    assert len(done.stdout + done.stderr) > 100
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"
+
+
 def test_an_experiment_runs_training_and_what_follows(project: Project) -> None:
     before = hash_of(project, "train", "models/network")
     champion = aliases_of(project)
