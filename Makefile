@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 WARDROBE := data/raw/wardrobe
-# a file's tests run one after another, two files side by side
-PYTEST := $(RUN) pytest -n 2 --dist loadfile
 
 .PHONY: help demo test test-slow check prove format clean
 .DEFAULT_GOAL := help
@@ -21,10 +19,10 @@ demo: $(VENV)/.installed ## from nothing to a registered model and a searchable 
 	@$(RUN) hemline summary
 
 test: $(VENV)/.installed-dev ## the tests that start no programs, Ray or servers of their own
-	$(PYTEST) -m 'not slow and not proof'
+	$(RUN) pytest -n 2 --dist loadfile -m 'not slow and not proof' # two files side by side
 
 test-slow: $(VENV)/.installed-dev ## the others: the DAG for real, Ray, servers, kills
-	$(PYTEST) -m slow
+	$(RUN) pytest -m slow # one after another: two clusters on two cores miss their timeouts
 
 check: $(VENV)/.installed-dev ## format, lint, types, import direction
 	$(RUN) ruff format --check .

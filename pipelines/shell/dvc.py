@@ -161,14 +161,14 @@ def changed_outputs(stages: Iterable[str], *, folder: Path) -> dict[str, list[st
     return {name: outs for name, outs in found.items() if outs}
 
 
-def missing_sources(stages: Iterable[str], *, folder: Path) -> list[Path]:
+def missing_sources(stages: Iterable[str], *, folder: Path) -> set[Path]:
     """Returns the files in a project that stages read, no stage makes, and that do not exist."""
     with _repo(folder) as repo:
-        return [
+        return {
             Path(dep.fs_path).relative_to(repo.root_dir)
             for dep in _sources(repo, stages)
             if dep.protocol == "local" and dep.is_in_repo and not dep.exists
-        ]
+        }
 
 
 def changed_sources(stages: Iterable[str], *, folder: Path) -> dict[str, Any]:

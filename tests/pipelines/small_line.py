@@ -67,7 +67,7 @@ PIPELINE = {
     },
     "split": {
         "cmd": "python stages.py split",
-        "deps": ["data/catalog", "stages.py"],
+        "deps": ["data/raw", "data/catalog", "stages.py"],
         "outs": [{"data/splits": {"persist": True}}],
     },
     "train": {
