@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "PYTHONPATH": paths,
             "OMP_NUM_THREADS": "1",
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # for a node that is no more
+            "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # for a node that is no more
         },
     )
     return folder
