@@ -7,8 +7,7 @@ for torch, Ray and MLflow.
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -45,6 +44,10 @@ COMMANDS = {
     "summary": "Print what the last run gave, and what to try next.",
 }
 
+# these end before garbage could matter; looking for it among MLflow's modules, again and again
+# while they are imported, was measured to take a quarter of their time
+SHORT_COMMANDS = ("describe", "lineage", "rollback", "search", "summary")
+
 # read by MLflow and Ray when they are imported, which is why they are set here
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked
@@ -78,25 +81,11 @@ def _module(name: str) -> ModuleType:
     """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
     if COMMANDS[name].startswith("Stage: "):
         return import_module(f"pipelines.stages.{name}")
-    with _without_garbage():
-        operation = import_module(f"pipelines.operations.{name}")
-        has_folder = hasattr(operation, "__path__")
-        return import_module(f"{operation.__name__}.command") if has_folder else operation
-
-
-@contextmanager
-def _without_garbage() -> Iterator[None]:
-    """Collects no garbage while the block imports modules, which are none, and seldom afterwards.
-
-    Looking through MLflow's modules at Python's default of every 700 objects was measured to take a
-    quarter of a short command's time.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.set_threshold(200_000)
-        gc.enable()
+    if name in SHORT_COMMANDS:
+        gc.disable()
+    operation = import_module(f"pipelines.operations.{name}")
+    has_folder = hasattr(operation, "__path__")
+    return import_module(f"{operation.__name__}.command") if has_folder else operation
 
 
 def _command(name: str, function: Callable[..., Any]) -> Any:

@@ -2,7 +2,6 @@
 
 OK = 0
 FAILED = 1
-USAGE = 2
 DIFFERENT = 3  # reproduced, and not the same
 REJECTED = 10  # the gate kept the champion
 NOTHING_NEW = 11
