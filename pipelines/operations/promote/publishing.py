@@ -5,7 +5,6 @@ from pathlib import Path
 from components import tables
 from components.embedding.embeddings import read_embeddings
 from components.embedding.part_files import copy_parts, holds, read_complete
-from components.embedding.source import stored_images
 from components.errors import HemlineError
 from components.params import EmbedParams, load_section
 from components.registry import promotion, versions
@@ -21,8 +20,9 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
 
     Images that the version has embedded already are kept; after a kill it resumes.
     """
-    # torch and Ray take seconds to import, which promoting needs only here
+    # torch, Ray and the image store take seconds to import, which only embedding needs
     from components.embedding.job import embed_all  # noqa: PLC0415
+    from components.embedding.source import stored_images  # noqa: PLC0415
 
     folder = (inputs.embeddings_root / f"{version.name}-{version.version}").absolute()
     if holds(inputs.embeddings, model_name=version.name, model_version=version.version):
