@@ -56,6 +56,22 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Prepares `--dist loadgroup`: a file's tests run in one worker, the longest files first.
+
+    Files of the group "ray" run in one worker too: clusters that start side by side on two cores
+    miss Ray's timeouts.
+    """
+    groups = {}
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        groups[item] = item.get_closest_marker("xdist_group").args[0]
+    longest = ["test_retrain", "ray", "test_dag", "test_compare", "test_reproduce"]
+    items.sort(key=lambda item: longest.index(group) if (group := groups[item]) in longest else 9)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def nothing_is_left() -> Iterator[None]:
     """Fails when files have come to the checkout or to the user's home folder."""

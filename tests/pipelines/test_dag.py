@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 from project import Project
 
@@ -82,10 +84,10 @@ def test_repro_again_runs_nothing(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def resumed(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+def resumed(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project whose training was killed and resumed, and what DVC printed then."""
-    again = fresh.copy(tmp_path_factory.mktemp("again") / "hemline")
-    again.run("dvc", "repro", "triplets")
+    again = trained.copy(tmp_path_factory.mktemp("again") / "hemline")
+    forget_training(again)
     driver = subprocess.Popen(
         ["dvc", "repro", "train"],
         cwd=again.folder,
@@ -107,6 +109,16 @@ def resumed(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return again, again.run("dvc", "repro", "train").stdout
 
 
+def forget_training(project: Project) -> None:
+    """Leaves neither outputs of `train`, nor DVC's memory of how it ended."""
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    for out in lock["stages"].pop("train")["outs"]:
+        place = project.folder / out["path"]
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    (project.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shutil.rmtree(project.folder / ".dvc/cache/runs")
+
+
 def test_the_same_inputs_give_the_same_weights_after_a_kill_too(
     project: Project, resumed: tuple[Project, str]
 ) -> None:
@@ -114,8 +126,6 @@ def test_the_same_inputs_give_the_same_weights_after_a_kill_too(
     assert stages_that_ran(shown) == ["train"]
     assert "epoch 2/2: loss" in shown
     assert not list((again.folder / ".hemline/training").glob("*"))
-    for stage in STAGES[: STAGES.index("train")]:
-        assert again.lock[stage]["outs"] == project.lock[stage]["outs"]
     ours, theirs = (hash_of(p, "train", "models/network") for p in (project, again))
     assert ours == theirs
     run_id = json.loads((again.folder / "models/run.json").read_text())["run_id"]

@@ -11,9 +11,7 @@ from safetensors.torch import load_file
 
 from components.training.state import BEST_WEIGHTS, read_curve
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 ROOT = Path(__file__).parents[3]
 

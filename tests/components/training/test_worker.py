@@ -21,7 +21,7 @@ from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.step import Learner
 from components.training.worker import run_training
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
@@ -76,7 +76,6 @@ def assert_same_bits(left: Path, right: Path) -> None:
     assert all(weights[name].equal(others[name]) for name in weights)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_is_replaced_and_nothing_changes(
     inputs: TrainingInputs, tmp_path: Path
@@ -99,7 +98,6 @@ def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path
     assert [record["epoch"] for record in read_curve(tmp_path / "state")] == [0, 1, 2]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_what_a_worker_cannot_use_is_told_as_one_message(
     inputs: TrainingInputs, tmp_path: Path
