@@ -38,11 +38,6 @@ def batch_triplet_loss(embeddings_BKD: Tensor, values_BKV: Tensor, *, margin: fl
     there are negatives above s_ip - margin, a negative in as many as there are positives below
     s_in + margin; with these numbers c the sum over triplets is that over pairs of
     c_ip (margin - s_ip) + c_in s_in.
-
-    Args:
-        embeddings_BKD: one per image and attribute.
-        values_BKV: of the images.
-        margin: in cosine similarity.
     """
     similarity_KBB, positive_KBB, negative_KBB = _all_pairs(embeddings_BKD, values_BKV)
     fixed_KBB = similarity_KBB.detach()
@@ -50,24 +45,21 @@ def batch_triplet_loss(embeddings_BKD: Tensor, values_BKV: Tensor, *, margin: fl
     positives_KBB = fixed_KBB.masked_fill(~positive_KBB, torch.inf).sort(dim=-1).values
     num_images = len(embeddings_BKD)
     closer_KBB = num_images - torch.searchsorted(negatives_KBB, fixed_KBB - margin, right=True)
-    farther_KBB = torch.searchsorted(positives_KBB, fixed_KBB + margin)
     closer_KBB = closer_KBB.masked_fill(~positive_KBB, 0)
+    farther_KBB = torch.searchsorted(positives_KBB, fixed_KBB + margin)
     farther_KBB = farther_KBB.masked_fill(~negative_KBB, 0)
     total = (closer_KBB * (margin - similarity_KBB) + farther_KBB * similarity_KBB).sum()
     return total / closer_KBB.sum().clamp(min=1)
 
 
 def supervised_contrastive_loss(
-    embeddings_BKD: Tensor,
-    values_BKV: Tensor,
-    *,
-    temperature: float,
-    margin: float,
+    embeddings_BKD: Tensor, values_BKV: Tensor, *, temperature: float, margin: float
 ) -> Tensor:
     """Returns the mean over all (anchor, attribute) pairs that have a positive, a scalar.
 
     For anchor i and attribute k, P are the other images of the batch that share a value of k with
-    i, N those that have values of k and share none; s is the cosine similarity, t the temperature:
+    i, N those that have values of k and share none; s is the cosine similarity, t > 0 the
+    temperature, m >= 0 the margin:
 
         L_ik = 1/|P| sum_{p in P} log(1 + sum_{n in N} e^{(s_in - s_ip + m)/t})
 
@@ -75,12 +67,6 @@ def supervised_contrastive_loss(
     whose positives are not set against each other, plus the constant m/t, without which it would
     fall below 0 and uncertainty weighting would have no minimum. It falls until every positive is
     closer than every negative by at least the margin m.
-
-    Args:
-        embeddings_BKD: one per image and attribute.
-        values_BKV: of the images.
-        temperature: t > 0.
-        margin: m >= 0, in cosine similarity.
 
     An anchor without a positive or without a negative in the batch does not count; 0 (with a
     gradient of 0) where that leaves none.
@@ -109,18 +95,11 @@ def multi_similarity_loss(
     Source: Wang et al., Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning,
     CVPR 2019, Eq. 13 to 15. Of anchor i's positives those count whose similarity is below that of
     its closest negative plus the margin; of its negatives, those above its farthest positive less
-    the margin. With these P and N, scales a and b and the threshold l:
+    the margin (the paper's epsilon). With these P and N, scales a, b > 0 of positives and negatives
+    and the threshold l, the similarity that tells one from the other:
 
         L_ik = 1/a log(1 + sum_{p in P} e^{-a (s_ip - l)})
              + 1/b log(1 + sum_{n in N} e^{b (s_in - l)})
-
-    Args:
-        embeddings_BKD: one per image and attribute.
-        values_BKV: of the images.
-        margin: epsilon of the paper, in cosine similarity.
-        positive_scale: a > 0.
-        negative_scale: b > 0.
-        threshold: l, the similarity that tells positives from negatives.
 
     An anchor without a positive or without a negative in the batch does not count; 0 (with a
     gradient of 0) where that leaves none.
@@ -128,8 +107,8 @@ def multi_similarity_loss(
     pairs = _all_pairs(embeddings_BKD, values_BKV)
     similarity_KBB = pairs.similarity_KBB
     fixed_KBB = similarity_KBB.detach()
-    closest_KB1 = _where(pairs.negative_KBB, fixed_KBB, -torch.inf).amax(dim=-1, keepdim=True)
-    farthest_KB1 = _where(pairs.positive_KBB, fixed_KBB, torch.inf).amin(dim=-1, keepdim=True)
+    closest_KB1 = fixed_KBB.masked_fill(~pairs.negative_KBB, -torch.inf).amax(-1, keepdim=True)
+    farthest_KB1 = fixed_KBB.masked_fill(~pairs.positive_KBB, torch.inf).amin(-1, keepdim=True)
     positive_KBB = pairs.positive_KBB & (fixed_KBB < closest_KB1 + margin)
     negative_KBB = pairs.negative_KBB & (fixed_KBB > farthest_KB1 - margin)
     distance_KBB = similarity_KBB - threshold
@@ -140,15 +119,12 @@ def multi_similarity_loss(
     return _mean_over_anchors(loss_KB, pairs.is_anchor)
 
 
-def _where(mask: Tensor, values: Tensor, otherwise: float) -> Tensor:
-    return values.masked_fill(~mask, otherwise)
-
-
 def _log_one_plus_sum(exponents_KBB: Tensor, mask_KBB: Tensor) -> Tensor:
     """Returns log(1 + sum of e^x over the masked x) [K, B]."""
     lowest = torch.finfo(exponents_KBB.dtype).min
     one_KB1 = torch.zeros_like(exponents_KBB[..., :1])  # e^0
-    return torch.cat([_where(mask_KBB, exponents_KBB, lowest), one_KB1], dim=-1).logsumexp(-1)
+    masked_KBB = exponents_KBB.masked_fill(~mask_KBB, lowest)
+    return torch.cat([masked_KBB, one_KB1], dim=-1).logsumexp(-1)
 
 
 class _Pairs(NamedTuple):

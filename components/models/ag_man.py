@@ -3,12 +3,14 @@
 Source: Attribute-Guided Multi-Level Attention Network for Fine-Grained Fashion Retrieval,
 IEEE Access 2024, section 2 and Fig. 1. Departures: K attributes of an image share one backbone
 pass (`attention.py` says how); branch 1 runs in training only, because inference never needs it.
+AG-MLAN is the paper's first version (arXiv 2301.13014v1), section 3.
 
 Shape letters: B images, K attributes asked of an image, N attributes of the schema, D embedding,
 C channels of the backbone's third stage, H W positions of its map.
 """
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from components.models.attention import (
     UniformAttention,
 )
 from components.models.backbones import Backbone
+from components.models.csn import AttributeMasks
 from components.models.network import AttentionNetwork, feature_norm, unit_length, weighted_sum
 
 
@@ -57,9 +60,9 @@ class AGMAN(AttentionNetwork):
     """Attribute-guided multi-level attention network; the switches are those of Tables 5 to 8.
 
     Args:
-        backbone: whose last stage branch 1 takes over.
-        num_attributes: attributes of the schema, N.
-        embedding_dim: length of an embedding, D.
+        backbone: its last stage goes to branch 1.
+        num_attributes: N.
+        embedding_dim: D.
         attention_dim: width of the attribute-guided spatial attention.
         normalise_features: BatchNorm after the 1x1 convolution that reduces the features.
         hierarchical: false leaves F3 to both branches, in place of F23 and [F23; F3].
@@ -148,3 +151,28 @@ class AGMAN(AttentionNetwork):
             return self.reduce(features_BCHW), features_BCHW
         hierarchical = self.hierarchy(mid, features_BCHW)  # F23
         return self.reduce(torch.cat([hierarchical, features_BCHW], dim=1)), hierarchical
+
+
+class AGMLAN(AGMAN):
+    """AG-MAN's predecessor, which masks the embedding (section 3.4) in place of channel attention.
+
+    Its ACA concatenates (Eq. 6).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_attributes: int,
+        embedding_dim: int,
+        masks: str,
+        **others: Any,
+    ) -> None:
+        super().__init__(
+            backbone, num_attributes=num_attributes, embedding_dim=embedding_dim, ca=False, **others
+        )
+        self.masks = AttributeMasks(num_attributes, embedding_dim, masks=masks)
+
+    def embed(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns branch 2's vectors, masked [B, K, D]."""
+        return self.masks(super().embed(features_BDHW, attributes_BK), attributes_BK)

@@ -9,12 +9,15 @@ C channels of the backbone's third stage, H W positions of its map, E width of t
 the spatial attention.
 """
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 from components.errors import HemlineError
-from components.models.attention import AttributeEncoder, spatial_softmax
-from components.models.one_branch import OneBranchNetwork
+from components.models.attention import AttributeEncoder, UniformAttention, spatial_softmax
+from components.models.backbones import Backbone
+from components.models.network import AttentionNetwork, feature_norm, weighted_sum
 
 _REDUCTION = 2  # of the channel attention's hidden layer: 1024 to 512
 
@@ -82,6 +85,69 @@ class AttributeAwareChannelAttention(nn.Module):
         return vectors_BKC * self.gate(fused)  # Eq. 6 and 7
 
 
+class OneBranchNetwork(AttentionNetwork):
+    """The third stage's map, attended to by position and then by channel; the rest is a subclass's.
+
+    Args:
+        backbone: its first three stages are used.
+        num_attributes: N.
+        embedding_dim: D.
+        attention_dim: E.
+        normalise_features: BatchNorm on the map.
+        asa: false weighs all positions alike.
+        aca: `none` leaves the channel attention out.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_attributes: int,
+        embedding_dim: int,
+        attention_dim: int,
+        normalise_features: bool,
+        asa: bool,
+        aca: str,
+    ) -> None:
+        super().__init__()
+        backbone.take_last_stage()
+        self.backbone = backbone
+        self.norm = feature_norm(backbone.channels, normalise_features=normalise_features)
+        spatial, channel = self._attentions(num_attributes, backbone.channels, attention_dim)
+        self.asa = spatial if asa else UniformAttention()
+        self.aca = channel if aca != "none" else None
+        self.last = self._last(backbone.channels, embedding_dim)
+
+    @abstractmethod
+    def _attentions(
+        self, num_attributes: int, channels: int, width: int
+    ) -> tuple[nn.Module, nn.Module]:
+        """Returns both attentions.
+
+        The first goes from map and attributes to the weight of every position, the second from
+        vectors and attributes to vectors.
+        """
+
+    def _last(self, channels: int, embedding_dim: int) -> nn.Module:
+        """Returns what makes the embedding [B, K, D] of the attended vectors [B, K, C]."""
+        return nn.Linear(channels, embedding_dim)
+
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns the third stage's map [B, C, H, W]."""
+        return self.norm(self.backbone(images_B3HW)[1])
+
+    def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position [B, K, H, W]."""
+        return self.asa(features_BCHW, attributes_BK)
+
+    def embed(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the attribute-specific vectors [B, K, D]."""
+        vectors_BKC = weighted_sum(self.attend(features_BCHW, attributes_BK), features_BCHW)
+        if self.aca is not None:
+            vectors_BKC = self.aca(vectors_BKC, attributes_BK)
+        return self.last(vectors_BKC)
+
+
 class ASEN(OneBranchNetwork):
     """Attribute-specific embedding network; the switches are those of the paper's Tables 1 to 3."""
 
@@ -95,10 +161,7 @@ class ASEN(OneBranchNetwork):
 
 
 class ASENV2(OneBranchNetwork):
-    """The authors' second version: other attentions, and no layer after them.
-
-    Its embedding is the attended vector itself, so that D is C.
-    """
+    """The authors' second version: the embedding is the attended vector itself, so that D is C."""
 
     def _attentions(
         self, num_attributes: int, channels: int, width: int

@@ -17,8 +17,8 @@ the spatial attention.
 import torch
 from torch import Tensor, nn
 
+from components.models.asen import OneBranchNetwork
 from components.models.attention import AttributeEncoder, ChannelAttention, spatial_softmax
-from components.models.one_branch import OneBranchNetwork
 
 
 class GuidedSpatialAttention(nn.Module):

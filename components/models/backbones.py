@@ -68,8 +68,7 @@ def build_backbone(name: str, *, weights: str) -> Backbone:
 
     Args:
         name: `tiny` (for tests and smoke runs), or a network of torchvision from a family whose
-            blocks stand one after another: resnet18, 34, 50 and 101, resnext50_32x4d,
-            convnext_tiny, efficientnet_v2_s and their larger sisters.
+            blocks stand one after another (ResNet, ResNeXt, ConvNeXt, EfficientNet V2).
         weights: `none` (random initialisation), the name of a torchvision weight set such as
             `IMAGENET1K_V1` (downloaded once by torchvision), or the path of a state dict of the
             whole torchvision network, its classifier included or not.
@@ -85,13 +84,10 @@ def build_backbone(name: str, *, weights: str) -> Backbone:
                 "model.weights none, or choose another model.backbone"
             )
         return Backbone(_tiny_blocks())
-    if weights == "none":
-        return Backbone(_blocks(models.get_model(name, weights=None)))
     published = models.get_model_weights(name).__members__
-    if weights in published:
-        return Backbone(_blocks(models.get_model(name, weights=published[weights])))
-    network = models.get_model(name, weights=None)
-    _load_state_dict(network, Path(weights), known=[*published])
+    network = models.get_model(name, weights=published.get(weights))
+    if weights not in {"none", *published}:
+        _load_state_dict(network, Path(weights), known=[*published])
     return Backbone(_blocks(network))
 
 
@@ -105,19 +101,13 @@ def _blocks(network: nn.Module) -> list[nn.Module]:
 
 def _tiny_blocks() -> list[nn.Module]:
     """Returns a chain of four blocks with 23 k parameters, for tests and smoke runs."""
-
-    def block(channels: int, filters: int, *, stride: int) -> nn.Module:
-        return nn.Sequential(
+    return [
+        nn.Sequential(
             nn.Conv2d(channels, filters, kernel_size=3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(filters),
             nn.ReLU(),
         )
-
-    return [
-        block(3, 16, stride=4),
-        block(16, 24, stride=2),
-        block(24, 32, stride=2),
-        block(32, 40, stride=2),
+        for channels, filters, stride in ((3, 16, 4), (16, 24, 2), (24, 32, 2), (32, 40, 2))
     ]
 
 
@@ -134,19 +124,15 @@ def _load_state_dict(network: nn.Module, path: Path, *, known: list[str]) -> Non
             f"model.weights: {path} is damaged or no state dict; "
             "write one with torch.save(network.state_dict(), path)"
         ) from error
-    state = {key: value for key, value in state.items() if not _is_of_classifier(key)}
+    classifier = ("fc.", "classifier.")
+    state = {key: value for key, value in state.items() if not key.startswith(classifier)}
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as error:  # shapes that differ are raised, whatever `strict` says
         raise HemlineError(f"model.weights: {path} does not fit the backbone: {error}") from error
-    missing = [key for key in missing if not _is_of_classifier(key)]
+    missing = [key for key in missing if not key.startswith(classifier)]
     if missing or unexpected:
         raise HemlineError(
-            f"model.weights: {path} does not fit the backbone: "
-            f"{len(missing)} parameters missing, {len(unexpected)} unknown, "
-            f"such as {(missing + unexpected)[0]}"
+            f"model.weights: {path} does not fit the backbone: {len(missing)} parameters missing, "
+            f"{len(unexpected)} unknown, such as {(missing + unexpected)[0]}"
         )
-
-
-def _is_of_classifier(key: str) -> bool:
-    return key.startswith(("fc.", "classifier."))

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from components.errors import HemlineError
-from components.models.ag_man import AGMAN
-from components.models.ag_mlan import AGMLAN
+from components.models.ag_man import AGMAN, AGMLAN
 from components.models.asen import ASEN, ASENV2
 from components.models.attn_fashion import AttnFashion
 from components.models.backbones import build_backbone
-from components.models.csn import CSN
+from components.models.csn import CSN, TripletNetwork
 from components.models.network import EmbeddingNetwork
-from components.models.triplet_network import TripletNetwork
 from components.networks import resolve_parts
 
 _NETWORKS: dict[str, Callable[..., EmbeddingNetwork]] = {
@@ -41,13 +39,12 @@ def build_model(
     Args:
         name: one of `components.networks.NETWORK_PARTS`.
         num_attributes: attributes of the schema.
-        backbone: a torchvision network, see `build_backbone`.
-        weights: of the backbone.
+        backbone: see `build_backbone`.
+        weights: weights of the backbone, see `build_backbone`.
         embedding_dim: length of an embedding.
         attention_dim: width of the spatial attention that knows the attribute, where there is one.
         normalise_features: BatchNorm on the map that attributes are asked of.
-        parts: the switches of ablations (hierarchical, classification, asa, sa,
-            spatial_kernel_size, aca, ca, masks); None stands for what the network's paper has.
+        parts: the switches of ablations; None stands for what the network's paper has.
 
     Raises:
         HemlineError: name, parts and widths do not make a network, or `build_backbone` cannot load

@@ -1,28 +1,44 @@
-"""CSN: one embedding of the whole image, and a mask over it for every attribute.
+"""The triplet network, one embedding of the whole image, and CSN, which masks it per attribute.
 
-Source: Conditional Similarity Networks, Veit et al., CVPR 2017, section 3; the baseline of the ASEN
-and AG-MAN papers, which do not say which stage they pool. Here it is the last one, as in CSN.
+Source: Conditional Similarity Networks, Veit et al., CVPR 2017, section 3. Both are baselines of
+the ASEN and AG-MAN papers, which do not say which stage they pool. Here it is the last, as in CSN.
 
-Shape letters: B images, K attributes asked of an image, D embedding.
+Shape letters: B images, K attributes asked of an image, N attributes of the schema, D embedding.
 """
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from components.models.backbones import Backbone
-from components.models.masks import AttributeMasks
-from components.models.triplet_network import TripletNetwork
+from components.models.network import EmbeddingNetwork, feature_norm
+
+_ELSEWHERE = 0.1  # where a learned mask starts outside its attribute's own block
+
+
+class TripletNetwork(EmbeddingNetwork):
+    """Backbone, global average pooling, one linear layer: the same vector for every attribute.
+
+    `normalise_features` is BatchNorm on the last stage's map.
+    """
+
+    def __init__(self, backbone: Backbone, *, embedding_dim: int, normalise_features: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.norm = feature_norm(backbone.last_channels, normalise_features=normalise_features)
+        self.linear = nn.Linear(backbone.last_channels, embedding_dim)
+
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns one vector per image [B, D]."""
+        last = self.norm(self.backbone.last_stage(self.backbone(images_B3HW)[1]))
+        return self.linear(last.mean(dim=(2, 3)))
+
+    def embed(self, features_BD: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the image's vector for each attribute [B, K, D]."""
+        return features_BD[:, None].expand(-1, attributes_BK.shape[1], -1)
 
 
 class CSN(TripletNetwork):
-    """Conditional similarity network.
-
-    Args:
-        backbone: all stages of which are used.
-        num_attributes: attributes of the schema, N.
-        embedding_dim: length of an embedding, D.
-        normalise_features: BatchNorm on the last stage's map.
-        masks: learned or fixed.
-    """
+    """Conditional similarity network: the triplet network's vector, masked (learned or fixed)."""
 
     def __init__(
         self,
@@ -41,3 +57,25 @@ class CSN(TripletNetwork):
     def embed(self, features_BD: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the masked vectors [B, K, D]."""
         return self.masks(super().embed(features_BD, attributes_BK), attributes_BK)
+
+
+class AttributeMasks(nn.Module):
+    """m_a = ReLU(beta_a), multiplied with the vectors of attribute a; beta is [N, D].
+
+    Each attribute owns a block of D / N dimensions. Fixed masks are 1 there and 0 elsewhere;
+    learned ones start at 1 there and at 0.1 elsewhere, as in AG-MLAN's code (CSN's draws
+    N(0.9, 0.7)).
+    """
+
+    def __init__(self, num_attributes: int, embedding_dim: int, *, masks: str) -> None:
+        super().__init__()
+        owner_D = torch.arange(embedding_dim) * num_attributes // embedding_dim
+        own_ND = nn.functional.one_hot(owner_D, num_attributes).T.contiguous().float()
+        if masks == "learned":
+            self.beta = nn.Parameter(own_ND.clamp(min=_ELSEWHERE))
+        else:
+            self.register_buffer("beta", own_ND)
+
+    def forward(self, vectors_BKD: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the masked vectors [B, K, D]."""
+        return vectors_BKD * nn.functional.embedding(attributes_BK, self.beta).relu()

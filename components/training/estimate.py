@@ -15,12 +15,9 @@ _PROBED = (2, 4)  # images; what autocast keeps of the weights does not grow wit
 class Memory:
     """Bytes that one worker needs on its device.
 
-    Attributes:
-        weights: parameters and buffers of the network.
-        gradients: as many as trainable parameters.
-        optimizer: two moments of each (Adam).
-        average: the moving average of the weights; 0 without one.
-        activations: what the forward pass keeps for the backward pass, for all images of a step.
+    `weights` includes buffers, `optimizer` is two moments of each trainable parameter (Adam),
+    `average` the moving average of the weights, `activations` what the forward pass keeps for the
+    backward pass, for all images of a step.
     """
 
     weights: int
@@ -32,8 +29,7 @@ class Memory:
     @property
     def total(self) -> int:
         """All of it; libraries' work space and fragments come on top."""
-        parts = (self.weights, self.gradients, self.optimizer, self.average, self.activations)
-        return sum(parts)
+        return self.weights + self.gradients + self.optimizer + self.average + self.activations
 
 
 def estimate_memory(
@@ -49,14 +45,14 @@ def estimate_memory(
 
     Args:
         network: on the CPU, takes normalised images and attributes.
-        num_images: in a step of one worker.
+        num_images: images in a step of one worker.
         num_asked: attributes asked of an image.
         image_size_px: side of the images.
         bf16: whether it runs in autocast.
         averages: whether a moving average of the weights is kept.
     """
-    trained = sum(_num_bytes(p) for p in network.parameters() if p.requires_grad)
-    weights = sum(map(_num_bytes, [*network.parameters(), *network.buffers()]))
+    trained = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
+    weights = sum(tensor.nbytes for tensor in [*network.parameters(), *network.buffers()])
     network.train()
     kept = []
     for count in _PROBED:
@@ -77,14 +73,14 @@ def estimate_memory(
 def _kept_bytes(network: nn.Module, images: Tensor, asked: Tensor) -> int:
     """Returns the bytes that a forward pass keeps, parameters not counted."""
     kept = {}
+    alive: list[Tensor] = []  # so that no later tensor gets the storage's name of an earlier one
     parameters = {_storage(parameter) for parameter in network.parameters()}
 
     def note(tensor: Tensor) -> Tensor:
         kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
-        held.append(tensor)  # alive, so that no later one gets its storage's name
+        alive.append(tensor)
         return tensor
 
-    held: list[Tensor] = []
     with saved_tensors_hooks(note, lambda tensor: tensor):
         network(images, asked)
     return sum(size for storage, size in kept.items() if storage not in parameters)
@@ -92,7 +88,3 @@ def _kept_bytes(network: nn.Module, images: Tensor, asked: Tensor) -> int:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
-
-
-def _num_bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

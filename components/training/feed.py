@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +42,9 @@ class Batch:
 
     def split(self, num_images: int) -> list["Batch"]:
         """Returns batches of so many neighbouring images, the last one perhaps of fewer."""
-        names = [field.name for field in fields(self)]
-        parts = zip(*(getattr(self, name).split(num_images) for name in names), strict=True)
-        return [Batch(**dict(zip(names, part, strict=True))) for part in parts]
+        columns = {name: tensor.split(num_images) for name, tensor in vars(self).items()}
+        parts = zip(*columns.values(), strict=True)
+        return [Batch(**dict(zip(columns, part, strict=True))) for part in parts]
 
 
 Gather = Callable[[NDArray[np.int64]], Tensor]
@@ -96,14 +96,9 @@ def send(array: NDArray[np.generic], device: torch.device) -> Tensor:
 
 
 class Feed:
-    """Batches of a plan's steps on a device.
+    """Batches of a plan's steps on a device; the plan's epoch is loaded before each `batches`.
 
-    Args of the constructor:
-        plan: with its epoch loaded before each call of `batches`.
-        gather: pixels of the planned images, on the device.
-        labels: columns image, attribute, value of the training split.
-        schema: of the data set.
-        device: that batches are moved to.
+    `labels` has the columns image, attribute and value of the training split.
     """
 
     def __init__(

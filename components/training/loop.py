@@ -25,12 +25,12 @@ from components.training.validation import validate
 
 
 class Log(Protocol):
-    """Takes metrics; those that are None are not known."""
+    """Takes metrics after optimisation steps, or after an epoch, whose number is `step` then."""
 
     def __call__(
         self, metrics: Mapping[str, float | None], *, step: int, kind: Literal["step", "epoch"]
     ) -> None:
-        """Takes metrics after optimisation steps or after an epoch, whose number is `step` then."""
+        """Takes metrics; those that are None are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,33 +59,8 @@ class Run:
         return stopped or self.state.epoch >= self.plan.num_epochs
 
 
-class FiniteGuard:
-    """Remembers, on the device, the first step whose loss or gradient was not finite.
-
-    Args of the constructor:
-        device: of what is watched.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
-
-    def watch(self, step: int, *scalars: Tensor) -> None:
-        """Notes the step where one of the scalars is not finite."""
-        is_bad = ~torch.stack([scalar.detach().isfinite() for scalar in scalars]).all()
-        self._first_bad = torch.where(is_bad & (self._first_bad < 0), step, self._first_bad)
-
-    def first_bad(self) -> int | None:
-        """Returns the first step with something not finite; waits for the device."""
-        step = int(self._first_bad)
-        return None if step < 0 else step
-
-
 class Pace:
-    """Measures images per second and the share of time spent waiting for data.
-
-    Args of the constructor:
-        images_per_step: of all workers together.
-    """
+    """Measures images per second, of all workers together, and the share of time spent waiting."""
 
     def __init__(self, *, images_per_step: int) -> None:
         self._images_per_step = images_per_step
@@ -115,20 +90,20 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
     """Trains from where the state is to the end of the plan, or until validation stops improving.
 
     Args:
-        run: with its state already restored.
+        run: its state is already restored.
         forward: the learner, or a data-parallel wrapper of it.
-        place: of this worker.
+        place: which worker this is.
         log: called by the first worker every `train.log_every_steps` and after every epoch.
 
     Raises:
-        HemlineError: a loss or gradient is not finite; the last checkpoint is from before.
+        HemlineError: a loss or gradient is not finite; the last checkpoint is older.
     """
     state = run.state
     while not run.is_done:
         epoch, first_step, start = state.epoch, state.step, time.monotonic()
         _train_epoch(run, forward, place=place, log=log)
         num_images = (state.step - first_step) * run.plan.images_per_step
-        images_per_s = num_images / (time.monotonic() - start)
+        speed = num_images / (time.monotonic() - start)
         losses = state.epoch_losses / run.plan.num_steps  # shared after the last step
         valid_map = validate(
             state.network,
@@ -140,8 +115,8 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         )
         row = {**_by_name(losses), "valid_map": valid_map}
         if place.is_first:
-            speed = {"images_per_s": images_per_s, "world_size": float(place.world_size)}
-            log({**row, **speed}, step=epoch, kind="epoch")
+            workers = float(place.world_size)
+            log({**row, "images_per_s": speed, "world_size": workers}, step=epoch, kind="epoch")
         metrics = cast(EpochMetrics, {"epoch": epoch, **row})
         state.finish_epoch(metrics, save=place.is_first)
 
@@ -150,7 +125,7 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
     """Trains what is left of the state's epoch."""
     state, plan = run.state, run.plan
     parameters = [p for p in state.learner.parameters() if p.requires_grad]
-    guard = FiniteGuard(place.device)
+    first_bad = torch.full((), -1, dtype=torch.int64, device=place.device)
     plan.load_epoch(state.epoch)
     forward.train()
     pace = Pace(images_per_step=plan.images_per_step)
@@ -167,13 +142,14 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         if run.params.max_gradient_norm is not None:
             clip_grads_with_norm_(parameters, run.params.max_gradient_norm, norm)
-        guard.watch(state.step, losses.total, norm)
+        is_bad = ~(losses.total.detach().isfinite() & norm.isfinite())
+        first_bad = torch.where(is_bad & (first_bad < 0), state.step, first_bad)
         state.finish_step(torch.stack(losses).detach())
         if state.steps_done % run.params.log_every_steps == 0:
             _report(run, norm, pace, place=place, log=log)
         is_last = state.step == plan.num_steps
         if is_last or state.steps_done % run.checkpoint.every_steps == 0:
-            _check_finite(guard, run)
+            _check_finite(run, first_bad)
             for sums in (state.epoch_losses, state.recent_losses):  # the first worker's are saved
                 _share(sums, place)
             if place.is_first and not is_last:  # after the last, the epoch's end is saved
@@ -202,8 +178,7 @@ def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> No
         "images_per_s": images_per_s,
         "data_wait_share": waited,
     }
-    row_of_step = {f"step.{name}": value for name, value in row.items()}
-    log(row_of_step, step=state.steps_done, kind="step")
+    log({f"step.{key}": row[key] for key in row}, step=state.steps_done, kind="step")
 
 
 def _share(sums: Tensor, place: Place) -> None:
@@ -223,14 +198,14 @@ def _by_name(losses: Tensor) -> dict[str, float | None]:
     }
 
 
-def _check_finite(guard: FiniteGuard, run: Run) -> None:
-    step = guard.first_bad()
-    if step is None:
+def _check_finite(run: Run, first_bad: Tensor) -> None:
+    """Raises an error if a step of the epoch was not finite (-1: none); waits for the device."""
+    step = int(first_bad)
+    if step < 0:
         return
     rows = run.plan.rows_of_step(step)
     raise HemlineError(
         f"loss or gradient is not finite in epoch {run.state.epoch + 1}, step {step + 1} (rows "
         f"{rows.start} to {rows.stop - 1} of that epoch in the planned file); the last checkpoint "
-        "is from before. Lower train.learning_rate, set train.max_gradient_norm, or "
-        "train.precision fp32"
+        "is older. Lower train.learning_rate, set train.max_gradient_norm or train.precision fp32"
     )

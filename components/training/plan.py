@@ -36,11 +36,10 @@ class StepRows:
     """The rows of one step that one worker computes.
 
     Attributes:
-        images: image numbers, int64 [n, slots]: three slots for triplets (anchor, positive,
-            negative), one for batches.
+        images: image numbers [n, slots]: three slots for triplets (anchor, positive, negative),
+            one for batches.
         attributes: the attribute of each triplet [n]; None where all are asked of every image.
-        draws: uniform numbers that decide how each image is augmented, float32
-            [n, slots, NUM_DRAWS].
+        draws: uniform numbers that decide how each image is augmented [n, slots, NUM_DRAWS].
     """
 
     images: NDArray[np.int64]
@@ -51,16 +50,19 @@ class StepRows:
 class Plan(ABC):
     """The planned rows of one training run; call `load_epoch`, then ask for steps.
 
-    Args of the constructor:
-        path: planned file, one row group per epoch.
-        schema: of the file.
-        seed: of the augmentation, which depends on (seed, epoch, row, slot) only.
+    The file has one row group per epoch. Augmentation depends on (seed, epoch, row, slot) only.
+
+    Attributes:
+        num_epochs: epochs in the file.
+        rows_per_step: rows of all workers together in a step.
     """
 
-    def __init__(self, path: Path, *, schema: pa.Schema, seed: int) -> None:
-        self.num_epochs = files.num_row_groups(path, schema=schema)
+    _schema: pa.Schema
+    rows_per_step: int
+
+    def __init__(self, path: Path, *, seed: int) -> None:
+        self.num_epochs = files.num_row_groups(path, schema=self._schema)
         self._path = path
-        self._schema = schema
         self._seed = seed
         self.load_epoch(0)
 
@@ -71,11 +73,6 @@ class Plan(ABC):
         counter = np.random.Philox(key=[self._seed, epoch])
         shape = (*self._images.shape, NUM_DRAWS)
         self._draws = np.random.Generator(counter).random(shape, dtype=np.float32)
-
-    @property
-    @abstractmethod
-    def rows_per_step(self) -> int:
-        """Rows of all workers together in a step."""
 
     @abstractmethod
     def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
@@ -97,8 +94,8 @@ class Plan(ABC):
 
     def step(self, step: int, *, rank: int, world_size: int) -> StepRows:
         """Returns the rows that a worker computes in a step of the loaded epoch."""
-        of_all = self.rows_of_step(step)
-        rows = slice(of_all.start + rank, of_all.stop, world_size)
+        shared = self.rows_of_step(step)
+        rows = slice(shared.start + rank, shared.stop, world_size)
         return StepRows(
             images=self._images[rows],
             attributes=None if self._attributes is None else self._attributes[rows],
@@ -109,19 +106,16 @@ class Plan(ABC):
 class TripletPlan(Plan):
     """Triplets in the order of their file, `triplets_per_batch` a step."""
 
+    _schema = tables.TRIPLETS
+
     def __init__(self, path: Path, *, triplets_per_batch: int, seed: int) -> None:
-        self._triplets_per_batch = triplets_per_batch
-        super().__init__(path, schema=tables.TRIPLETS, seed=seed)
+        self.rows_per_step = triplets_per_batch
+        super().__init__(path, seed=seed)
         if not self.num_steps:
             raise HemlineError(
                 f"train.triplets_per_batch {triplets_per_batch} is more than the "
                 f"{len(self._images)} triplets of an epoch (sampling.triplets_per_epoch)"
             )
-
-    @property
-    def rows_per_step(self) -> int:
-        """Triplets of a step."""
-        return self._triplets_per_batch
 
     def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         slots = [table[name].to_numpy() for name in ("anchor", "positive", "negative")]
@@ -131,14 +125,8 @@ class TripletPlan(Plan):
 class BatchPlan(Plan):
     """Planned batches, one a step."""
 
-    def __init__(self, path: Path, *, seed: int) -> None:
-        super().__init__(path, schema=tables.BATCHES, seed=seed)
-
-    @property
-    def rows_per_step(self) -> int:
-        """Images of a batch."""
-        return self._images_per_batch
+    _schema = tables.BATCHES
 
     def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], None]:
-        self._images_per_batch = int(np.unique(table["batch"].to_numpy(), return_counts=True)[1][0])
+        self.rows_per_step = int(np.unique(table["batch"].to_numpy(), return_counts=True)[1][0])
         return table["image"].to_numpy()[:, None], None

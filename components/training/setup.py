@@ -1,6 +1,6 @@
 """From params and tables to everything that a training loop needs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -74,22 +74,25 @@ def build_run(
             erase_probability=train_params.erase_probability,
         ),
     ).to(place.device)
-    optimizer = _optimizer(learner, train_params)
-    scheduler = _scheduler(optimizer, train_params, plan)
+    optimizer = {"adam": Adam, "adamw": AdamW}[train_params.optimizer](
+        learner.parameters(),
+        lr=train_params.learning_rate,
+        weight_decay=train_params.weight_decay,
+        fused=True,
+    )
     state = TrainingState(
         learner,
         optimizer,
-        scheduler,
+        _scheduler(optimizer, train_params, plan),
         folder=state_folder,
         num_to_keep=checkpoint_params.num_to_keep,
         ema_decay=train_params.ema_decay,
     )
     labels = splits.filter(pc.field("split") == "train")
-    gather = (
-        resident_pixels(store, labels["image"].unique().to_numpy(), device=place.device)
-        if train_params.store_residency == "device"
-        else mapped_pixels(store, device=place.device)
-    )
+    if train_params.store_residency == "device":
+        gather = resident_pixels(store, labels["image"].to_numpy(), device=place.device)
+    else:
+        gather = mapped_pixels(store, device=place.device)
     return Run(
         plan=plan,
         feed=Feed(plan, gather, labels, schema=schema, device=place.device),
@@ -104,16 +107,7 @@ def build_run(
 
 def build_network(params: ModelParams, *, num_attributes: int) -> EmbeddingNetwork:
     """Returns the network that params describe, with the weights that it starts from."""
-    return build_model(
-        name=params.name,
-        num_attributes=num_attributes,
-        backbone=params.backbone,
-        weights=params.weights,
-        embedding_dim=params.embedding_dim,
-        attention_dim=params.attention_dim,
-        normalise_features=params.normalise_features,
-        **params.parts,
-    )
+    return build_model(num_attributes=num_attributes, **asdict(params))
 
 
 def _check_shares(plan: Plan, params: TrainParams) -> None:
@@ -133,32 +127,18 @@ def read_plan(folder: Path, params: TrainParams) -> Plan:
         HemlineError: it is missing, or an epoch has fewer triplets than a step.
     """
     if params.objective == "triplet":
-        return TripletPlan(
-            folder / "train.parquet",
-            triplets_per_batch=params.triplets_per_batch,
-            seed=params.seed,
-        )
+        path, per_batch = folder / "train.parquet", params.triplets_per_batch
+        return TripletPlan(path, triplets_per_batch=per_batch, seed=params.seed)
     return BatchPlan(folder / tables.BATCHES_FILE, seed=params.seed)
-
-
-def _optimizer(learner: Learner, params: TrainParams) -> Optimizer:
-    kind = {"adam": Adam, "adamw": AdamW}[params.optimizer]
-    return kind(
-        learner.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
-    )
 
 
 def _scheduler(optimizer: Optimizer, params: TrainParams, plan: Plan) -> LRScheduler:
     """Returns a schedule that is stepped after every optimisation step."""
     num_steps = plan.num_epochs * plan.num_steps
-    num_warmup = round(params.warmup_share * num_steps)
     if params.schedule == "one_cycle":
-        return OneCycleLR(
-            optimizer,
-            max_lr=params.learning_rate,
-            total_steps=num_steps,
-            pct_start=params.warmup_share,
-        )
+        peak, warmup_share = params.learning_rate, params.warmup_share
+        return OneCycleLR(optimizer, max_lr=peak, total_steps=num_steps, pct_start=warmup_share)
+    num_warmup = round(params.warmup_share * num_steps)
     after: LRScheduler
     if params.schedule == "cosine":
         after = CosineAnnealingLR(optimizer, T_max=num_steps - num_warmup)

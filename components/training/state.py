@@ -36,9 +36,9 @@ class TrainingState:
 
     Attributes:
         learner: the network and the loss weights.
-        epoch: the one that is being trained, from 0.
-        step: optimisation steps done of it.
-        steps_done: optimisation steps done of the run.
+        epoch: the epoch that is being trained, from 0.
+        step: optimisation steps done in this epoch.
+        steps_done: optimisation steps done in the run.
         epoch_losses: sums of the epoch's losses so far, float64 [3] on the device.
         recent_losses: the same, since they were last reported.
         curve: metrics of every finished epoch.
@@ -58,11 +58,11 @@ class TrainingState:
 
         Args:
             learner: on its device.
-            optimizer: of the learner's parameters.
-            scheduler: of the optimiser, stepped after every optimisation step.
-            folder: of checkpoints and best weights.
-            num_to_keep: newest checkpoints that stay.
-            ema_decay: of the moving average of the network's weights; None for none.
+            optimizer: optimises the learner's parameters.
+            scheduler: stepped after every optimisation step.
+            folder: folder of checkpoints and best weights.
+            num_to_keep: how many of the newest checkpoints stay.
+            ema_decay: decay of the moving average of the network's weights; None for none.
         """
         self.learner = learner
         self.optimizer = optimizer
@@ -97,11 +97,7 @@ class TrainingState:
         return len(maps) - 1 - maps.index(max(maps)) if maps else 0
 
     def finish_step(self, losses: Tensor) -> None:
-        """Updates the weights with their gradients and counts the step.
-
-        Args:
-            losses: of the step [3], detached.
-        """
+        """Updates the weights by their gradients; counts the step and its detached losses [3]."""
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.scheduler.step()
@@ -113,12 +109,7 @@ class TrainingState:
         self.steps_done += 1
 
     def finish_epoch(self, metrics: EpochMetrics, *, save: bool) -> None:
-        """Counts an epoch as done; saves the state, and the weights when they are the best.
-
-        Args:
-            metrics: of the epoch.
-            save: true on the one worker that writes.
-        """
+        """Counts an epoch as done; the worker that saves writes the state, and the best weights."""
         is_best = metrics["valid_map"] > self.best_map
         self.curve.append(metrics)
         self.epoch += 1
@@ -134,7 +125,7 @@ class TrainingState:
         """Writes a checkpoint, whole or not at all, and removes the oldest beyond those kept.
 
         Raises:
-            HemlineError: it cannot be written; the checkpoints before it are as they were.
+            HemlineError: it cannot be written; earlier checkpoints are as they were.
         """
         path = self._folder / f"step-{self.steps_done:09d}.pt"
         try:
@@ -142,15 +133,9 @@ class TrainingState:
                 torch.save(self._as_dict(), file)
         except (OSError, RuntimeError) as error:  # torch's writer wraps what the disk answers
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
-            last = max(self._folder.glob("step-*.pt"), default=None)
-            raise HemlineError(
-                f"{path} cannot be written ({reason}); "
-                + (
-                    f"{last.name} is kept: make room and run again to resume from it"
-                    if last
-                    else ""
-                )
-            ) from error
+            last = newest_checkpoint(self._folder)
+            kept = f"; {last.name} is kept: make room, then run again to resume" if last else ""
+            raise HemlineError(f"{path} cannot be written ({reason}){kept}") from error
         for old in sorted(self._folder.glob("step-*.pt"))[: -self._num_to_keep]:
             old.unlink()
 
@@ -158,7 +143,7 @@ class TrainingState:
         """Resumes from the newest checkpoint, where there is one.
 
         Raises:
-            HemlineError: it is damaged, or of another network.
+            HemlineError: it is damaged, or belongs to another network.
         """
         path = newest_checkpoint(self._folder)
         if path is None:
@@ -177,11 +162,10 @@ class TrainingState:
         self.scheduler.load_state_dict(saved["scheduler"])
         if self._average is not None:
             self._average.load_state_dict(saved["average"])
-        for name in ("epoch_losses", "recent_losses"):
-            getattr(self, name).copy_(saved[name])
-        for name in ("epoch", "step", "steps_done"):
-            setattr(self, name, saved[name])
-        self.curve = saved["history"]
+        self.epoch_losses.copy_(saved["epoch_losses"])
+        self.recent_losses.copy_(saved["recent_losses"])
+        self.epoch, self.step = saved["epoch"], saved["step"]
+        self.steps_done, self.curve = saved["steps_done"], saved["history"]
 
     def _as_dict(self) -> dict[str, Any]:
         return {

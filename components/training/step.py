@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
 
 from components.images.augmentation import Augmentation
 from components.images.transforms import normalise_images, to_images
@@ -64,7 +63,7 @@ class Learner(nn.Module):
 
     One module, so that data-parallel training wraps, and the optimiser and the checkpoint hold,
     the loss weights together with the network. A network that does not classify has the ranking
-    loss alone, and no weights.
+    loss alone.
     """
 
     def __init__(
@@ -84,13 +83,12 @@ class Learner(nn.Module):
     def forward(self, batch: Batch, slopes: Slopes | None = None) -> Losses | Tensor:
         """Returns the losses of a batch.
 
-        With slopes, of a loss that was computed before, it returns a scalar that has the gradients
-        of that loss: all that is learned takes part in either, as data-parallel training wants.
+        With the slopes of a loss that was computed earlier, it returns a scalar that has the
+        gradients of that loss: all that is learned takes part in either, as data-parallel training
+        wants.
         """
         outputs = self.outputs(batch)
-        if slopes is None:
-            return self.losses(outputs, batch)
-        return slopes.dot(outputs, self.combine)
+        return slopes.dot(outputs, self.combine) if slopes else self.losses(outputs, batch)
 
     def outputs(self, batch: Batch) -> Outputs:
         """Returns what the network says of the batch's augmented images."""
@@ -123,13 +121,13 @@ def take_gradients(
 
     Args:
         forward: the learner, or a data-parallel wrapper of it.
-        learner: itself.
-        batch: of the step.
-        images_at_once: in a forward pass; None for all.
-        autocast: in which the network runs; entered several times.
+        learner: the learner itself.
+        batch: all images of the step.
+        images_at_once: images in a forward pass; None for all.
+        autocast: context in which the network runs; entered several times.
         seed_part: seeds what the network draws, before it sees the part of that number.
     """
-    if images_at_once is None or images_at_once >= len(batch.pixels):
+    if images_at_once is None or images_at_once >= len(batch):
         seed_part(0)
         with autocast:
             losses: Losses = forward(batch)
@@ -139,11 +137,10 @@ def take_gradients(
     outputs = _outputs(learner, parts, autocast=autocast, seed_part=seed_part)
     with autocast:
         losses = learner.losses(outputs, batch)
-    slopes = _slopes(
-        losses.total, outputs, [*learner.combine.parameters()], sizes=list(map(len, parts))
-    )
+    slopes = _slopes(losses.total, outputs, learner.combine, sizes=list(map(len, parts)))
+    apart = getattr(forward, "no_sync", nullcontext)  # workers add up gradients at the end only
     for number, (part, slope) in enumerate(zip(parts, slopes, strict=True)):
-        with _unsynchronised(forward) if number < len(parts) - 1 else nullcontext():
+        with apart() if number < len(parts) - 1 else nullcontext():
             seed_part(number)
             with autocast:
                 product: Tensor = forward(part, slope)
@@ -173,25 +170,17 @@ def _outputs(
 
 
 def _slopes(
-    total: Tensor, outputs: Outputs, loss_weights: list[Tensor], *, sizes: list[int]
+    total: Tensor, outputs: Outputs, combine: CombinedLoss, *, sizes: list[int]
 ) -> list[Slopes]:
     """Returns the derivatives of the loss for each part; those by the weights are shared out."""
     leaves = [output for output in outputs if output is not None]
-    derivatives = torch.autograd.grad(total, [*leaves, *loss_weights])
+    derivatives = torch.autograd.grad(total, [*leaves, *combine.parameters()])
     of_outputs = [derivative.split(sizes) for derivative in derivatives[: len(leaves)]]
     of_weights = [derivative / len(sizes) for derivative in derivatives[len(leaves) :]]
     return [
         Slopes(Outputs(*(part if len(part) > 1 else (*part, None))), of_weights)
         for part in zip(*of_outputs, strict=True)
     ]
-
-
-def _unsynchronised(forward: nn.Module) -> AbstractContextManager[None]:
-    """Returns the context in which workers do not add up their gradients yet."""
-    if isinstance(forward, DistributedDataParallel):
-        context: AbstractContextManager[None] = forward.no_sync()
-        return context
-    return nullcontext()
 
 
 @contextmanager

@@ -19,13 +19,7 @@ DESCRIPTION_FILE = "model.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A network with its best weights, in evaluation mode on the CPU.
-
-    Attributes:
-        network: from normalised images and attributes to embeddings.
-        schema: attributes that it knows.
-        image_size_px: side of the images it was trained on.
-    """
+    """A network with its best weights, in evaluation mode on the CPU."""
 
     network: EmbeddingNetwork
     schema: AttributeSchema

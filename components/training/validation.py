@@ -27,13 +27,7 @@ def validate(
 ) -> float:
     """Returns the overall validation MAP in percent, the same on every worker.
 
-    Args:
-        network: left in evaluation mode; its buffers become those of the first worker.
-        store: pixels of the images.
-        splits: `tables.SPLITS`.
-        num_attributes: of the schema.
-        place: of this worker.
-        autocast: in which the network runs.
+    The network is left in evaluation mode; its buffers become those of the first worker.
     """
     network.eval()
     if place.world_size > 1:  # batch statistics are each worker's own; the first one's are saved

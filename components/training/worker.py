@@ -1,8 +1,7 @@
 """Distributed training with Ray Train: what each worker runs, and how the workers are started.
 
 State lies in one folder that all workers see; the first worker writes it after every epoch. Ray
-restarts workers that die, and a new driver with the same folder resumes where the last one stopped:
-both find the state and skip what is done.
+restarts workers that die, and a new driver with the same folder resumes where the last one stopped.
 
 The state is not written through `ray.train.report`. All workers have to take part in every report;
 a reported checkpoint counts once the controller has polled it from them, for which one would have
@@ -38,15 +37,16 @@ def run_training(
 ) -> None:
     """Trains to the end of the plan; leaves state and best weights in `state_folder`.
 
+    A checkpoint in `state_folder` is resumed. 0 workers train in this process, without Ray's.
+
     Args:
         inputs: absolute paths that all workers see, and the store, which may be a URL.
-        model_params: the network.
-        train_params: objective, optimiser, number and kind of workers; 0 workers train in this
-            process, without Ray's processes.
+        model_params: params of the network.
+        train_params: objective, optimiser, number and kind of workers.
         checkpoint_params: how often the state is saved.
-        state_folder: absolute path that all workers see; a checkpoint in it is resumed.
-        log: called by the first worker; must be picklable. A resumed run may call it again with
-            rows that it was called with before.
+        state_folder: absolute path that all workers see.
+        log: called by the first worker; must be picklable. A resumed run repeats rows that it was
+            called with earlier.
     """
     least, most = train_params.workers
     build = partial(

@@ -23,8 +23,7 @@ from paper_equations import (
 from torch import Tensor, nn
 
 from components.models import attention
-from components.models.ag_man import AGMAN, HierarchicalFeature
-from components.models.ag_mlan import AGMLAN
+from components.models.ag_man import AGMAN, AGMLAN, HierarchicalFeature
 
 Parts = Mapping[str, Any]
 

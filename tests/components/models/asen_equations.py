@@ -24,6 +24,7 @@ from components.models.asen import (
     ASEN,
     ASENV2,
     AttributeAwareSpatialAttention,
+    OneBranchNetwork,
     ScaledSpatialAttention,
 )
 from components.models.attn_fashion import (
@@ -31,7 +32,6 @@ from components.models.attn_fashion import (
     GuidedChannelAttention,
     GuidedSpatialAttention,
 )
-from components.models.one_branch import OneBranchNetwork
 
 Parts = Mapping[str, Any]
 

@@ -6,8 +6,7 @@ from typing import Any
 from paper_equations import at_every_position, average, linear, masked, normalised, unit_length
 from torch import Tensor
 
-from components.models.csn import CSN
-from components.models.triplet_network import TripletNetwork
+from components.models.csn import CSN, TripletNetwork
 
 Parts = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ from small_network import (
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.images.transforms import normalise
-from components.models import ag_man, ag_mlan, asen, attn_fashion, csn, triplet_network
+from components.models import ag_man, asen, attn_fashion, csn
 from components.models.attention import UniformAttention
 from components.models.build import build_model
 from components.registry.graph import write_package
@@ -27,12 +27,12 @@ torch.set_num_threads(1)
 
 CLASSES = {
     "ag_man": ag_man.AGMAN,
-    "ag_mlan": ag_mlan.AGMLAN,
+    "ag_mlan": ag_man.AGMLAN,
     "asen": asen.ASEN,
     "asen_v2": asen.ASENV2,
     "attn_fashion": attn_fashion.AttnFashion,
     "csn": csn.CSN,
-    "triplet_network": triplet_network.TripletNetwork,
+    "triplet_network": csn.TripletNetwork,
 }
 SCHEMA = AttributeSchema(
     dataset="made up", attributes=(Attribute(name="length", values=("short", "long")),)

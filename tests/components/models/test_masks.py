@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from components.models.masks import AttributeMasks
+from components.models.csn import AttributeMasks
 
 STARTS_LEARNED = [  # 7 dimensions shared among 3 attributes
     [1, 1, 1, 0.1, 0.1, 0.1, 0.1],
