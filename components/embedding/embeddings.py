@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from components import files
 from components.errors import HemlineError
+from components.tables import QUARANTINE_FILE
 
-MANIFEST, ITEMS, QUARANTINE = "manifest.json", "items.parquet", "quarantine.parquet"
+MANIFEST, ITEMS = "manifest.json", "items.parquet"
 
 
 class Vectors(NamedTuple):
@@ -51,13 +52,13 @@ class Embeddings:
         model_name: name of the model in the registry.
         model_version: its version in the registry.
         model_sha256: SHA-256 of the model's exported graph.
-        precision: fp32 or bf16, what the model computed in.
+        precision: fp32 or bf16.
         attributes: attributes that images were embedded for, in the model's order.
         embedding_dim: length D of an embedding.
         root: what the items' paths are relative to; None: to the root of the catalog's data.
         digest: hash of all items' paths and contents.
         num_quarantined: how many images could not be read.
-        parts: parts that hold the images; one of 0 images stands for unreadable ones.
+        parts: one of 0 images stands for unreadable ones.
     """
 
     folder: Path
@@ -93,11 +94,7 @@ class Embeddings:
         )
         if not self.num_quarantined:
             return done
-        return f"{done}\n{self.num_quarantined} could not be read: {self.folder / QUARANTINE}"
-
-    def part_path(self, attribute: str, part: Part) -> Path:
-        """Returns the path of a part of an attribute."""
-        return part_path(self.folder, attribute, part.key)
+        return f"{done}\n{self.num_quarantined} could not be read: {self.folder / QUARANTINE_FILE}"
 
     def vectors(self, attribute: str) -> Iterator[Vectors]:
         """Yields an attribute's vectors, a part at a time.
@@ -110,11 +107,11 @@ class Embeddings:
             raise HemlineError(f"no attribute {attribute!r}; images are embedded for {known}")
         for part in self.parts:
             if part.num_images:
-                yield read_vectors(self.part_path(attribute, part))
+                yield read_vectors(part_path(self.folder, attribute, part.key))
 
 
 def part_path(folder: Path, attribute: str, key: str) -> Path:
-    """Returns the path of a part; the attribute's name is escaped as in a URL."""
+    """Returns the path of a part of an attribute, whose name is escaped as in a URL."""
     return folder / f"attribute={quote(attribute, safe='')}" / f"part-{key}.parquet"
 
 
@@ -149,10 +146,9 @@ def read_vectors(path: Path) -> Vectors:
     Raises:
         HemlineError: the file is missing.
     """
+    columns = ["image", "embedding"]
     try:
-        table = pq.read_table(
-            path, columns=["image", "embedding"], partitioning=None, memory_map=True
-        )
+        table = pq.read_table(path, columns=columns, partitioning=None, memory_map=True)
     except FileNotFoundError as error:
         raise HemlineError(
             f"{path} is missing; make it again with `hemline embed` or `dvc repro embed`"

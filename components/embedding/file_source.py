@@ -3,6 +3,8 @@
 fsspec reads URLs: s3://, gs://, https://, …, with the driver's package installed.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,8 +43,12 @@ class FileReader:
     ) -> Iterable[Pixels]:
         """Yields each image's pixels, or why there are none."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for content in pool.map(_fetch, addresses):
-                yield _decoded(content, image_size_px=image_size_px)
+            waiting = deque(pool.submit(read_address, address) for address in addresses)
+            while waiting:
+                try:
+                    yield decode(waiting.popleft().result(), image_size_px=image_size_px)
+                except UnreadableImageError as error:
+                    yield error
 
 
 def list_files(where: str, *, numbered: pa.Table) -> Source:
@@ -63,9 +69,10 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     try:
         system, place = url_to_fs(where, use_listings_cache=False)
         is_manifest = PurePosixPath(place).suffix in {".parquet", ".csv"}
-        listed = (
-            _read_manifest(system, place, where) if is_manifest else _read_folder(system, place)
-        )
+        if is_manifest:
+            listed = _read_manifest(system, place, where)
+        else:
+            listed = _read_folder(system, place)
     except HemlineError:
         raise
     except Exception as error:  # each driver has its own kinds
@@ -74,9 +81,14 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
         raise HemlineError(f"{where} holds no images ({', '.join(sorted(_SUFFIXES))})")
     root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
     root = root if "://" in root else str(Path(root).absolute())
-    addresses = [_address(root, path) for path in listed[PATH].to_pylist()]
+    addresses = [
+        path if "://" in path or path.startswith("/") else f"{root}/{path}"
+        for path in listed[PATH].to_pylist()
+    ]
     if "content" not in listed.column_names:
-        listed = listed.append_column("content", pa.array(_versions(addresses), pa.string()))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            versions = list(pool.map(_version_at, addresses))
+        listed = listed.append_column("content", pa.array(versions, pa.string()))
     listed = listed.append_column("address", pa.array(addresses, pa.string()))
     items = _number(listed, numbered)
     return Source(
@@ -102,22 +114,6 @@ def read_address(address: str) -> bytes:
         raise UnreadableImageError("missing", first_line(error)) from error
 
 
-def _fetch(address: str) -> bytes | UnreadableImageError:
-    try:
-        return read_address(address)
-    except UnreadableImageError as error:
-        return error
-
-
-def _decoded(content: bytes | UnreadableImageError, *, image_size_px: int) -> Pixels:
-    if isinstance(content, UnreadableImageError):
-        return content
-    try:
-        return decode(content, image_size_px=image_size_px)
-    except UnreadableImageError as error:
-        return error
-
-
 def _read_folder(system: AbstractFileSystem, place: str) -> pa.Table:
     """Returns path and content of the image files below a folder, by path."""
     if not system.isdir(place):
@@ -139,9 +135,8 @@ def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Tab
         raise HemlineError(f"{where} has no column {PATH!r}; it has {table.column_names}")
     if "image" in table.column_names:
         raise HemlineError(f"{where}: a column `image` would hide the images' numbers; rename it")
-    table = table.set_column(
-        table.schema.get_field_index(PATH), PATH, table[PATH].cast(pa.string())
-    )
+    position = table.schema.get_field_index(PATH)
+    table = table.set_column(position, PATH, table[PATH].cast(pa.string()))
     if table[PATH].null_count:
         raise HemlineError(f"{where}: {table[PATH].null_count} rows have no {PATH}")
     counts = pc.value_counts(table[PATH])
@@ -151,17 +146,8 @@ def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Tab
     return table
 
 
-def _address(root: str, path: str) -> str:
-    return path if "://" in path or path.startswith("/") else f"{root}/{path}"
-
-
-def _versions(addresses: Sequence[str]) -> list[str]:
-    """Returns the files' versions as their file systems report them; empty for missing files."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(_version_at, addresses))
-
-
 def _version_at(address: str) -> str:
+    """Returns a file's version as its file system reports it; empty for a missing file."""
     try:
         system, place = url_to_fs(address)
         return _version(system.info(place))
@@ -171,18 +157,15 @@ def _version_at(address: str) -> str:
 
 def _version(info: dict[str, Any]) -> str:
     """Returns size and entity tag, or time of change: they change when a file does."""
-    changed = next((info[key] for key in ("ETag", "etag", "md5Hash") if info.get(key)), None)
-    changed = changed or info.get("mtime") or info.get("LastModified") or info.get("created") or ""
+    keys = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created")
+    changed = next((info[key] for key in keys if info.get(key)), "")
     return f"{info.get('size')}:{changed}"
 
 
 def _number(listed: pa.Table, numbered: pa.Table) -> pa.Table:
     """Returns the rows with a column `image` in front, by number."""
     known = dict(zip(numbered[PATH].to_pylist(), numbered["image"].to_pylist(), strict=True))
-    following = iter(range(max(known.values(), default=-1) + 1, 2**63))
-    numbers = [
-        known[path] if path in known else next(following) for path in listed[PATH].to_pylist()
-    ]
+    new = itertools.count(max(known.values(), default=-1) + 1)
+    numbers = [known[path] if path in known else next(new) for path in listed[PATH].to_pylist()]
     table = listed.add_column(0, "image", pa.array(numbers, pa.int64())).sort_by("image")
-    first = [*tables.EMBEDDED_ITEMS.names]
-    return table.select([*first, *(name for name in table.column_names if name not in first)])
+    return table.select([*dict.fromkeys([*tables.EMBEDDED_ITEMS.names, *table.column_names])])

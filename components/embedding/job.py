@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -38,14 +37,10 @@ from components.registry.package import NETWORK_FILE, Package
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
 
-_READER_BYTES = 2**29  # of a process that reads, with its libraries
+_READER_BYTES = 2**29  # a process that reads, with its libraries
 
-
-class RaySession(Protocol):
-    """Starts or joins Ray for as long as a block lasts."""
-
-    def __call__(self, *, needed: bool, num_cpus: int) -> AbstractContextManager[None]:
-        """Returns the block; where Ray is not needed it does nothing."""
+RaySession = Callable[..., AbstractContextManager[None]]
+"""Called with `needed` and `num_cpus`: starts or joins Ray, if needed, while a block lasts."""
 
 
 def embed_all(
@@ -60,7 +55,7 @@ def embed_all(
     progress: AbstractContextManager[OnProgress],
     attributes: Sequence[str] | None = None,
 ) -> Embeddings:
-    """Returns the embeddings of all images by a model, of which it makes what is not there yet.
+    """Returns the embeddings of all images by a model, of which it makes those that `out` lacks.
 
     Args:
         source: the images.
@@ -69,8 +64,8 @@ def embed_all(
         model_name: name of the model in the registry.
         model_version: its version in the registry.
         params: precision, size of the parts, and how the work is distributed.
-        ray_session: starts Ray, once it is known whether anything is left to embed.
-        progress: entered when Ray runs; gives what is told of images done.
+        ray_session: entered once it is known whether anything is left to embed.
+        progress: entered when Ray runs.
         attributes: names of the attributes to embed for; None: all that the model knows.
 
     Raises:
@@ -109,14 +104,9 @@ def embed_on_ray(
     load_network: LoadNetwork,
     params: EmbedParams,
 ) -> Iterator[pa.Table]:
-    """Yields the batches with their embeddings, in any order.
+    """Yields the batches with their embeddings: a `making.Embed`.
 
-    Args:
-        batches: what to embed, as `TO_READ`.
-        reader: reader of the images.
-        recipe: how they are embedded.
-        load_network: called once in every actor; must be picklable.
-        params: how the work is distributed.
+    `load_network` is called once in every actor; it must be picklable.
     """
     read = partial(read_batch, reader=reader, image_size_px=recipe.image_size_px)
     whole_block = {"batch_size": None, "batch_format": "pyarrow"}  # a block holds one batch

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from components import files, tables
 from components.embedding.embeddings import (
     ITEMS,
-    QUARANTINE,
     Embeddings,
     Part,
     part_path,
@@ -45,12 +44,7 @@ part is the part's key, address what the reader takes.
 """
 
 _READ = pa.schema(
-    [
-        ("part", pa.string()),
-        ("image", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-    ]
+    {"part": pa.string(), "image": pa.int64(), "reason": pa.string(), "detail": pa.string()}
 )
 
 
@@ -92,14 +86,7 @@ class PlannedPart:
 def plan_parts(
     source: Source, out: Path, *, recipe: Recipe, images_per_part: int
 ) -> list[PlannedPart]:
-    """Returns all parts that the embeddings will have.
-
-    Args:
-        source: the images.
-        out: folder of the embeddings.
-        recipe: how they are embedded.
-        images_per_part: image numbers that a part covers.
-    """
+    """Returns all parts that the embeddings in `out` will have."""
     names = tables.EMBEDDED_ITEMS.names
     addresses = pa.array(source.addresses, pa.string())
     items = source.items.select(names).append_column("address", addresses)
@@ -122,16 +109,7 @@ def make_parts(
     batch_size: int,
     on_progress: OnProgress,
 ) -> Embeddings:
-    """Embeds what is left of a plan, and writes the manifest last.
-
-    Args:
-        source: the images.
-        plans: all parts of the embeddings.
-        out: folder of the embeddings.
-        recipe: how images are embedded.
-        embed: embeds batches.
-        batch_size: images of a batch, at most.
-        on_progress: told of images done.
+    """Embeds what is left of `plans`, all parts of the embeddings; writes the manifest last.
 
     Raises:
         HemlineError: no image can be read.
@@ -178,10 +156,9 @@ class _PartInMaking:
 
     def add(self, batch: pa.Table) -> None:
         """Takes a batch of `embedded_schema`; idempotent."""
-        names = ("image", "reason", "detail")
         # a copy: a view would keep the batch in Ray's object store until the part is written
         embeddings_nKD = batch["embedding"].combine_chunks().to_numpy_ndarray().copy()
-        columns = [batch[name].to_pylist() for name in names]
+        columns = [batch[name].to_pylist() for name in ("image", "reason", "detail")]
         for image, reason, detail, embedding_KD in zip(*columns, embeddings_nKD, strict=True):
             self._missing.discard(image)
             if reason:
@@ -199,9 +176,8 @@ class _PartInMaking:
             }
         images = self._items["image"].to_pylist()
         why = [self._reasons.get(image, (None, None)) for image in images]
-        record = self._items.drop_columns("address")
-        for index, name in enumerate(("reason", "detail")):
-            record = record.append_column(name, pa.array([row[index] for row in why], pa.string()))
+        columns = [*self._items.drop_columns("address").columns, *zip(*why, strict=True)]
+        record = pa.table(columns, schema=tables.EMBEDDING_RECORD)
         embedded = [self._embeddings[image] for image in images if image in self._embeddings]
         vectors_mKD = np.stack(embedded) if embedded else None
         write_part(self._out, self._key, record, vectors_mKD, recipe=self._recipe)
@@ -210,11 +186,7 @@ class _PartInMaking:
 def _conclude(
     source: Source, plans: Sequence[PlannedPart], out: Path, *, recipe: Recipe
 ) -> Embeddings:
-    """Writes items, quarantine and manifest, and removes what they do not name.
-
-    Raises:
-        HemlineError: no image could be read.
-    """
+    """Writes items, quarantine and manifest, and removes what they do not name."""
     records = {plan.key: read_record(out, plan.key) for plan in plans}
     everything = pa.concat_tables(records.values())
     unread = everything.filter(pc.is_valid(everything["reason"]))
@@ -222,9 +194,8 @@ def _conclude(
         raise HemlineError(f"no image can be read; first: {unread.slice(0, 1).to_pylist()[0]}")
     embedded = pc.is_null(everything["reason"])
     files.write_table(source.items.filter(embedded), out / ITEMS, schema=source.items.schema)
-    quarantined = unread.select(tables.QUARANTINE.names).to_pylist()
-    quarantine = tables.quarantine_table(tuple(row.values()) for row in quarantined)
-    files.write_table(quarantine, out / QUARANTINE, schema=tables.QUARANTINE)
+    quarantined = zip(*(unread[name].to_pylist() for name in tables.QUARANTINE.names), strict=True)
+    tables.write_quarantine(tables.quarantine_table(quarantined), out)
     parts = tuple(
         Part(key=key, num_images=record["reason"].null_count) for key, record in records.items()
     )
@@ -243,7 +214,7 @@ def _conclude(
         digest=content_key(
             json.dumps(source.items[name].to_pylist()) for name in ("path", "content")
         ),
-        num_quarantined=len(quarantined),
+        num_quarantined=len(unread),
         parts=parts,
     )
     write_embeddings(embeddings)

@@ -30,15 +30,9 @@ _RECORDS = "parts"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that an embedding is made from, besides its image.
+    """Everything that an embedding is made from, besides its image; fields as in `Embeddings`.
 
-    Attributes:
-        model_name: name of the model in the registry.
-        model_version: its version in the registry.
-        model_sha256: SHA-256 of the model's exported graph.
-        image_size_px: side of the pixels that the model takes.
-        attributes: names to embed for, and the number of each in the model's schema.
-        precision: fp32 or bf16.
+    `attributes` has the number of each in the model's schema.
     """
 
     model_name: str
@@ -78,11 +72,9 @@ def numbered_images(folder: Path) -> pa.Table:
 
     `tables.EMBEDDING_RECORD`; empty where there are no embeddings.
     """
-    none = tables.EMBEDDING_RECORD.empty_table()
-    if not (folder / MANIFEST).exists():
-        return none
-    keys = [part.key for part in read_embeddings(folder).parts]
-    return pa.concat_tables([none, *(read_record(folder, key) for key in keys)])
+    parts = read_embeddings(folder).parts if (folder / MANIFEST).exists() else ()
+    records = [read_record(folder, part.key) for part in parts]
+    return pa.concat_tables([tables.EMBEDDING_RECORD.empty_table(), *records])
 
 
 def write_part(
@@ -93,15 +85,9 @@ def write_part(
     *,
     recipe: Recipe,
 ) -> None:
-    """Writes the files of a part, its record last.
+    """Writes the files of a part, its record (`tables.EMBEDDING_RECORD`) last.
 
-    Args:
-        folder: folder of the embeddings.
-        key: key of the part.
-        record: `tables.EMBEDDING_RECORD`.
-        embeddings_mKD: embeddings of the images without a reason in the record, in its order; None
-            where there are no such images.
-        recipe: what they were made with.
+    `embeddings_mKD` has the images without a reason in the record, in its order; None for none.
     """
     if embeddings_mKD is not None:
         embedded = record.filter(pc.is_null(record["reason"])).select(["image", "path"])
@@ -137,13 +123,7 @@ def _write_attribute(
 def held_earlier(
     items: pa.Table, folder: Path, key: str, *, recipe: Recipe
 ) -> dict[int, tuple[str, int]]:
-    """Returns the images of a new part that earlier parts of the same numbers hold.
-
-    Args:
-        items: `tables.EMBEDDED_ITEMS` of the new part.
-        folder: folder of the embeddings.
-        key: key of the new part.
-        recipe: what embeddings must have been made with.
+    """Returns the images of a new part that earlier parts of the same numbers and recipe hold.
 
     Returns:
         Key of the earlier part, and row in it, by image number.
@@ -160,7 +140,7 @@ def held_earlier(
         embedded = record.filter(pc.is_null(record["reason"]))
         rows = zip(embedded["image"].to_pylist(), embedded["content"].to_pylist(), strict=True)
         for row, (image, content) in enumerate(rows):
-            if image in contents and contents[image] == content:
+            if contents.get(image) == content:
                 held[image] = (earlier, row)
     return held
 
@@ -186,7 +166,7 @@ def copy_parts(embeddings: Embeddings, out: Path) -> None:
             continue
         if part.num_images:
             for name in embeddings.attributes:
-                _copy(embeddings.part_path(name, part), part_path(out, name, part.key))
+                _copy(part_path(embeddings.folder, name, part.key), part_path(out, name, part.key))
         _copy(record_path(embeddings.folder, part.key), record_path(out, part.key))
 
 
@@ -210,8 +190,6 @@ def read_complete(folder: Path) -> Embeddings:
 
 def holds(folder: Path, *, model_name: str, model_version: int) -> bool:
     """Returns whether a folder holds the complete embeddings of a model version."""
-    if not (folder / MANIFEST).exists():
-        return False
     try:
         embeddings = read_complete(folder)
     except HemlineError:

@@ -17,7 +17,7 @@ from ray import cloudpickle
 from torch import Tensor, nn
 
 from components import files, tables
-from components.embedding.embeddings import Embeddings, read_embeddings
+from components.embedding.embeddings import Embeddings, part_path, read_embeddings
 from components.embedding.file_source import FileReader, list_files
 from components.embedding.job import embed_on_ray
 from components.embedding.making import Embed, OnProgress, make_parts, plan_parts
@@ -180,6 +180,6 @@ def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> 
         expected = network(torch.from_numpy(pixels), asked)[:, 0].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-3)  # float16
     parts = [part for part in embeddings.parts if part.num_images]
-    named = {embeddings.part_path(name, part) for name in embeddings.attributes for part in parts}
+    named = {part_path(out, name, part.key) for name in embeddings.attributes for part in parts}
     assert {*out.glob("attribute=*/*")} == named, "nothing else lies there"
     return embeddings

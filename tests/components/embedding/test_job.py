@@ -24,7 +24,7 @@ from embedding_runs import (
 from torch import Tensor, nn
 
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.embeddings import read_embeddings
+from components.embedding.embeddings import part_path, read_embeddings
 from components.embedding.file_source import list_files
 from components.embedding.job import embed_all
 from components.embedding.part_files import numbered_images
@@ -51,7 +51,7 @@ def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> 
     assert embeddings.attributes == tuple(ATTRIBUTES)
     assert embeddings.root == str(folder)
     assert [part.num_images for part in embeddings.parts] == [8, 8, 4]
-    rows = pq.read_table(embeddings.part_path("hem / cuff", embeddings.parts[0]), partitioning=None)
+    rows = pq.read_table(part_path(out, "hem / cuff", embeddings.parts[0].key), partitioning=None)
     assert set(rows["attribute"].to_pylist()) == {"hem / cuff"}
     assert set(rows["model_version"].to_pylist()) == {1}
     assert rows["path"].to_pylist() == embeddings.items()["path"][:8].to_pylist()

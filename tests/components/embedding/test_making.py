@@ -19,7 +19,7 @@ from embedding_runs import (
     run,
 )
 
-from components.embedding.embeddings import read_embeddings
+from components.embedding.embeddings import part_path, read_embeddings
 from components.errors import HemlineError
 
 
@@ -30,7 +30,7 @@ def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> 
     assert embeddings.attributes == tuple(ATTRIBUTES)
     assert embeddings.root == str(folder)
     assert [part.num_images for part in embeddings.parts] == [8, 8, 4]
-    rows = pq.read_table(embeddings.part_path("hem / cuff", embeddings.parts[0]), partitioning=None)
+    rows = pq.read_table(part_path(out, "hem / cuff", embeddings.parts[0].key), partitioning=None)
     assert set(rows["attribute"].to_pylist()) == {"hem / cuff"}
     assert set(rows["model_version"].to_pylist()) == {1}
     assert rows["path"].to_pylist() == embeddings.items()["path"][:8].to_pylist()
@@ -67,7 +67,7 @@ def test_a_part_that_lost_a_file_is_made_again(folder: Path, tmp_path: Path) -> 
     run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     notes.unlink()
     embeddings = read_embeddings(out)
-    embeddings.part_path("collar", embeddings.parts[1]).unlink()
+    part_path(out, "collar", embeddings.parts[1].key).unlink()
     run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     assert noted(notes).total() == 8, "the images of that part"
     assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
