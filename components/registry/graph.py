@@ -13,7 +13,7 @@ from torch.export.passes import move_to_device_pass
 from components import files
 from components.attributes import AttributeSchema
 from components.images.transforms import normalise
-from components.registry.package import NETWORK_FILE, write_description
+from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 
 
 class PixelsToEmbeddings(nn.Module):
@@ -38,7 +38,7 @@ class PixelsToEmbeddings(nn.Module):
 
 
 class Embedder(nn.Module):
-    """An exported graph, of which embeddings are wanted."""
+    """An exported graph, with or without attention maps."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -46,12 +46,12 @@ class Embedder(nn.Module):
 
     def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of uint8 pixels."""
-        found: Tensor | tuple[Tensor, Tensor] = self.graph(pixels_BSS3, attributes_BK)
+        found = self.graph(pixels_BSS3, attributes_BK)
         return found if isinstance(found, Tensor) else found[0]
 
     def attend(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
         """Returns where the network looks [B, K, H, W]; None where it has no maps."""
-        found: Tensor | tuple[Tensor, Tensor] = self.graph(pixels_BSS3, attributes_BK)
+        found = self.graph(pixels_BSS3, attributes_BK)
         return None if isinstance(found, Tensor) else found[1]
 
     def embed_image(
@@ -86,7 +86,8 @@ def write_package(
     )
     with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
         torch.export.save(exported, file)
-    write_description(folder, schema=schema, image_size_px=image_size_px)
+    description = {"image_size_px": image_size_px, "schema": schema.as_dict()}
+    files.write_json(description, folder / PACKAGE_FILE)
 
 
 def load_graph(file: Path, device: str) -> Embedder:

@@ -21,13 +21,7 @@ PACKAGE_FILE = "package.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A model package that was written or downloaded.
-
-    Attributes:
-        folder: folder with the two files.
-        schema: attributes that the network knows.
-        image_size_px: side of the pixels that it takes.
-    """
+    """A model package that was written or downloaded: the folder of its files, and its network."""
 
     folder: Path
     schema: AttributeSchema
@@ -72,12 +66,6 @@ class Package:
 
     def _asked(self, attributes: Sequence[str]) -> list[int]:
         return [self.schema.index(attribute) for attribute in attributes]
-
-
-def write_description(folder: Path, *, schema: AttributeSchema, image_size_px: int) -> None:
-    """Writes what a package says of its graph."""
-    content = {"image_size_px": image_size_px, "schema": schema.as_dict()}
-    files.write_json(content, folder / PACKAGE_FILE)
 
 
 def read_package(folder: Path) -> Package:

@@ -6,11 +6,9 @@ is moved, and marked as done after. After a kill in between, the alias tells whi
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
-
-from mlflow.entities.model_registry import RegisteredModel
 
 from components.errors import HemlineError
 from components.registry.versions import (
@@ -33,16 +31,10 @@ Action = Literal["promote", "rollback"]
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """A change of the champion.
+    """A change of the champion from version `previous` (None for the first) to `version`.
 
-    Attributes:
-        number: number of the move, from 1.
-        action: what moved the champion.
-        version: the new champion.
-        previous: the previous champion; None for the first.
-        time: time in UTC, ISO 8601.
-        who: user and machine that started it.
-        done: whether it was completed.
+    `number` counts from 1, `time` is UTC in ISO 8601, `who` names user and machine, and `done` says
+    whether it was completed.
     """
 
     number: int
@@ -82,17 +74,28 @@ def champion_embeddings(tracking: Tracking) -> Published:
 
 
 def read_moves(tracking: Tracking) -> list[Move]:
-    """Returns all moves that took place, in order."""
+    """Returns all moves that took place, in order.
+
+    A last one that was not done, and that the alias does not confirm, did not take place.
+    """
     model = registered_model(tracking)
-    return [] if model is None else _moves_of(model)
+    if model is None:
+        return []
+    tags = sorted(name for name in model.tags if name.startswith(_MOVE_PREFIX))
+    moves = [Move(**json.loads(model.tags[name])) for name in tags]
+    if moves and not moves[-1].done and moves[-1].version != champion_of(model):
+        moves.pop()
+    return moves
 
 
 def settle(tracking: Tracking) -> Move | None:
-    """Marks a last move that took place and was killed then as done; None where it was."""
+    """Marks a last move that was killed after it took place as done; None if none was."""
     moves = read_moves(tracking)
     if not moves or moves[-1].done:
         return None
-    return _write(moves[-1], done=True, tracking=tracking)
+    settled = replace(moves[-1], done=True)
+    _write(settled, tracking)
+    return settled
 
 
 def previous_champion(tracking: Tracking) -> int:
@@ -121,12 +124,12 @@ def previous_champion(tracking: Tracking) -> int:
 
 
 def was_champion(version: int, tracking: Tracking) -> bool:
-    """Returns whether a version ever was champion, by a move or before the first."""
+    """Returns whether a version ever was champion, by a move or before the first one."""
     return any(version in (move.version, move.previous) for move in read_moves(tracking))
 
 
 def was_rolled_back(version: int, tracking: Tracking) -> Move | None:
-    """Returns the rollback that took a version out of use; None where it is not so."""
+    """Returns the rollback that took a version out of use; None if none did."""
     for move in reversed(read_moves(tracking)):
         if move.version == version:
             return None
@@ -138,14 +141,9 @@ def was_rolled_back(version: int, tracking: Tracking) -> Move | None:
 def move_champion(
     action: Action, version: int, *, expected: int | None, who: str, tracking: Tracking
 ) -> None:
-    """Makes a version champion; where it is so already, nothing is done.
+    """Makes a version champion, unless it is already.
 
-    Args:
-        action: what moves it.
-        version: number of the new champion.
-        expected: the champion that the decision was based on.
-        who: user and machine to record.
-        tracking: the registry.
+    `expected` is the champion that the decision was based on.
 
     Raises:
         HemlineError: another version became champion meanwhile.
@@ -169,18 +167,9 @@ def move_champion(
         who=who,
         done=False,
     )
-    _write(move, done=False, tracking=tracking)
+    _write(move, tracking)
     tracking.client().set_registered_model_alias(MODEL_NAME, CHAMPION, str(version))
-    _write(move, done=True, tracking=tracking)
-
-
-def _moves_of(model: RegisteredModel) -> list[Move]:
-    """Returns the moves; a last one that was not done, and is not what the alias says, is none."""
-    tags = sorted(name for name in model.tags if name.startswith(_MOVE_PREFIX))
-    moves = [Move(**json.loads(model.tags[name])) for name in tags]
-    if moves and not moves[-1].done and moves[-1].version != champion_of(model):
-        moves.pop()
-    return moves
+    _write(replace(move, done=True), tracking)
 
 
 def _stacked(moves: list[Move]) -> list[int]:
@@ -197,8 +186,6 @@ def _stacked(moves: list[Move]) -> list[int]:
     return stack
 
 
-def _write(move: Move, *, done: bool, tracking: Tracking) -> Move:
-    written = Move(**{**asdict(move), "done": done})
+def _write(move: Move, tracking: Tracking) -> None:
     name = f"{_MOVE_PREFIX}{move.number:05d}"
-    tracking.client().set_registered_model_tag(MODEL_NAME, name, json.dumps(asdict(written)))
-    return written
+    tracking.client().set_registered_model_tag(MODEL_NAME, name, json.dumps(asdict(move)))

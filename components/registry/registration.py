@@ -30,21 +30,21 @@ def register_package(
 ) -> RegisteredVersion:
     """Logs a package to its run, registers it, and points the alias `challenger` at it.
 
-    Idempotent: a package that the run registered before, in a stage that was killed before it
+    Idempotent: a package that the run registered earlier, in a stage that was killed before it
     could say so, stays the version that it is. `promotion.py` makes champions of versions.
 
     Args:
         package: folder that `write_package` wrote; the card is put beside its files.
-        card: the model card, which goes with the model, to the run, and into the description.
+        card: goes with the model, to the run, and into the version's description.
         tracking: store and registry.
-        run_id: id of the training run.
+        run_id: the training run.
 
     Raises:
         HemlineError: the store does not answer.
     """
     write_text(card, package / CARD_FILE)
     key = _key(package)
-    number = _registered_before(key, tracking=tracking, run_id=run_id)
+    number = _registered_earlier(key, tracking=tracking, run_id=run_id)
     if number is None:
         number = _log(package, key, tracking=tracking, run_id=run_id)
     client = tracking.client()
@@ -61,7 +61,7 @@ def _key(package: Path) -> str:
     return content_key({"requirements": _requirements()}, [*written, *code])
 
 
-def _registered_before(key: str, *, tracking: Tracking, run_id: str) -> int | None:
+def _registered_earlier(key: str, *, tracking: Tracking, run_id: str) -> int | None:
     """Returns the number of the version that a run has of a package; None where it has none."""
     found = tracking.client().search_model_versions(f"name='{MODEL_NAME}' and run_id='{run_id}'")
     numbers = [int(version.version) for version in found if version.tags.get(_KEY_TAG) == key]
@@ -73,11 +73,7 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
     tracking.activate()
     # MLflow runs served_model.py once here, before the decoder lies beside it in the package
     sys.modules.setdefault("decode", decode)
-    with (
-        tracking.answering(),
-        mlflow.start_run(run_id=run_id),
-        warnings.catch_warnings(),
-    ):
+    with tracking.answering(), mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example")  # the signature is explicit
         info = mlflow.pyfunc.log_model(
             name=MODEL_NAME,

@@ -33,11 +33,7 @@ class RegisteredVersion:
 
 
 def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
-    """Returns the version that a URI names now.
-
-    Args:
-        uri: `models:/hemline@champion` (an alias), `models:/hemline/3` or `models:/hemline/latest`.
-        tracking: the registry.
+    """Returns the version that a URI names now, such as `models:/hemline@champion` (an alias).
 
     Raises:
         HemlineError: the URI has another form, the registry has no such version, or does not
@@ -140,13 +136,9 @@ def run_file(version: int, name: str, folder: Path, *, tracking: Tracking) -> Pa
 def download(
     version: RegisteredVersion, *, tracking: Tracking, into: Path | None = None
 ) -> Package:
-    """Returns the package of a registered version.
+    """Returns the package of a registered version, copied into a folder where one is named.
 
-    Args:
-        version: the version.
-        tracking: the registry.
-        into: folder that it is copied to; None: it stays in a store on this machine, and comes from
-            another one into a temporary folder.
+    Otherwise it stays in a store on this machine, and goes from another one to a temporary folder.
 
     Raises:
         HemlineError: the registry has no such version, its files are gone, or it does not answer.
