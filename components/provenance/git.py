@@ -66,7 +66,7 @@ def changed_files() -> list[str]:
 def unrecorded(paths: Iterable[str]) -> list[str]:
     """Returns those of some paths that exist and differ from the commit, or are not in it."""
     existing = [path for path in paths if Path(path).exists()]
-    if not existing:  # which would ask for the whole tree
+    if not existing:  # no path would stand for the whole tree
         return []
     listed = read("status", "--porcelain", "--no-renames", "-z", "--", *existing)
     return [line[3:] for line in _listed(listed)]
@@ -86,10 +86,7 @@ def patch(*, without: Iterable[Path]) -> str:
     """Returns how the tree differs from its commit, new Python files included; "" where it doesn't.
 
     `git apply` takes the patch, at the top of the repository. Bytes that are not UTF-8 are kept as
-    surrogates.
-
-    Args:
-        without: paths in the current folder to leave out.
+    surrogates. `without` are paths in the current folder.
 
     Raises:
         HemlineError: this is not a git repository with a commit.
@@ -97,10 +94,9 @@ def patch(*, without: Iterable[Path]) -> str:
     top, _, here = read("rev-parse", "--show-toplevel", "--show-prefix").partition("\n")
     excluded = [f":(exclude){here}{path}" for path in without]
     changed = _diff("HEAD", "--", ".", *excluded, folder=Path(top))
-    new = _listed(
-        read("ls-files", "-z", "--others", "--exclude-standard", "--", "*.py", folder=Path(top))
-    )
-    added = [_diff("--no-index", "--", "/dev/null", path, folder=Path(top)) for path in new]
+    new = read("ls-files", "-z", "--others", "--exclude-standard", "--", "*.py", folder=Path(top))
+    paths = _listed(new)
+    added = [_diff("--no-index", "--", "/dev/null", path, folder=Path(top)) for path in paths]
     return "".join([changed, *added])
 
 

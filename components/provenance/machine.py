@@ -41,9 +41,7 @@ def differences(constraints: str, installed: Mapping[str, str]) -> dict[str, tup
     A library that is asked for and not installed is no difference: constraints name those of
     tests too. A build's own suffix, such as torch's `+cpu`, is none either, as pip has it.
 
-    Args:
-        constraints: content of a pip constraints file.
-        installed: versions by normalised name.
+    `constraints` is the content of a pip constraints file, `installed` has normalised names.
     """
     lines = (line.partition("#")[0].strip() for line in constraints.splitlines())
     asked = {
@@ -57,8 +55,6 @@ def differences(constraints: str, installed: Mapping[str, str]) -> dict[str, tup
 
 
 def _processor() -> str:
-    if _CPUINFO.exists():
-        for line in _CPUINFO.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

@@ -70,10 +70,10 @@ class Origin:
         params: all params, by `section.key`.
         inputs: DVC's content hashes of what training read, by path.
         status: status of the run in MLflow.
-        repository: address of the git repository, without credentials; None without a remote.
-        experiment: name of the DVC experiment; None outside of one.
+        repository: address of the git repository, without credentials.
+        experiment: name of the DVC experiment.
         num_workers: number of workers in the last epoch; None where nothing was trained.
-        machine: system, processor, memory, GPUs.
+        machine: what `describe_machine` found.
         data_sets: data sets with their counts.
         split: digest of the split; None for a run that `hemline train` did not make.
         metrics: metrics on the test split.
@@ -131,16 +131,13 @@ def read_origin(run_id: str, *, tracking: Tracking) -> Origin:
 
 def _origin(run: Run) -> Origin:
     tags, metrics = run.data.tags, run.data.metrics
+    inputs = {name: value for name, value in tags.items() if name.startswith(INPUT_PREFIX)}
     return Origin(
         run_id=run.info.run_id,
         commit=tags.get(COMMIT_TAG),
         has_local_changes=tags.get(DIRTY_TAG) == "true",
         params=run.data.params,
-        inputs={
-            name.removeprefix(INPUT_PREFIX): value
-            for name, value in tags.items()
-            if name.startswith(INPUT_PREFIX)
-        },
+        inputs={name.removeprefix(INPUT_PREFIX): value for name, value in inputs.items()},
         status=run.info.status,
         repository=tags.get(REPOSITORY_TAG),
         experiment=tags.get(EXPERIMENT_TAG),
@@ -196,13 +193,10 @@ def _download(run_id: str, name: str, folder: Path, *, tracking: Tracking) -> Pa
 
 
 def find_runs(commit: str, *, run_file: str | None, tracking: Tracking) -> list[Origin]:
-    """Returns the runs that were made from a commit, the oldest first.
+    """Returns the runs that were made from a commit (full hash), the oldest first.
 
-    Args:
-        commit: full hash; finds the runs of which it was the code.
-        run_file: hash of the file that names the run in the commit's `dvc.lock`, where it has one:
-            finds the run whose results the commit records, which was made before it.
-        tracking: the store.
+    `run_file` is the hash, in the commit's `dvc.lock`, of the file that names the run: it finds the
+    run whose results the commit records, which was made earlier.
 
     Raises:
         HemlineError: the store does not answer.

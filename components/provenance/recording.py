@@ -34,9 +34,7 @@ _LONGEST_NAME = 200  # of a path in a tag; MLflow takes 250 characters in all
 def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) -> dict[str, str]:
     """Returns the tags of a run that starts: commit, inputs, machine, DVC experiment.
 
-    Args:
-        inputs: paths that it reads, as `dvc.yaml` has them.
-        experiment: tags of the DVC experiment that it is part of; empty outside of one.
+    `inputs` are paths as `dvc.yaml` has them, `experiment` the tags of the DVC experiment.
     """
     # a stage's own entry is written when it ends: it finds its inputs among earlier stages' outputs
     known = dvc_files.hashes(dvc_files.read_lock())
@@ -90,8 +88,16 @@ def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
 
 def record_start(data: DataSet, *, tracking: Tracking, run_id: str) -> None:
     """Attaches what a run starts from: its data set, the libraries, and how the tree differs."""
-    _log_data_set(data, tracking=tracking, run_id=run_id)
     counts = json.dumps(dict(data.counts))
+    entity = Dataset(
+        name=data.name,
+        digest=data.digest[:_DIGEST_LENGTH],
+        source_type="local" if "://" not in data.source else data.source.split("://")[0],
+        source=json.dumps({"uri": data.source}),
+        profile=counts,
+    )
+    shown = [InputTag("mlflow.data.context", "training")]  # on MLflow's pages
+    tracking.client().log_inputs(run_id, datasets=[DatasetInput(entity, shown)])  # idempotent
     tags = {origin.SPLIT_TAG: data.digest, origin.DATA_SET_TAG: counts}
     runs.set_tags(tags, tracking=tracking, run_id=run_id)
     libraries = "".join(f"{name}=={number}\n" for name, number in installed_libraries().items())
@@ -104,13 +110,8 @@ def record_outputs(run_file: Path, *, tracking: Tracking, run_id: str) -> None:
     """Attaches what the stages have made up to now: their hashes, and what they leave to git.
 
     `dvc.lock` has a stage's hashes once the stage has ended, so that the stages after training
-    record those before them. A `dvc.lock` of another run, which a stage that is run by hand may
-    meet, is left alone.
-
-    Args:
-        run_file: names the run, as an output of training.
-        tracking: the store.
-        run_id: id of the run.
+    record those of earlier ones. A `dvc.lock` of another run than `run_file` names, which a stage
+    that is run by hand may meet, is left alone.
     """
     stages = dvc_files.up_to_date(dvc_files.read_lock())
     made = dvc_files.output_hashes(stages)
@@ -118,10 +119,8 @@ def record_outputs(run_file: Path, *, tracking: Tracking, run_id: str) -> None:
     if made.get(str(run_file)) != named:
         return
     _attach(origin.LOCK_FILE, dvc_files.format_lock(stages), tracking=tracking, run_id=run_id)
-    tags = {
-        **_hash_tags(made, prefix=origin.OUTPUT_PREFIX),
-        origin.LOCK_TAG: dvc_files.digest(stages),
-    }
+    tags = _hash_tags(made, prefix=origin.OUTPUT_PREFIX)
+    tags[origin.LOCK_TAG] = dvc_files.digest(stages)
     runs.set_tags(tags, tracking=tracking, run_id=run_id)
     for path in dvc_files.uncached_outputs():
         if str(path) in made and path.exists():
@@ -157,19 +156,6 @@ def _tag(prefix: str, path: str) -> str:
     plain = re.sub(r"[^\w/. :-]", "_", without_credentials(path))
     parts = ["__" if part == ".." else part for part in plain.split("/") if part not in ("", ".")]
     return prefix + ("/" if path.startswith("/") else "") + "/".join(parts)[-_LONGEST_NAME:]
-
-
-def _log_data_set(data: DataSet, *, tracking: Tracking, run_id: str) -> None:
-    """Logs a data set as the run's input; the same one again changes nothing."""
-    entity = Dataset(
-        name=data.name,
-        digest=data.digest[:_DIGEST_LENGTH],
-        source_type="local" if "://" not in data.source else data.source.split("://")[0],
-        source=json.dumps({"uri": data.source}),
-        profile=json.dumps(dict(data.counts)),
-    )
-    tags = [InputTag("mlflow.data.context", "training")]  # shown on MLflow's pages
-    tracking.client().log_inputs(run_id, datasets=[DatasetInput(entity, tags)])
 
 
 def _attach(name: str, text: str, *, tracking: Tracking, run_id: str) -> None:

@@ -21,6 +21,7 @@ from components.tracking.journal import Reader, Row
 from components.tracking.runs import Tracking, log_in
 
 _METRICS_PER_CALL = 1000  # MLflow's limit
+_ROWS_AT_ONCE = 100  # then what arrived is noted
 _SECONDS_BETWEEN_LOOKS = 1.0
 _FIRST_PAUSE_S = 2.0  # after a failed delivery, then twice as long each time
 _LONGEST_PAUSE_S = 30.0
@@ -40,12 +41,8 @@ class Delivery:
     in between, the next delivery sends the same rows with the same timestamps again, which the
     store recognises. A store that does not answer is asked again and again.
 
-    Args of the constructor:
-        journal: path of the file; it need not exist yet, and others write it meanwhile.
-        tracking: the store.
-        run_id: of the run that gets the metrics.
-        patience_s: how long the end of the block waits for the store. When the block was
-            interrupted (by Ctrl-C, say), it waits for seconds only.
+    The journal need not exist yet, and others write it meanwhile. The end of the block waits
+    `patience_s` for the store; when the block was interrupted (by Ctrl-C, say), seconds only.
     """
 
     def __init__(
@@ -80,9 +77,8 @@ class Delivery:
         Raises:
             HemlineError: the store did not take it in time; not raised over another exception.
         """
-        is_interrupted = error is not None and not isinstance(error, Exception)
         patience_s = self._patience_s
-        if is_interrupted:
+        if error is not None and not isinstance(error, Exception):  # interrupted
             patience_s = min(patience_s, _PATIENCE_INTERRUPTED_S)
         try:
             self._finish(patience_s)
@@ -122,7 +118,7 @@ class Delivery:
             is_last_look = self._is_ending  # by then, all rows had been written
             try:
                 self._deliver_new()
-            except Exception as error:  # whatever it is, training goes on
+            except Exception as error:  # whatever it is, training continues
                 self._report_failure(error)
                 longest_s = _LONGEST_PAUSE_AT_END_S if self._is_ending else _LONGEST_PAUSE_S
                 self._wake.wait(min(pause_s, longest_s))
@@ -137,12 +133,12 @@ class Delivery:
     def _deliver_new(self) -> None:
         self._waiting += self._reader.read()
         while self._waiting and not self._has_given_up:
-            rows = _batch(self._waiting)
+            rows = self._waiting[:_ROWS_AT_ONCE]
             self._send(rows)
             if self._has_given_up:
-                return  # the place is another delivery's now
+                return  # the note is another delivery's now
             self._remember(rows)
-            del self._waiting[: len(rows)]
+            del self._waiting[:_ROWS_AT_ONCE]
             self._report_success()
 
     def _send(self, rows: Iterable[Row]) -> None:
@@ -175,7 +171,7 @@ class Delivery:
         reason = without_credentials(" ".join(str(error).split()))[:_REASON_LENGTH]
         if self._failure is None and not self._has_given_up:
             _log.warning(
-                "metrics do not reach MLflow at %s (%s: %s); training goes on, they are kept in "
+                "metrics do not reach MLflow at %s (%s: %s); training continues, they are kept in "
                 "%s and sent when it answers",
                 self._tracking.address,
                 type(error).__name__,
@@ -190,17 +186,6 @@ class Delivery:
         self._failure = None
 
 
-def _batch(rows: list[Row]) -> list[Row]:
-    """Returns the first rows, as many as one call takes, and one at least."""
-    num_rows = num_metrics = 0
-    for row in rows:
-        num_metrics += len(row.metrics)
-        if num_metrics > _METRICS_PER_CALL:
-            break
-        num_rows += 1
-    return rows[: max(num_rows, 1)]
-
-
 def _check_answers(uri: str) -> None:
     """Raises an exception when a server does not answer, within seconds.
 
@@ -210,10 +195,8 @@ def _check_answers(uri: str) -> None:
     """
     if not uri.startswith(("http://", "https://")):
         return
-    user, password = (
-        settings.MLFLOW_TRACKING_USERNAME.get(),
-        settings.MLFLOW_TRACKING_PASSWORD.get(),
-    )
+    user = settings.MLFLOW_TRACKING_USERNAME.get()
+    password = settings.MLFLOW_TRACKING_PASSWORD.get()
     token = settings.MLFLOW_TRACKING_TOKEN.get()
     is_checked = not settings.MLFLOW_TRACKING_INSECURE_TLS.get()
     response = requests.get(

@@ -1,7 +1,7 @@
 """The journal of a training run: its metrics on disk, before MLflow has them.
 
-The worker that trains writes rows and never waits for MLflow; `delivery.py` is what brings them
-there. The worker may be killed at any moment and started again: every row stands there once.
+The worker that trains writes rows and never waits for MLflow, where `delivery.py` brings them. The
+worker may be killed at any moment and started again: the journal has every row once.
 """
 
 import errno
@@ -24,7 +24,7 @@ class Row:
 
     Attributes:
         kind: "step" or "epoch"; each kind has its own order of steps.
-        step: that MLflow shows the metrics at.
+        step: step that MLflow shows the metrics at.
         timestamp_ms: when the row was written, since 1970.
         metrics: values by name; they may be infinite or NaN.
     """
@@ -39,11 +39,8 @@ class Journal:
     """Appends rows to a file; every step of a kind once, however often training is restarted.
 
     Nothing is opened before the first row, so that a journal can be pickled and handed to the
-    process that writes it. A row is with the operating system when `append` returns: it survives
-    the process that wrote it, though not a machine that loses power in the next seconds.
-
-    Args of the constructor:
-        path: of the file; one process at a time writes it.
+    process that writes it, one at a time. A row is with the operating system when `append` returns:
+    it survives its process, though not a machine that loses power in the next seconds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,12 +53,8 @@ class Journal:
     def append(self, metrics: Mapping[str, float | None], *, step: int, kind: str = "step") -> None:
         """Writes a row, unless the journal has one of this kind at this step or a later one.
 
-        A resumed training goes through its last steps again, and their metrics are known.
-
-        Args:
-            metrics: values by name; those that are None are left out.
-            step: of the row; rises from row to row of a kind.
-            kind: "step" or "epoch".
+        A resumed training repeats its last steps, whose metrics are known. The steps of a kind rise
+        from row to row. Metrics that are None are left out.
 
         Raises:
             HemlineError: the file cannot be written.
@@ -77,7 +70,7 @@ class Journal:
         except OSError as error:
             self._last_steps = None  # what may have been written in part is cut off next time
             raise HemlineError(
-                f"{self._path} cannot be written ({error.strerror}); what it has is kept: mend "
+                f"{self._path} cannot be written ({error.strerror}); its rows are kept: fix "
                 "that and run again"
             ) from error
         self._last_steps[kind] = step
@@ -100,15 +93,11 @@ class Journal:
 
 
 class Reader:
-    """Reads what is new in a journal: whole lines, every step of a kind once.
-
-    Args of the constructor:
-        path: of the journal, which need not exist yet.
-        after: the last step of each kind that is known already; None for none.
+    """Reads what is new in a journal, which need not exist yet: whole lines, every step once.
 
     Attributes:
-        position: in bytes, behind the last whole line that was read.
-        last_steps: of each kind, read or known before.
+        position: position in bytes, behind the last whole line that was read.
+        last_steps: the last step of each kind, read or known from the start (`after`).
     """
 
     def __init__(self, path: Path, *, after: Mapping[str, int] | None = None) -> None:

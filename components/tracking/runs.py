@@ -85,10 +85,7 @@ class Tracking:
 
 
 class StoreClient:
-    """MLflow's client of a store, with the errors of `Tracking.answering`.
-
-    It has the methods of `mlflow.MlflowClient`.
-    """
+    """`mlflow.MlflowClient` of a store, with the errors of `Tracking.answering`."""
 
     def __init__(self, tracking: Tracking) -> None:
         uri = log_in(tracking.uri)
@@ -122,12 +119,16 @@ def log_in(uri: str) -> str:
 def start_run(
     tracking: Tracking, *, params: Mapping[str, Mapping[str, Any]], tags: Mapping[str, str]
 ) -> str:
-    """Starts a run that holds all params and tags, and returns its id.
-
-    Credentials in addresses are left out.
-    """
+    """Starts a run with all params and tags, credentials left out, and returns its id."""
     client = tracking.client()
-    run_id = str(client.create_run(_experiment_id(tracking)).info.run_id)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        is_local = tracking.uri.startswith("sqlite:")
+        location = Path(tracking.artifact_root).as_uri() if is_local else None
+        experiment_id = client.create_experiment(EXPERIMENT, artifact_location=location)
+    else:
+        experiment_id = experiment.experiment_id
+    run_id = str(client.create_run(experiment_id).info.run_id)
     flat = {
         f"{section}.{key}": value for section, keys in params.items() for key, value in keys.items()
     }
@@ -168,8 +169,7 @@ def read_run(file: Path, tracking: Tracking) -> str:
     """Returns the id of the run that a file names.
 
     Raises:
-        HemlineError: the file is missing, or the tracking store does not answer or has no such
-            run.
+        HemlineError: the file is missing, or the store does not answer or has no such run.
     """
     run_id = str(read_json(file)["run_id"])
     try:
@@ -243,13 +243,3 @@ def log_splits(folder: Path, *, tracking: Tracking, run_id: str) -> None:
     log_metrics(leaks, tracking=tracking, run_id=run_id)
     for name in (SPLITS_REPORT_FILE, LEAKS_FILE):
         tracking.client().log_artifact(run_id, str(folder / name), "splits")
-
-
-def _experiment_id(tracking: Tracking) -> str:
-    client = tracking.client()
-    known = client.get_experiment_by_name(EXPERIMENT)
-    if known is not None:
-        return str(known.experiment_id)
-    is_local = tracking.uri.startswith("sqlite:")
-    location = Path(tracking.artifact_root).as_uri() if is_local else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
