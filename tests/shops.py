@@ -17,7 +17,7 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
-from components.models.network import AttentionNetwork, weighted_sum
+from components.models.network import AttentionNetwork
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, Package, read_package
 from components.tables import Catalog, Numbering
@@ -51,8 +51,8 @@ class SmallNetwork(AttentionNetwork):
         scores = torch.einsum("bkc,bchw->bkhw", self.query(attributes_BK), features_BCHW)
         return scores.flatten(2).softmax(dim=-1).view_as(scores)
 
-    def embed(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
-        return weighted_sum(self.attend(features_BCHW, attributes_BK), features_BCHW)
+    def embed_attended(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
+        return vectors_BKC
 
 
 class Shop:

@@ -58,7 +58,7 @@ class Embeddings:
         root: what the items' paths are relative to; None: to the root of the catalog's data.
         digest: hash of all items' paths and contents.
         num_quarantined: how many images could not be read.
-        parts: one of 0 images stands for unreadable ones.
+        parts: parts in order; one of 0 images stands for unreadable ones.
     """
 
     folder: Path

@@ -57,16 +57,9 @@ def embed_all(
 ) -> Embeddings:
     """Returns the embeddings of all images by a model, of which it makes those that `out` lacks.
 
-    Args:
-        source: the images.
-        package: the model, in a folder that all workers see.
-        out: folder of the embeddings.
-        model_name: name of the model in the registry.
-        model_version: its version in the registry.
-        params: precision, size of the parts, and how the work is distributed.
-        ray_session: entered once it is known whether anything is left to embed.
-        progress: entered when Ray runs.
-        attributes: names of the attributes to embed for; None: all that the model knows.
+    All workers see the package's folder. `ray_session` is entered once it is known whether anything
+    is left to embed, `progress` when Ray runs. Without `attributes` it embeds for all that the
+    model knows.
 
     Raises:
         HemlineError: the model does not know an attribute, or no image can be read.

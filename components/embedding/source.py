@@ -66,11 +66,7 @@ class StoreReader:
 
 
 def stored_images(location: StoreLocation, images: pa.Table) -> Source:
-    """Returns the images that a store holds.
-
-    Args:
-        location: location of the store.
-        images: `tables.IMAGES`, which has their paths.
+    """Returns the images that a store holds; `images` (`tables.IMAGES`) has their paths.
 
     Raises:
         HemlineError: there is no store, or it is damaged.

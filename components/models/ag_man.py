@@ -24,7 +24,7 @@ from components.models.attention import (
 )
 from components.models.backbones import Backbone
 from components.models.csn import AttributeMasks
-from components.models.network import AttentionNetwork, feature_norm, unit_length, weighted_sum
+from components.models.network import AttentionNetwork, feature_norm, unit_length
 
 
 class HierarchicalFeature(nn.Module):
@@ -59,19 +59,16 @@ class AttributeClassifier(nn.Module):
 class AGMAN(AttentionNetwork):
     """Attribute-guided multi-level attention network; the switches are those of Tables 5 to 8.
 
-    Args:
-        backbone: its last stage goes to branch 1.
-        num_attributes: N.
-        embedding_dim: D.
-        attention_dim: width of the attribute-guided spatial attention.
-        normalise_features: BatchNorm after the 1x1 convolution that reduces the features.
-        hierarchical: false leaves F3 to both branches, in place of F23 and [F23; F3].
-        classification: false leaves branch 1 out.
-        asa: false weighs all positions alike.
-        sa: false keeps the first spatial attention's map as it is.
-        spatial_kernel_size: of the spatial attention; 1 in the paper, 7 in the authors' code.
-        aca: addition or concatenation of vector and encoded attribute, or none.
-        ca: false leaves the channel attention out.
+    `attention_dim` is the width of the attribute-guided spatial attention, `normalise_features`
+    BatchNorm after the 1x1 convolution that reduces the features. The switches:
+
+    - hierarchical: false leaves F3 to both branches, in place of F23 and [F23; F3];
+    - classification: false leaves branch 1 out, to which the backbone's last stage goes;
+    - asa: false weighs all positions alike;
+    - sa: false keeps the first spatial attention's map as it is;
+    - spatial_kernel_size: 1 in the paper, 7 in the authors' code;
+    - aca: addition or concatenation of vector and encoded attribute, or none;
+    - ca: false leaves the channel attention out.
     """
 
     def __init__(
@@ -123,9 +120,8 @@ class AGMAN(AttentionNetwork):
         maps_BKHW = self.asa(features_BDHW, attributes_BK)
         return self.sa(features_BDHW, maps_BKHW) if self.sa else maps_BKHW
 
-    def embed(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
+    def embed_attended(self, vectors_BKD: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns branch 2's vectors [B, K, D]."""
-        vectors_BKD = weighted_sum(self.attend(features_BDHW, attributes_BK), features_BDHW)
         if self.aca:
             vectors_BKD = self.aca(vectors_BKD, attributes_BK)
         return self.ca(vectors_BKD) if self.ca else vectors_BKD
@@ -173,6 +169,6 @@ class AGMLAN(AGMAN):
         )
         self.masks = AttributeMasks(num_attributes, embedding_dim, masks=masks)
 
-    def embed(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
+    def embed_attended(self, vectors_BKD: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns branch 2's vectors, masked [B, K, D]."""
-        return self.masks(super().embed(features_BDHW, attributes_BK), attributes_BK)
+        return self.masks(super().embed_attended(vectors_BKD, attributes_BK), attributes_BK)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.errors import HemlineError
 from components.models.attention import AttributeEncoder, UniformAttention, spatial_softmax
 from components.models.backbones import Backbone
-from components.models.network import AttentionNetwork, feature_norm, weighted_sum
+from components.models.network import AttentionNetwork, feature_norm
 
 _REDUCTION = 2  # of the channel attention's hidden layer: 1024 to 512
 
@@ -62,10 +62,8 @@ class ScaledSpatialAttention(nn.Module):
 class AttributeAwareChannelAttention(nn.Module):
     """ACA: which channels of the attended vector speak of the attribute? (Eq. 5-7).
 
-    Args of the constructor:
-        encode: from attributes to q(a) [B, K, encoded_dim] (Eq. 5).
-        encoded_dim: C in the paper, C / 2 in the second version.
-        channels: of the attended vector, C.
+    `encode` goes from attributes to q(a) [B, K, encoded_dim] (Eq. 5); `encoded_dim` is C in the
+    paper, C / 2 in the second version.
     """
 
     def __init__(self, encode: nn.Module, *, encoded_dim: int, channels: int) -> None:
@@ -88,14 +86,8 @@ class AttributeAwareChannelAttention(nn.Module):
 class OneBranchNetwork(AttentionNetwork):
     """The third stage's map, attended to by position and then by channel; the rest is a subclass's.
 
-    Args:
-        backbone: its first three stages are used.
-        num_attributes: N.
-        embedding_dim: D.
-        attention_dim: E.
-        normalise_features: BatchNorm on the map.
-        asa: false weighs all positions alike.
-        aca: `none` leaves the channel attention out.
+    `asa` false weighs all positions alike, `aca` none leaves the channel attention out.
+    `attention_dim` is E, `normalise_features` BatchNorm on the map.
     """
 
     def __init__(
@@ -140,9 +132,8 @@ class OneBranchNetwork(AttentionNetwork):
         """Returns the weight of every position [B, K, H, W]."""
         return self.asa(features_BCHW, attributes_BK)
 
-    def embed(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+    def embed_attended(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the attribute-specific vectors [B, K, D]."""
-        vectors_BKC = weighted_sum(self.attend(features_BCHW, attributes_BK), features_BCHW)
         if self.aca is not None:
             vectors_BKC = self.aca(vectors_BKC, attributes_BK)
         return self.last(vectors_BKC)

@@ -36,15 +36,10 @@ def build_model(
 ) -> EmbeddingNetwork:
     """Returns the network that params name, its backbone loaded and the rest initialised.
 
-    Args:
-        name: one of `components.networks.NETWORK_PARTS`.
-        num_attributes: attributes of the schema.
-        backbone: see `build_backbone`.
-        weights: weights of the backbone, see `build_backbone`.
-        embedding_dim: length of an embedding.
-        attention_dim: width of the spatial attention that knows the attribute, where there is one.
-        normalise_features: BatchNorm on the map that attributes are asked of.
-        parts: the switches of ablations; None stands for what the network's paper has.
+    Names and parts, the switches of ablations, are those of `components.networks.NETWORK_PARTS`; a
+    part that is None is as in the network's paper. `build_backbone` says what `backbone` and
+    `weights` may be. `attention_dim` is the width of the spatial attention that knows the
+    attribute, `normalise_features` BatchNorm on the map that attributes are asked of.
 
     Raises:
         HemlineError: name, parts and widths do not make a network, or `build_backbone` cannot load

@@ -28,9 +28,7 @@ class EmbeddingNetwork(nn.Module, ABC):
     def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of unit length.
 
-        Args:
-            images_B3HW: normalised images, sides divisible by 32.
-            attributes_BK: which attributes to embed each image for, int64 in [0, N).
+        Images are normalised, their sides divisible by 32; attributes are int64 in [0, N).
         """
         return unit_length(self.embed(self.features(images_B3HW), attributes_BK))
 
@@ -54,6 +52,24 @@ class AttentionNetwork(EmbeddingNetwork):
     @abstractmethod
     def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the weight of every position of the map [B, K, H, W]."""
+
+    @abstractmethod
+    def embed_attended(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns what `embed` does, from the attended features [B, K, D]."""
+
+    def embed(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the vectors of the features that each attribute attends to [B, K, D]."""
+        maps_BKHW = self.attend(features_BCHW, attributes_BK)
+        return self.embed_attended(weighted_sum(maps_BKHW, features_BCHW), attributes_BK)
+
+    def forward_with_maps(
+        self, images_B3HW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what `forward` returns, and the maps that led to it [B, K, H, W]."""
+        features_BCHW = self.features(images_B3HW)
+        maps_BKHW = self.attend(features_BCHW, attributes_BK)
+        vectors_BKC = weighted_sum(maps_BKHW, features_BCHW)
+        return unit_length(self.embed_attended(vectors_BKC, attributes_BK)), maps_BKHW
 
     def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the weight of every position of the map for each attribute [B, K, H, W]."""

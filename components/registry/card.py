@@ -16,17 +16,8 @@ _TEMPLATE = Path(__file__).with_name("model_card.md")
 class Facts:
     """What a card is made of, all of it recorded by the stages before registration.
 
-    Attributes:
-        model_name: name in the registry.
-        schema: attributes that the network knows.
-        image_size_px: side of the pixels that it sees.
-        splits: the report of the stage `split`.
-        evaluation: the figures of the stage `evaluate`, in percent.
-        run_id: the run that trained the network.
-        commit: commit of its code; None outside of a git repository.
-        has_local_changes: whether the code differed from the commit.
-        params: params of the run, by `section.key`.
-        inputs: DVC's content hashes of what training read, by path.
+    `splits` is the report of the stage `split`, `evaluation` the figures of the stage `evaluate` in
+    percent, `run_id` the run that trained the network; what follows is as in `provenance.Origin`.
     """
 
     model_name: str

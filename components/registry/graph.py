@@ -1,7 +1,5 @@
 """The exported graph of a package: written from a network, and loaded without its code."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +30,8 @@ class PixelsToEmbeddings(nn.Module):
 
         The embeddings alone where the network has no maps.
         """
-        with _watching(self.network) as maps:
-            embeddings: Tensor = self.network(normalise(pixels_BSS3), attributes_BK)
-        return (embeddings, maps[-1]) if maps else embeddings
+        forward = getattr(self.network, "forward_with_maps", self.network)
+        return forward(normalise(pixels_BSS3), attributes_BK)
 
 
 class Embedder(nn.Module):
@@ -95,26 +92,3 @@ def load_graph(file: Path, device: str) -> Embedder:
     exported = torch.export.load(file)
     # the graph makes tensors on the device it was exported on: moving weights is not enough
     return Embedder(move_to_device_pass(exported, device).module())
-
-
-@contextmanager
-def _watching(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Gives a list that gets the maps which the network attends by while the block lasts.
-
-    They are made on the way to the embeddings: asking for them would make them a second time.
-    """
-    maps: list[Tensor] = []
-    attend = getattr(network, "attend", None)
-    if attend is None:
-        yield maps
-        return
-
-    def watched(features: Tensor, attributes: Tensor) -> Tensor:
-        maps.append(attend(features, attributes))
-        return maps[-1]
-
-    network.attend = watched  # type: ignore[assignment] # hides the method, until it is deleted
-    try:
-        yield maps
-    finally:
-        del network.attend

@@ -33,11 +33,8 @@ def register_package(
     Idempotent: a package that the run registered earlier, in a stage that was killed before it
     could say so, stays the version that it is. `promotion.py` makes champions of versions.
 
-    Args:
-        package: folder that `write_package` wrote; the card is put beside its files.
-        card: goes with the model, to the run, and into the version's description.
-        tracking: store and registry.
-        run_id: the training run.
+    `package` is a folder that `write_package` wrote; the card is put beside its files. It goes with
+    the model, to the run, and into the version's description.
 
     Raises:
         HemlineError: the store does not answer.

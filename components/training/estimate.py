@@ -43,13 +43,8 @@ def estimate_memory(
 ) -> Memory:
     """Returns the memory of a training step, from forward passes of a few images on the CPU.
 
-    Args:
-        network: on the CPU, takes normalised images and attributes.
-        num_images: images in a step of one worker.
-        num_asked: attributes asked of an image.
-        image_size_px: side of the images.
-        bf16: whether it runs in autocast.
-        averages: whether a moving average of the weights is kept.
+    The step has `num_images` on each worker and asks `num_asked` attributes of an image; `averages`
+    says whether a moving average of the weights is kept. The network is on the CPU.
     """
     trained = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
     weights = sum(tensor.nbytes for tensor in [*network.parameters(), *network.buffers()])

@@ -89,11 +89,8 @@ class Pace:
 def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
     """Trains from where the state is to the end of the plan, or until validation stops improving.
 
-    Args:
-        run: its state is already restored.
-        forward: the learner, or a data-parallel wrapper of it.
-        place: which worker this is.
-        log: called by the first worker every `train.log_every_steps` and after every epoch.
+    The run's state is already restored; `forward` is its learner, or a data-parallel wrapper of it.
+    The first worker calls `log` every `train.log_every_steps` and after every epoch.
 
     Raises:
         HemlineError: a loss or gradient is not finite; the last checkpoint is older.

@@ -54,15 +54,10 @@ class TrainingState:
         num_to_keep: int,
         ema_decay: float | None = None,
     ) -> None:
-        """Starts at the first step.
+        """Starts at the first step; the learner is on its device.
 
-        Args:
-            learner: on its device.
-            optimizer: optimises the learner's parameters.
-            scheduler: stepped after every optimisation step.
-            folder: folder of checkpoints and best weights.
-            num_to_keep: how many of the newest checkpoints stay.
-            ema_decay: decay of the moving average of the network's weights; None for none.
+        `folder` is that of checkpoints, of which the `num_to_keep` newest stay, and best weights;
+        `ema_decay` that of the moving average of the network's weights, None for none.
         """
         self.learner = learner
         self.optimizer = optimizer

@@ -117,15 +117,9 @@ def take_gradients(
 ) -> Losses:
     """Computes a step's gradients into the parameters and returns its losses.
 
-    With parts, batch statistics are those of each part.
-
-    Args:
-        forward: the learner, or a data-parallel wrapper of it.
-        learner: the learner itself.
-        batch: all images of the step.
-        images_at_once: images in a forward pass; None for all.
-        autocast: context in which the network runs; entered several times.
-        seed_part: seeds what the network draws, before it sees the part of that number.
+    `forward` is the learner, or a data-parallel wrapper of it. A forward pass has `images_at_once`
+    images, None for all, in `autocast`, which is entered several times; batch statistics are those
+    of each part. `seed_part` seeds what the network draws before it sees the part of that number.
     """
     if images_at_once is None or images_at_once >= len(batch):
         seed_part(0)

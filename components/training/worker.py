@@ -37,16 +37,9 @@ def run_training(
 ) -> None:
     """Trains to the end of the plan; leaves state and best weights in `state_folder`.
 
-    A checkpoint in `state_folder` is resumed. 0 workers train in this process, without Ray's.
-
-    Args:
-        inputs: absolute paths that all workers see, and the store, which may be a URL.
-        model_params: params of the network.
-        train_params: objective, optimiser, number and kind of workers.
-        checkpoint_params: how often the state is saved.
-        state_folder: absolute path that all workers see.
-        log: called by the first worker; must be picklable. A resumed run repeats rows that it was
-            called with earlier.
+    A checkpoint in `state_folder` is resumed. 0 workers train in this process, without Ray's. All
+    paths are absolute, and all workers see them; the store may be a URL. `log` is called by the
+    first worker and must be picklable; a resumed run may repeat rows.
     """
     least, most = train_params.workers
     build = partial(
