@@ -43,11 +43,7 @@ NETWORK_PARTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 
 
 def resolve_parts(name: str, chosen: Mapping[str, Any]) -> Parts:
-    """Returns what every part of a network is to be.
-
-    Args:
-        name: of the network.
-        chosen: by part; None stands for what its paper has, or for a part that it does not have.
+    """Returns what every part of a network is to be; a part that is None is as in its paper.
 
     Raises:
         HemlineError: the network is unknown, has no such part, the part cannot be that, or what
@@ -66,7 +62,9 @@ def resolve_parts(name: str, chosen: Mapping[str, Any]) -> Parts:
             raise HemlineError(f"{part} of {name} may be {allowed} (got {value})")
     resolved = {part: choices[0] for part, choices in parts.items()} | switched
     if not resolved.get("sa", True) and "spatial_kernel_size" in switched:
-        raise HemlineError("spatial_kernel_size is of the part that sa false removes: make it null")
+        raise HemlineError(
+            "spatial_kernel_size belongs to the part that sa false removes: make it null"
+        )
     is_blind = resolved.get("asa") is False and resolved.get("aca") == "none"
     if is_blind and "masks" not in resolved:
         raise HemlineError(

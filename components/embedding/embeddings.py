@@ -47,18 +47,10 @@ class Part:
 class Embeddings:
     """What the manifest says.
 
-    Attributes:
-        folder: folder of the files.
-        model_name: name of the model in the registry.
-        model_version: its version in the registry.
-        model_sha256: SHA-256 of the model's exported graph.
-        precision: fp32 or bf16.
-        attributes: attributes that images were embedded for, in the model's order.
-        embedding_dim: length D of an embedding.
-        root: what the items' paths are relative to; None: to the root of the catalog's data.
-        digest: hash of all items' paths and contents.
-        num_quarantined: how many images could not be read.
-        parts: parts in order; one of 0 images stands for unreadable ones.
+    `model_name` and `model_version` are those of the registry, `model_sha256` is the hash of the
+    exported graph, `precision` fp32 or bf16, `digest` a hash of all items' paths and contents. The
+    items' paths are relative to `root`; None: to the root of the catalog's data. A part of 0 images
+    stands for unreadable ones, which `num_quarantined` counts.
     """
 
     folder: Path

@@ -55,13 +55,11 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     """Returns the images of a folder or of a manifest.
 
     A folder's images are all files below it with the suffix of an image format, except hidden
-    ones. A manifest is a Parquet or CSV file with a column `path`: an absolute path, a URL, or
-    relative to the manifest's folder. Its other columns are kept with the images.
+    ones. A manifest is a file that ends in .parquet or .csv, with a column `path`: an absolute
+    path, a URL, or relative to the manifest's folder. Its other columns are kept with the images.
 
-    Args:
-        where: path or URL of a folder, or of a file that ends in .parquet or .csv.
-        numbered: `tables.EMBEDDED_ITEMS` of an earlier run: its images keep their numbers, and
-            new ones are numbered after them.
+    The images of an earlier run (`numbered`: `tables.EMBEDDED_ITEMS`) keep their numbers, and new
+    ones are numbered after them.
 
     Raises:
         HemlineError: there is nothing to read, or the manifest cannot be used.

@@ -70,12 +70,10 @@ Embed = Callable[[list[pa.Table], Reader, Recipe], Iterator[pa.Table]]
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedPart:
-    """A part that the embeddings will have.
+    """A part that the embeddings will have, and whether it is on disk already.
 
-    Attributes:
-        key: index of the part and a hash of its images and of the recipe.
-        items: its images: `tables.EMBEDDED_ITEMS` and the `address` that the reader takes.
-        is_done: whether it lies on disk.
+    `key` is the part's index and a hash of its images and of the recipe; `items` its images:
+    `tables.EMBEDDED_ITEMS` and the `address` that the reader takes.
     """
 
     key: str

@@ -38,11 +38,9 @@ class Reader(Protocol):
 class Source:
     """Images with a number each.
 
-    Attributes:
-        items: `tables.EMBEDDED_ITEMS` and further columns, by ascending number.
-        addresses: what the reader takes for each item.
-        root: what the items' paths are relative to; None: to the root of the catalog's data.
-        reader: reads the images.
+    `items` are `tables.EMBEDDED_ITEMS` and further columns, by ascending number, `addresses` what
+    the reader takes for each of them. Paths are relative to `root`; None: to the root of the
+    catalog's data.
     """
 
     items: pa.Table

@@ -88,13 +88,12 @@ class AGMAN(AttentionNetwork):
         ca: bool,
     ) -> None:
         super().__init__()
-        last_stage = backbone.take_last_stage()
+        last_stage, last_channels = backbone.take_last_stage(), backbone.last_channels
         self.backbone = backbone
-        self.hierarchy = self.classifier = self.sa = self.aca = self.ca = None
+        self.hierarchy = self.classifier = self.aca = None
         if hierarchical:
             self.hierarchy = HierarchicalFeature(backbone.mid_channels, backbone.channels)
         if classification:
-            last_channels = backbone.last_channels
             self.classifier = AttributeClassifier(last_stage, last_channels, num_attributes)
         fused_channels = backbone.channels * (2 if hierarchical else 1)
         self.reduce = nn.Sequential(
@@ -104,12 +103,10 @@ class AGMAN(AttentionNetwork):
         self.asa: nn.Module = UniformAttention()
         if asa:
             self.asa = AttributeGuidedSpatialAttention(num_attributes, embedding_dim, attention_dim)
-        if sa:
-            self.sa = SpatialAttention(spatial_kernel_size)
+        self.sa = SpatialAttention(spatial_kernel_size) if sa else None
         if aca != "none":
             self.aca = AttributeGuidedChannelAttention(num_attributes, embedding_dim, fusion=aca)
-        if ca:
-            self.ca = ChannelAttention(embedding_dim)
+        self.ca = ChannelAttention(embedding_dim) if ca else None
 
     def features(self, images_B3HW: Tensor) -> Tensor:
         """Returns the map that branch 2 attends to [B, D, H, W]."""

@@ -12,7 +12,7 @@ def read(*arguments: str, folder: Path | None = None) -> str:
     """Returns what a git command prints, without the last line break.
 
     Raises:
-        HemlineError: it failed; the message is what it said.
+        HemlineError: it failed; the message is its own.
     """
     return programs.read(["git", *arguments], folder=folder).rstrip("\n")
 

@@ -38,10 +38,9 @@ def installed_libraries() -> dict[str, str]:
 def differences(constraints: str, installed: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Returns (what is asked for, what is installed) of the libraries that differ.
 
-    A library that is asked for and not installed is no difference: constraints name those of
-    tests too. A build's own suffix, such as torch's `+cpu`, is none either, as pip has it.
-
-    `constraints` is the content of a pip constraints file, `installed` has normalised names.
+    Libraries that are not installed do not count: constraints name those of tests too. Nor does a
+    build's own suffix, such as torch's `+cpu`, as in pip. `constraints` is the content of a pip
+    constraints file, `installed` has normalised names.
     """
     lines = (line.partition("#")[0].strip() for line in constraints.splitlines())
     asked = {

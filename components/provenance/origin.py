@@ -1,6 +1,6 @@
 """Where a run comes from, read from what its MLflow run keeps: code, data, machine and hashes.
 
-The names of tags and files stand here; `recording.py` writes them.
+The names of tags and files are defined here; `recording.py` writes them.
 """
 
 import json
@@ -46,11 +46,9 @@ RUN_FILE = "models/run.json"  # an output in `dvc.yaml`; names the run
 class DataSet:
     """What a run was trained and measured on.
 
-    Attributes:
-        name: name of the data set, as its schema says.
-        source: where its raw files lie, without credentials.
-        digest: SHA-256 of the split; read back from MLflow, its first 32 digits.
-        counts: images, labels, attributes, quarantined rows, and images by split and role.
+    `source` is the address of the raw files, without credentials; `digest` the SHA-256 of the split
+    (read back from MLflow, its first 32 digits). `counts` has images, labels, attributes,
+    quarantined rows, and images by split and role.
     """
 
     name: str
@@ -61,22 +59,12 @@ class DataSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a run comes from, and what it measured.
+    """Where a run comes from, and what it measured on the test split.
 
-    Attributes:
-        run_id: id of the MLflow run.
-        commit: commit of the code; None outside of a git repository.
-        has_local_changes: whether the code differed from the commit.
-        params: all params, by `section.key`.
-        inputs: DVC's content hashes of what training read, by path.
-        status: status of the run in MLflow.
-        repository: address of the git repository, without credentials.
-        experiment: name of the DVC experiment.
-        num_workers: number of workers in the last epoch; None where nothing was trained.
-        machine: what `describe_machine` found.
-        data_sets: data sets with their counts.
-        split: digest of the split; None for a run that `hemline train` did not make.
-        metrics: metrics on the test split.
+    `commit` is None outside of a git repository; `has_local_changes` says whether the code differed
+    from it. `params` are by `section.key`, `inputs` DVC's content hashes of what training read, by
+    path. `status` is MLflow's, `experiment` DVC's; `machine` is what `describe_machine` found,
+    `num_workers` the number of workers in the last epoch, `split` the digest of the split.
     """
 
     run_id: str
@@ -101,7 +89,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """The version in use: its number, its run, and its evaluation where the run has one."""
+    """The champion: its number, its run, and its evaluation where the run has one."""
 
     version: int
     origin: Origin

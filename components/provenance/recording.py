@@ -20,7 +20,7 @@ from components.tables import SPLITS_REPORT_FILE, read_catalog, split_digest
 from components.tracking import runs
 from components.tracking.runs import Tracking
 
-_VERSION_TAGS = {  # what a version is looked up by, and the run's tag that says it
+_VERSION_TAGS = {  # tags that a version is looked up by, and the run's tags that they repeat
     "hemline.commit": origin.COMMIT_TAG,
     origin.DIRTY_TAG: origin.DIRTY_TAG,
     origin.SPLIT_TAG: origin.SPLIT_TAG,
@@ -28,7 +28,7 @@ _VERSION_TAGS = {  # what a version is looked up by, and the run's tag that says
     origin.EXPERIMENT_TAG: origin.EXPERIMENT_TAG,
 }
 _DIGEST_LENGTH = 32  # hexadecimal digits; MLflow keeps 36
-_LONGEST_NAME = 200  # of a path in a tag; MLflow takes 250 characters in all
+_LONGEST_NAME = 200  # characters of a path in a tag; MLflow takes 250 in all
 
 
 def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) -> dict[str, str]:
@@ -50,7 +50,7 @@ def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) 
 def git_tags() -> dict[str, str]:
     """Returns the commit and whether the tree differs from it; empty outside a git repository.
 
-    What the pipeline itself writes, `dvc.lock` and outputs that git keeps, is no difference.
+    What the pipeline itself writes, `dvc.lock` and outputs that git keeps, does not count.
     """
     try:
         commit = git.head()

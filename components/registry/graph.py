@@ -43,28 +43,21 @@ class Embedder(nn.Module):
 
     def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of uint8 pixels."""
+        return self.with_maps(pixels_BSS3, attributes_BK)[0]
+
+    def with_maps(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the embeddings, and where the network looks [B, K, H, W]; None without maps."""
         found = self.graph(pixels_BSS3, attributes_BK)
-        return found if isinstance(found, Tensor) else found[0]
+        return (found, None) if isinstance(found, Tensor) else found
 
-    def attend(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
-        """Returns where the network looks [B, K, H, W]; None where it has no maps."""
-        found = self.graph(pixels_BSS3, attributes_BK)
-        return None if isinstance(found, Tensor) else found[1]
-
-    def embed_image(
+    def of_image(
         self, pixels_SS3: NDArray[np.uint8], attributes: list[int]
-    ) -> NDArray[np.float32]:
-        """Returns the embeddings [K, D] of one image, on the CPU."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns the embeddings [K, D] and maps [K, H, W] of one image, on the CPU."""
+        pixels_1SS3, attributes_1K = torch.tensor(pixels_SS3)[None], torch.tensor([attributes])
         with torch.inference_mode():
-            return self(torch.tensor(pixels_SS3)[None], torch.tensor([attributes]))[0].numpy()
-
-    def attend_image(
-        self, pixels_SS3: NDArray[np.uint8], attributes: list[int]
-    ) -> NDArray[np.float32] | None:
-        """Returns where the network looks in one image [K, H, W], on the CPU; None as `attend`."""
-        with torch.inference_mode():
-            maps = self.attend(torch.tensor(pixels_SS3)[None], torch.tensor([attributes]))
-        return None if maps is None else maps[0].numpy()
+            embeddings_1KD, maps_1KHW = self.with_maps(pixels_1SS3, attributes_1K)
+        return embeddings_1KD[0].numpy(), None if maps_1KHW is None else maps_1KHW[0].numpy()
 
 
 def write_package(

@@ -45,7 +45,7 @@ class Package:
         Raises:
             HemlineError: the network does not know an attribute.
         """
-        embeddings_KD = self._network.embed_image(pixels_SS3, self._asked(attributes))
+        embeddings_KD, _ = self._network.of_image(pixels_SS3, self._asked(attributes))
         return dict(zip(attributes, embeddings_KD, strict=True))
 
     def attend(
@@ -58,7 +58,7 @@ class Package:
         Raises:
             HemlineError: the network does not know an attribute.
         """
-        return self._network.attend_image(pixels_SS3, self._asked(attributes))
+        return self._network.of_image(pixels_SS3, self._asked(attributes))[1]
 
     @cached_property
     def _network(self) -> "Embedder":

@@ -24,7 +24,7 @@ from components.tracking.runs import Tracking
 
 VERDICT_TAG = "hemline.verdict"
 EMBEDDINGS_TAG = "hemline.embeddings"
-_MOVE_PREFIX = "hemline.history."  # of the tags that moves stand in
+_MOVE_PREFIX = "hemline.history."  # of tags: hemline.history.<number> holds a move
 
 Action = Literal["promote", "rollback"]
 

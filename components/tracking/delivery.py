@@ -118,7 +118,7 @@ class Delivery:
             is_last_look = self._is_ending  # by then, all rows had been written
             try:
                 self._deliver_new()
-            except Exception as error:  # whatever it is, training continues
+            except Exception as error:  # of any kind: training continues
                 self._report_failure(error)
                 longest_s = _LONGEST_PAUSE_AT_END_S if self._is_ending else _LONGEST_PAUSE_S
                 self._wake.wait(min(pause_s, longest_s))
@@ -139,7 +139,9 @@ class Delivery:
                 return  # the note is another delivery's now
             self._remember(rows)
             del self._waiting[:_ROWS_AT_ONCE]
-            self._report_success()
+            if self._failure is not None:
+                _log.warning("metrics reach MLflow at %s again", self._tracking.address)
+            self._failure = None
 
     def _send(self, rows: Iterable[Row]) -> None:
         _check_answers(log_in(self._tracking.uri))
@@ -179,11 +181,6 @@ class Delivery:
                 self._journal,
             )
         self._failure = reason
-
-    def _report_success(self) -> None:
-        if self._failure is not None:
-            _log.warning("metrics reach MLflow at %s again", self._tracking.address)
-        self._failure = None
 
 
 def _check_answers(uri: str) -> None:

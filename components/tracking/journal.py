@@ -20,13 +20,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the journal.
+    """A line of the journal; `kind` is "step" or "epoch", each with its own order of steps.
 
-    Attributes:
-        kind: "step" or "epoch"; each kind has its own order of steps.
-        step: step that MLflow shows the metrics at.
-        timestamp_ms: when the row was written, since 1970.
-        metrics: values by name; they may be infinite or NaN.
+    The timestamp counts from 1970. Metrics may be infinite or NaN.
     """
 
     kind: str
@@ -95,9 +91,8 @@ class Journal:
 class Reader:
     """Reads what is new in a journal, which need not exist yet: whole lines, every step once.
 
-    Attributes:
-        position: position in bytes, behind the last whole line that was read.
-        last_steps: the last step of each kind, read or known from the start (`after`).
+    `position` is the byte behind the last whole line that was read; `last_steps` has the last step
+    of each kind, read or known from the start (`after`).
     """
 
     def __init__(self, path: Path, *, after: Mapping[str, int] | None = None) -> None:

@@ -40,11 +40,9 @@ class AbsentError(HemlineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """Where runs are kept.
+    """Where runs are kept: the URI of the tracking store and the registry.
 
-    Attributes:
-        uri: URI of the tracking store and the registry.
-        artifact_root: folder where a local store puts artifacts; a server decides that itself.
+    A local store puts artifacts into the folder `artifact_root`; a server decides that itself.
     """
 
     uri: str

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from components.images.store import ImageStore
 from components.params import CheckpointParams, TrainParams
 from components.training.feed import Batch, Feed
 from components.training.plan import Place, Plan
-from components.training.state import EpochMetrics, TrainingState
+from components.training.state import TrainingState
 from components.training.step import take_gradients
 from components.training.validation import validate
 
@@ -30,7 +30,7 @@ class Log(Protocol):
     def __call__(
         self, metrics: Mapping[str, float | None], *, step: int, kind: Literal["step", "epoch"]
     ) -> None:
-        """Takes metrics; those that are None are not known."""
+        """Takes metrics; those that are None are unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,7 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         if place.is_first:
             workers = float(place.world_size)
             log({**row, "images_per_s": speed, "world_size": workers}, step=epoch, kind="epoch")
-        metrics = cast(EpochMetrics, {"epoch": epoch, **row})
-        state.finish_epoch(metrics, save=place.is_first)
+        state.finish_epoch({"epoch": epoch, **row}, save=place.is_first)
 
 
 def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:

@@ -4,7 +4,7 @@ No random generator is part of it: random numbers are a function of the seed and
 """
 
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,14 +21,8 @@ from components.training.trained import save_weights
 BEST_WEIGHTS = "best.safetensors"
 
 
-class EpochMetrics(TypedDict):
-    """A row of the learning curve: the columns of `tables.TRAINING`."""
-
-    epoch: int
-    loss: float
-    ranking_loss: float
-    classification_loss: float | None  # None where the network does not classify
-    valid_map: float
+EpochMetrics = dict[str, Any]
+"""A row of the learning curve: the columns of `tables.TRAINING`."""
 
 
 class TrainingState:
@@ -52,7 +46,7 @@ class TrainingState:
         *,
         folder: Path,
         num_to_keep: int,
-        ema_decay: float | None = None,
+        ema_decay: float | None,
     ) -> None:
         """Starts at the first step; the learner is on its device.
 

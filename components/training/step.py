@@ -36,7 +36,7 @@ class Losses(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a network says of images: embeddings [B, K, D]; logits [B, N] where it classifies."""
+    """A network's outputs: embeddings [B, K, D], and logits [B, N] where it classifies."""
 
     embeddings: Tensor
     logits: Tensor | None
@@ -91,12 +91,12 @@ class Learner(nn.Module):
         return slopes.dot(outputs, self.combine) if slopes else self.losses(outputs, batch)
 
     def outputs(self, batch: Batch) -> Outputs:
-        """Returns what the network says of the batch's augmented images."""
+        """Returns the network's outputs for the batch's augmented images."""
         images = normalise_images(self._augmentation(to_images(batch.pixels), batch.draws))
         return Outputs(*self.network.forward_branches(images, batch.attributes))
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
-        """Returns the losses of a batch from what the network says of it."""
+        """Returns the losses of a batch from the network's outputs for it."""
         ranking = self._objective(outputs.embeddings, batch.values)
         if outputs.logits is None:
             nothing = torch.full_like(ranking.detach(), torch.nan)

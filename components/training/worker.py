@@ -66,16 +66,10 @@ def run_training(
     try:
         trainer.fit()
     except WorkerGroupError as error:
-        raise _expected(error) or error from error
-
-
-def _expected(error: WorkerGroupError) -> HemlineError | None:
-    """Returns the message for the user that a worker stopped with; None for any other failure."""
-    for failure in error.worker_failures.values():
-        cause = failure if isinstance(failure, HemlineError) else failure.__cause__
-        if isinstance(cause, HemlineError):
-            return cause
-    return None
+        failures = error.worker_failures.values()
+        causes = [cause for failure in failures for cause in (failure, failure.__cause__)]
+        expected = [cause for cause in causes if isinstance(cause, HemlineError)]
+        raise expected[0] if expected else error from error
 
 
 def _train_on_worker(build: Callable[..., Run], *, num_threads: int, log: Log) -> None:

@@ -94,7 +94,7 @@ def test_an_unknown_network_is_named_with_the_known_ones():
         (
             "ag_mlan",
             {"sa": False, "spatial_kernel_size": 7},
-            "spatial_kernel_size is of the part that sa false removes: make it null",
+            "spatial_kernel_size belongs to the part that sa false removes: make it null",
         ),
         *(
             (

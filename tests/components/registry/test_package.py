@@ -92,4 +92,4 @@ def test_everything_moves_to_the_device(example) -> None:
     assert made
     assert {torch.device(node.kwargs["device"]).type for node in made} == {"meta"}
     assert network(pixels, asked).device.type == "meta"
-    assert network.attend(pixels, asked).device.type == "meta"
+    assert network.with_maps(pixels, asked)[1].device.type == "meta"
