@@ -79,22 +79,17 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
         raise HemlineError(f"{where} holds no images ({', '.join(sorted(_SUFFIXES))})")
     root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
     root = root if "://" in root else str(Path(root).absolute())
+    items = _number(listed, numbered)
     addresses = [
         path if "://" in path or path.startswith("/") else f"{root}/{path}"
-        for path in listed[PATH].to_pylist()
+        for path in items[PATH].to_pylist()
     ]
-    if "content" not in listed.column_names:
+    if "content" not in items.column_names:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             versions = list(pool.map(_version_at, addresses))
-        listed = listed.append_column("content", pa.array(versions, pa.string()))
-    listed = listed.append_column("address", pa.array(addresses, pa.string()))
-    items = _number(listed, numbered)
-    return Source(
-        items=items.drop_columns("address"),
-        addresses=items["address"].to_pylist(),
-        root=root,
-        reader=FileReader(),
-    )
+        items = items.append_column("content", pa.array(versions, pa.string()))
+    names = dict.fromkeys([*tables.EMBEDDED_ITEMS.names, *items.column_names])
+    return Source(items=items.select([*names]), addresses=addresses, root=root, reader=FileReader())
 
 
 def read_address(address: str) -> bytes:
@@ -161,9 +156,8 @@ def _version(info: dict[str, Any]) -> str:
 
 
 def _number(listed: pa.Table, numbered: pa.Table) -> pa.Table:
-    """Returns the rows with a column `image` in front, by number."""
+    """Returns the rows by their number, the column `image`."""
     known = dict(zip(numbered[PATH].to_pylist(), numbered["image"].to_pylist(), strict=True))
     new = itertools.count(max(known.values(), default=-1) + 1)
     numbers = [known[path] if path in known else next(new) for path in listed[PATH].to_pylist()]
-    table = listed.add_column(0, "image", pa.array(numbers, pa.int64())).sort_by("image")
-    return table.select([*dict.fromkeys([*tables.EMBEDDED_ITEMS.names, *table.column_names])])
+    return listed.append_column("image", pa.array(numbers, pa.int64())).sort_by("image")

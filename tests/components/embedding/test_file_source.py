@@ -69,12 +69,12 @@ def test_another_content_is_seen(folder: Path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_manifest_keeps_its_columns(folder: Path, tmp_path: Path, suffix: str) -> None:
     paths = ["b.PNG", str(folder / "a::b.png"), "gone.png"]
-    rows = pa.table({"price": [3, 1, 2], "path": paths, "brand": ["x", None, "y"]})
+    rows = pa.table({"price": [3, 1, 2], "path": paths, "address": ["x", None, "y"]})
     manifest = folder / f"list.{suffix}"
     write = pq.write_table if suffix == "parquet" else pa.csv.write_csv
     write(rows, manifest)
     source = list_files(str(manifest), numbered=NONE)
-    assert source.items.column_names == ["image", "path", "content", "price", "brand"]
+    assert source.items.column_names == ["image", "path", "content", "price", "address"]
     assert source.items["path"].to_pylist() == paths
     assert source.items["price"].to_pylist() == [3, 1, 2]
     first, second, gone = read(source)
