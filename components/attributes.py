@@ -28,15 +28,11 @@ class AttributeSchema:
 
     @property
     def max_num_values(self) -> int:
-        """The number of values of the attribute that has most."""
+        """The largest number of values of an attribute."""
         return max(len(attribute.values) for attribute in self.attributes)
 
     def index(self, name: str) -> int:
-        """Returns the position of an attribute.
-
-        Raises:
-            HemlineError: the data set has no attribute of that name.
-        """
+        """Returns the position of an attribute; HemlineError where there is none."""
         if name not in self.names:
             raise HemlineError(f"no attribute {name!r}; there are {', '.join(self.names)}")
         return self.names.index(name)

@@ -7,7 +7,7 @@ file under its final name is always whole.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,22 +50,13 @@ def write_row_groups(tables: Iterable[pa.Table], path: Path, *, schema: pa.Schem
             writer.write_table(table.select(schema.names).cast(schema), row_group_size=2**30)
 
 
-def read_table(path: Path, *, schema: pa.Schema) -> pa.Table:
-    """Returns a Parquet file's table.
+def read_table(path: Path, *, schema: pa.Schema | None) -> pa.Table:
+    """Returns a Parquet file's table; None takes whatever columns it has.
 
     Raises:
-        HemlineError: the file is missing, or its columns are not those of the schema.
+        HemlineError: the file is missing or not Parquet, or has other columns than the schema.
     """
     return _open(path, schema=schema).read()
-
-
-def read_columns(path: Path) -> pa.Table:
-    """Returns a Parquet file's table, whatever its columns.
-
-    Raises:
-        HemlineError: the file is missing or not Parquet.
-    """
-    return _open(path, schema=None).read()
 
 
 def read_row_group(path: Path, index: int, *, schema: pa.Schema) -> pa.Table:
@@ -79,18 +70,31 @@ def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
 
 
 def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
-    except pa.ArrowInvalid as error:
-        raise HemlineError(f"{path} is not a Parquet file: {error}") from error
+    file = _read(
+        lambda: pq.ParquetFile(path, memory_map=True), path, "a Parquet file", pa.ArrowInvalid
+    )
     if schema is not None and not file.schema_arrow.equals(schema):
         raise HemlineError(
             f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
             "it was made by another version of hemline: `dvc repro` makes it again"
         )
     return file
+
+
+def _read(
+    read: Callable[[], Any],
+    path: Path,
+    kind: str,
+    *errors: type[Exception],
+    remedy: str = "; `dvc repro` makes it",
+) -> Any:
+    """Returns what `read` returns, or explains why it failed: no file, or one of another kind."""
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise HemlineError(f"{path} is missing{remedy}") from error
+    except errors as error:
+        raise HemlineError(f"{path} is not {kind}: {error}") from error
 
 
 def sha256(path: Path) -> str:
@@ -123,12 +127,13 @@ def read_csv(path: Path, *, schema: pa.Schema) -> pa.Table:
         HemlineError: the file is missing, or its columns are not those of the schema.
     """
     types = pa.csv.ConvertOptions(column_types=schema, include_columns=schema.names)
-    try:
-        return pa.csv.read_csv(path, convert_options=types)
-    except FileNotFoundError as error:
-        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise HemlineError(f"{path} is not a table of {schema.names}: {error}") from error
+    return _read(
+        lambda: pa.csv.read_csv(path, convert_options=types),
+        path,
+        f"a table of {schema.names}",
+        pa.ArrowInvalid,
+        pa.ArrowKeyError,
+    )
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -143,12 +148,7 @@ def read_json(path: Path) -> Any:
     Raises:
         HemlineError: the file is missing or not JSON.
     """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise HemlineError(f"{path} is missing; `dvc repro` makes it") from error
-    except ValueError as error:  # not JSON, or not even text
-        raise HemlineError(f"{path} is not JSON: {error}") from error
+    return _read(lambda: json.loads(path.read_text()), path, "JSON", ValueError)
 
 
 def read_yaml(path: Path) -> Any:
@@ -157,12 +157,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         HemlineError: the file is missing or not YAML.
     """
-    try:
-        return yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise HemlineError(f"{path} is missing") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise HemlineError(f"{path} is not YAML: {error}") from error
+    errors = (UnicodeDecodeError, yaml.YAMLError)
+    return _read(lambda: yaml.safe_load(path.read_text()), path, "YAML", *errors, remedy="")
 
 
 def write_text(text: str, path: Path) -> None:

@@ -11,11 +11,7 @@ def resolve_precision(
     """Returns bf16 or fp32: what params name, or what is faster where they say `auto`.
 
     A processor without instructions for bf16 (AVX2 and older) emulates it, and was measured to
-    train fourteen times slower than fp32.
-
-    Args:
-        precision: auto, bf16 or fp32.
-        on_gpu: whether GPUs compute, which all have bf16, or this machine's processor.
+    train fourteen times slower than fp32; every GPU has them.
     """
     if precision != "auto":
         return precision

@@ -1,4 +1,4 @@
-"""Programs that are run: their output is passed through or returned, their failure explained."""
+"""Running other programs: output passed through or returned, failures explained."""
 
 import subprocess
 import sys
@@ -17,10 +17,6 @@ _GRACE_S = 20  # between SIGTERM and SIGKILL
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
     """Runs a program and passes its output through; an exception here terminates its whole tree.
-
-    Args:
-        command: program and arguments; no shell sees them.
-        environment: environment variables of the program; None: this process's own.
 
     Raises:
         HemlineError: it failed; the message has the end of what it printed.
@@ -52,11 +48,6 @@ def read(
     command: Sequence[str], *, folder: Path | None = None, statuses: Collection[int] = (0,)
 ) -> str:
     """Returns what a program prints on its standard output; odd bytes become surrogates.
-
-    Args:
-        command: program and arguments; no shell sees them.
-        folder: folder to run it in; None: the current one.
-        statuses: exit statuses that are no failure.
 
     Raises:
         HemlineError: it failed; the message is what it printed on its standard error.

@@ -25,6 +25,9 @@ BATCHES_FILE = "batches.parquet"  # of a folder of triplets
 EVALUATION_FILE = "evaluation.json"  # of an evaluation
 QUERY_SCORES_FILE = "queries.parquet"
 
+_LABEL = (("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int16()))
+_SLOTS = (("anchor", pa.int64()), ("positive", pa.int64()), ("negative", pa.int64()))
+
 IMAGES = pa.schema(
     [
         ("image", pa.int64()),
@@ -39,42 +42,23 @@ IMAGES = pa.schema(
 """One row per image; `path` is relative to the data root.
 
 Numbers count from 0 and are append-only: an image keeps its number when data is added, and the
-number of an image that went away is not given again. The file's metadata holds the `Numbering`.
+number of a removed image is never reused. The file's metadata holds the `Numbering`.
 """
 
-LABELS = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("attribute", pa.int16()),
-        ("value", pa.int16()),
-        ("split", pa.string()),
-        ("role", pa.string()),
-    ]
-)
+LABELS = pa.schema([*_LABEL, ("split", pa.string()), ("role", pa.string())])
 """One row per label; `attribute` and `value` are positions in the schema file.
 
 split (train, valid, test) and role (query, gallery) are what the data set itself says, or null.
 """
 
-PUBLISHED_TRIPLETS = pa.schema(
-    [
-        ("split", pa.string()),
-        ("attribute", pa.int16()),
-        ("anchor", pa.int64()),
-        ("positive", pa.int64()),
-        ("negative", pa.int64()),
-    ]
-)
+PUBLISHED_TRIPLETS = pa.schema([("split", pa.string()), ("attribute", pa.int16()), *_SLOTS])
 """One row per triplet of image numbers that the data set itself publishes; often none."""
 
 REGIONS = pa.schema(
     [
         ("image", pa.int64()),
         ("attribute", pa.int16()),
-        ("left", pa.float32()),
-        ("top", pa.float32()),
-        ("right", pa.float32()),
-        ("bottom", pa.float32()),
+        *((edge, pa.float32()) for edge in ("left", "top", "right", "bottom")),
     ]
 )
 """One row per image and attribute whose place is known: a box in pixels of the upright image."""
@@ -101,15 +85,7 @@ QUARANTINE_REASONS = (
 IMAGE_HASHES = pa.schema([("image", pa.int64()), ("perceptual_hash", pa.uint64())])
 """One row per image of the store; see `images/perceptual_hash.py`."""
 
-SPLITS = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("attribute", pa.int16()),
-        ("value", pa.int16()),
-        ("split", pa.string()),
-        ("role", pa.string()),
-    ]
-)
+SPLITS = LABELS
 """One row per label; split: train, valid or test; role: train, query or gallery."""
 
 LEAKS = pa.schema(
@@ -126,56 +102,29 @@ LEAKS = pa.schema(
 kind: same_image, identical_file, group or near_duplicate; rows of one kind and unit are related.
 """
 
-UNANSWERABLE = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("attribute", pa.int16()),
-        ("value", pa.int16()),
-        ("split", pa.string()),
-    ]
-)
+UNANSWERABLE = pa.schema([*_LABEL, ("split", pa.string())])
 """One row per label that did not become a query: no gallery item has its value."""
 
-TRIPLETS = pa.schema(
-    [
-        ("epoch", pa.int16()),
-        ("attribute", pa.int16()),
-        ("anchor", pa.int64()),
-        ("positive", pa.int64()),
-        ("negative", pa.int64()),
-    ]
-)
+TRIPLETS = pa.schema([("epoch", pa.int16()), ("attribute", pa.int16()), *_SLOTS])
 """One row per triplet of image numbers, one row group per epoch."""
 
 BATCHES = pa.schema([("epoch", pa.int16()), ("batch", pa.int32()), ("image", pa.int64())])
 """One row per image of a planned batch, one row group per epoch."""
 
+_LOSSES = ("loss", "ranking_loss", "classification_loss")
 TRAINING = pa.schema(
-    [
-        ("epoch", pa.int32()),
-        ("loss", pa.float64()),
-        ("ranking_loss", pa.float64()),
-        ("classification_loss", pa.float64()),
-        ("valid_map", pa.float64()),
-    ]
+    [("epoch", pa.int32()), *((name, pa.float64()) for name in (*_LOSSES, "valid_map"))]
 )
 """The learning curve: mean losses of an epoch, and validation MAP (percent) after it."""
 
-
+_MAPS = ("map", "map_low", "map_high", "random_map")
 MAP_PER_ATTRIBUTE = pa.schema(
-    [
-        ("attribute", pa.string()),
-        ("map", pa.float64()),
-        ("map_low", pa.float64()),
-        ("map_high", pa.float64()),
-        ("random_map", pa.float64()),
-    ]
+    [("attribute", pa.string()), *((name, pa.float64()) for name in _MAPS)]
 )
 """MAP (percent) of each attribute, of the model and of a random ranking: DVC's bar plots.
 
-map_low to map_high is the 95 % interval of the model's over queries.
+map_low to map_high is the model's 95 % interval over queries.
 """
-
 
 QUERY_SCORES = pa.schema(
     [
@@ -185,16 +134,14 @@ QUERY_SCORES = pa.schema(
         ("random_average_precision", pa.float64()),
     ]
 )
-"""One row per query of the test split, scores in [0, 1]; see `retrieval/query_scores.py`."""
-
+"""One row per query of the test split, scores in [0, 1]; see `evaluation/query_scores.py`."""
 
 EMBEDDED_ITEMS = pa.schema([("image", pa.int64()), ("path", pa.string()), ("content", pa.string())])
-"""The first columns of the items of embeddings; what a manifest said of them follows.
+"""The first columns of the items of embeddings; the columns of their manifest follow.
 
 content: tells whether a file is still the one that was embedded (its SHA-256, or what its file
 system says of it).
 """
-
 
 EMBEDDING_RECORD = pa.schema([*EMBEDDED_ITEMS, ("reason", pa.string()), ("detail", pa.string())])
 """One row per image that a part was made of; reason and detail are null where it was embedded.
@@ -219,12 +166,10 @@ def embeddings_schema(embedding_dim: int) -> pa.Schema:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbering:
-    """Which numbers images have had.
+    """Which image numbers are taken: those below `next_image`.
 
-    Attributes:
-        origin: hash of the first catalog; it stays while data is added, and tells whether two
-            tables count the same images.
-        next_image: the number of the next new image.
+    The hash of the first catalog, `origin`, stays while data is added, and tells whether two tables
+    count the same images.
     """
 
     origin: str
@@ -233,17 +178,13 @@ class Numbering:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """A data set as hemline knows it.
+    """A data set as hemline knows it; tables have the schemas of this module.
 
     Attributes:
-        schema: its attributes and their values.
-        numbering: which numbers its images have had.
-        images: `IMAGES`.
-        labels: `LABELS`.
         triplets: `PUBLISHED_TRIPLETS`.
-        regions: `REGIONS`: where attributes show, where the data set says it; often nowhere.
-        quarantine: `QUARANTINE`: images and labels that cannot be used.
+        quarantine: images and labels that cannot be used.
         left_out: how many rows of the data set carry nothing, by what they are.
+        regions: where attributes show, where the data set says it; often nowhere.
     """
 
     schema: AttributeSchema
@@ -259,12 +200,12 @@ class Catalog:
 def write_catalog(catalog: Catalog, folder: Path) -> None:
     """Writes the files of a catalog into a folder.
 
-    Each is whole at any moment, and what a later catalog continues (schema and images) only ever
-    grows, so that a run that was killed between two of them loses nothing.
+    What a later catalog continues (schema and images) only ever grows, so that a run that was
+    killed between two of the files loses nothing.
     """
     files.write_json(catalog.schema.as_dict(), folder / SCHEMA_FILE)
-    about = asdict(catalog.numbering)
-    files.write_table(catalog.images, folder / IMAGES_FILE, schema=IMAGES, about=about)
+    numbering = asdict(catalog.numbering)
+    files.write_table(catalog.images, folder / IMAGES_FILE, schema=IMAGES, about=numbering)
     files.write_table(catalog.labels, folder / LABELS_FILE, schema=LABELS)
     files.write_table(catalog.triplets, folder / PUBLISHED_TRIPLETS_FILE, schema=PUBLISHED_TRIPLETS)
     files.write_table(catalog.regions, folder / REGIONS_FILE, schema=REGIONS)
@@ -311,11 +252,7 @@ def read_splits(folder: Path) -> pa.Table:
 
 
 def split_digest(folder: Path) -> str:
-    """Returns the SHA-256 of the splits in a folder: equal ones split labels alike.
-
-    Raises:
-        HemlineError: the folder has none.
-    """
+    """Returns the SHA-256 of the splits in a folder; HemlineError where it has none."""
     path = folder / SPLITS_FILE
     if not path.exists():
         raise HemlineError(f"{path} is missing; `dvc checkout` brings it, or `dvc repro` makes it")
@@ -338,3 +275,23 @@ def quarantine_table(rows: Iterable[tuple[str, str, str]]) -> pa.Table:
     unknown = {record["reason"] for record in records} - set(QUARANTINE_REASONS)
     assert not unknown, f"reasons outside the vocabulary: {unknown}"
     return pa.Table.from_pylist(records, schema=QUARANTINE)
+
+
+def check_quarantined_share(
+    num_quarantined: int, num_images: int, *, allowed: float, where: Path
+) -> None:
+    """Raises a HemlineError when a larger share of the images than allowed is in quarantine.
+
+    Args:
+        num_quarantined: different images that are in quarantine, themselves or a label of theirs.
+        num_images: different images that are in quarantine or used; some are both.
+        allowed: share, `data.max_quarantined_share`.
+        where: the quarantine, for the message.
+    """
+    share = num_quarantined / max(num_images, 1)
+    if share > allowed:
+        raise HemlineError(
+            f"{num_quarantined} of {num_images} images ({share:.1%}) cannot be used, or one of "
+            f"their labels cannot; allowed are {allowed:.1%} (data.max_quarantined_share). "
+            f"{where} lists them with reasons: fix them, or allow more"
+        )

@@ -76,7 +76,7 @@ class Embeddings:
         Raises:
             HemlineError: the file is missing.
         """
-        return files.read_columns(self.folder / ITEMS)
+        return files.read_table(self.folder / ITEMS, schema=None)
 
     def summary(self) -> str:
         """Returns what was embedded and what could not be read, in a line each, for people."""

@@ -7,7 +7,6 @@ from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.read import read_labels
 from components.errors import HemlineError
-from components.images.quarantine import check_quarantined_share
 from components.params import DataParams, load_section
 from components.tables import Catalog, read_catalog, write_catalog
 from pipelines.shell import options
@@ -53,7 +52,7 @@ def _check_quarantine(built: Catalog, catalog: Path, *, allowed: float) -> None:
     tables.write_quarantine(built.quarantine, catalog)
     quarantined = set(built.quarantine["path"].to_pylist())
     paths = quarantined | set(built.images["path"].to_pylist())
-    check_quarantined_share(
+    tables.check_quarantined_share(
         len(quarantined), len(paths), allowed=allowed, where=catalog / tables.QUARANTINE_FILE
     )
 

@@ -6,7 +6,6 @@ import typer
 
 from components import files, tables
 from components.images.preprocess import preprocess as run_preprocess
-from components.images.quarantine import check_quarantined_share
 from components.images.remote_store import publish_store
 from components.images.store import read_hashes
 from components.params import DataParams, PreprocessParams, load_section
@@ -45,7 +44,7 @@ def preprocess(
         read_hashes(store), store / tables.IMAGE_HASHES_FILE, schema=tables.IMAGE_HASHES
     )
     tables.write_quarantine(done.quarantine, store)
-    check_quarantined_share(
+    tables.check_quarantined_share(
         done.quarantine.num_rows,
         images.num_rows,
         allowed=load_section(params, DataParams).max_quarantined_share,
