@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
-from components.datasets.labelled import Label, LabelledImages, Region, Unusable
+from components.datasets.labelled import Label, LabelledImages, Region, Unusable, seen_values
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
 from components.tables import Catalog, Numbering
@@ -35,25 +35,26 @@ def build_catalog(
     exclude_attributes: Collection[str],
     previous: Catalog | None = None,
 ) -> Catalog:
-    """Returns the catalog of a data set.
+    """Returns the catalog of the data set in the folder `root`.
 
     Every image file is read once, for its hash and its header; pixels are decoded later. New
     images are numbered in the order in which the label file first names them.
 
-    Args:
-        labelled: what the reader read.
-        root: folder of the data set.
-        exclude_attributes: names of attributes to leave out.
-        previous: the catalog to continue: its images keep their numbers and its values their
-            positions; new ones come behind. So do attributes, but for those that no image has any
-            more. A catalog of another data set (of another name, or without a common path) is not
-            continued.
+    Where a previous catalog is continued, its images keep their numbers and its values their
+    positions; new ones come last. So do attributes, except those that no image has any more. A
+    catalog of another data set (of another name, or without a common path) is not continued.
 
     Raises:
         HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
             left with a single value or has more than positions can count.
     """
-    labels = _without(labelled, exclude_attributes)
+    present = {label.attribute for label in labelled.labels}
+    if unknown := sorted(set(exclude_attributes) - present):
+        raise HemlineError(
+            f"data.exclude_attributes: {labelled.source} has no attribute {unknown[0]!r}; "
+            f"it has {', '.join(sorted(present))}"
+        )
+    labels = [label for label in labelled.labels if label.attribute not in exclude_attributes]
     paths = list(dict.fromkeys(label.path for label in labels))
     with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
         looked_at = list(pool.map(lambda path: _look_at(root, path), paths))
@@ -71,9 +72,8 @@ def build_catalog(
     usable = [label for label in labels if label.path in number_of]
     schema = _schema(labelled, usable, previous)
     triplets = _triplets_table(labelled, number_of=number_of, schema=schema)
-    num_published = sum(len(rows) for rows in labelled.triplets.rows.values())
     left_out = dict(labelled.left_out)
-    if num_lost := num_published - triplets.num_rows:
+    if num_lost := sum(map(len, labelled.triplets.rows.values())) - triplets.num_rows:
         left_out["published triplets of images or attributes that are not used"] = num_lost
     return Catalog(
         schema=schema,
@@ -85,17 +85,6 @@ def build_catalog(
         quarantine=tables.quarantine_table(quarantine),
         left_out=left_out,
     )
-
-
-def _without(labelled: LabelledImages, excluded: Collection[str]) -> Sequence[Label]:
-    present = {label.attribute for label in labelled.labels}
-    unknown = sorted(set(excluded) - present)
-    if unknown:
-        raise HemlineError(
-            f"data.exclude_attributes: {labelled.source} has no attribute {unknown[0]!r}; "
-            f"it has {', '.join(sorted(present))}"
-        )
-    return [label for label in labelled.labels if label.attribute not in excluded]
 
 
 def _look_at(root: Path, path: str) -> _ImageFile | Unusable:
@@ -132,24 +121,22 @@ def _number(
 def _schema(
     labelled: LabelledImages, labels: Sequence[Label], previous: Catalog | None
 ) -> AttributeSchema:
-    seen: dict[str, set[str]] = {}
-    for label in labels:
-        seen.setdefault(label.attribute, set()).add(label.value)
+    seen = seen_values(labels)
     before = {x.name: x.values for x in previous.schema.attributes} if previous else {}
     attributes = []
     for name in dict.fromkeys((*before, *labelled.values_of, *seen)):
         if name in seen:
-            values = (*before.get(name, ()), *labelled.values_of.get(name, ()), *sorted(seen[name]))
-            attributes.append(Attribute(name=name, values=tuple(dict.fromkeys(values))))
-    for attribute in attributes:
-        _check_values(attribute, seen[attribute.name], source=labelled.source)
+            values = (*before.get(name, ()), *labelled.values_of.get(name, ()), *seen[name])
+            attribute = Attribute(name=name, values=tuple(dict.fromkeys(values)))
+            _check_values(attribute, seen[name], source=labelled.source)
+            attributes.append(attribute)
     return AttributeSchema(dataset=labelled.dataset, attributes=tuple(attributes))
 
 
-def _check_values(attribute: Attribute, seen: Collection[str], *, source: str) -> None:
+def _check_values(attribute: Attribute, seen: Sequence[str], *, source: str) -> None:
     if len(seen) == 1:
         raise HemlineError(
-            f"{source}: attribute {attribute.name!r} has the single value {next(iter(seen))!r}, "
+            f"{source}: attribute {attribute.name!r} has the single value {seen[0]!r}, "
             "so there is nothing to tell apart; add it to data.exclude_attributes or label other "
             "values"
         )
@@ -203,17 +190,17 @@ def _triplets_table(
 def _regions_table(
     regions: Sequence[Region], *, number_of: dict[str, int], schema: AttributeSchema
 ) -> pa.Table:
-    """Returns the regions of usable images, those of attributes that are left out aside."""
+    """Returns the regions of usable images and attributes."""
     position = {name: index for index, name in enumerate(schema.names)}
     rows = [
         (number_of[path], position[attribute], *box)
         for path, attribute, *box in regions
         if path in number_of and attribute in position
     ]
-    return _table(sorted(rows), tables.REGIONS) if rows else tables.REGIONS.empty_table()
+    return _table(sorted(rows), tables.REGIONS)
 
 
 def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True)
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)

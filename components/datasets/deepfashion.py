@@ -14,7 +14,7 @@ attribute is a value here, and its type the attribute; an image may have several
 `Anno` is called `Anno_coarse` and images lie under `Img/img` in later copies of the data set.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from components.datasets.index_files import numbered_lines
@@ -55,7 +55,10 @@ def read_deepfashion(root: Path) -> LabelledImages:
         dataset="DeepFashion",
         labels=labels,
         source=str(source),
-        values_of=values_by_type(attributes),
+        values_of={
+            kind: list(dict.fromkeys(name for name, of in attributes if of == kind))
+            for kind in TYPES
+        },
         left_out={
             "images without an attribute": num_without,
             "images in no partition": num_in_no_partition,
@@ -89,13 +92,6 @@ def read_attributes(path: Path) -> list[tuple[str, str]]:
     return attributes
 
 
-def values_by_type(attributes: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """Returns the names of each type in the order of the file; one that repeats counts once."""
-    return {
-        kind: list(dict.fromkeys(name for name, of in attributes if of == kind)) for kind in TYPES
-    }
-
-
 def _read_partition(path: Path) -> Mapping[str, str]:
     splits: dict[str, str] = {}
     for number, text in _rows(path):
@@ -115,10 +111,7 @@ def _read_partition(path: Path) -> Mapping[str, str]:
 
 
 def _positive_attributes(path: Path, *, num_attributes: int) -> Iterator[tuple[str, list[int]]]:
-    """Yields path and positions of the attributes of an image, one row in memory at a time.
-
-    The real file has 289,222 rows of 1,000 numbers: what is not 1 is passed over by `list.index`.
-    """
+    """Yields path and positions of the attributes of an image, one row in memory at a time."""
     for number, text in _rows(path):
         image, *cells = text.split()
         if len(cells) != num_attributes:
@@ -126,19 +119,14 @@ def _positive_attributes(path: Path, *, num_attributes: int) -> Iterator[tuple[s
                 f"{path} line {number}: expected a path and {num_attributes} numbers, one for each "
                 f"attribute of list_attr_cloth.txt, got {len(cells)}"
             )
-        unknown = set(cells) - {"-1", "0", "1"}
-        if unknown:
+        if unknown := set(cells) - {"-1", "0", "1"}:
             raise HemlineError(
                 f"{path} line {number}: {min(unknown)!r} is none of 1 (yes), -1 (no), 0 (unknown)"
             )
-        yield image, _places_of("1", cells)
-
-
-def _places_of(wanted: str, cells: list[str]) -> list[int]:
-    places: list[int] = []
-    for _ in range(cells.count(wanted)):
-        places.append(cells.index(wanted, places[-1] + 1 if places else 0))
-    return places
+        positions: list[int] = []
+        for _ in range(cells.count("1")):  # the real file has 289,222,000 cells to pass over
+            positions.append(cells.index("1", positions[-1] + 1 if positions else 0))
+        yield image, positions
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str]]:

@@ -9,25 +9,20 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from components.datasets.labelled import LabelledImages
+from components.datasets.labelled import LabelledImages, Unusable, seen_values
 from components.tables import Catalog
 
 _LABEL = ["image", "attribute", "value", "split", "role"]
 _SPLITS = ("train", "valid", "test")
 _ROLES = ("query", "gallery")
 
-Rows = Iterable[tuple[str, str, str]]  # of tables.QUARANTINE
-
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeDescription:
-    """An attribute and how often its values occur.
+    """An attribute and how often its values occur; an image may have several.
 
     Attributes:
-        name: of the attribute.
-        num_images: images with a label of it.
-        num_labels: its labels; an image may have several values.
-        labels_per_value: labels of each value, in the order of the schema; some may have none.
+        labels_per_value: in the order of the schema; some may have no labels.
     """
 
     name: str
@@ -37,18 +32,18 @@ class AttributeDescription:
 
     @property
     def median_labels(self) -> float:
-        """Labels per value, the median over the values."""
+        """The median of the labels per value."""
         return median(self.labels_per_value.values())
 
     @property
     def most_frequent(self) -> list[tuple[str, int]]:
-        """Values with their labels, the most frequent first, of as many in the schema's order."""
+        """Values and their number of labels, most frequent first; ties in the schema's order."""
         return sorted(self.labels_per_value.items(), key=lambda item: -item[1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleDescription:
-    """Images and labels that the data set gives a role; None: those of the split without one."""
+    """Images and labels with a role (query, gallery) in a split; None: those without one."""
 
     role: str | None
     num_images: int
@@ -57,13 +52,9 @@ class RoleDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitDescription:
-    """Images and labels that the data set itself gives a split.
+    """Images and different labels that the data set gives a split; None: those without one.
 
-    Attributes:
-        split: train, valid or test; None for those that it gives none.
-        num_images: of the split; the same image may be in others, too.
-        num_labels: different labels of the split.
-        roles: query, gallery and those without a role; empty where the split has no roles.
+    An image may be in several splits. `roles` is empty where the split has none.
     """
 
     split: str | None
@@ -96,17 +87,14 @@ class Description:
     """What a data set holds.
 
     Attributes:
-        dataset: its name.
         num_images: images with labels.
         num_labels: different labels (image, attribute, value).
-        num_groups: groups, such as products, that the images belong to.
-        num_grouped_images: images that belong to one.
+        num_groups: groups, such as products, that images belong to.
         attributes: in the order of the schema.
         splits: those of the data set itself; empty where it gives none.
-        triplets: that the data set publishes; empty where it publishes none.
+        triplets: those that the data set publishes; often none.
         left_out: how many rows of the files carry nothing, by what they are.
         quarantine_counts: rows of `quarantine` by stage and reason, the most frequent first.
-        quarantine: all rows, in the order of their tables.
     """
 
     dataset: str
@@ -122,26 +110,21 @@ class Description:
     quarantine: tuple[QuarantinedRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values, under the names of the attributes."""
+        """Returns the same as plain values."""
         return asdict(self)
 
 
 def describe_catalog(catalog: Catalog, *, undecodable: pa.Table | None = None) -> Description:
-    """Returns what a catalog holds.
-
-    Args:
-        catalog: its tables.
-        undecodable: `tables.QUARANTINE` of the stage `preprocess`, where that has run.
-    """
+    """Returns what a catalog holds, and the quarantine of stage `preprocess` where that ran."""
     labels = catalog.labels.to_pandas()
-    names = [attribute.name for attribute in catalog.schema.attributes]
+    names = catalog.schema.names
     values_of = {attribute.name: attribute.values for attribute in catalog.schema.attributes}
-    pairs = zip(labels["attribute"], labels["value"], strict=True)
-    labels["value"] = [values_of[names[attribute]][value] for attribute, value in pairs]
     labels["attribute"] = [names[attribute] for attribute in labels["attribute"]]
+    pairs = zip(labels["attribute"], labels["value"], strict=True)
+    labels["value"] = [values_of[attribute][value] for attribute, value in pairs]
     triplets = catalog.triplets.group_by(["split", "attribute"], use_threads=False)
     counts = triplets.aggregate([([], "count_all")]).to_pylist()
-    quarantine = {"ingest": _rows(catalog.quarantine), "preprocess": _rows(undecodable)}
+    unusable = {"ingest": catalog.quarantine, "preprocess": undecodable}
     return _describe(
         catalog.schema.dataset,
         labels,
@@ -150,20 +133,21 @@ def describe_catalog(catalog: Catalog, *, undecodable: pa.Table | None = None) -
         groups=catalog.images["group"].to_pandas(),
         triplets={(x["split"], names[x["attribute"]]): x["count_all"] for x in counts},
         left_out=catalog.left_out,
-        quarantine=quarantine,
+        quarantine={
+            stage: [tuple(row.values()) for row in found.to_pylist()]
+            for stage, found in unusable.items()
+            if found is not None
+        },
     )
 
 
 def describe_labels(labelled: LabelledImages) -> Description:
     """Returns what the label files of a data set hold; images are not looked at."""
     labels = pd.DataFrame(labelled.labels, columns=_LABEL)
-    seen: dict[str, set[str]] = {name: set() for name in labelled.values_of}
-    for label in labelled.labels:
-        seen.setdefault(label.attribute, set()).add(label.value)
+    seen = seen_values(labelled.labels)
     values_of = {
-        name: tuple(dict.fromkeys([*labelled.values_of.get(name, ()), *sorted(values)]))
-        for name, values in seen.items()
-        if values or labelled.values_of.get(name)
+        name: list(dict.fromkeys([*labelled.values_of.get(name, ()), *seen.get(name, ())]))
+        for name in dict.fromkeys([*filter(labelled.values_of.get, labelled.values_of), *seen])
     }
     images = labels["image"].drop_duplicates()
     return _describe(
@@ -187,7 +171,7 @@ def _describe(
     groups: "pd.Series[Any]",
     triplets: Mapping[tuple[str, str], int],
     left_out: Mapping[str, int],
-    quarantine: Mapping[str, Rows],
+    quarantine: Mapping[str, Iterable[Unusable]],
 ) -> Description:
     """Returns the description of labels by name; groups hold one or None per image."""
     different = labels[_LABEL[:3]].drop_duplicates()
@@ -206,7 +190,10 @@ def _describe(
             _attribute(name, different[different["attribute"] == name], values)
             for name, values in values_of.items()
         ),
-        splits=_splits(labels),
+        splits=tuple(
+            SplitDescription(split=split, roles=_roles(of_split), **_sizes(of_split))
+            for split, of_split in _parts(labels, "split", _SPLITS)
+        ),
         triplets=tuple(
             TripletsDescription(split=split, attribute=attribute, num_triplets=number)
             for (split, attribute), number in triplets.items()
@@ -218,7 +205,7 @@ def _describe(
 
 
 def _attribute(name: str, labels: pd.DataFrame, values: Iterable[str]) -> AttributeDescription:
-    counts = labels["value"].value_counts().to_dict()
+    counts = labels["value"].value_counts()
     return AttributeDescription(
         name=name,
         num_images=int(labels["image"].nunique()),
@@ -227,33 +214,22 @@ def _attribute(name: str, labels: pd.DataFrame, values: Iterable[str]) -> Attrib
     )
 
 
-def _splits(labels: pd.DataFrame) -> tuple[SplitDescription, ...]:
-    parts = list(_parts(labels, "split", _SPLITS))
-    if all(split is None for split, _ in parts):
-        return ()
-    return tuple(
-        SplitDescription(split=split, roles=_roles(of_split), **_sizes(of_split))
-        for split, of_split in parts
-    )
-
-
 def _roles(labels: pd.DataFrame) -> tuple[RoleDescription, ...]:
-    parts = list(_parts(labels, "role", _ROLES))
-    if all(role is None for role, _ in parts):
-        return ()
+    parts = _parts(labels, "role", _ROLES)
     return tuple(RoleDescription(role=role, **_sizes(of_role)) for role, of_role in parts)
 
 
 def _parts(
     labels: pd.DataFrame, column: str, order: tuple[str, ...]
 ) -> Iterator[tuple[str | None, pd.DataFrame]]:
-    """Yields the rows of each text in a column: the given ones first, those without one last."""
+    """Yields the rows of each name in a column, those without one last; none if none has one."""
     others = sorted(set(labels[column].dropna()) - set(order))
     for name in (*order, *others):
         if (rows := labels[labels[column] == name]).size:
             yield name, rows
-    if (rows := labels[labels[column].isna()]).size:
-        yield None, rows
+    nameless = labels[labels[column].isna()]
+    if 0 < len(nameless) < len(labels):
+        yield None, nameless
 
 
 def _sizes(labels: pd.DataFrame) -> dict[str, int]:
@@ -266,7 +242,3 @@ def _counts(rows: Iterable[QuarantinedRow]) -> dict[str, dict[str, int]]:
     for row in rows:
         counts.setdefault(row.stage, Counter())[row.reason] += 1
     return {stage: dict(of_stage.most_common()) for stage, of_stage in counts.items()}
-
-
-def _rows(quarantine: pa.Table | None) -> Rows:
-    return [] if quarantine is None else [tuple(row.values()) for row in quarantine.to_pylist()]

@@ -7,12 +7,7 @@ from typing import Literal
 from components.datasets.description import AttributeDescription, Description
 
 Kind = Literal[
-    "new_attribute",
-    "vanished_attribute",
-    "new_value",
-    "vanished_value",
-    "shift",
-    "quarantine",
+    "new_attribute", "vanished_attribute", "new_value", "vanished_value", "shift", "quarantine"
 ]
 
 _NUM_MOVED = 3  # values that the message of a shift names
@@ -23,13 +18,12 @@ class Finding:
     """Something about new data that a person should look at before a model learns from it.
 
     Attributes:
-        kind: what it is.
-        attribute: that it is about; None for the quarantine.
-        value: that it is about; None where it is not a single one.
+        attribute: None for the quarantine.
+        value: of new_value and vanished_value.
         before: share of the attribute's labels that the value had; of a whole attribute the number
             of its labels; of a shift and of the quarantine 0.
         after: the same of the new data; of a shift the total variation distance, of the quarantine
-            the share of what came.
+            the share of new images.
         message: the above for people, with what was allowed.
     """
 
@@ -44,11 +38,8 @@ class Finding:
 def total_variation(before: Mapping[str, int], after: Mapping[str, int]) -> float:
     """Returns half the sum of the absolute differences of two distributions' shares, 0 to 1.
 
-    It is the share of labels that would have to change their value to make one of the other.
-
-    Args:
-        before: counts by value, at least one above 0.
-        after: the same; values that only one of both has count.
+    It is the share of labels that would have to change their value to make one of the other. Both
+    count labels by value, at least one above 0; values that only one of them has count.
     """
     moved = _moves(before, after).values()
     return sum(abs(there - here) for here, there in moved) / 2
@@ -59,14 +50,31 @@ def compare_labels(
 ) -> tuple[Finding, ...]:
     """Returns attributes and values that came or went, and attributes whose values shifted.
 
-    Args:
-        before: what the last run's catalog holds.
-        after: what the new one holds.
-        max_label_shift: total variation distance that an attribute's values may have moved.
+    An attribute has shifted by more than a total variation distance of `max_label_shift`.
     """
     old, new = _labelled(before), _labelled(after)
-    findings = [_came(new[name]) for name in new if name not in old]
-    findings += [_went(old[name]) for name in old if name not in new]
+    findings = [
+        Finding(
+            kind="new_attribute",
+            attribute=row.name,
+            before=0,
+            after=row.num_labels,
+            message=f"attribute {row.name!r} is new, with {row.num_labels} labels",
+        )
+        for row in new.values()
+        if row.name not in old
+    ]
+    findings += [
+        Finding(
+            kind="vanished_attribute",
+            attribute=row.name,
+            before=row.num_labels,
+            after=0,
+            message=f"attribute {row.name!r} has vanished; it had {row.num_labels} labels",
+        )
+        for row in old.values()
+        if row.name not in new
+    ]
     for name in (name for name in new if name in old):
         findings += _compare_values(old[name], new[name], max_label_shift=max_label_shift)
     return tuple(findings)
@@ -79,10 +87,10 @@ def compare_quarantine(
     num_new_images: int,
     max_quarantined_share: float,
 ) -> tuple[Finding, ...]:
-    """Returns a finding when too much of what came since the last run cannot be used.
+    """Returns a finding when too much of the data added since the last run cannot be used.
 
-    The share is of different paths: those in quarantine now and not before, of them and the images
-    that came. Data that was there before does not dilute it.
+    The share is that of newly quarantined paths among these and the new images, so that earlier
+    data does not dilute it.
     """
     new = {row.path for row in after.quarantine} - {row.path for row in before.quarantine}
     share = len(new) / max(len(new) + num_new_images, 1)
@@ -100,24 +108,6 @@ def _labelled(described: Description) -> dict[str, AttributeDescription]:
     return {row.name: row for row in described.attributes if row.num_labels}
 
 
-def _came(row: AttributeDescription) -> Finding:
-    message = f"attribute {row.name!r} is new, with {row.num_labels} labels"
-    return Finding(
-        kind="new_attribute", attribute=row.name, before=0, after=row.num_labels, message=message
-    )
-
-
-def _went(row: AttributeDescription) -> Finding:
-    message = f"attribute {row.name!r} has vanished; it had {row.num_labels} labels"
-    return Finding(
-        kind="vanished_attribute",
-        attribute=row.name,
-        before=row.num_labels,
-        after=0,
-        message=message,
-    )
-
-
 def _compare_values(
     old: AttributeDescription, new: AttributeDescription, *, max_label_shift: float
 ) -> Iterator[Finding]:
@@ -126,19 +116,14 @@ def _compare_values(
         if bool(before) == bool(after):
             continue
         kind: Kind = "new_value" if after else "vanished_value"
-        number = (new if after else old).labels_per_value[value]
         verb = "has a new value" if after else "has lost its value"
+        number = (new if after else old).labels_per_value[value]
         message = (
             f"attribute {new.name!r} {verb} {value!r}: {number} labels, "
             f"{before:.1%} → {after:.1%} of the attribute's"
         )
         yield Finding(
-            kind=kind,
-            attribute=new.name,
-            value=value,
-            before=before,
-            after=after,
-            message=message,
+            kind=kind, attribute=new.name, value=value, before=before, after=after, message=message
         )
     distance = total_variation(old.labels_per_value, new.labels_per_value)
     if distance > max_label_shift:

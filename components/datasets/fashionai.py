@@ -25,48 +25,19 @@ from components import files
 from components.datasets.labelled import Label, LabelledImages, Region, Unusable, read_csv
 from components.errors import HemlineError
 
-FASHIONAI_VALUES = MappingProxyType(
-    {
-        "skirt_length": ("invisible", "short", "knee", "midi", "ankle", "floor"),
-        "sleeve_length": (
-            "invisible",
-            "sleeveless",
-            "cup",
-            "short",
-            "elbow",
-            "three_quarter",
-            "wrist",
-            "long",
-            "extra_long",
-        ),
-        "coat_length": (
-            "invisible",
-            "high_waist",
-            "regular",
-            "long",
-            "micro",
-            "knee",
-            "midi",
-            "ankle_and_floor",
-        ),
-        "pant_length": ("invisible", "short", "mid", "three_quarter", "cropped", "full"),
-        "collar_design": ("invisible", "shirt", "peter_pan", "puritan", "rib"),
-        "lapel_design": ("invisible", "notched", "collarless", "shawl", "plus_size_shawl"),
-        "neckline_design": (
-            "invisible",
-            "strapless",
-            "deep_v",
-            "straight",
-            "v",
-            "square",
-            "off_shoulder",
-            "round",
-            "sweetheart",
-            "one_shoulder",
-        ),
-        "neck_design": ("invisible", "turtle", "ruffle_semi_high", "low_turtle", "draped"),
-    }
-)
+_WORDS = {
+    "skirt_length": "invisible short knee midi ankle floor",
+    "sleeve_length": "invisible sleeveless cup short elbow three_quarter wrist long extra_long",
+    "coat_length": "invisible high_waist regular long micro knee midi ankle_and_floor",
+    "pant_length": "invisible short mid three_quarter cropped full",
+    "collar_design": "invisible shirt peter_pan puritan rib",
+    "lapel_design": "invisible notched collarless shawl plus_size_shawl",
+    "neckline_design": (
+        "invisible strapless deep_v straight v square off_shoulder round sweetheart one_shoulder"
+    ),
+    "neck_design": "invisible turtle ruffle_semi_high low_turtle draped",
+}
+FASHIONAI_VALUES = MappingProxyType({name: tuple(x.split()) for name, x in _WORDS.items()})
 """The attributes and their values, in the order of the letters; files have no names of values.
 
 The names are those of the challenge's description. The first value of every attribute is
@@ -74,14 +45,13 @@ The names are those of the challenge's description. The first value of every att
 """
 
 TRUTH_FILE = "truth.parquet"
-_EDGES = ("x0", "y0", "x1", "y1")
 TRUTH_SCHEMA = pa.schema(
     [
         ("path", pa.string()),
         ("attribute", pa.string()),
         ("labelled", pa.bool_()),
         ("value", pa.string()),
-        *((edge, pa.float32()) for edge in _EDGES),
+        *((edge, pa.float32()) for edge in ("x0", "y0", "x1", "y1")),
     ]
 )
 """One row per image and attribute; `value` and the box in pixels may be null."""
@@ -89,7 +59,6 @@ TRUTH_SCHEMA = pa.schema(
 _PATTERNS = [
     f"{above}{folder}/*.csv" for above in ("", "*/", "*/*/") for folder in ("Annotations", "Tests")
 ]
-_SUFFIX = "_labels"
 
 
 def read_fashionai(root: Path) -> LabelledImages:
@@ -153,7 +122,7 @@ def _cells(row: Sequence[str], *, where: str) -> tuple[str, str, str]:
     path, attribute, letters = (cell.strip() for cell in row)
     if not path:
         raise HemlineError(f"{where}: no path; expected path,attribute,letters")
-    return path, attribute.removesuffix(_SUFFIX), letters
+    return path, attribute.removesuffix("_labels"), letters
 
 
 def _problem(attribute: str, letters: str) -> tuple[str, str] | None:
@@ -167,14 +136,11 @@ def _problem(attribute: str, letters: str) -> tuple[str, str] | None:
 
 
 def _read_truth(folder: Path, *, root: Path) -> list[Region]:
-    """Returns the boxes of the truth that lies in a folder, paths relative to the data root.
-
-    Empty where there is none.
-    """
+    """Returns the boxes of a folder's truth, if it has any, with paths relative to the root."""
     if not (folder / TRUTH_FILE).exists():
         return []
     truth = files.read_table(folder / TRUTH_FILE, schema=TRUTH_SCHEMA)
-    seen = truth.filter(pc.field("x0").is_valid()).select(["path", "attribute", *_EDGES])
+    seen = truth.filter(pc.field("x0").is_valid()).drop_columns(["labelled", "value"])
     below = folder.relative_to(root).as_posix()
     rows = zip(*seen.to_pydict().values(), strict=True)
     return [Region(posixpath.join(below, path), *others) for path, *others in rows]

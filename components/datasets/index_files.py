@@ -4,10 +4,11 @@ Lines end in LF or CRLF, cells are separated by any blanks; a byte order mark, p
 of a line and blank lines at the end of a file mean nothing.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from components.datasets.labelled import Label, Unusable
 from components.errors import HemlineError
 
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")  # of at most 64 bits
+_WHOLE_NUMBERS = re.compile(r"(?:[+-]?[0-9]{1,18}(?:\s+|$))+")  # of at most 64 bits
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -53,38 +54,31 @@ def read_paths(path: Path) -> list[str]:
     return [text for _, text in lines]
 
 
-def read_index(path: Path) -> NDArray[np.int64]:
+def read_index(path: Path, *, num_images: int | None = None, num_ids: int = 3) -> NDArray[np.int64]:
     """Returns the numbers [n, 3] in a file of three whole numbers per line.
 
-    Raises:
-        HemlineError: the file is missing or empty, or a line does not have three whole numbers.
-    """
-    if next(numbered_lines(path), None) is None:
-        raise HemlineError(f"{path} is empty; it needs three whole numbers per line")
-    try:
-        rows = np.loadtxt(path, dtype=np.int64, comments=None, ndmin=2, encoding="utf-8-sig")
-    except ValueError as error:
-        _refuse_index(path, error)
-    if rows.shape[1] != 3:
-        _refuse_index(path, None)
-    return rows
-
-
-def check_ids(rows: NDArray[np.int64], *, num_images: int, path: Path) -> None:
-    """Checks the image ids in rows [n, k] of `read_index(path)`.
+    Args:
+        path: the file.
+        num_images: how many images ids count, from 0; None leaves ids unchecked.
+        num_ids: how many numbers of a line are image ids; they come first.
 
     Raises:
-        HemlineError: an id is that of no image; ids count from 0.
+        HemlineError: the file is missing or empty, or a line does not have three whole numbers or
+            has the id of no image.
     """
-    outside = (rows < 0) | (rows >= num_images)
-    if outside.any():
-        row = int(outside.any(axis=1).argmax())
-        raise _no_image(path, line_of_row(path, row), rows[row][outside[row]][0], num_images)
-
-
-def line_of_row(path: Path, row: int) -> int:
-    """Returns the line number of a row of `read_index(path)`; slow, as it is for messages."""
-    return [number for number, _ in numbered_lines(path)][row]
+    if next(numbered_lines(path), None):
+        with suppress(ValueError):  # many times as fast as the loop below, which says what is wrong
+            table = np.loadtxt(path, np.int64, comments=None, ndmin=2, encoding="utf-8-sig")
+            ids, most = table[:, :num_ids], math.inf if num_images is None else num_images
+            if table.shape[1] == 3 and ((ids >= 0) & (ids < most)).all():
+                return table
+    rows = []
+    for where, numbers in _lines_of_numbers(path, needed="three whole numbers"):
+        if len(numbers) != 3:
+            raise HemlineError(f"{where}: expected three whole numbers, got {len(numbers)}")
+        _check_ids(numbers[:num_ids], where=where, num_images=num_images)
+        rows.append(numbers)
+    return np.array(rows, np.int64)
 
 
 def read_pairs(path: Path, *, num_images: int | None) -> tuple[NDArray[np.int64], int]:
@@ -102,21 +96,15 @@ def read_pairs(path: Path, *, num_images: int | None) -> tuple[NDArray[np.int64]
             of no image.
     """
     rows: list[tuple[int, ...]] = []
-    num_lines = num_without = 0
-    for number, text in numbered_lines(path):
-        image, *pairs = _whole_numbers(text, where=f"{path} line {number}")
+    num_without = 0
+    for where, (image, *pairs) in _lines_of_numbers(path, needed="an id and pairs of numbers"):
         if len(pairs) % 2:
             raise HemlineError(
-                f"{path} line {number}: expected an id and pairs of numbers, "
-                f"got {1 + len(pairs)} numbers"
+                f"{where}: expected an id and pairs of numbers, got {1 + len(pairs)} numbers"
             )
-        if num_images is not None and not 0 <= image < num_images:
-            raise _no_image(path, number, image, num_images)
+        _check_ids([image], where=where, num_images=num_images)
         rows += [(image, *pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
-        num_lines += 1
         num_without += not pairs
-    if not num_lines:
-        raise HemlineError(f"{path} is empty; it needs an id and pairs of numbers per line")
     return np.array(rows, np.int64).reshape(-1, 3), num_without
 
 
@@ -134,9 +122,9 @@ def labels_of(
 
     Args:
         rows: place in `paths` and positions of attribute and value [n, 3].
-        written: the rows as the file has them [n, 3], for messages.
+        written: the rows as the file `source` has them [n, 3], for messages.
         source: the file.
-        paths: of the images.
+        paths: image paths.
         values_of: the values per attribute, both in the order that positions count.
         split: train, valid or test.
         role: query, gallery or None.
@@ -145,16 +133,15 @@ def labels_of(
     labels: list[Label] = []
     unusable: list[Unusable] = []
     for (image, position, place), numbers in zip(rows.tolist(), written.tolist(), strict=True):
-        what = f"{source.name}: {' '.join(map(str, numbers))} is of no"
+        path, what = paths[image], f"{source.name}: {' '.join(map(str, numbers))} is of no"
         if not 0 <= position < len(attributes):
-            unusable.append((printable(paths[image]), "unknown_attribute", f"{what} attribute"))
+            unusable.append((printable(path), "unknown_attribute", f"{what} attribute"))
             continue
         attribute, values = attributes[position]
         if 0 <= place < len(values):
-            labels.append(Label(paths[image], attribute, values[place], split, role))
+            labels.append(Label(path, attribute, values[place], split, role))
         else:
-            reason = f"{what} value of {attribute}"
-            unusable.append((printable(paths[image]), "unknown_value", reason))
+            unusable.append((printable(path), "unknown_value", f"{what} value of {attribute}"))
     return labels, unusable
 
 
@@ -163,26 +150,23 @@ def printable(path: str) -> str:
     return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _whole_numbers(text: str, *, where: str) -> list[int]:
-    cells = text.split()
-    for cell in cells:
-        if not _WHOLE_NUMBER.fullmatch(cell):
-            raise HemlineError(f"{where}: {cell!r} is not a whole number of 18 digits at most")
-    return [int(cell) for cell in cells]
-
-
-def _no_image(path: Path, number: int, image: int, num_images: int) -> HemlineError:
-    return HemlineError(
-        f"{path} line {number}: no image has the id {image}; there are {num_images}, counted from 0"
-    )
-
-
-def _refuse_index(path: Path, error: ValueError | None) -> NoReturn:
-    """Names the line that is not of the format, which numpy does not count as editors do."""
+def _lines_of_numbers(path: Path, *, needed: str) -> Iterator[tuple[str, list[int]]]:
+    """Yields where a line stands and its numbers, for every line that is not blank."""
+    is_empty = True
     for number, text in numbered_lines(path):
-        num_cells = len(_whole_numbers(text, where=f"{path} line {number}"))
-        if num_cells != 3:
+        where, cells = f"{path} line {number}", text.split()
+        if not _WHOLE_NUMBERS.fullmatch(text):
+            wrong = next(cell for cell in cells if not _WHOLE_NUMBERS.fullmatch(cell))
+            raise HemlineError(f"{where}: {wrong!r} is not a whole number of 18 digits at most")
+        yield where, list(map(int, cells))
+        is_empty = False
+    if is_empty:
+        raise HemlineError(f"{path} is empty; it needs {needed} per line")
+
+
+def _check_ids(ids: Sequence[int], *, where: str, num_images: int | None) -> None:
+    for image in ids:
+        if num_images is not None and not 0 <= image < num_images:
             raise HemlineError(
-                f"{path} line {number}: expected three whole numbers, got {num_cells}"
-            ) from error
-    raise HemlineError(f"{path}: {error}") from error
+                f"{where}: no image has the id {image}; there are {num_images}, counted from 0"
+            )

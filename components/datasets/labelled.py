@@ -1,7 +1,7 @@
 """What every reader of an on-disk format hands over: labels by name, not yet checked."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -43,9 +43,7 @@ class Region(NamedTuple):
 class PublishedTriplets:
     """Triplets that a data set publishes.
 
-    Attributes:
-        paths: of the images that the triplets count in.
-        rows: per split and attribute, anchors, positives and negatives [n, 3] as places in `paths`.
+    `rows` are anchors, positives and negatives [n, 3] per split and attribute: places in `paths`.
     """
 
     paths: Sequence[str] = ()
@@ -57,7 +55,6 @@ class LabelledImages:
     """The labels of a data set as its files state them.
 
     Attributes:
-        dataset: name of the data set.
         labels: in the order of the files; an image may have several.
         source: the file or folder that the labels were read from, for messages.
         values_of: the published values per attribute in their published order; empty for formats
@@ -65,9 +62,6 @@ class LabelledImages:
             alphabetical order.
         one_value_each: an image has one value of an attribute; two of them contradict each other.
         groups: what an image belongs to (a product, for one), by path, where the data set says it.
-        triplets: the triplets that the data set publishes.
-        regions: where attributes show, where the data set says it.
-        unusable: labels that cannot be used.
         left_out: how many rows of the files carry nothing, by what they are.
     """
 
@@ -81,6 +75,14 @@ class LabelledImages:
     regions: Sequence[Region] = ()
     unusable: Sequence[Unusable] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def seen_values(labels: Iterable[Label]) -> dict[str, list[str]]:
+    """Returns the values per attribute that labels have, in alphabetical order."""
+    seen: dict[str, set[str]] = {}
+    for label in labels:
+        seen.setdefault(label.attribute, set()).add(label.value)
+    return {attribute: sorted(values) for attribute, values in seen.items()}
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -23,13 +23,12 @@ Validation and test are what query and candidate files say, one attribute an ima
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from components.datasets.index_files import (
-    check_ids,
     labels_of,
-    line_of_row,
+    numbered_lines,
     read_index,
     read_pairs,
     read_paths,
@@ -43,15 +42,10 @@ NAME_OF_ROLE = {"query": "query", "gallery": "candidate"}
 LABELS_OF_TRAINING = "label_train.txt"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SplitFiles:
-    """Files of a split as they are written.
+class _SplitFiles(NamedTuple):
+    """Files of a split as they are written; what is missing is None.
 
-    Attributes:
-        split: train, valid or test.
-        paths: of the images, by id; None for training labels whose filenames are missing.
-        label_file: rows of `label_{split}.txt`; None where that is missing.
-        num_without: how many of its lines have no label.
+    `num_without` counts the lines of the label file that have no label.
     """
 
     split: str
@@ -60,20 +54,19 @@ class _SplitFiles:
     num_without: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
+class _Part(NamedTuple):
     """What a split adds to `LabelledImages`."""
 
-    labels: Sequence[Label] = ()
-    unusable: Sequence[Unusable] = ()
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    labels: Sequence[Label]
+    unusable: Sequence[Unusable]
+    left_out: Mapping[str, int]
 
 
 def read_published(root: Path, *, dataset: str | None) -> LabelledImages:
     """Returns the labels of a data set with the queries and gallery of ASEN's authors.
 
-    Values have the names of `fashionai.py`, those of `Anno/list_attr_cloth.txt` in the
-    folder of DeepFashion where that is there, and their numbers otherwise.
+    Values have the names of `fashionai.py`, those of `Anno/list_attr_cloth.txt` where DeepFashion's
+    folder has it, and their numbers otherwise.
 
     Args:
         root: folder of `meta.json`.
@@ -120,14 +113,14 @@ def _read_files(folder: Path, split: str) -> _SplitFiles:
     if label_file.is_file() or split == "train":
         num_images = None if paths is None else len(paths)
         rows, num_without = read_pairs(label_file, num_images=num_images)
-    return _SplitFiles(split=split, paths=paths, label_file=rows, num_without=num_without)
+    return _SplitFiles(split, paths, rows, num_without)
 
 
 def _training(folder: Path, *, files: _SplitFiles, coding: Coding) -> _Part:
     assert files.label_file is not None, "the training split is read with its labels"
     if files.paths is None:
         what = f"labels of {LABELS_OF_TRAINING} without filenames_train.txt"
-        return _Part(left_out={what: len(files.label_file)})
+        return _Part([], [], {what: len(files.label_file)})
     if coding.positions is None:
         raise HemlineError(
             f"{folder / 'Anno/list_attr_cloth.txt'} is missing: the label files count its lines, "
@@ -142,7 +135,7 @@ def _training(folder: Path, *, files: _SplitFiles, coding: Coding) -> _Part:
         split="train",
     )
     left_out = {f"images of {LABELS_OF_TRAINING} without a label": files.num_without}
-    return _Part(labels=labels, unusable=unusable, left_out=left_out)
+    return _Part(labels, unusable, left_out)
 
 
 def _evaluation(folder: Path, *, files: _SplitFiles, coding: Coding) -> _Part:
@@ -152,8 +145,7 @@ def _evaluation(folder: Path, *, files: _SplitFiles, coding: Coding) -> _Part:
     protocol: dict[Path, Rows] = {}
     for role, name in NAME_OF_ROLE.items():
         path = folder / f"{name}_{files.split}.txt"
-        protocol[path] = rows = read_index(path)
-        check_ids(rows[:, :1], num_images=len(files.paths), path=path)
+        protocol[path] = rows = read_index(path, num_images=len(files.paths), num_ids=1)
         usable, others = labels_of(
             rows,
             written=rows,
@@ -165,8 +157,7 @@ def _evaluation(folder: Path, *, files: _SplitFiles, coding: Coding) -> _Part:
         )
         labels += usable
         unusable += others
-    left_out = _further_labels(protocol, files=files, coding=coding)
-    return _Part(labels=labels, unusable=unusable, left_out=left_out)
+    return _Part(labels, unusable, _further_labels(protocol, files=files, coding=coding))
 
 
 def _further_labels(
@@ -188,8 +179,9 @@ def _further_labels(
     for path, rows in protocol.items():
         for row, label in enumerate(map(tuple, rows.tolist())):
             if label not in labelled:
+                number = [number for number, _ in numbered_lines(path)][row]
                 raise HemlineError(
-                    f"{path} line {line_of_row(path, row)}: {name} does not give image {label[0]} "
+                    f"{path} line {number}: {name} does not give image {label[0]} "
                     f"value {label[2]} of attribute {label[1]}; take both files from one release"
                 )
             used.add(label)

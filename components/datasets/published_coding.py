@@ -25,8 +25,7 @@ class Coding:
     Attributes:
         values_of: the values per attribute, both in the order that positions count.
         positions: turns rows of a label file, which begin with the image, into rows of image and
-            positions of attribute and value, -1 for what does not exist; None where positions
-            cannot be known.
+            positions of attribute and value, -1 for what does not exist; None if that is unknown.
     """
 
     values_of: Mapping[str, Sequence[str]]
@@ -62,13 +61,9 @@ def read_meta(root: Path, *, dataset: str | None) -> dict[str, int]:
 def coding_of(
     folder: Path, *, num_values: Mapping[str, int], label_files: Sequence[Rows]
 ) -> Coding:
-    """Returns how the files of the data set in a folder count.
+    """Returns how the files of the data set in a folder of its name count.
 
-    Args:
-        folder: named like the data set.
-        num_values: of the data set, from `read_meta`.
-        label_files: rows of all its label files, which tell the attributes of DeepFashion where
-            its own list of them is missing.
+    Where DeepFashion's list of attributes is missing, the rows of its label files tell them.
 
     Raises:
         HemlineError: the names of the values are not those of as many values.

@@ -1,9 +1,9 @@
 """The one door to all readers: labels of a data set on disk, cleaned in the same way for each."""
 
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 
 from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion
@@ -25,9 +25,7 @@ READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
 
 
 def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> LabelledImages:
-    """Returns the labels of a data set on disk.
-
-    Images are not looked at. See `cleaned` for what is done to what the reader read.
+    """Returns the labels of a data set on disk, `cleaned`; images are not looked at.
 
     Args:
         root: folder of the data set.
@@ -52,15 +50,11 @@ def cleaned(labelled: LabelledImages) -> LabelledImages:
     of which an image has several. Elsewhere backslashes and numbers stand for such bytes.
     """
     texts, unusable = _apart(labelled.labels)
-    labels = list(dict.fromkeys(x._replace(path=posixpath.normpath(x.path)) for x in texts))
+    labels = list(dict.fromkeys(x._replace(path=normpath(x.path)) for x in texts))
     contradicting = _contradicting(labels) if labelled.one_value_each else {}
-    unusable += [(posixpath.normpath(path), why, more) for path, why, more in labelled.unusable]
+    unusable += [(normpath(path), why, more) for path, why, more in labelled.unusable]
     unusable += contradicting.values()
     counts = {**labelled.left_out, "repeated labels": len(texts) - len(labels)}
-    regions = [x._replace(path=posixpath.normpath(x.path)) for x in labelled.regions]
-    triplets = replace(
-        labelled.triplets, paths=[posixpath.normpath(path) for path in labelled.triplets.paths]
-    )
     return replace(
         labelled,
         dataset=printable(labelled.dataset),
@@ -70,12 +64,12 @@ def cleaned(labelled: LabelledImages) -> LabelledImages:
             for attribute, values in labelled.values_of.items()
         },
         groups={
-            posixpath.normpath(path): printable(group)
+            normpath(path): printable(group)
             for path, group in labelled.groups.items()
             if printable(path) == path
         },
-        triplets=triplets,
-        regions=regions,
+        triplets=replace(labelled.triplets, paths=[*map(normpath, labelled.triplets.paths)]),
+        regions=[x._replace(path=normpath(x.path)) for x in labelled.regions],
         unusable=[(printable(path), why, printable(more)) for path, why, more in unusable],
         left_out={printable(what): number for what, number in counts.items() if number},
     )
@@ -90,7 +84,7 @@ def _apart(labels: Sequence[Label]) -> tuple[list[Label], list[Unusable]]:
         if printable(written) == written:
             texts.append(label)
         else:
-            path = posixpath.normpath(label.path)
+            path = normpath(label.path)
             others.append((path, "bad_name", f"not UTF-8: {written}"))
     return texts, others
 

@@ -23,9 +23,7 @@ from components.datasets.table_file import TextRow, read_columns, read_rows
 from components.errors import HemlineError
 
 LABELS_FILES = ("labels.csv", "labels.parquet")
-SPLIT_OF = {word: word for word in ("train", "valid", "test")} | dict.fromkeys(
-    ("val", "validation"), "valid"
-)
+SPLIT_OF = {x: x for x in ("train", "valid", "test")} | {"val": "valid", "validation": "valid"}
 ROLE_OF = {"train": None, "query": "query", "gallery": "gallery", "candidate": "gallery"}
 
 _LONG = ("attribute", "value")
@@ -71,7 +69,9 @@ def read_table_format(root: Path) -> LabelledImages:
         source=str(path),
         groups=_groups(rows, path=path),
         unusable=[
-            (row.image, *_what_is_missing(attribute, where=f"{path.name} {row.place}"))
+            (row.image, "no_value", f"{path.name} {row.place}: no value of {attribute}")
+            if attribute
+            else (row.image, "unknown_attribute", f"{path.name} {row.place}: no attribute")
             for row in rows
             for attribute, value in row.pairs
             if not (attribute and value)
@@ -137,19 +137,17 @@ def _labelled_rows(
             split=_word(row, "split", SPLIT_OF, where=where),
             role=_word(row, "role", ROLE_OF, where=where),
             group=_text(row, "group", where=where),
-            pairs=_wide(row, attributes, path=path) if attributes else _long(row, where=where),
+            pairs=_pairs(row, attributes, where=where, is_csv=path.suffix == ".csv"),
         )
 
 
-def _long(row: TextRow, *, where: str) -> list[tuple[str, str]]:
-    attribute = _text(row, "attribute", where=where)
-    return [(attribute, value) for value in _said(row["value"]) or [""]]
-
-
-def _wide(row: TextRow, attributes: Sequence[str], *, path: Path) -> list[tuple[str, str]]:
-    several = {name: row[name] for name in attributes}
-    if path.suffix == ".csv":
-        several = {name: texts[0].split("|") for name, texts in several.items()}
+def _pairs(
+    row: TextRow, attributes: Sequence[str], *, where: str, is_csv: bool
+) -> list[tuple[str, str]]:
+    if not attributes:  # the long form
+        attribute = _text(row, "attribute", where=where)
+        return [(attribute, value) for value in _said(row["value"]) or [""]]
+    several = {name: row[name][0].split("|") if is_csv else row[name] for name in attributes}
     return [(name, value) for name, texts in several.items() for value in _said(texts)]
 
 
@@ -175,14 +173,8 @@ def _groups(rows: Sequence[_LabelledRow], *, path: Path) -> dict[str, str]:
     return groups
 
 
-def _what_is_missing(attribute: str, *, where: str) -> tuple[str, str]:
-    if attribute:
-        return "no_value", f"{where}: no value of {attribute}"
-    return "unknown_attribute", f"{where}: no attribute"
-
-
 def _text(row: TextRow, column: str, *, where: str) -> str:
-    """Returns the text in a cell; empty where it says nothing or the column is not there."""
+    """Returns the text in a cell; empty where it says nothing or the column is missing."""
     texts = _said(row.get(column, ()))
     if len(texts) > 1:
         raise HemlineError(f"{where}: column {column} has {len(texts)} texts, one is allowed")

@@ -14,13 +14,6 @@ TextRow = Mapping[str, Sequence[str]]
 """Texts by column: one, but for lists in Parquet, and none for null."""
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
-_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-_BYTES = (
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_fixed_size_binary,
-    pa.types.is_binary_view,
-)
 
 
 def read_columns(path: Path) -> list[str]:
@@ -29,7 +22,11 @@ def read_columns(path: Path) -> list[str]:
     Raises:
         HemlineError: the file is not what its name says, or two columns have one name.
     """
-    columns = list(_columns(path))
+    if path.suffix == ".csv":
+        columns = read_csv_table(path)[0]
+    else:
+        names = _open_parquet(path).schema_arrow.names
+        columns = [name.strip() for name in names if not _INDEX_OF_PANDAS.fullmatch(name)]
     for name in filter(None, columns):
         if columns.count(name) > 1:
             raise HemlineError(f"{path}: two columns are named {name!r}; rename or remove one")
@@ -47,19 +44,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow
         HemlineError: the file is damaged, a line of CSV has another number of cells than the first,
             or a column of Parquet is neither of texts and numbers nor of lists of them.
     """
-    return (_csv_rows if path.suffix == ".csv" else _parquet_rows)(path, columns)
-
-
-def _columns(path: Path) -> Iterator[str]:
-    if path.suffix == ".csv":
-        yield from read_csv_table(path)[0]
+    if path.suffix != ".csv":
+        yield from _parquet_rows(path, columns)
         return
-    for name in _open_parquet(path).schema_arrow.names:
-        if not _INDEX_OF_PANDAS.fullmatch(name):
-            yield name.strip()
-
-
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow]]:
     names, rows = read_csv_table(path)
     places = {column: names.index(column) for column in columns}
     for number, row in rows:
@@ -93,28 +80,25 @@ def _check_type(kind: pa.DataType, *, path: Path, column: str) -> None:
     items = kind.value_type if _is_list(kind) else kind
     if pa.types.is_dictionary(items):
         items = items.value_type
-    # not left to the cast to texts, which takes bytes
-    if pa.types.is_nested(items) or any(is_bytes(items) for is_bytes in _BYTES):
+    # the cast to texts would take bytes, of whichever binary type
+    if pa.types.is_nested(items) or "binary" in str(items):
         raise HemlineError(
             f"{path}: column {column} is of type {kind}; expected texts, numbers or lists of them"
         )
 
 
 def _texts(column: pa.Array) -> list[list[str]]:
-    """Returns the texts of every cell; through bytes, as Arrow does not check that they are UTF-8.
-
-    Dictionaries are decoded by the way.
-    """
-    if not _is_list(column.type):
-        cells = column.cast(pa.string()).cast(pa.binary()).to_pylist()
-        return [[] if cell is None else [_decoded(cell)] for cell in cells]
-    cells = column.cast(pa.list_(pa.string())).cast(pa.list_(pa.binary())).to_pylist()
-    return [[_decoded(text) for text in cell or [] if text is not None] for cell in cells]
-
-
-def _decoded(text: bytes) -> str:
-    return text.decode(errors="surrogateescape")
+    """Returns the texts of every cell; read as bytes, as Arrow does not check for UTF-8."""
+    if _is_list(column.type):
+        cells = column.cast(pa.list_(pa.string())).cast(pa.list_(pa.binary())).to_pylist()
+    else:
+        cells = [[cell] for cell in column.cast(pa.string()).cast(pa.binary()).to_pylist()]
+    return [
+        [text.decode(errors="surrogateescape") for text in cell or [] if text is not None]
+        for cell in cells
+    ]
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return any(is_list(kind) for is_list in _LISTS)
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_list(kind) for is_list in lists)

@@ -22,8 +22,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from components.datasets.index_files import check_ids, printable, read_index, read_paths
-from components.datasets.labelled import Label, LabelledImages, PublishedTriplets, read_csv_table
+from components.datasets.index_files import printable, read_index, read_paths
+from components.datasets.labelled import (
+    Label,
+    LabelledImages,
+    PublishedTriplets,
+    read_csv_table,
+    seen_values,
+)
 from components.errors import HemlineError
 
 FILENAMES = "filenames.json"
@@ -61,15 +67,14 @@ def read_zappos50k(root: Path) -> LabelledImages:
             "extract ut-zap50k-data.zip of UT-Zappos50K under data.root"
         )
     occurs = _occurrence(triplets, num_images=len(paths))
-    labels, unlabelled, unusable = _labels(paths, _read_metadata(metadata), _splits(occurs))
+    given = np.where(occurs.any(axis=1, keepdims=True), occurs, occurs.any(axis=0))
+    labels, unlabelled, unusable = _labels(paths, _read_metadata(metadata), given)
+    seen = seen_values(labels)
     return LabelledImages(
         dataset="Zappos50k",
         labels=labels,
         source=str(metadata),
-        values_of={
-            attribute: sorted({label.value for label in labels if label.attribute == attribute})
-            for attribute in COLUMN_OF
-        },
+        values_of={attribute: seen.get(attribute, []) for attribute in COLUMN_OF},
         triplets=PublishedTriplets(paths=paths, rows=triplets),
         unusable=[
             (printable(path), "no_value", f"{metadata.name} {printable(why)}")
@@ -85,9 +90,13 @@ def read_zappos50k(root: Path) -> LabelledImages:
 def _labels(
     paths: Sequence[str],
     values_of_image: Mapping[str, Sequence[Sequence[str]]],
-    splits: Sequence[Sequence[Sequence[str | None]]],
+    given: NDArray[np.bool_],
 ) -> tuple[list[Label], dict[str, int], list[tuple[str, str]]]:
-    """Returns labels, images without a value by attribute, and images without metadata and why."""
+    """Returns labels, images without a value by attribute, and images without metadata and why.
+
+    `given` says which splits the labels of an image have [attribute, split, image].
+    """
+    names = np.array(list(SPLIT_OF.values()))
     labels: list[Label] = []
     unlabelled = dict.fromkeys(COLUMN_OF, 0)
     unusable: list[tuple[str, str]] = []
@@ -99,7 +108,7 @@ def _labels(
             continue
         for place, (attribute, values) in enumerate(zip(COLUMN_OF, found, strict=True)):
             unlabelled[attribute] += not values
-            for split in splits[place][image]:
+            for split in names[given[place, :, image]].tolist() or [None]:
                 labels += [Label(path, attribute, value, split) for value in values]
     return labels, unlabelled, unusable
 
@@ -134,29 +143,18 @@ def _read_triplets(folder: Path, *, num_images: int) -> _Triplets:
     for attribute in COLUMN_OF:
         for name, split in SPLIT_OF.items():
             path = folder / f"{attribute}_tripletlist_{name}.txt"
-            anchor_far_close = read_index(path)
-            check_ids(anchor_far_close, num_images=num_images, path=path)
+            anchor_far_close = read_index(path, num_images=num_images)
             triplets[split, attribute] = anchor_far_close[:, [0, 2, 1]]
     return triplets
 
 
 def _occurrence(triplets: _Triplets, *, num_images: int) -> NDArray[np.bool_]:
     """Returns whether images occur in triplets [attribute, split, image]."""
-    splits = list(SPLIT_OF.values())
-    occurs = np.zeros((len(COLUMN_OF), len(splits), num_images), np.bool_)
+    attributes, splits = list(COLUMN_OF), list(SPLIT_OF.values())
+    occurs = np.zeros((len(attributes), len(splits), num_images), np.bool_)
     for (split, attribute), rows in triplets.items():
-        occurs[list(COLUMN_OF).index(attribute), splits.index(split), rows.ravel()] = True
+        occurs[attributes.index(attribute), splits.index(split), rows.ravel()] = True
     return occurs
-
-
-def _splits(occurs: NDArray[np.bool_]) -> list[list[list[str | None]]]:
-    """Returns the splits of every image by attribute, from `_occurrence`."""
-    in_own_lists = occurs.any(axis=1, keepdims=True)
-    given = np.where(in_own_lists, occurs, occurs.any(axis=0))
-    splits: list[list[list[str | None]]] = [[[] for _ in range(occurs.shape[2])] for _ in COLUMN_OF]
-    for attribute, split, image in np.argwhere(given).tolist():
-        splits[attribute][image].append(list(SPLIT_OF.values())[split])
-    return [[of_image or [None] for of_image in of_attribute] for of_attribute in splits]
 
 
 def _image_prefix(root: Path, path: str) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders import write_files
 
-from components.datasets.index_files import check_ids, labels_of, read_index, read_pairs, read_paths
+from components.datasets.index_files import labels_of, read_index, read_pairs, read_paths
 from components.datasets.labelled import Label
 from components.errors import HemlineError
 
@@ -86,13 +86,13 @@ def test_ids_outside_the_images_are_named_with_their_line(tmp_path, wrong, colum
     path = file_of(tmp_path, "\n" + "\n".join(" ".join(map(str, row)) for row in rows))
 
     with pytest.raises(HemlineError, match=f"line 3: no image has the id {wrong}; there are 3"):
-        check_ids(read_index(path), num_images=3, path=path)
+        read_index(path, num_images=3)
 
 
 def test_every_id_of_an_image_is_allowed(tmp_path):
     path = file_of(tmp_path, "0 1 2\n2 1 0\n")
 
-    check_ids(read_index(path), num_images=3, path=path)
+    assert read_index(path, num_images=3).tolist() == [[0, 1, 2], [2, 1, 0]]
 
 
 def test_a_line_holds_any_number_of_pairs(tmp_path):
