@@ -1,7 +1,7 @@
 """From a reader's labels to a catalog: images looked at, numbered, and the unusable quarantined."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -66,8 +66,11 @@ def build_catalog(
         raise HemlineError(
             f"{labelled.source}: none of {len(paths)} labelled images can be used{found}"
         )
-    if previous and not _continues(labelled, usable_files, previous):
-        previous = None
+    if previous:
+        known = set(previous.images["path"].to_pylist())
+        is_other = known.isdisjoint(file.path for file in usable_files)
+        if is_other or previous.schema.dataset != labelled.dataset:
+            previous = None
     number_of, numbering = _number(usable_files, previous)
     usable = [label for label in labels if label.path in number_of]
     schema = _schema(labelled, usable, previous)
@@ -75,10 +78,11 @@ def build_catalog(
     left_out = dict(labelled.left_out)
     if num_lost := sum(map(len, labelled.triplets.rows.values())) - triplets.num_rows:
         left_out["published triplets of images or attributes that are not used"] = num_lost
+    images = sorted((number_of[x.path], *x, labelled.groups.get(x.path)) for x in usable_files)
     return Catalog(
         schema=schema,
         numbering=numbering,
-        images=_images_table(usable_files, number_of=number_of, groups=labelled.groups),
+        images=_table(images, tables.IMAGES),
         labels=_labels_table(usable, number_of=number_of, schema=schema),
         triplets=triplets,
         regions=_regions_table(labelled.regions, number_of=number_of, schema=schema),
@@ -96,26 +100,20 @@ def _look_at(root: Path, path: str) -> _ImageFile | Unusable:
     return _ImageFile(path, len(data), hashlib.sha256(data).hexdigest(), width, height)
 
 
-def _continues(labelled: LabelledImages, files: Sequence[_ImageFile], previous: Catalog) -> bool:
-    known = set(previous.images["path"].to_pylist())
-    return previous.schema.dataset == labelled.dataset and any(x.path in known for x in files)
-
-
 def _number(
     files: Sequence[_ImageFile], previous: Catalog | None
 ) -> tuple[dict[str, int], Numbering]:
     if previous is None:
         contents = "\n".join(f"{file.sha256} {file.path}" for file in files)
-        origin = hashlib.sha256(contents.encode()).hexdigest()
-        numbering = Numbering(origin=origin, next_image=len(files))
-        return {file.path: number for number, file in enumerate(files)}, numbering
-    rows = previous.images.select(["path", "image"]).to_pydict()
-    known = dict(zip(rows["path"], rows["image"], strict=True))
-    new = [file.path for file in files if file.path not in known]
-    first = previous.numbering.next_image
+        known, origin = {}, hashlib.sha256(contents.encode()).hexdigest()
+        numbering = Numbering(origin=origin, next_image=0)
+    else:
+        rows = previous.images.select(["path", "image"]).to_pydict()
+        known, numbering = dict(zip(*rows.values(), strict=True)), previous.numbering
     number_of = {file.path: known[file.path] for file in files if file.path in known}
-    number_of |= {path: first + place for place, path in enumerate(new)}
-    return number_of, replace(previous.numbering, next_image=first + len(new))
+    new = [file.path for file in files if file.path not in known]
+    number_of |= {path: number for number, path in enumerate(new, start=numbering.next_image)}
+    return number_of, replace(numbering, next_image=numbering.next_image + len(new))
 
 
 def _schema(
@@ -145,13 +143,6 @@ def _check_values(attribute: Attribute, seen: Sequence[str], *, source: str) -> 
             f"{source}: attribute {attribute.name!r} has {len(attribute.values)} values, at most "
             f"{_MAX_NUM_VALUES} are allowed; add it to data.exclude_attributes"
         )
-
-
-def _images_table(
-    files: Sequence[_ImageFile], *, number_of: dict[str, int], groups: Mapping[str, str]
-) -> pa.Table:
-    rows = sorted((number_of[file.path], *file, groups.get(file.path)) for file in files)
-    return _table(rows, tables.IMAGES)
 
 
 def _labels_table(

@@ -60,7 +60,7 @@ def read_darn(root: Path) -> LabelledImages:
         paths = read_paths(filenames)
         rows, num_empty = read_pairs(label_file, num_images=len(paths))
         usable, others = labels_of(
-            rows, written=rows, source=label_file, paths=paths, values_of=values_of, split=split
+            rows, source=label_file, paths=paths, values_of=values_of, split=split
         )
         labels += usable
         unusable += others

@@ -57,10 +57,7 @@ def read_paths(path: Path) -> list[str]:
 def read_index(path: Path, *, num_images: int | None = None, num_ids: int = 3) -> NDArray[np.int64]:
     """Returns the numbers [n, 3] in a file of three whole numbers per line.
 
-    Args:
-        path: the file.
-        num_images: how many images ids count, from 0; None leaves ids unchecked.
-        num_ids: how many numbers of a line are image ids; they come first.
+    The first `num_ids` of a line are image ids, which are checked where `num_images` is known.
 
     Raises:
         HemlineError: the file is missing or empty, or a line does not have three whole numbers or
@@ -84,12 +81,8 @@ def read_index(path: Path, *, num_images: int | None = None, num_ids: int = 3) -
 def read_pairs(path: Path, *, num_images: int | None) -> tuple[NDArray[np.int64], int]:
     """Returns the labels in a file whose lines hold an image id and then pairs of numbers.
 
-    Args:
-        path: the file.
-        num_images: how many images ids count; None where that is not known.
-
-    Returns:
-        A row of id and pair [n, 3] for every pair, and the number of lines without a pair.
+    They are a row of id and pair [n, 3] for every pair; the number of lines without one follows.
+    Ids are checked where `num_images` is known.
 
     Raises:
         HemlineError: the file is missing or empty, or a line is not of the format or has the id
@@ -111,7 +104,7 @@ def read_pairs(path: Path, *, num_images: int | None) -> tuple[NDArray[np.int64]
 def labels_of(
     rows: NDArray[np.int64],
     *,
-    written: NDArray[np.int64],
+    written: NDArray[np.int64] | None = None,
     source: Path,
     paths: Sequence[str],
     values_of: Mapping[str, Sequence[str]],
@@ -122,7 +115,7 @@ def labels_of(
 
     Args:
         rows: place in `paths` and positions of attribute and value [n, 3].
-        written: the rows as the file `source` has them [n, 3], for messages.
+        written: the rows as the file `source` has them [n, 3], for messages; None: the same.
         source: the file.
         paths: image paths.
         values_of: the values per attribute, both in the order that positions count.
@@ -132,7 +125,8 @@ def labels_of(
     attributes = list(values_of.items())
     labels: list[Label] = []
     unusable: list[Unusable] = []
-    for (image, position, place), numbers in zip(rows.tolist(), written.tolist(), strict=True):
+    shown = rows if written is None else written
+    for (image, position, place), numbers in zip(rows.tolist(), shown.tolist(), strict=True):
         path, what = paths[image], f"{source.name}: {' '.join(map(str, numbers))} is of no"
         if not 0 <= position < len(attributes):
             unusable.append((printable(path), "unknown_attribute", f"{what} attribute"))

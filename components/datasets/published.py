@@ -148,7 +148,6 @@ def _evaluation(folder: Path, *, files: _SplitFiles, coding: Coding) -> _Part:
         protocol[path] = rows = read_index(path, num_images=len(files.paths), num_ids=1)
         usable, others = labels_of(
             rows,
-            written=rows,
             source=path,
             paths=files.paths,
             values_of=coding.values_of,

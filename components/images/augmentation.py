@@ -8,7 +8,6 @@ Shape letters: B images, C = 3 colours, H W pixels, N uniform numbers an image, 
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,32 +85,19 @@ class Augmentation:
         return images
 
 
-class _Boxes(NamedTuple):
-    """One box an image, in whole pixels, though float32."""
-
-    top_B: Tensor
-    left_B: Tensor
-    height_B: Tensor
-    width_B: Tensor
-
-
 def _boxes(
     draws_B4: Tensor,
     *,
     area: tuple[float, float],
     aspect: tuple[float, float],
     size_px: tuple[int, int],
-) -> _Boxes:
-    """Returns boxes of a share of the image's area, their aspect log-uniform, anywhere inside.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns a box an image: top, left, height and width [B], whole pixels in float32.
 
-    torchvision samples a box that does not fit again, up to ten times. Here it is clamped to the
-    image, so that every box takes the same four numbers: it then covers less than the sampled area.
-
-    Args:
-        draws_B4: uniform numbers that decide the area, the aspect, the top and the left.
-        area: least and largest share.
-        aspect: least and largest height / width.
-        size_px: height and width of the images.
+    A box covers a share of the image's area, its aspect (height / width) log-uniform, anywhere
+    inside; four uniform numbers decide area, aspect, top and left. torchvision samples a box that
+    does not fit again, up to ten times. Here it is clamped to the image and covers less, so that
+    every box takes the same four numbers.
     """
     height, width = size_px
     area_B, aspect_B, top_B, left_B = draws_B4.unbind(1)
@@ -121,15 +107,17 @@ def _boxes(
     width_B = (area_B / aspect_B).sqrt().round().clamp(1, width)
     top_B = (top_B * (height - height_B + 1)).floor()
     left_B = (left_B * (width - width_B + 1)).floor()
-    return _Boxes(top_B, left_B, height_B, width_B)
+    return top_B, left_B, height_B, width_B
 
 
 def _crop(images_BCHW: Tensor, draws_B4: Tensor, *, min_area: float) -> Tensor:
     """Returns a box of each image, resized bilinearly to the size of the image."""
     height, width = size_px = images_BCHW.shape[2], images_BCHW.shape[3]
-    boxes = _boxes(draws_B4, area=(min_area, 1), aspect=CROP_ASPECT, size_px=size_px)
-    y_BH = _sampled(boxes.top_B, boxes.height_B, size_px=height)
-    x_BW = _sampled(boxes.left_B, boxes.width_B, size_px=width)
+    top_B, left_B, height_B, width_B = _boxes(
+        draws_B4, area=(min_area, 1), aspect=CROP_ASPECT, size_px=size_px
+    )
+    y_BH = _sampled(top_B, height_B, size_px=height)
+    x_BW = _sampled(left_B, width_B, size_px=width)
     x_BHW, y_BHW = torch.broadcast_tensors(x_BW[:, None, :], y_BH[:, :, None])
     grid_BHW2 = torch.stack((x_BHW, y_BHW), dim=-1)
     return grid_sample(
@@ -169,9 +157,11 @@ def _erase(images_BCHW: Tensor, erased_B: Tensor, draws_B4: Tensor) -> Tensor:
     torchvision's; the paper fills with noise by default, and with this mean as a variant.
     """
     height, width = size_px = images_BCHW.shape[2], images_BCHW.shape[3]
-    boxes = _boxes(draws_B4, area=ERASED_AREA, aspect=ERASED_ASPECT, size_px=size_px)
-    inside_BH = _covered(boxes.top_B, boxes.height_B, size_px=height)
-    inside_BW = _covered(boxes.left_B, boxes.width_B, size_px=width)
+    top_B, left_B, height_B, width_B = _boxes(
+        draws_B4, area=ERASED_AREA, aspect=ERASED_ASPECT, size_px=size_px
+    )
+    inside_BH = _covered(top_B, height_B, size_px=height)
+    inside_BW = _covered(left_B, width_B, size_px=width)
     inside_B1HW = (inside_BH[:, :, None] & inside_BW[:, None, :])[:, None]
     mean_C = per_colour(IMAGENET_MEAN, images_BCHW.device)
     return torch.where(inside_B1HW & _per_image(erased_B), mean_C[:, None, None], images_BCHW)

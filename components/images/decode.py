@@ -149,9 +149,8 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise UnreadableImageError("not_an_image", "pixels are floats, which have no defined range")
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip them to 8, not scale them
-        return Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
+        scaled = (np.asarray(image) // 256).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     rgba = image.convert("RGBA")

@@ -16,19 +16,11 @@ import pyarrow as pa
 
 
 def parts_by_number(images: pa.Table, *, images_per_part: int) -> list[tuple[int, pa.Table]]:
-    """Returns index and rows of every part that has any.
-
-    Args:
-        images: with a column `image`, ascending.
-        images_per_part: image numbers that a part covers.
-    """
-    index = images["image"].to_numpy() // images_per_part
-    starts = np.flatnonzero(np.diff(index, prepend=-1))
-    ends = np.append(starts, len(index))[1:]
-    return [
-        (int(index[start]), images.slice(start, end - start))
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    """Returns index and rows of every part that has images; their column `image` ascends."""
+    part_of = images["image"].to_numpy() // images_per_part
+    parts, starts, sizes = np.unique(part_of, return_index=True, return_counts=True)
+    rows = [images.slice(*part) for part in zip(starts, sizes, strict=True)]
+    return list(zip(parts.tolist(), rows, strict=True))
 
 
 def content_key(content: Iterable[str]) -> str:

@@ -51,11 +51,10 @@ class _Job(TypedDict):
 
 
 class _Made(TypedDict):
-    """A shard that was made: its index, its entry of the manifest, and how many images it took."""
+    """A shard that was made: its index, its entry of the manifest, and how much was decoded."""
 
     index: int
     shard: dict[str, Any]
-    num_images: int
     num_decoded: int
 
 
@@ -72,7 +71,7 @@ def preprocess(
     """Brings all images of a catalog into the store.
 
     Args:
-        images: the catalog's images.
+        images: `tables.IMAGES`.
         root: the data root that image paths are relative to.
         store: folder of the store; shards that it holds already are kept where they still fit.
         image_size_px: side of the stored squares.
@@ -86,19 +85,15 @@ def preprocess(
     # the manifest never names a shard that is being made: a killed run leaves no false key
     write_manifest(store, _ordered(shards), image_size_px=image_size_px)
     todo = [job for job in jobs if job["index"] not in shards]
+    make = partial(
+        _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
+    )
     num_decoded = 0
-    if todo:
-        make = partial(
-            _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
-        )
-        all_made = (
-            _map_on_ray(make, todo, num_workers=num_workers) if num_workers else map(make, todo)
-        )
-        for made in all_made:
-            shards[made["index"]] = Shard.from_dict(made["shard"])
-            write_manifest(store, _ordered(shards), image_size_px=image_size_px)
-            num_decoded += made["num_decoded"]
-            on_progress(made["num_images"])
+    for made in _map_on_ray(make, todo, num_workers) if num_workers and todo else map(make, todo):
+        shards[made["index"]] = shard = Shard.from_dict(made["shard"])
+        write_manifest(store, _ordered(shards), image_size_px=image_size_px)
+        num_decoded += made["num_decoded"]
+        on_progress(shard.num_images + len(shard.quarantined))
     ordered = _ordered(shards)
     remove_unnamed(store, "shard-*", named={store / shard.file for shard in ordered})
     quarantine = tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
@@ -110,13 +105,12 @@ def _present(store: Path, jobs: list[_Job]) -> dict[int, Shard]:
 
     The key must be that of the same index: it hashes contents, and image numbers go with the index.
     """
-    listed = {
-        (shard.file, shard.key): shard
-        for shard in read_shards(store)
-        if (store / shard.file).exists()
+    listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
+    return {
+        job["index"]: shard
+        for job in jobs
+        if (shard := listed.get(shard_file(job["index"]))) and shard.key == job["key"]
     }
-    there = {job["index"]: listed.get((shard_file(job["index"]), job["key"])) for job in jobs}
-    return {index: shard for index, shard in there.items() if shard}
 
 
 def _ordered(shards: dict[int, Shard]) -> list[Shard]:
@@ -135,14 +129,10 @@ def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> lis
     return jobs
 
 
-def _map_on_ray(
-    make: Callable[[_Job], _Made], jobs: list[_Job], *, num_workers: int
-) -> Iterator[_Made]:
+def _map_on_ray(make: Callable[[_Job], _Made], jobs: list[_Job], num_workers: int) -> Any:
     tasks = ray.data.TaskPoolStrategy(size=min(num_workers, len(jobs)))
-    made = ray.data.from_items(jobs, override_num_blocks=len(jobs)).map(
-        make, num_cpus=1, compute=tasks
-    )
-    yield from made.iter_rows()
+    data = ray.data.from_items(jobs, override_num_blocks=len(jobs))
+    return data.map(make, num_cpus=1, compute=tasks).iter_rows()
 
 
 def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _Made:
@@ -153,17 +143,14 @@ def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _M
         job, root=root, held=held, image_size_px=image_size_px, quarantined=quarantined
     )
     write_shard(path, batches, image_size_px=image_size_px, recipe=RECIPE)
-    num_images = len(job["image"])
-    num_held = sum(each in held for each in zip(job["image"], job["sha256"], strict=True))
     shard = {
         "file": path.name,
         "key": job["key"],
-        "num_images": num_images - len(quarantined),
+        "num_images": len(job["image"]) - len(quarantined),
         "quarantined": quarantined,
     }
-    return _Made(
-        index=job["index"], shard=shard, num_images=num_images, num_decoded=num_images - num_held
-    )
+    num_decoded = sum(x not in held for x in zip(job["image"], job["sha256"], strict=True))
+    return _Made(index=job["index"], shard=shard, num_decoded=num_decoded)
 
 
 def _batches(

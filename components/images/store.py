@@ -49,12 +49,7 @@ def shard_key(
 ) -> str:
     """Returns the content key of a shard: a hash of its images and of how it is made.
 
-    Args:
-        image: numbers of the images, ascending.
-        path: paths of the image files, which the shard's quarantine names.
-        sha256: SHA-256 of the image files.
-        image_size_px: side of the decoded pixels.
-        recipe: version of the decoding code.
+    Paths count as the shard's quarantine names them; `recipe` is the version of the decoding code.
     """
     return content_key([recipe, str(image_size_px), *map(str, image), *sha256, *path])
 
@@ -70,14 +65,7 @@ class StoredImages(NamedTuple):
 def write_shard(
     path: Path, batches: Iterable[StoredImages], *, image_size_px: int, recipe: str
 ) -> None:
-    """Writes images as they come.
-
-    Args:
-        path: path of the shard.
-        batches: its images in the order of their numbers; pixels may be reused after each.
-        image_size_px: side of the pixels, S.
-        recipe: version of the decoding code.
-    """
+    """Writes a shard's images, in the order of their numbers; pixels may be reused after each."""
     pixels_type = pa.fixed_shape_tensor(pa.uint8(), (image_size_px, image_size_px, 3))
     schema = _SHARD.append(pa.field("pixels", pixels_type)).with_metadata({"recipe": recipe})
     with (
@@ -98,10 +86,9 @@ def write_shard(
 
 
 def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> None:
-    """Writes the manifest."""
-    entries = [asdict(shard) for shard in shards]
-    value = {"image_size_px": image_size_px, "shards": entries}
-    files.write_json(value, folder / "manifest.json")
+    """Writes the manifest, shards in the order given."""
+    manifest = {"image_size_px": image_size_px, "shards": [asdict(shard) for shard in shards]}
+    files.write_json(manifest, folder / "manifest.json")
 
 
 def read_shards(folder: Path) -> list[Shard]:
@@ -114,10 +101,9 @@ def read_shards(folder: Path) -> list[Shard]:
 
 def read_hashes(folder: Path) -> pa.Table:
     """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
-    names = tables.IMAGE_HASHES.names
-    shards = [_map(folder / shard.file).select(names) for shard in read_shards(folder)]
-    plain = [shard.replace_schema_metadata() for shard in shards]
-    return pa.concat_tables([tables.IMAGE_HASHES.empty_table(), *plain])
+    shards = [_map(folder / shard.file) for shard in read_shards(folder)]
+    hashes = [shard.select(tables.IMAGE_HASHES.names).replace_schema_metadata() for shard in shards]
+    return pa.concat_tables([tables.IMAGE_HASHES.empty_table(), *hashes])
 
 
 def read_reusable(

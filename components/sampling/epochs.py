@@ -15,7 +15,7 @@ from components.errors import HemlineError
 from components.params import SamplingParams
 from components.sampling.batches import BatchSampler, plan_batches
 from components.sampling.splits import SPLITS
-from components.sampling.triplets import TripletSampler, plan_triplets
+from components.sampling.triplets import TripletSampler, as_epoch, plan_triplets
 
 _SLOTS = ("anchor", "positive", "negative")
 
@@ -38,9 +38,9 @@ def write_epochs(
 
     Args:
         splits: `tables.SPLITS`.
-        folder: to write to.
+        folder: folder to write to.
         params: section `sampling`.
-        schema: of the catalog.
+        schema: schema of the catalog.
         published: `tables.PUBLISHED_TRIPLETS` to take; without them, triplets are drawn.
 
     Raises:
@@ -81,47 +81,36 @@ def _epochs(
 ) -> tuple[Iterator[pa.Table], LeftOut]:
     """Returns the epochs of a split and what they leave out."""
     is_train = split == "train"
+    num_epochs = params.num_epochs if is_train else 1
     if published is None:
         sampler = TripletSampler(labels)
-        epochs = plan_triplets(
-            sampler,
-            num_epochs=params.num_epochs if is_train else 1,
-            triplets_per_epoch=(
-                params.triplets_per_epoch if is_train else params.evaluation_triplets
-            ),
-            seed=seed,
-        )
+        number = params.triplets_per_epoch if is_train else params.evaluation_triplets
+        epochs = plan_triplets(sampler, num_epochs=num_epochs, triplets_per_epoch=number, seed=seed)
         return epochs, _not_sampled(sampler, schema)
     listed = published.filter(pc.field("split") == split)
     taken, others = triplets_in_split(listed, labels)
-    left_out = {"published_triplets_that_reach_out_of_the_split": _per_attribute(others, schema)}
+    counts = Counter(
+        schema.names[attribute] for attribute in sorted(others["attribute"].to_pylist())
+    )
+    left_out = {"published_triplets_that_reach_out_of_the_split": dict(counts)}
     if not is_train:
         return iter([as_epoch(taken, 0)]), left_out
-    epochs = plan_published(
-        taken,
-        num_epochs=params.num_epochs,
-        triplets_per_epoch=params.triplets_per_epoch,
-        seed=seed,
-    )
+    number = params.triplets_per_epoch
+    epochs = plan_published(taken, num_epochs=num_epochs, triplets_per_epoch=number, seed=seed)
     return epochs, left_out
 
 
 def _not_sampled(sampler: TripletSampler, schema: AttributeSchema) -> LeftOut:
-    attributes = schema.attributes
+    attributes, left_out = schema.attributes, sampler.left_out
     return {
         "values_with_one_image": [
             f"{attributes[a].name}={attributes[a].values[v]}"
-            for a, v in sampler.left_out.values_with_one_image
+            for a, v in left_out.values_with_one_image
         ],
         "attributes_with_one_value": [
-            attributes[a].name for a in sampler.left_out.attributes_with_one_value
+            attributes[a].name for a in left_out.attributes_with_one_value
         ],
     }
-
-
-def _per_attribute(triplets: pa.Table, schema: AttributeSchema) -> dict[str, int]:
-    counts = Counter(triplets["attribute"].to_pylist())
-    return {schema.names[attribute]: counts[attribute] for attribute in sorted(counts)}
 
 
 def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) -> None:
@@ -142,12 +131,8 @@ def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) ->
 def triplets_in_split(published: pa.Table, labels: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Returns the published triplets of a split that stay in it, and the others, in their order.
 
-    A triplet stays in the split where each of its images has a label of its attribute there; what
-    the lists were made for does not count.
-
-    Args:
-        published: `tables.PUBLISHED_TRIPLETS` of one split.
-        labels: `tables.SPLITS` of that split.
+    A triplet of `tables.PUBLISHED_TRIPLETS` stays where each of its images has a label of its
+    attribute among the `tables.SPLITS` of the split.
 
     Raises:
         HemlineError: none stays in it.
@@ -175,13 +160,6 @@ def plan_published(
     for epoch in range(num_epochs):
         shuffled = np.random.default_rng([seed, epoch]).permutation(triplets.num_rows)
         yield as_epoch(triplets.take(shuffled[:triplets_per_epoch]), epoch)
-
-
-def as_epoch(triplets: pa.Table, epoch: int) -> pa.Table:
-    """Returns triplets of an epoch as `tables.TRIPLETS`, in their order."""
-    numbers = pa.array(np.full(triplets.num_rows, epoch, np.int16))
-    columns = triplets.append_column("epoch", numbers)
-    return columns.select(tables.TRIPLETS.names).cast(tables.TRIPLETS)
 
 
 def _keys_of(table: pa.Table, image: str) -> NDArray[np.int64]:

@@ -93,15 +93,9 @@ def near_duplicate_sets(hashes: Codes, *, distance: int) -> Numbers:
     Memory is linear in the number of hashes. Time is that of the pairs that share a band: near
     linear where hashes vary. A band that n different hashes have in common costs n² / 2
     comparisons, whatever they are worth.
-
-    Args:
-        hashes: of 64 bits each.
-        distance: bits in which neighbours may differ, at least 0.
     """
     different, place = np.unique(hashes, return_inverse=True)
     sets = np.arange(len(different))
-    if distance == 0:
-        return sets[place]
     edges, num_edges = [_links(sets)], 0
     for band in _bands(different, num_bands=distance + 1):
         for pairs in _pairs_in_band(different, band, distance=distance):

@@ -16,8 +16,8 @@ def sample_roles(
 
     Args:
         held_out: columns split, attribute, value and unit.
-        query_share: of the units of a split and attribute.
-        rng: of the sampling.
+        query_share: share of the units of a split and attribute.
+        rng: random numbers.
     """
     keys = ["split", "attribute", "unit"]
     askers = held_out.sort_values([*keys, "value"]).drop_duplicates(keys)
@@ -50,11 +50,8 @@ def spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.floa
     """Returns a random position in [0, 1) per row, spread evenly within every stratum.
 
     Rows are shuffled within their stratum and take successive steps of the golden ratio, so that
-    any share of [0, 1) holds that share of each stratum to within a row or two.
-
-    Args:
-        strata: rows of the same values are one stratum.
-        rng: what is sampled depends on it and on the order of the rows.
+    any share of [0, 1) holds that share of each stratum to within a row or two. Rows of the same
+    values are one stratum. The result depends on the order of the rows.
     """
     shuffled = strata.assign(order=rng.permutation(len(strata)))
     order = shuffled.reset_index(drop=True).sort_values([*strata.columns, "order"]).index

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from components import tables
 from components.errors import HemlineError
@@ -24,7 +23,7 @@ class Assignment:
 
     Attributes:
         splits: `tables.SPLITS`.
-        unanswerable: `tables.UNANSWERABLE`: what was to be a query when it was assigned.
+        unanswerable: `tables.UNANSWERABLE`: labels that were to be queries when assigned.
         num_without_split: labels that a published split leaves out.
     """
 
@@ -48,7 +47,7 @@ def split_labels(
     Args:
         images: catalog rows of the images to use.
         labels: their labels.
-        related: of these images, from `related_images`.
+        related: `related_images` of them.
         params: section `split`.
         previous: an assignment of the same images and params, to be continued by method random.
 
@@ -107,7 +106,7 @@ def assign_splits(
         unit: of each image, from `units`.
         shares: of the units, for train, valid and test; they add up to 1.
         query_share: of the units of an attribute within valid and within test.
-        seed: of the shuffle.
+        seed: for the shuffle.
         previous: what to continue; positions -1 stand for attributes and values that are gone.
     """
     earlier = previous.splits if previous else tables.SPLITS.empty_table()
@@ -131,7 +130,10 @@ def assign_splits(
     listed = tables.UNANSWERABLE.names
     already = previous.unanswerable if previous else tables.UNANSWERABLE.empty_table()
     was_lost = _keys(frame, listed).isin(_keys(already.to_pandas(), listed))
-    return _assignment(frame, lost=lost | was_lost)
+    return Assignment(
+        splits=_table(frame, tables.SPLITS),
+        unanswerable=_table(frame[lost | was_lost], tables.UNANSWERABLE),
+    )
 
 
 def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: int) -> Assignment:
@@ -140,12 +142,7 @@ def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: 
     Held-out labels without a role are gallery where the data set gives roles to others of their
     split and attribute, and have their role sampled as in `assign_splits` where it gives none.
     Given queries that their gallery cannot answer are left out, so that the gallery stays as given.
-
-    Args:
-        labels: `tables.LABELS`, none without a split.
-        unit: of each image, from `units`.
-        query_share: of the units of an attribute within valid and within test.
-        seed: of the shuffle.
+    Arguments are those of `assign_splits`; no label is without a split.
     """
     frame = _frame(labels, unit, tables.SPLITS.names)
     frame.loc[frame["split"] == "train", "role"] = "train"
@@ -157,7 +154,10 @@ def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: 
     frame.loc[~is_given, "role"] = sample_roles(frame[~is_given], query_share=query_share, rng=rng)
     lost = unanswerable(frame.assign(bound=np.where(is_given, frame["image"], frame["unit"])))
     frame.loc[lost & ~is_given, "role"] = "gallery"
-    return _assignment(frame, lost=lost, left_out=lost & is_given)
+    return Assignment(
+        splits=_table(frame[~(lost & is_given)], tables.SPLITS),
+        unanswerable=_table(frame[lost], tables.UNANSWERABLE),
+    )
 
 
 def _frame(labels: pa.Table, unit: pd.Series, columns: list[str]) -> pd.DataFrame:
@@ -203,16 +203,6 @@ def _fill_roles(
 
 def _keys(frame: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(frame[columns])
-
-
-def _assignment(
-    frame: pd.DataFrame, *, lost: NDArray[np.bool_], left_out: NDArray[np.bool_] | None = None
-) -> Assignment:
-    taken = frame if left_out is None else frame[~left_out]
-    return Assignment(
-        splits=_table(taken, tables.SPLITS),
-        unanswerable=_table(frame[lost], tables.UNANSWERABLE),
-    )
 
 
 def _table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:

@@ -1,9 +1,10 @@
 """The papers' triplet sampler, vectorised and seeded per epoch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -14,8 +15,7 @@ _MAX_LOTS = 100  # of triplets, until as many as asked for are possible
 _NUM_PROPOSALS = 10  # of a negative, before the possible ones are listed
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """What cannot be sampled, as positions in the attribute schema."""
 
     values_with_one_image: list[tuple[int, int]]
@@ -63,7 +63,7 @@ class TripletSampler:
         )
         if not len(self._sampled):
             raise HemlineError("no attribute has two values, one of them with two images")
-        self._value_sets = _value_sets(attribute, self._image, self._cell_of_row)
+        self._value_sets = _value_sets(rows, self._cell_of_row)
         self.left_out = LeftOut(
             values_with_one_image=[tuple(pair) for pair in cells[:, self._count == 1].T.tolist()],
             attributes_with_one_value=np.setdiff1d(names, names[self._sampled]).tolist(),
@@ -176,20 +176,13 @@ def _below(ends: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int6
     return (rng.random(len(ends)) * ends).astype(np.int64)
 
 
-def _value_sets(
-    attribute: NDArray[np.int64], image: NDArray[np.int64], cell: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _value_sets(rows: pd.DataFrame, cell: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns for each label row all cells of its image in its attribute [rows, M], -1 padded."""
-    order = np.lexsort((cell, image, attribute))
-    starts_new = np.ones(len(order), bool)
-    starts_new[1:] = (np.diff(attribute[order]) != 0) | (np.diff(image[order]) != 0)
-    pair = np.cumsum(starts_new) - 1
-    place = np.arange(len(order)) - np.flatnonzero(starts_new)[pair]
-    sets = np.full((pair[-1] + 1, place.max() + 1), -1)
-    sets[pair, place] = cell[order]
-    pair_of_row = np.empty(len(order), np.int64)
-    pair_of_row[order] = pair
-    return np.asarray(sets[pair_of_row])
+    of_image = rows.groupby(["attribute", "image"])
+    pair, place = of_image.ngroup().to_numpy(), of_image.cumcount().to_numpy()
+    sets = np.full((pair.max() + 1, place.max() + 1), -1)
+    sets[pair, place] = cell
+    return np.asarray(sets[pair])
 
 
 def plan_triplets(
@@ -198,5 +191,11 @@ def plan_triplets(
     """Yields the triplets of each epoch as `tables.TRIPLETS`; an epoch depends on (seed, epoch)."""
     for epoch in range(num_epochs):
         sampled = sampler.sample(triplets_per_epoch, rng=np.random.default_rng([seed, epoch]))
-        numbers = pa.array(np.full(sampled.num_rows, epoch, np.int16))
-        yield sampled.add_column(0, "epoch", numbers).cast(tables.TRIPLETS)
+        yield as_epoch(sampled, epoch)
+
+
+def as_epoch(triplets: pa.Table, epoch: int) -> pa.Table:
+    """Returns triplets of an epoch as `tables.TRIPLETS`, in their order."""
+    numbers = pa.array(np.full(triplets.num_rows, epoch, np.int16))
+    columns = triplets.append_column("epoch", numbers)
+    return columns.select(tables.TRIPLETS.names).cast(tables.TRIPLETS)

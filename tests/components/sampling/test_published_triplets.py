@@ -11,7 +11,8 @@ from scipy.stats import chisquare
 
 from components import tables
 from components.errors import HemlineError
-from components.sampling.epochs import as_epoch, plan_published, triplets_in_split
+from components.sampling.epochs import plan_published, triplets_in_split
+from components.sampling.triplets import as_epoch
 
 ROWS = [("train", place % 2, place, place + 100, place + 200) for place in range(10)]
 
