@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,7 @@ def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
 
 
 def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
-    file = _read(
-        lambda: pq.ParquetFile(path, memory_map=True), path, "a Parquet file", pa.ArrowInvalid
-    )
+    file = _read(lambda: pq.ParquetFile(path, memory_map=True), path, "a Parquet file")
     if schema is not None and not file.schema_arrow.equals(schema):
         raise HemlineError(
             f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
@@ -82,18 +81,14 @@ def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
 
 
 def _read(
-    read: Callable[[], Any],
-    path: Path,
-    kind: str,
-    *errors: type[Exception],
-    remedy: str = "; `dvc repro` makes it",
+    read: Callable[[], Any], path: Path, kind: str, *, remedy: str = "; `dvc repro` makes it"
 ) -> Any:
     """Returns what `read` returns, or explains why it failed: no file, or one of another kind."""
     try:
         return read()
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing{remedy}") from error
-    except errors as error:
+    except (ValueError, pa.ArrowKeyError, yaml.YAMLError) as error:
         raise HemlineError(f"{path} is not {kind}: {error}") from error
 
 
@@ -127,19 +122,13 @@ def read_csv(path: Path, *, schema: pa.Schema) -> pa.Table:
         HemlineError: the file is missing, or its columns are not those of the schema.
     """
     types = pa.csv.ConvertOptions(column_types=schema, include_columns=schema.names)
-    return _read(
-        lambda: pa.csv.read_csv(path, convert_options=types),
-        path,
-        f"a table of {schema.names}",
-        pa.ArrowInvalid,
-        pa.ArrowKeyError,
-    )
+    read = partial(pa.csv.read_csv, path, convert_options=types)
+    return _read(read, path, f"a table of {schema.names}")
 
 
 def write_json(value: Any, path: Path) -> None:
     """Writes a JSON file, indented, keys in the order given."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+    write_text(json.dumps(value, indent=2) + "\n", path)
 
 
 def read_json(path: Path) -> Any:
@@ -148,7 +137,7 @@ def read_json(path: Path) -> Any:
     Raises:
         HemlineError: the file is missing or not JSON.
     """
-    return _read(lambda: json.loads(path.read_text()), path, "JSON", ValueError)
+    return _read(lambda: json.loads(path.read_text()), path, "JSON")
 
 
 def read_yaml(path: Path) -> Any:
@@ -157,8 +146,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         HemlineError: the file is missing or not YAML.
     """
-    errors = (UnicodeDecodeError, yaml.YAMLError)
-    return _read(lambda: yaml.safe_load(path.read_text()), path, "YAML", *errors, remedy="")
+    return _read(lambda: yaml.safe_load(path.read_text()), path, "YAML", remedy="")
 
 
 def write_text(text: str, path: Path) -> None:

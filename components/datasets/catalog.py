@@ -48,13 +48,7 @@ def build_catalog(
         HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
             left with a single value or has more than positions can count.
     """
-    present = {label.attribute for label in labelled.labels}
-    if unknown := sorted(set(exclude_attributes) - present):
-        raise HemlineError(
-            f"data.exclude_attributes: {labelled.source} has no attribute {unknown[0]!r}; "
-            f"it has {', '.join(sorted(present))}"
-        )
-    labels = [label for label in labelled.labels if label.attribute not in exclude_attributes]
+    labels = _without(labelled, exclude_attributes)
     paths = list(dict.fromkeys(label.path for label in labels))
     with ThreadPoolExecutor() as pool:  # hashing and reading release the interpreter's lock
         looked_at = list(pool.map(lambda path: _look_at(root, path), paths))
@@ -89,6 +83,16 @@ def build_catalog(
         quarantine=tables.quarantine_table(quarantine),
         left_out=left_out,
     )
+
+
+def _without(labelled: LabelledImages, excluded: Collection[str]) -> list[Label]:
+    present = {label.attribute for label in labelled.labels}
+    if unknown := sorted(set(excluded) - present):
+        raise HemlineError(
+            f"data.exclude_attributes: {labelled.source} has no attribute {unknown[0]!r}; "
+            f"it has {', '.join(sorted(present))}"
+        )
+    return [label for label in labelled.labels if label.attribute not in excluded]
 
 
 def _look_at(root: Path, path: str) -> _ImageFile | Unusable:

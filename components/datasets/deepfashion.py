@@ -24,7 +24,6 @@ from components.errors import HemlineError
 TYPES = ("texture", "fabric", "shape", "part", "style")
 PARTITION = Path("Eval/list_eval_partition.txt")
 SPLIT_OF = {"train": "train", "val": "valid", "test": "test"}
-_ANNOTATION_FOLDERS = ("Anno", "Anno_coarse")
 
 
 def read_deepfashion(root: Path) -> LabelledImages:
@@ -69,7 +68,7 @@ def read_deepfashion(root: Path) -> LabelledImages:
 
 def attributes_file(root: Path) -> Path:
     """Returns where a copy of DeepFashion has its list of attributes; it may be missing."""
-    files = [root / folder / "list_attr_cloth.txt" for folder in _ANNOTATION_FOLDERS]
+    files = [root / folder / "list_attr_cloth.txt" for folder in ("Anno", "Anno_coarse")]
     return next((file for file in files if file.is_file()), files[0])
 
 

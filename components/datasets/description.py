@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -19,11 +19,7 @@ _ROLES = ("query", "gallery")
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeDescription:
-    """An attribute and how often its values occur; an image may have several.
-
-    Attributes:
-        labels_per_value: in the order of the schema; some may have no labels.
-    """
+    """An attribute and the labels of each of its values, in the order of the schema."""
 
     name: str
     num_images: int
@@ -108,10 +104,6 @@ class Description:
     left_out: Mapping[str, int]
     quarantine_counts: Mapping[str, Mapping[str, int]]
     quarantine: tuple[QuarantinedRow, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the same as plain values."""
-        return asdict(self)
 
 
 def describe_catalog(catalog: Catalog, *, undecodable: pa.Table | None = None) -> Description:

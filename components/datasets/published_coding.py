@@ -88,7 +88,9 @@ def _of_deepfashion(
     path = deepfashion.attributes_file(folder)
     expected = list(num_values.values())
     if not path.is_file():
-        lines_of_type = _lines_that_occur(label_files)
+        rows = np.concatenate([np.empty((0, 3), np.int64), *label_files])
+        kinds = range(1, len(deepfashion.TYPES) + 1)
+        lines_of_type = [np.unique(rows[rows[:, 1] == kind, 2]).tolist() for kind in kinds]
         is_whole = [len(lines) for lines in lines_of_type] == expected
         return Coding(
             values_of=_numbered(num_values),
@@ -114,13 +116,6 @@ def _of_deepfashion(
 
 def _numbered(num_values: Mapping[str, int]) -> dict[str, Sequence[str]]:
     return {name: [str(value) for value in range(num)] for name, num in num_values.items()}
-
-
-def _lines_that_occur(label_files: Sequence[Rows]) -> list[list[int]]:
-    """Returns the lines of DeepFashion's list of attributes that label files name, by type."""
-    rows = np.concatenate([np.empty((0, 3), np.int64), *label_files])
-    types = range(1, len(deepfashion.TYPES) + 1)
-    return [np.unique(rows[rows[:, 1] == kind, 2]).tolist() for kind in types]
 
 
 def _ranked(rows: Rows, *, lines_of_type: Sequence[Sequence[int]]) -> Rows:

@@ -1,4 +1,4 @@
-"""The one door to all readers: labels of a data set on disk, cleaned in the same way for each."""
+"""Reads the labels of a data set on disk, cleaned in the same way for every format."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -45,9 +45,9 @@ def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> 
 def cleaned(labelled: LabelledImages) -> LabelledImages:
     """Returns the same with every path normalised, every label once, and every text UTF-8.
 
-    `./a.jpg` and `x/../a.jpg` are `a.jpg`. Quarantined are labels whose text is not
-    UTF-8 and, in data sets where an image has one value of an attribute, all values of an attribute
-    of which an image has several. Elsewhere backslashes and numbers stand for such bytes.
+    `./a.jpg` and `x/../a.jpg` are `a.jpg`. Labels whose text is not UTF-8 are quarantined; outside
+    labels, backslashes and numbers stand for such bytes. Where an image has one value of an
+    attribute, all values of an attribute are quarantined of which an image has several.
     """
     texts, unusable = _apart(labelled.labels)
     labels = list(dict.fromkeys(x._replace(path=normpath(x.path)) for x in texts))

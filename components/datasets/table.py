@@ -26,6 +26,7 @@ LABELS_FILES = ("labels.csv", "labels.parquet")
 SPLIT_OF = {x: x for x in ("train", "valid", "test")} | {"val": "valid", "validation": "valid"}
 ROLE_OF = {"train": None, "query": "query", "gallery": "gallery", "candidate": "gallery"}
 
+_FORMS = "A row per label needs image,attribute,value, a row per image a column per attribute"
 _LONG = ("attribute", "value")
 _OPTIONAL = ("split", "role", "group")
 
@@ -98,23 +99,19 @@ def _labels_file(root: Path) -> Path:
 
 def _attribute_columns(columns: Sequence[str], *, path: Path) -> list[str]:
     """Returns the columns of the wide form that are attributes; none in the long form."""
-    shown = ", ".join(columns)
+    shown = f"there are {', '.join(columns) or 'none'}"
     if "image" not in columns:
-        raise HemlineError(f"{path}: column image is missing; there are {shown or 'none'}")
+        raise HemlineError(f"{path}: column image is missing; {shown}")
     missing = [name for name in _LONG if name not in columns]
     if not missing:
         return []
     if len(missing) == 1:
         raise HemlineError(
-            f"{path}: column {missing[0]} is missing; there are {shown}. A row per label needs "
-            "image,attribute,value; a row per image has columns of other names"
+            f"{path}: column {missing[0]} is missing; {shown}. {_FORMS}, of other names"
         )
     attributes = [name for name in columns if name not in ("image", *_OPTIONAL)]
     if not attributes:
-        raise HemlineError(
-            f"{path}: no column of an attribute; there are {shown}. A row per label needs "
-            "image,attribute,value, a row per image a column per attribute"
-        )
+        raise HemlineError(f"{path}: no column of an attribute; {shown}. {_FORMS}")
     if "" in attributes:
         raise HemlineError(
             f"{path}: column {columns.index('') + 1} has no name; name or remove it (pandas writes "

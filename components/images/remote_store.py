@@ -68,13 +68,12 @@ def publish_store(store: Path, url: str) -> int:
         system.makedirs(root, exist_ok=True)
         found = system.find(root, maxdepth=1, detail=True)
         there = {PurePosixPath(path).name: entry["size"] for path, entry in found.items()}
-        missing = [
-            shard
-            for shard in shards
-            if there.get(_remote_name(shard)) != (store / shard.file).stat().st_size
-        ]
-        for shard in missing:
-            system.put_file(str(store / shard.file), f"{root}/{_remote_name(shard)}")
+        num_uploaded = 0
+        for shard in shards:
+            name, file = _remote_name(shard), store / shard.file
+            if there.get(name) != file.stat().st_size:
+                system.put_file(str(file), f"{root}/{name}")
+                num_uploaded += 1
         system.put_file(str(store / _MANIFEST), f"{root}/{_NEW_MANIFEST}")
         system.mv(f"{root}/{_NEW_MANIFEST}", f"{root}/{_MANIFEST}")
         for name in there.keys() - {_remote_name(shard) for shard in shards}:
@@ -82,7 +81,7 @@ def publish_store(store: Path, url: str) -> int:
                 system.rm_file(f"{root}/{name}")
     except Exception as error:  # each driver has its own kinds
         raise HemlineError(f"{url} cannot be written: {error}") from error
-    return len(missing)
+    return num_uploaded
 
 
 def _copy(url: str, folder: Path) -> None:

@@ -20,13 +20,7 @@ class BatchSampler:
     Attributes, then values of each, then images of each are sampled without replacement, uniformly.
     Where an attribute has too few values, a value too few images, or an image serves two
     attributes, the batch is filled up with images sampled uniformly from all, so that every batch
-    has the same number of images.
-
-    Args of the constructor:
-        labels: columns image, attribute, value.
-        attributes_per_batch: at most as many as there are.
-        values_per_attribute: of each sampled attribute.
-        images_per_value: of each sampled value.
+    has the same number of images. `labels` has columns image, attribute and value.
     """
 
     def __init__(
@@ -37,12 +31,10 @@ class BatchSampler:
         values_per_attribute: int,
         images_per_value: int,
     ) -> None:
-        cell = ["attribute", "value"]
-        frame = labels.select([*cell, "image"]).to_pandas().drop_duplicates()
-        # the order of rows would otherwise be part of what a seed gives
-        frame = frame.sort_values([*cell, "image"])
+        by = ["attribute", "value", "image"]  # sorted, or a seed would depend on the rows' order
+        frame = labels.select(by).to_pandas().drop_duplicates().sort_values(by)
         self._images_of: dict[int, list[NDArray[np.int64]]] = {}
-        for (attribute, _), images in frame.groupby(cell)["image"]:
+        for (attribute, _), images in frame.groupby(by[:2])["image"]:
             if len(images) > 1:
                 self._images_of.setdefault(attribute, []).append(images.to_numpy())
         self._attributes = [a for a, values in self._images_of.items() if len(values) > 1]
@@ -62,21 +54,17 @@ class BatchSampler:
 
     def sample(self, *, rng: np.random.Generator) -> NDArray[np.int64]:
         """Returns the image numbers of one batch [images_per_batch], in random order."""
-        sampled = [
-            rng.permutation(images)[: self._images_per_value]
-            for attribute in rng.permutation(self._attributes)[: self._attributes_per_batch]
-            for images in self._some_values(attribute, rng=rng)
-        ]
+        sampled: list[NDArray[np.int64]] = []
+        for attribute in rng.permutation(self._attributes)[: self._attributes_per_batch]:
+            values = self._images_of[attribute]
+            chosen = rng.permutation(len(values))[: self._values_per_attribute]
+            sampled += [rng.permutation(values[v])[: self._images_per_value] for v in chosen]
         batch = np.unique(np.concatenate(sampled))
         missing = self.images_per_batch - len(batch)
         if missing:
             others = np.setdiff1d(self._all_images, batch)
             batch = np.concatenate([batch, rng.choice(others, missing, replace=False)])
         return rng.permutation(batch)
-
-    def _some_values(self, attribute: int, *, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-        values = self._images_of[attribute]
-        return [values[v] for v in rng.permutation(len(values))[: self._values_per_attribute]]
 
 
 def plan_batches(

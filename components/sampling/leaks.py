@@ -20,12 +20,8 @@ def find_leaks(splits: pa.Table, related: pd.DataFrame, images: pa.Table) -> pa.
     There is a row per image and split, never one per pair. A set's unit is the smallest image
     number that is related to it, whether or not that image has labels. Kinds do not repeat what
     another says: same_image is one image with labels in several splits; identical_file and group
-    need two images; near_duplicate needs two images of different content.
-
-    Args:
-        splits: `tables.SPLITS`.
-        related: of the images, from `related_images`.
-        images: catalog rows, for the paths.
+    need two images; near_duplicate needs two images of different content. `related` is from
+    `related_images`; catalog rows give the paths.
     """
     placed = splits.select(["image", "split"]).to_pandas().drop_duplicates(ignore_index=True)
     order = placed["split"].map({name: place for place, name in enumerate(SPLITS)})
@@ -70,25 +66,22 @@ def report_of(
 
 
 def _sizes(splits: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
-    grouped = splits.group_by(["split", "role"])
-    counts = grouped.aggregate([("image", "count_distinct"), ("image", "count")]).to_pylist()
+    images = splits.to_pandas().groupby(["split", "role"])["image"]
+    counts = images.agg(num_images="nunique", num_labels="size").to_dict("index")
     sizes: dict[str, dict[str, dict[str, int]]] = {split: {} for split in SPLITS}
-    for row in sorted(counts, key=lambda row: row["role"]):
-        sizes[row["split"]][row["role"]] = {
-            "num_images": row["image_count_distinct"],
-            "num_labels": row["image_count"],
-        }
+    for (split, role), size in counts.items():
+        sizes[split][role] = size
     return sizes
 
 
-def _leaks_by_kind(leaks: pa.Table, *, is_searched: bool) -> dict[str, dict[str, int]]:
+def _leaks_by_kind(leaks: pa.Table, *, is_searched: bool) -> Any:
     kinds = [SAME_IMAGE, "identical_file", "group", *([NEAR_DUPLICATE] if is_searched else [])]
-    frame = leaks.to_pandas()
-    counts = frame.groupby("kind")[["unit", "image"]].nunique().reindex(kinds, fill_value=0)
-    return {
-        kind: {"num_units": int(row["unit"]), "num_images": int(row["image"])}
-        for kind, row in counts.to_dict("index").items()
-    }
+    counts = (
+        leaks.to_pandas()
+        .groupby("kind")
+        .agg(num_units=("unit", "nunique"), num_images=("image", "nunique"))
+    )
+    return counts.reindex(kinds, fill_value=0).to_dict("index")
 
 
 def _by_attribute(unanswerable: pa.Table, schema: AttributeSchema) -> dict[str, int]:

@@ -1,10 +1,10 @@
 """The splits of an earlier run: how they are kept, and when they are continued."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from components import files, tables
@@ -63,15 +63,10 @@ def _moved(table: pa.Table, before: AttributeSchema, now: AttributeSchema) -> pa
     values_now = {attribute.name: attribute.values for attribute in now.attributes}
     value_of = np.full((len(before.attributes), before.max_num_values), -1)
     for place, attribute in enumerate(before.attributes):
-        found = _places(attribute.values, values_now.get(attribute.name, ()))
-        value_of[place, : len(found)] = found
-    attribute_of = np.array(_places(before.names, now.names))
+        among = pd.Index(values_now.get(attribute.name, ()), dtype=object)
+        value_of[place, : len(attribute.values)] = among.get_indexer(pd.Index(attribute.values))
+    attribute_of = pd.Index(now.names).get_indexer(pd.Index(before.names))
     attribute, value = table["attribute"].to_numpy(), table["value"].to_numpy()
     columns = {name: table[name] for name in table.column_names}
     columns |= {"attribute": attribute_of[attribute], "value": value_of[attribute, value]}
     return pa.table(columns).cast(table.schema)
-
-
-def _places(names: Sequence[str], among: Sequence[str]) -> list[int]:
-    place_of = {name: place for place, name in enumerate(among)}
-    return [place_of.get(name, -1) for name in names]

@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from components import tables
 from components.errors import HemlineError
 from components.params import SplitParams
 from components.sampling.relations import NEAR_DUPLICATE, units
-from components.sampling.roles import sample_roles, spread, unanswerable
 
 SPLITS = ("train", "valid", "test")
 _LABEL = ["image", "attribute", "value"]
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +59,16 @@ def split_labels(
     together = params.near_duplicates == "together"
     unit = units(related if together else related.drop(columns=NEAR_DUPLICATE, errors="ignore"))
     if params.method == "random":
-        assigned = assign_splits(
-            labels,
-            unit,
-            shares=(params.train_share, params.valid_share, params.test_share),
-            query_share=params.query_share,
-            seed=params.seed,
-            previous=previous,
-        )
+        assigned = assign_splits(labels, unit, params=params, previous=previous)
         remedy = "raise split.{split}_share or label more images"
     else:
         given = labels.filter(pc.is_in(labels["split"], pa.array(SPLITS)))
         if params.method == "column":
             _check_all_have_a_split(images, labels)
-        assigned = take_splits(given, unit, query_share=params.query_share, seed=params.seed)
-        num_without_split = labels.num_rows - given.num_rows
-        assigned = replace(assigned, num_without_split=num_without_split)
+        assigned = replace(
+            take_splits(given, unit, params=params),
+            num_without_split=labels.num_rows - given.num_rows,
+        )
         remedy = (
             f"split.method {params.method} takes the data set's own split: extend that, or set "
             "split.method random"
@@ -83,13 +78,7 @@ def split_labels(
 
 
 def assign_splits(
-    labels: pa.Table,
-    unit: pd.Series,
-    *,
-    shares: tuple[float, float, float],
-    query_share: float,
-    seed: int,
-    previous: Assignment | None = None,
+    labels: pa.Table, unit: pd.Series, *, params: SplitParams, previous: Assignment | None
 ) -> Assignment:
     """Returns split and role of every label, sampled at random.
 
@@ -101,13 +90,9 @@ def assign_splits(
     as many, the alphabetically first), and there to the role that the unit has for the attribute
     (of both, gallery). What is left is sampled, stratified among itself.
 
-    Args:
-        labels: columns image, attribute and value.
-        unit: of each image, from `units`.
-        shares: of the units, for train, valid and test; they add up to 1.
-        query_share: of the units of an attribute within valid and within test.
-        seed: for the shuffle.
-        previous: what to continue; positions -1 stand for attributes and values that are gone.
+    Shares are those of units: of all of them for the splits, of an attribute's within valid and
+    within test for queries. In the previous assignment, -1 stands for an attribute or value that is
+    gone; `unit` is that of each image, from `units`.
     """
     earlier = previous.splits if previous else tables.SPLITS.empty_table()
     is_here = pc.is_in(earlier["image"], pa.array(unit.index))
@@ -120,12 +105,13 @@ def assign_splits(
     is_new = frame["split"].isna()
     first_new = int(frame.loc[is_new, "image"].min()) if is_new.any() else 0
     # with the seed alone, each of many small additions would be sampled the same way
-    rng = np.random.default_rng([seed, first_new])
+    rng = np.random.default_rng([params.seed, first_new])
     frame["split"] = frame["split"].fillna(frame["unit"].map(_main_split(before)))
+    shares = (params.train_share, params.valid_share, params.test_share)
     _fill_splits(frame, shares=shares, rng=rng)
-    _fill_roles(frame, before, query_share=query_share, rng=rng)
+    _fill_roles(frame, before, query_share=params.query_share, rng=rng)
     # an old query does not lose its role to a new image of its unit
-    lost = unanswerable(frame.assign(bound=np.where(is_new, frame["unit"], ~frame["image"])))
+    lost = _unanswerable(frame.assign(bound=np.where(is_new, frame["unit"], ~frame["image"])))
     frame.loc[lost, "role"] = "gallery"
     listed = tables.UNANSWERABLE.names
     already = previous.unanswerable if previous else tables.UNANSWERABLE.empty_table()
@@ -136,13 +122,12 @@ def assign_splits(
     )
 
 
-def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: int) -> Assignment:
+def take_splits(labels: pa.Table, unit: pd.Series, *, params: SplitParams) -> Assignment:
     """Returns the splits that the data set gives its labels, with its roles where it gives them.
 
     Held-out labels without a role are gallery where the data set gives roles to others of their
     split and attribute, and have their role sampled as in `assign_splits` where it gives none.
     Given queries that their gallery cannot answer are left out, so that the gallery stays as given.
-    Arguments are those of `assign_splits`; no label is without a split.
     """
     frame = _frame(labels, unit, tables.SPLITS.names)
     frame.loc[frame["split"] == "train", "role"] = "train"
@@ -150,9 +135,9 @@ def take_splits(labels: pa.Table, unit: pd.Series, *, query_share: float, seed: 
     within = [frame["split"], frame["attribute"]]
     is_given = frame["role"].notna().groupby(within).transform("any")
     frame.loc[is_given & frame["role"].isna(), "role"] = "gallery"
-    rng = np.random.default_rng(seed)
-    frame.loc[~is_given, "role"] = sample_roles(frame[~is_given], query_share=query_share, rng=rng)
-    lost = unanswerable(frame.assign(bound=np.where(is_given, frame["image"], frame["unit"])))
+    rng, query_share = np.random.default_rng(params.seed), params.query_share
+    frame.loc[~is_given, "role"] = _sample_roles(frame[~is_given], query_share=query_share, rng=rng)
+    lost = _unanswerable(frame.assign(bound=np.where(is_given, frame["image"], frame["unit"])))
     frame.loc[lost & ~is_given, "role"] = "gallery"
     return Assignment(
         splits=_table(frame[~(lost & is_given)], tables.SPLITS),
@@ -182,7 +167,7 @@ def _fill_splits(
     sampled = frame.assign(frequency=frequency)[frame["split"].isna()]
     rarest = sampled.sort_values(["frequency", "attribute", "value"]).drop_duplicates("unit")
     rarest = rarest.sort_values("unit")
-    position = spread(rarest[["attribute", "value"]], rng=rng)
+    position = _spread(rarest[["attribute", "value"]], rng=rng)
     chosen = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
     split_of_unit = pd.Series(np.array(SPLITS, object)[chosen], index=rarest["unit"])
     frame["split"] = frame["split"].fillna(frame["unit"].map(split_of_unit))
@@ -198,7 +183,52 @@ def _fill_roles(
     frame["role"] = frame["role"].fillna(inherited)
     frame.loc[frame["split"] == "train", "role"] = "train"
     is_open = frame["role"].isna()
-    frame.loc[is_open, "role"] = sample_roles(frame[is_open], query_share=query_share, rng=rng)
+    frame.loc[is_open, "role"] = _sample_roles(frame[is_open], query_share=query_share, rng=rng)
+
+
+def _sample_roles(
+    held_out: pd.DataFrame, *, query_share: float, rng: np.random.Generator
+) -> NDArray[np.object_]:
+    """Returns query or gallery for each held-out label, stratified by attribute and value.
+
+    Labels (columns split, attribute, value and unit) of one unit, split and attribute have one
+    role: a copy of a query would be its first hit. `query_share` is a share of such units.
+    """
+    keys = ["split", "attribute", "unit"]
+    askers = held_out.sort_values([*keys, "value"]).drop_duplicates(keys)
+    is_query = _spread(askers[["split", "attribute", "value"]], rng=rng) < query_share
+    sampled = np.where(is_query, "query", "gallery").astype(object)
+    role = pd.Series(sampled, _keys(askers, keys))
+    return np.asarray(role.loc[_keys(held_out, keys)], object)
+
+
+def _unanswerable(labels: pd.DataFrame) -> NDArray[np.bool_]:
+    """Returns for each label whether it is a query that its gallery cannot answer.
+
+    The gallery (same split and attribute) must have one of the values that the image has of the
+    attribute. Labels of a split and attribute that are equal in column `bound` keep one role: all
+    of them are unanswerable where one is.
+    """
+    cell = ["split", "attribute", "value"]
+    shared = _keys(labels, cell).isin(_keys(labels[labels["role"] == "gallery"], cell))
+    within = [labels["split"], labels["attribute"]]
+    by_image = pd.Series(shared, labels.index).groupby([*within, labels["image"]])
+    by_bound = by_image.transform("any").groupby([*within, labels["bound"]])
+    return np.asarray((labels["role"] == "query") & ~by_bound.transform("all"))
+
+
+def _spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns a random position in [0, 1) per row, spread evenly within every stratum.
+
+    Rows are shuffled within their stratum and take successive steps of the golden ratio, so that
+    any share of [0, 1) holds that share of each stratum to within a row or two. Rows of the same
+    values are one stratum. The result depends on the order of the rows.
+    """
+    shuffled = strata.assign(order=rng.permutation(len(strata)))
+    order = shuffled.reset_index(drop=True).sort_values([*strata.columns, "order"]).index
+    position = np.empty(len(strata))
+    position[order] = (rng.random() + np.arange(len(strata)) * _GOLDEN_RATIO) % 1
+    return position
 
 
 def _keys(frame: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:

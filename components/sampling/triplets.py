@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from components import tables
 from components.errors import HemlineError
 
+Numbers = NDArray[np.int64]
+
 _MAX_LOTS = 100  # of triplets, until as many as asked for are possible
 _NUM_PROPOSALS = 10  # of a negative, before the possible ones are listed
 
@@ -101,13 +103,8 @@ class TripletSampler:
         return pa.table({name: column[possible] for name, column in columns.items()})
 
     def _sample_negatives(
-        self,
-        cell: NDArray[np.int64],
-        anchor: NDArray[np.int64],
-        positive: NDArray[np.int64],
-        *,
-        rng: np.random.Generator,
-    ) -> NDArray[np.int64]:
+        self, cell: Numbers, anchor: Numbers, positive: Numbers, *, rng: np.random.Generator
+    ) -> Numbers:
         """Returns label rows of negatives, -1 where all share a value with anchor or positive."""
         negative = self._propose(cell, rng)
         rows = self._impossible(anchor, positive, negative)
@@ -123,13 +120,13 @@ class TripletSampler:
             negative[here] = self._choose(union[union >= 0], num=len(here), rng=rng)
         return negative
 
-    def _propose(self, cell: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    def _propose(self, cell: Numbers, rng: np.random.Generator) -> Numbers:
         attribute = self._attribute_of_cell[cell]
         other = self._first_cell[attribute] + _below(self._num_cells[attribute] - 1, rng)
         other += other >= cell
         return np.asarray(self._start[other] + _below(self._count[other], rng))
 
-    def _union(self, anchor: NDArray[np.int64], positive: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _union(self, anchor: Numbers, positive: Numbers) -> Numbers:
         """Returns the cells of anchor and positive together [n, 2M], sorted, -1 padded in front."""
         cells = np.concatenate([self._value_sets[anchor], self._value_sets[positive]], axis=1)
         cells.sort(axis=1)
@@ -137,13 +134,8 @@ class TripletSampler:
         cells.sort(axis=1)
         return cells
 
-    def _choose(
-        self, union: NDArray[np.int64], *, num: int, rng: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Returns negatives without the cells of a union, sampled as proposals would be.
-
-        They are -1 where the list is empty.
-        """
+    def _choose(self, union: Numbers, *, num: int, rng: np.random.Generator) -> Numbers:
+        """Returns negatives outside the cells of a union, sampled as proposals would be, or -1."""
         attribute = self._attribute_of_cell[union[0]]
         first = self._first_cell[attribute]
         last = first + self._num_cells[attribute] - 1
@@ -154,21 +146,17 @@ class TripletSampler:
         weights = 1 / self._count[self._cell_of_row[rows]]
         return np.asarray(rng.choice(rows, num, p=weights / weights.sum()))
 
-    def _impossible(
-        self, anchor: NDArray[np.int64], positive: NDArray[np.int64], negative: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def _impossible(self, anchor: Numbers, positive: Numbers, negative: Numbers) -> Numbers:
         """Returns the places of negatives that share a value with anchor or positive."""
         if self._value_sets.shape[1] == 1:  # one value per image: other cells share nothing
             return np.empty(0, np.int64)
-        shares = self._share_value(anchor, negative) | self._share_value(positive, negative)
-        return np.flatnonzero(shares)
-
-    def _share_value(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
-        ours, theirs = self._value_sets[left][:, :, None], self._value_sets[right][:, None, :]
-        return np.asarray(((ours == theirs) & (ours >= 0)).any(axis=(1, 2)))
+        sets = self._value_sets
+        ours = np.concatenate([sets[anchor], sets[positive]], axis=1)[:, :, None]
+        shares = (ours == sets[negative][:, None, :]) & (ours >= 0)
+        return np.flatnonzero(shares.any(axis=(1, 2)))
 
 
-def _below(ends: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _below(ends: Numbers, rng: np.random.Generator) -> Numbers:
     """Returns a whole number in [0, end) for each end, uniform to 1 in 2^53 / end.
 
     Three times as fast as `Generator.integers` with an array of ends.
@@ -176,7 +164,7 @@ def _below(ends: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int6
     return (rng.random(len(ends)) * ends).astype(np.int64)
 
 
-def _value_sets(rows: pd.DataFrame, cell: NDArray[np.int64]) -> NDArray[np.int64]:
+def _value_sets(rows: pd.DataFrame, cell: Numbers) -> Numbers:
     """Returns for each label row all cells of its image in its attribute [rows, M], -1 padded."""
     of_image = rows.groupby(["attribute", "image"])
     pair, place = of_image.ngroup().to_numpy(), of_image.cumcount().to_numpy()

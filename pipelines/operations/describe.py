@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,7 @@ def describe(
     else:
         described = _of_labels(root, data_format=data_format, dataset=dataset)
     if as_json:
-        print(json.dumps(described.as_dict(), indent=2))
+        print(json.dumps(asdict(described), indent=2))
     elif attribute:
         console.print(_values_table(_find(described, attribute)))
     else:

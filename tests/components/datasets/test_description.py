@@ -1,7 +1,7 @@
 """What a data set holds: counted by hand, and the same before and after it was ingested."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow as pa
@@ -175,7 +175,7 @@ def test_a_data_set_without_labels_is_described():
 
 def test_the_dictionary_is_json_and_holds_all(catalog):
     described = describe_catalog(catalog)
-    read = json.loads(json.dumps(described.as_dict()))
+    read = json.loads(json.dumps(asdict(described)))
 
     assert read.keys() == set(described.__dataclass_fields__)
     assert read["attributes"][1]["labels_per_value"] == {"square": 0, "v": 3, "round": 2}
