@@ -219,26 +219,23 @@ def read_catalog(folder: Path) -> Catalog:
     Raises:
         HemlineError: a file is missing, or is not as this version of hemline writes it.
     """
+    path = folder / IMAGES_FILE
+    numbering = files.read_about(path, schema=IMAGES)
+    if numbering.keys() != {"origin", "next_image"}:
+        raise HemlineError(
+            f"{path} does not say which numbers its images have had; it was made by another "
+            "version of hemline: `dvc repro` makes it again"
+        )
     return Catalog(
         schema=read_schema(folder),
-        numbering=_read_numbering(folder / IMAGES_FILE),
-        images=files.read_table(folder / IMAGES_FILE, schema=IMAGES),
+        numbering=Numbering(**numbering),
+        images=files.read_table(path, schema=IMAGES),
         labels=files.read_table(folder / LABELS_FILE, schema=LABELS),
         triplets=files.read_table(folder / PUBLISHED_TRIPLETS_FILE, schema=PUBLISHED_TRIPLETS),
         regions=files.read_table(folder / REGIONS_FILE, schema=REGIONS),
         quarantine=read_quarantine(folder),
         left_out=files.read_json(folder / "left_out.json"),
     )
-
-
-def _read_numbering(path: Path) -> Numbering:
-    about = files.read_about(path, schema=IMAGES)
-    if about.keys() != {"origin", "next_image"}:
-        raise HemlineError(
-            f"{path} does not say which numbers its images have had; it was made by another "
-            "version of hemline: `dvc repro` makes it again"
-        )
-    return Numbering(**about)
 
 
 def read_schema(catalog: Path) -> AttributeSchema:

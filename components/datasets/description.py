@@ -137,9 +137,10 @@ def describe_labels(labelled: LabelledImages) -> Description:
     """Returns what the label files of a data set hold; images are not looked at."""
     labels = pd.DataFrame(labelled.labels, columns=_LABEL)
     seen = seen_values(labelled.labels)
+    published = [name for name, values in labelled.values_of.items() if values]
     values_of = {
         name: list(dict.fromkeys([*labelled.values_of.get(name, ()), *seen.get(name, ())]))
-        for name in dict.fromkeys([*filter(labelled.values_of.get, labelled.values_of), *seen])
+        for name in dict.fromkeys([*published, *seen])
     }
     images = labels["image"].drop_duplicates()
     return _describe(

@@ -127,9 +127,11 @@ def _compare_values(
         )
     distance = total_variation(old.labels_per_value, new.labels_per_value)
     if distance > max_label_shift:
+        most_first = sorted(moves.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
+        moved = [f"{x!r} {before:.1%} → {after:.1%}" for x, (before, after) in most_first]
         message = (
             f"attribute {new.name!r} has shifted by {distance:.1%} of its labels, allowed are "
-            f"{max_label_shift:.1%} (retrain.max_label_shift): {_most_moved(moves)}"
+            f"{max_label_shift:.1%} (retrain.max_label_shift): {', '.join(moved[:_NUM_MOVED])}"
         )
         yield Finding(kind="shift", attribute=new.name, before=0, after=distance, message=message)
 
@@ -141,10 +143,3 @@ def _moves(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, tup
         value: (before.get(value, 0) / num_before, after.get(value, 0) / num_after)
         for value in dict.fromkeys([*before, *after])
     }
-
-
-def _most_moved(moves: Mapping[str, tuple[float, float]]) -> str:
-    ranked = sorted(moves.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
-    return ", ".join(
-        f"{value!r} {before:.1%} → {after:.1%}" for value, (before, after) in ranked[:_NUM_MOVED]
-    )

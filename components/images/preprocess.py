@@ -83,25 +83,27 @@ def preprocess(
     shards = _present(store, jobs)
     on_progress(sum(len(job["image"]) for job in jobs if job["index"] in shards))
     # the manifest never names a shard that is being made: a killed run leaves no false key
-    write_manifest(store, _ordered(shards), image_size_px=image_size_px)
+    ordered = list(shards.values())
+    write_manifest(store, ordered, image_size_px=image_size_px)
     todo = [job for job in jobs if job["index"] not in shards]
     make = partial(
         _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
     )
     num_decoded = 0
-    for made in _map_on_ray(make, todo, num_workers) if num_workers and todo else map(make, todo):
+    results = _map_on_ray(make, todo, num_workers) if num_workers and todo else map(make, todo)
+    for made in results:
         shards[made["index"]] = shard = Shard.from_dict(made["shard"])
-        write_manifest(store, _ordered(shards), image_size_px=image_size_px)
+        ordered = [shards[index] for index in sorted(shards)]
+        write_manifest(store, ordered, image_size_px=image_size_px)
         num_decoded += made["num_decoded"]
         on_progress(shard.num_images + len(shard.quarantined))
-    ordered = _ordered(shards)
     remove_unnamed(store, "shard-*", named={store / shard.file for shard in ordered})
     quarantine = tables.quarantine_table(row for shard in ordered for row in shard.quarantined)
     return Preprocessed(quarantine, num_decoded)
 
 
 def _present(store: Path, jobs: list[_Job]) -> dict[int, Shard]:
-    """Returns the shards that need not be made again, by index.
+    """Returns the shards that need not be made again, by index, in the order of the jobs.
 
     The key must be that of the same index: it hashes contents, and image numbers go with the index.
     """
@@ -111,10 +113,6 @@ def _present(store: Path, jobs: list[_Job]) -> dict[int, Shard]:
         for job in jobs
         if (shard := listed.get(shard_file(job["index"]))) and shard.key == job["key"]
     }
-
-
-def _ordered(shards: dict[int, Shard]) -> list[Shard]:
-    return [shards[index] for index in sorted(shards)]
 
 
 def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> list[_Job]:
@@ -129,10 +127,12 @@ def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> lis
     return jobs
 
 
-def _map_on_ray(make: Callable[[_Job], _Made], jobs: list[_Job], num_workers: int) -> Any:
+def _map_on_ray(
+    make: Callable[[_Job], _Made], jobs: list[_Job], num_workers: int
+) -> Iterator[_Made]:
     tasks = ray.data.TaskPoolStrategy(size=min(num_workers, len(jobs)))
     data = ray.data.from_items(jobs, override_num_blocks=len(jobs))
-    return data.map(make, num_cpus=1, compute=tasks).iter_rows()
+    yield from data.map(make, num_cpus=1, compute=tasks).iter_rows()
 
 
 def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _Made:

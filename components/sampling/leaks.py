@@ -74,7 +74,7 @@ def _sizes(splits: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
     return sizes
 
 
-def _leaks_by_kind(leaks: pa.Table, *, is_searched: bool) -> Any:
+def _leaks_by_kind(leaks: pa.Table, *, is_searched: bool) -> dict[str, dict[str, int]]:
     kinds = [SAME_IMAGE, "identical_file", "group", *([NEAR_DUPLICATE] if is_searched else [])]
     counts = (
         leaks.to_pandas()
