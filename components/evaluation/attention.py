@@ -4,10 +4,10 @@ Shape letters: N pairs of image and attribute, H W positions of the map.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -27,22 +27,6 @@ None where the network has no attention to show.
 _EDGES = ["left", "top", "right", "bottom"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentionInRegions:
-    """Of pairs of an image and an attribute whose region is known; shares in [0, 1].
-
-    Attributes:
-        attributes_N: attribute of each pair.
-        shares_N: of the attention's total weight, what falls into the region; NaN where the
-            network has none to show.
-        areas_N: of the image's area, what the region covers: the share of uniform attention.
-    """
-
-    attributes_N: NDArray[np.int64]
-    shares_N: NDArray[np.float64]
-    areas_N: NDArray[np.float64]
-
-
 @torch.inference_mode()
 def attention_maps(
     attend: Attend,
@@ -59,7 +43,6 @@ def attention_maps(
     return None if maps_BKHW is None else np.asarray(maps_BKHW.abs().float().numpy())
 
 
-@torch.inference_mode()
 def attention_in_regions(
     attend: Attend,
     store: ImageStore,
@@ -67,19 +50,20 @@ def attention_in_regions(
     images: pa.Table,
     *,
     batch_size: int = 64,
-) -> AttentionInRegions:
-    """Returns the shares of attention for every region.
+) -> pd.DataFrame:
+    """Returns a row per region: `attribute`, `share` of attention and `area`, both in [0, 1].
 
     The share of a region is sum(w c) / sum(w) over the positions of the map, w the absolute weight
-    of a position and c how much of its cell the region covers. Regions outside the crop do not
-    count.
+    of a position and c how much of its cell the region covers; NaN where the network has no
+    attention to show. The area is that of the image, and so the share of uniform attention. Regions
+    outside the crop do not count.
 
     Args:
         attend: the network's spatial attention.
         store: pixels of the images.
         regions: `tables.REGIONS`.
         images: `tables.IMAGES`, for the images' sizes.
-        batch_size: images that the network sees at once.
+        batch_size: number of images that the network sees at once.
     """
     images_N = regions["image"].to_numpy()
     sizes = images.take(np.searchsorted(images["image"].to_numpy(), images_N))
@@ -94,15 +78,14 @@ def attention_in_regions(
     shares_N = np.full(len(images_N), np.nan)
     for start in range(0, len(images_N), batch_size):
         rows = slice(start, start + batch_size)
-        pixels = torch.from_numpy(store.gather(images_N[rows]))
-        maps_N1HW = attend(pixels, torch.from_numpy(attributes_N[rows, None]))
+        maps_N1HW = attention_maps(attend, store, images_N[rows], attributes_N[rows, None])
         if maps_N1HW is None:
             break
-        weights_NHW = maps_N1HW[:, 0].abs().double().numpy()
+        weights_NHW = maps_N1HW[:, 0].astype(np.float64)
         covered_NHW = coverage(boxes_N4[rows], *weights_NHW.shape[1:])
         total_N = weights_NHW.sum(axis=(1, 2))
         shares_N[rows] = (weights_NHW * covered_NHW).sum(axis=(1, 2)) / total_N
-    return AttentionInRegions(attributes_N=attributes_N, shares_N=shares_N, areas_N=areas_N)
+    return pd.DataFrame({"attribute": attributes_N, "share": shares_N, "area": areas_N})
 
 
 def labelled_regions(regions: pa.Table, splits: pa.Table, split: str) -> pa.Table:
@@ -112,38 +95,31 @@ def labelled_regions(regions: pa.Table, splits: pa.Table, split: str) -> pa.Tabl
     return kept.sort_by([("image", "ascending"), ("attribute", "ascending")])
 
 
-def add_attention(
-    figures: dict[str, Any], found: AttentionInRegions, schema: AttributeSchema
-) -> None:
+def add_attention(figures: dict[str, Any], found: pd.DataFrame, schema: AttributeSchema) -> None:
     """Adds `attention_in_region` and `region_share` to a report, overall and per attribute.
 
-    Means over pairs, in percent: the share of attention in the region, and the share that uniform
+    Means over regions, in percent: the share of attention in the region, and the share that uniform
     attention would have there. Nothing is added where nothing is known.
     """
-    seen_N = ~np.isnan(found.shares_N)
-    if not seen_N.any():
-        return
-    figures |= _means(found, seen_N)
+    seen = found.dropna()
+    figures |= _means(seen)
     for name, row in figures["attributes"].items():
-        of_attribute_N = seen_N & (found.attributes_N == schema.index(name))
-        if of_attribute_N.any():
-            row.update(_means(found, of_attribute_N))
+        row.update(_means(seen[seen["attribute"] == schema.index(name)]))
 
 
-def _means(found: AttentionInRegions, rows_N: NDArray[np.bool_]) -> dict[str, float]:
+def _means(seen: pd.DataFrame) -> dict[str, float]:
+    if seen.empty:
+        return {}
     return {
-        "attention_in_region": 100 * float(found.shares_N[rows_N].mean()),
-        "region_share": 100 * float(found.areas_N[rows_N].mean()),
+        "attention_in_region": 100 * float(seen["share"].to_numpy().mean()),
+        "region_share": 100 * float(seen["area"].to_numpy().mean()),
     }
 
 
 def coverage(boxes_N4: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
     """Returns how much of each cell of a grid a box covers [N, H, W], in [0, 1].
 
-    Args:
-        boxes_N4: left, top, right and bottom as shares of the grid's sides.
-        height: rows of the grid.
-        width: columns of the grid.
+    A box is left, top, right and bottom as shares of the grid's sides.
     """
     across_NW = _overlap(boxes_N4[:, [0]], boxes_N4[:, [2]], width)
     down_NH = _overlap(boxes_N4[:, [1]], boxes_N4[:, [3]], height)

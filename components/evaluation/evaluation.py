@@ -47,15 +47,14 @@ class AttributeResult:
 
     Attributes:
         query_images_Q: image number of each query.
-        scores: of each query [Q], in [0, 1], by the names of `MEASURES`.
-        random_ap_Q: expected average precision of a random ranking for the same queries.
-        num_gallery: gallery items of the attribute.
-        num_unmatched: queries that were left out.
+        scores: scores of each query [Q], in [0, 1], by the names of `MEASURES`, and `random_map`,
+            the expected average precision of a random ranking.
+        num_gallery: number of gallery items.
+        num_unmatched: number of queries that were left out.
     """
 
     query_images_Q: NDArray[np.int64]
     scores: Mapping[str, NDArray[np.float64]]
-    random_ap_Q: NDArray[np.float64]
     num_gallery: int
     num_unmatched: int
 
@@ -82,17 +81,25 @@ def evaluate_retrieval(
     gallery item of an attribute is left out of its own ranking.
 
     Args:
-        splits: the splits table.
+        splits: `tables.SPLITS`.
         split: valid or test.
         images: ascending numbers of the embedded images [n].
-        embeddings: of unit length [n, N, D].
+        embeddings: embeddings of unit length [n, N, D].
+
+    Raises:
+        HemlineError: no query of any attribute has a relevant item.
     """
-    held_out = splits.filter(pc.field("split") == split).to_pandas()
+    held_out = splits.filter(pc.field("split") == split)
     results = {}
-    for attribute, labels in held_out.groupby("attribute"):
-        result = _result(*_queries_and_gallery(labels, images, embeddings[:, attribute]))
+    for attribute in np.unique(held_out["attribute"].to_numpy()).tolist():
+        result = _result(*queries_and_gallery(held_out, split, attribute, images, embeddings))
         if len(result.ap_Q):
-            results[int(attribute)] = result
+            results[attribute] = result
+    if not results:
+        raise HemlineError(
+            "nothing to evaluate: no query has an item of its value in the gallery; "
+            "check the roles in splits.parquet"
+        )
     return results
 
 
@@ -101,44 +108,38 @@ def queries_and_gallery(
     split: str,
     attribute: int,
     images: NDArray[np.int64],
-    embeddings_ND: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
 ) -> tuple[Items, Items]:
     """Returns the queries and the gallery of an attribute, each by ascending image number.
 
-    Their values are bool [items, V]: which of the attribute's values each has.
-
-    Args:
-        splits: the splits table.
-        split: valid or test.
-        attribute: position in the schema; it must have labels in the split.
-        images: ascending numbers of the embedded images [N].
-        embeddings_ND: of unit length, for this attribute.
+    Their values are bool [items, V]: which of the attribute's values each has. The attribute must
+    have labels in the split; arguments are those of `evaluate_retrieval`.
     """
     wanted = (pc.field("split") == split) & (pc.field("attribute") == attribute)
-    return _queries_and_gallery(splits.filter(wanted).to_pandas(), images, embeddings_ND)
+    labels = splits.filter(wanted).to_pandas()
+    num_values = int(labels["value"].max()) + 1
+    embeddings_ND = embeddings[:, attribute]
+    queries, gallery = (
+        _items(labels[labels["role"] == role], num_values, images, embeddings_ND)
+        for role in ("query", "gallery")
+    )
+    return queries, gallery
 
 
-def overall_map(results: dict[int, AttributeResult]) -> float:
-    """Returns MAP over all queries of all attributes, in percent: the papers' "all" column.
-
-    Raises:
-        HemlineError: there is no query.
-    """
-    return 100 * float(_of_all_attributes(results).ap_Q.mean())
+def overall_map(results: Mapping[int, AttributeResult]) -> float:
+    """Returns MAP over all queries of all attributes, in percent: the papers' "all" column."""
+    return 100 * float(np.concatenate([result.ap_Q for result in results.values()]).mean())
 
 
 def report(
-    results: dict[int, AttributeResult], schema: AttributeSchema, *, triplet_accuracy: float
+    results: Mapping[int, AttributeResult], schema: AttributeSchema, *, triplet_accuracy: float
 ) -> dict[str, Any]:
     """Returns the figures of an evaluation as they are written to disk, all in percent.
 
     `map_low` to `map_high` is the 95 % bootstrap interval of MAP over queries; the overall one
     samples from the queries of all attributes together.
-
-    Raises:
-        HemlineError: there is no query.
     """
-    overall = _means(_of_all_attributes(results))
+    overall = _means(*results.values())
     return {
         "map": overall.pop("map"),
         "random_map": overall.pop("random_map"),
@@ -151,7 +152,7 @@ def report(
     }
 
 
-def metrics_of(figures: dict[str, Any], *, prefix: str) -> dict[str, float]:
+def metrics_of(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
     """Returns the scores of a report under flat names such as `test.map.neck_design`."""
     names = ("random_map", "map_low", "map_high", "triplet_accuracy", *MEASURES)
     overall = {name: figures[name] for name in names}
@@ -159,76 +160,41 @@ def metrics_of(figures: dict[str, Any], *, prefix: str) -> dict[str, float]:
     return {f"{prefix}.{name}": value for name, value in {**overall, **per_attribute}.items()}
 
 
-def bars_of(figures: dict[str, Any]) -> list[dict[str, Any]]:
+def bars_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns a report's MAP per attribute as rows of `tables.MAP_PER_ATTRIBUTE`."""
     return [{"attribute": name, **row} for name, row in figures["attributes"].items()]
 
 
-def _queries_and_gallery(
-    labels: pd.DataFrame, images: NDArray[np.int64], embeddings_ND: NDArray[np.float32]
-) -> tuple[Items, Items]:
-    num_values = int(labels["value"].max()) + 1
-    queries, gallery = (
-        _items(labels[labels["role"] == role], num_values, images, embeddings_ND)
-        for role in ("query", "gallery")
-    )
-    return queries, gallery
-
-
 def _result(queries: Items, gallery: Items) -> AttributeResult:
-    assert queries.images_N is not None
-    assert gallery.images_N is not None
     scores = measure({**MEASURES, "num_relevant": count_relevant}, queries, gallery)
-    num_relevant_Q = scores.pop("num_relevant")
-    answered_Q = num_relevant_Q > 0
+    answered_Q = scores["num_relevant"] > 0
+    scores = {name: score_Q[answered_Q] for name, score_Q in scores.items()}
+    images_Q = queries.images_N[answered_Q]
     # a query that is in the gallery ranks one item less
-    num_items_Q = len(gallery) - np.isin(queries.images_N, gallery.images_N)
+    num_items_Q = len(gallery) - np.isin(images_Q, gallery.images_N)
+    num_relevant_Q = scores.pop("num_relevant")
+    scores["random_map"] = expected_random_average_precision(num_relevant_Q, num_items_Q)
     return AttributeResult(
-        query_images_Q=queries.images_N[answered_Q],
-        scores={name: score_Q[answered_Q] for name, score_Q in scores.items()},
-        random_ap_Q=_random_ap(num_relevant_Q[answered_Q], num_items_Q[answered_Q]),
+        query_images_Q=images_Q,
+        scores=scores,
         num_gallery=len(gallery),
         num_unmatched=int((~answered_Q).sum()),
     )
 
 
-def _random_ap(
-    num_relevant_Q: NDArray[np.float64], num_items_Q: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Returns the expected average precision of a random ranking for each query [Q]."""
-    counts = np.stack([num_relevant_Q, num_items_Q], axis=1).astype(np.int64)
-    different, place_Q = np.unique(counts, axis=0, return_inverse=True)
-    expected = [expected_random_average_precision(*pair) for pair in different.tolist()]
-    return np.array(expected)[place_Q] if expected else np.empty(0)
-
-
-def _of_all_attributes(results: dict[int, AttributeResult]) -> AttributeResult:
-    if not results:
-        raise HemlineError(
-            "nothing to evaluate: no query has an item of its value in the gallery; "
-            "check the roles in splits.parquet"
-        )
-    several = list(results.values())
-    return AttributeResult(
-        query_images_Q=np.concatenate([result.query_images_Q for result in several]),
-        scores={
-            name: np.concatenate([result.scores[name] for result in several]) for name in MEASURES
-        },
-        random_ap_Q=np.concatenate([result.random_ap_Q for result in several]),
-        num_gallery=sum(result.num_gallery for result in several),
-        num_unmatched=sum(result.num_unmatched for result in several),
-    )
-
-
-def _means(result: AttributeResult) -> dict[str, float]:
-    """Returns the means over queries in percent, the interval of MAP, and how many queries."""
-    low, high = bootstrap_interval(result.ap_Q)
-    means = {name: float(score_Q.mean()) for name, score_Q in result.scores.items()}
-    means |= {"random_map": float(result.random_ap_Q.mean()), "map_low": low, "map_high": high}
+def _means(*results: AttributeResult) -> dict[str, float]:
+    """Returns the means over all queries in percent, the interval of MAP, and how many queries."""
+    scores = {
+        name: np.concatenate([result.scores[name] for result in results])
+        for name in results[0].scores
+    }
+    low, high = bootstrap_interval(scores["map"])
+    means = {name: float(score_Q.mean()) for name, score_Q in scores.items()}
+    means |= {"map_low": low, "map_high": high}
     return {
         **{name: 100 * mean for name, mean in means.items()},
-        "num_queries": len(result.ap_Q),
-        "num_unmatched": result.num_unmatched,
+        "num_queries": len(scores["map"]),
+        "num_unmatched": sum(result.num_unmatched for result in results),
     }
 
 

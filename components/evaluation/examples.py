@@ -5,6 +5,7 @@ Shape letters: Q queries, K nearest items of each, G gallery items, V values.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,12 @@ class Nearest:
     """The first items of each query's ranking; queries without a relevant item are left out.
 
     Attributes:
-        queries: in the order of `evaluation.AttributeResult`.
+        queries: queries in the order of `evaluation.AttributeResult`.
         gallery: what was ranked.
         places_QK: places in the gallery, nearest first; -1 where there are fewer items.
         similarities_QK: cosines; -inf where there are fewer items.
-        agrees_QK: which share a value with their query.
-        num_relevant_Q: items of the gallery that share a value with the query.
+        agrees_QK: whether they share a value with their query.
+        num_relevant_Q: number of gallery items that share a value with the query.
         first_relevant_Q: place in the gallery of the nearest relevant item.
         first_rank_Q: its rank, counted from 1; equal items stand before it.
     """
@@ -38,25 +39,20 @@ class Nearest:
     first_relevant_Q: NDArray[np.int64]
     first_rank_Q: NDArray[np.int64]
 
-    @property
-    def could_agree_Q(self) -> NDArray[np.int64]:  # noqa: N802 (shape letters)
-        """How many of the nearest could share a value with their query [Q]."""
-        return np.minimum(self.num_relevant_Q, self.places_QK.shape[1])
-
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """A value whose queries find another value instead.
+    """A value whose queries find another value instead, and the most similar example.
 
     Attributes:
         value: position of the queries' value.
         other: position of the value that they find.
-        num_found: of the queries' nearest items, those that have the other value and share none
-            with their query.
-        num_shown: the queries' nearest items.
-        num_queries: queries that have the value.
-        query: place of the query whose such item is most similar.
-        item: place of that item in the gallery.
+        num_found: number of their nearest items that have the other value and share none with
+            their query.
+        num_shown: number of their nearest items.
+        num_queries: number of queries that have the value.
+        query: place of the example's query.
+        rank: rank of the example's item among the nearest of its query, counted from 0.
     """
 
     value: int
@@ -65,11 +61,11 @@ class Confusion:
     num_shown: int
     num_queries: int
     query: int
-    item: int
+    rank: int
 
     @property
     def share(self) -> float:
-        """Of what the queries of the value were shown, what has the other value."""
+        """Share of the other value among the nearest items of the value's queries."""
         return self.num_found / self.num_shown
 
 
@@ -81,28 +77,17 @@ def nearest_items(queries: Items, gallery: Items, *, k: int) -> Nearest:
     """
     k = min(k, len(gallery))
     at_once = max(1, _SIMILARITIES_AT_ONCE // max(1, len(gallery)))
-    starts = range(0, len(queries), at_once)
     order_G, first_G = canonical_order(gallery.embeddings_ND)
     back_G, in_order = order_G.argsort(), gallery.rows(order_G)
     parts = []
-    for start in starts:
+    for start in range(0, len(queries), at_once):
         some = queries.rows(slice(start, start + at_once))
         similarity_QG, relevant_QG = compared(some, in_order, first_G)
         parts.append(_nearest(similarity_QG[:, back_G], relevant_QG[:, back_G], k))
-    places, similarities, agrees, num_relevant, first, first_rank = map(
-        np.concatenate, zip(*parts, strict=True)
-    )
-    answered = num_relevant > 0
-    return Nearest(
-        queries=queries.rows(answered),
-        gallery=gallery,
-        places_QK=places[answered],
-        similarities_QK=similarities[answered],
-        agrees_QK=agrees[answered],
-        num_relevant_Q=num_relevant[answered],
-        first_relevant_Q=first[answered],
-        first_rank_Q=first_rank[answered],
-    )
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    answered = columns["num_relevant_Q"] > 0
+    columns = {name: column[answered] for name, column in columns.items()}
+    return Nearest(queries=queries.rows(answered), gallery=gallery, **columns)
 
 
 def best_median_worst(scores_Q: NDArray[np.floating]) -> tuple[int, int, int]:
@@ -128,79 +113,65 @@ def confused_values(nearest: Nearest, *, limit: int) -> list[Confusion]:
     b and share no value with their query. Equal shares: more queries first, then in the order of
     the values. An item or a query of several values counts for each.
     """
-    pairs = []
-    is_wrong_QK = (nearest.places_QK >= 0) & ~nearest.agrees_QK
-    for value in np.flatnonzero(nearest.queries.values_N.any(axis=0)).tolist():
-        asked_q = np.flatnonzero(nearest.queries.values_N[:, value])
-        wrong_P, rank_P = np.nonzero(is_wrong_QK[asked_q])
-        places_P = nearest.places_QK[asked_q[wrong_P], rank_P]
-        found_V = nearest.gallery.values_N[places_P].sum(axis=0)
-        num_shown = int((nearest.places_QK[asked_q] >= 0).sum())
-        for other in np.flatnonzero(found_V).tolist():
-            counts = int(found_V[other]), num_shown, len(asked_q)
-            pairs.append((-counts[0] / num_shown, -len(asked_q), value, other, counts))
-    pairs.sort()
-    return [
-        _confusion(nearest, value, other, counts=counts)
-        for _, _, value, other, counts in pairs[:limit]
-    ]
+    values_QV = nearest.queries.values_N.astype(float)  # whose products BLAS computes, exactly
+    is_shown_QK = nearest.places_QK >= 0
+    is_wrong_QK = is_shown_QK & ~nearest.agrees_QK
+    is_found_QKV = nearest.gallery.values_N[nearest.places_QK] & is_wrong_QK[:, :, None]
+    num_found_VV = values_QV.T @ is_found_QKV.sum(axis=1)
+    num_shown_V = values_QV.T @ is_shown_QK.sum(axis=1)
+    num_queries_V = values_QV.sum(axis=0)
+    value_P, other_P = np.nonzero(num_found_VV)
+    share_P = num_found_VV[value_P, other_P] / num_shown_V[value_P]
+    confusions = []
+    for pair in np.lexsort((-num_queries_V[value_P], -share_P))[:limit]:
+        value, other = int(value_P[pair]), int(other_P[pair])
+        is_example_QK = is_found_QKV[:, :, other] & nearest.queries.values_N[:, [value]]
+        similarity_QK = np.where(is_example_QK, nearest.similarities_QK, -np.inf)
+        query, rank = np.unravel_index(similarity_QK.argmax(), similarity_QK.shape)
+        confusions.append(
+            Confusion(
+                value=value,
+                other=other,
+                num_found=int(num_found_VV[value, other]),
+                num_shown=int(num_shown_V[value]),
+                num_queries=int(num_queries_V[value]),
+                query=int(query),
+                rank=int(rank),
+            )
+        )
+    return confusions
 
 
-def failures(nearest: Nearest, *, limit: int, leave_out: Sequence[int] = ()) -> list[int]:
-    """Returns the places of the queries whose nearest items agree least, worst first.
+def failures(
+    nearest: Nearest, *, limit: int, leave_out: Sequence[int] = ()
+) -> list[tuple[float, int]]:
+    """Returns up to `limit` queries whose nearest items agree least: share and place, worst first.
 
-    Of what could agree (`Nearest.could_agree_Q`), less than half does; of equal shares the query
-    with more relevant items in the gallery comes first.
-
-    Args:
-        nearest: of all queries.
-        limit: how many at most.
-        leave_out: places that are not wanted.
+    The share is that of the nearest items that agree, of as many as could; it is below one half. Of
+    equal shares the query with more relevant items in the gallery comes first.
     """
-    share_Q = nearest.agrees_QK.sum(axis=1) / nearest.could_agree_Q
+    could_agree_Q = np.minimum(nearest.num_relevant_Q, nearest.places_QK.shape[1])
+    share_Q = nearest.agrees_QK.sum(axis=1) / could_agree_Q
     order = np.lexsort([-nearest.num_relevant_Q, share_Q])
-    return [int(q) for q in order if share_Q[q] < 0.5 and q not in leave_out][:limit]
+    found = [(float(share_Q[q]), int(q)) for q in order if q not in leave_out]
+    return [(share, q) for share, q in found if share < 0.5][:limit]
 
 
 def _nearest(
     similarity_QG: NDArray[np.floating], relevant_QG: NDArray[np.bool_], k: int
-) -> tuple[NDArray[np.generic], ...]:
+) -> dict[str, NDArray[Any]]:
     """Returns the columns of `Nearest` for some queries, those without a relevant item too."""
     some_QK = np.argpartition(-similarity_QG, k - 1, axis=1)[:, :k]
     of_some_QK = np.take_along_axis(similarity_QG, some_QK, axis=1)
     places_QK = np.take_along_axis(some_QK, np.lexsort((some_QK, -of_some_QK)), axis=1)
     similarities_QK = np.take_along_axis(similarity_QG, places_QK, axis=1)
-    agrees_QK = np.take_along_axis(relevant_QG, places_QK, axis=1)
     to_relevant_QG = np.where(relevant_QG, similarity_QG, -np.inf)
-    first_Q = to_relevant_QG.argmax(axis=1)
-    nearest_Q1 = to_relevant_QG.max(axis=1, keepdims=True)
-    at_least_as_near_QG = similarity_QG >= nearest_Q1
-    return (
-        np.where(np.isneginf(similarities_QK), -1, places_QK),
-        similarities_QK,
-        agrees_QK,
-        relevant_QG.sum(axis=1),
-        first_Q,
-        at_least_as_near_QG.sum(axis=1),
-    )
-
-
-def _confusion(
-    nearest: Nearest, value: int, other: int, *, counts: tuple[int, int, int]
-) -> Confusion:
-    """Returns a pair with its most similar example."""
-    has_other_QK = nearest.gallery.values_N[nearest.places_QK, other]
-    is_confused_QK = has_other_QK & ~nearest.agrees_QK & (nearest.places_QK >= 0)
-    is_confused_QK &= nearest.queries.values_N[:, [value]]
-    similarity_QK = np.where(is_confused_QK, nearest.similarities_QK, -np.inf)
-    query, rank = np.unravel_index(similarity_QK.argmax(), similarity_QK.shape)
-    num_found, num_shown, num_queries = counts
-    return Confusion(
-        value=value,
-        other=other,
-        num_found=num_found,
-        num_shown=num_shown,
-        num_queries=num_queries,
-        query=int(query),
-        item=int(nearest.places_QK[query, rank]),
-    )
+    at_least_as_near_QG = similarity_QG >= to_relevant_QG.max(axis=1, keepdims=True)
+    return {
+        "places_QK": np.where(np.isneginf(similarities_QK), -1, places_QK),
+        "similarities_QK": similarities_QK,
+        "agrees_QK": np.take_along_axis(relevant_QG, places_QK, axis=1),
+        "num_relevant_Q": relevant_QG.sum(axis=1),
+        "first_relevant_Q": to_relevant_QG.argmax(axis=1),
+        "first_rank_Q": at_least_as_near_QG.sum(axis=1),
+    }

@@ -6,6 +6,7 @@ average precision less the champion's.
 
 import json
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,19 +19,12 @@ from components.evaluation.query_scores import QueryScores
 from components.params import GateParams
 
 _KEYS = ["attribute", "image"]
+_KEEPS = {"above": operator.gt, "at least": operator.ge, "at most": operator.le}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rule:
-    """One rule and what was measured.
-
-    Attributes:
-        name: of the rule.
-        measured: what was found, in the limit's unit.
-        bound: how the limit binds.
-        limit: what the measured was compared with.
-        attribute: that it was measured at, where that is a single one.
-    """
+    """A rule, what was measured, its limit, and the attribute that it was measured at, if one."""
 
     name: str
     measured: float
@@ -41,16 +35,12 @@ class Rule:
     @property
     def passed(self) -> bool:
         """Whether what was measured keeps to the limit; NaN does not."""
-        if self.bound == "above":
-            return self.measured > self.limit
-        if self.bound == "at least":
-            return self.measured >= self.limit
-        return self.measured <= self.limit
+        return bool(_KEEPS[self.bound](self.measured, self.limit))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeChange:
-    """MAP of an attribute in percent; the champion's is None where none knows the attribute."""
+    """MAP of an attribute in percent; the champion's is None where it does not know it."""
 
     name: str
     num_queries: int
@@ -60,15 +50,15 @@ class AttributeChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate said of a version.
+    """The gate's decision on a version.
 
     Attributes:
         challenger: number of the version.
         champion: number of the version that it was compared with; None where there was none.
         splits: SHA-256 of the splits table that both were measured on.
-        limits: the section `gate` of the params.
-        rules: in the order in which people read them.
-        attributes: MAP of each.
+        limits: section `gate` of the params.
+        rules: rules in the order in which people read them.
+        attributes: MAP of each attribute.
     """
 
     challenger: int
@@ -97,11 +87,11 @@ class Verdict:
         """Returns the verdict that `to_json` wrote."""
         content = json.loads(text)
         del content["passed"]
-        rules = [{k: v for k, v in rule.items() if k != "passed"} for rule in content.pop("rules")]
-        attributes = tuple(AttributeChange(**row) for row in content.pop("attributes"))
-        return Verdict(
-            **content, rules=tuple(Rule(**rule) for rule in rules), attributes=attributes
-        )
+        for rule in content["rules"]:
+            del rule["passed"]
+        content["rules"] = tuple(Rule(**rule) for rule in content["rules"])
+        content["attributes"] = tuple(AttributeChange(**row) for row in content["attributes"])
+        return Verdict(**content)
 
 
 def judge(
@@ -124,7 +114,10 @@ def judge(
     else:
         queries = _beside(challenger, champion)
         attributes = _attributes(queries)
-        rules = [*_changes(queries, attributes, limits), _kept(challenger, champion), *rules]
+        lost = [name for name in champion.attributes if name not in challenger.attributes]
+        names = ", ".join(lost) or None
+        kept = Rule("attributes that the challenger does not know", len(lost), "at most", 0, names)
+        rules = [*_changes(queries, attributes, limits), kept, *rules]
     return Verdict(
         challenger=challenger_version,
         champion=champion_version,
@@ -137,29 +130,16 @@ def judge(
 
 def _sanity(scores: QueryScores, queries: pd.DataFrame, limits: GateParams) -> list[Rule]:
     """Returns the rules on the challenger alone."""
-    lowest, highest = scores.norm_range
+    deviation = max(abs(length - 1) for length in scores.norm_range)
     closest = max(scores.mean_similarity, key=lambda name: scores.mean_similarity[name])
-    better = queries["average_precision"] - queries["random_average_precision"]
+    similarity = scores.mean_similarity[closest]
+    better = 100 * float(
+        (queries["average_precision"] - queries["random_average_precision"]).mean()
+    )
     return [
-        Rule(
-            name="MAP above a random ranking's",
-            measured=100 * float(better.mean()),
-            bound="above",
-            limit=limits.min_above_random,
-        ),
-        Rule(
-            name="length of embeddings, from 1",
-            measured=float(max(abs(lowest - 1), abs(highest - 1))),
-            bound="at most",
-            limit=limits.norm_tolerance,
-        ),
-        Rule(
-            name="highest mean similarity",
-            measured=scores.mean_similarity[closest],
-            bound="at most",
-            limit=limits.max_mean_similarity,
-            attribute=closest,
-        ),
+        Rule("MAP above a random ranking's", better, "above", limits.min_above_random),
+        Rule("length of embeddings, from 1", deviation, "at most", limits.norm_tolerance),
+        Rule("highest mean similarity", similarity, "at most", limits.max_mean_similarity, closest),
     ]
 
 
@@ -188,42 +168,17 @@ def _beside(challenger: QueryScores, champion: QueryScores) -> pd.DataFrame:
 def _changes(
     queries: pd.DataFrame, attributes: tuple[AttributeChange, ...], limits: GateParams
 ) -> list[Rule]:
-    """Returns the rules on what changes, in percent points of MAP."""
+    """Returns the rules on what changes, in percentage points of MAP."""
     changes_Q = 100 * (queries["average_precision"] - queries["champions"]).dropna().to_numpy()
     low, _ = bootstrap_interval(changes_Q, confidence=limits.confidence)
     worst = max((row for row in attributes if row.champion_map is not None), key=_drop)
+    interval = f"lower end of its {100 * limits.confidence:g} % interval"
+    drop = "largest drop of an attribute's MAP"
     return [
-        Rule(
-            name="change of MAP",
-            measured=float(changes_Q.mean()),
-            bound="at least",
-            limit=limits.min_map_change,
-        ),
-        Rule(
-            name=f"lower end of its {100 * limits.confidence:g} % interval",
-            measured=low,
-            bound="above",
-            limit=min(0.0, limits.min_map_change),
-        ),
-        Rule(
-            name="largest drop of an attribute's MAP",
-            measured=_drop(worst),
-            bound="at most",
-            limit=limits.max_attribute_drop,
-            attribute=worst.name,
-        ),
+        Rule("change of MAP", float(changes_Q.mean()), "at least", limits.min_map_change),
+        Rule(interval, low, "above", min(0.0, limits.min_map_change)),
+        Rule(drop, _drop(worst), "at most", limits.max_attribute_drop, worst.name),
     ]
-
-
-def _kept(challenger: QueryScores, champion: QueryScores) -> Rule:
-    lost = [name for name in champion.attributes if name not in challenger.attributes]
-    return Rule(
-        name="attributes that the challenger does not know",
-        measured=len(lost),
-        bound="at most",
-        limit=0,
-        attribute=", ".join(lost) or None,
-    )
 
 
 def _attributes(queries: pd.DataFrame) -> tuple[AttributeChange, ...]:
@@ -239,7 +194,7 @@ def _attributes(queries: pd.DataFrame) -> tuple[AttributeChange, ...]:
 
 
 def _drop(change: AttributeChange) -> float:
-    """Returns how many percent points the attribute loses, negative where it gains."""
+    """Returns how many percentage points the attribute loses, negative where it gains."""
     assert change.champion_map is not None
     return change.champion_map - change.challenger_map
 

@@ -1,66 +1,29 @@
 """Retrieval metrics of each query, and the interval of their mean.
 
-Shape letters: Q queries, G gallery items, D embedding, P pairs of a query and an item that is
-relevant to it, R number of items relevant to a query, k ranks looked at.
+Shape letters: Q queries, G gallery items, P pairs of a query and an item that is relevant to it, R
+number of items relevant to a query, k ranks looked at.
 
 Every metric is NaN for a query without a relevant item: means leave such queries out. Equal
 similarities count by the mean over all orders of equal items; see `ranking.py`.
 """
-
-import math
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 from scipy.stats import bootstrap
 
-from components.evaluation.ranking import Items, RelevantRanks, Values, measure
+from components.evaluation.ranking import RelevantRanks
 
 _DRAWN_AT_ONCE = 2**22  # bounds the bootstrap in memory
 
 
-def average_precision(
-    query_embeddings_QD: NDArray[np.floating],
-    query_values_Q: Values,
-    gallery_embeddings_GD: NDArray[np.floating],
-    gallery_values_G: Values,
-    *,
-    query_images_Q: NDArray[np.int64] | None = None,
-    gallery_images_G: NDArray[np.int64] | None = None,
-) -> NDArray[np.float64]:
+def average_precision_of(ranks: RelevantRanks) -> NDArray[np.float64]:
     """Returns the average precision of each query [Q] in [0, 1], as ASEN and AG-MAN define it.
 
-    The gallery is ranked by falling cosine similarity. With R relevant items (those that share a
-    value with the query), AP = 1/R * sum over relevant items of (relevant items up to and with
-    its rank) / (its rank). Of equal similarities the mean over all their orders is taken, so that
-    the gallery's order does not count. A query without a relevant item has AP NaN; means leave it
-    out. MAP of an attribute is the mean over its queries, overall MAP that over the queries of all
-    attributes, so that attributes weigh by their number of queries.
-
-    Args:
-        query_embeddings_QD: unit length.
-        query_values_Q: the value of each query, int [Q]; or bool [Q, V], which of the values it
-            has, where an image may have several.
-        gallery_embeddings_GD: unit length.
-        gallery_values_G: of the gallery items, in the same form as the queries'.
-        query_images_Q: image number of each query. A gallery item with the number of the query is
-            left out of its ranking; without numbers, queries must not be in the gallery.
-        gallery_images_G: image number of each gallery item; given if and only if the queries' are.
-
-    Raises:
-        ValueError: shapes do not fit each other, or an embedding is not a number.
+    With R relevant items, AP = 1/R * sum over relevant items of (relevant items up to and with its
+    rank) / (its rank). MAP of an attribute is the mean over its queries, overall MAP that over the
+    queries of all attributes, so that attributes weigh by their number of queries.
     """
-    queries = Items(
-        embeddings_ND=query_embeddings_QD, values_N=query_values_Q, images_N=query_images_Q
-    )
-    gallery = Items(
-        embeddings_ND=gallery_embeddings_GD, values_N=gallery_values_G, images_N=gallery_images_G
-    )
-    return measure({"ap": average_precision_of}, queries, gallery)["ap"]
-
-
-def average_precision_of(ranks: RelevantRanks) -> NDArray[np.float64]:
-    """Returns the average precision of each query [Q]; formula at `average_precision`."""
     precision_P = (ranks.relevant_above_P + 1) / (ranks.above_P + 1)
     tied = np.flatnonzero(ranks.tied_P > 1)
     precision_P[tied] = _precision_among_equals(
@@ -112,8 +75,10 @@ def count_relevant(ranks: RelevantRanks) -> NDArray[np.float64]:
     return ranks.num_relevant_Q.astype(np.float64)
 
 
-def expected_random_average_precision(num_relevant: int, num_items: int) -> float:
-    """Returns the expected AP of a random ranking of `num_items` items, `num_relevant` relevant.
+def expected_random_average_precision(
+    num_relevant_Q: NDArray[np.float64], num_items_Q: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Returns the expected AP of a random ranking of each query's items [Q].
 
     The item at rank i is relevant with probability R/G, and given that, each of the i-1 above it
     with probability (R-1)/(G-1), so that
@@ -121,10 +86,9 @@ def expected_random_average_precision(num_relevant: int, num_items: int) -> floa
           = 1/G * (H_G + (G - H_G)(R-1)/(G-1)), H_G the G-th harmonic number.
     NaN where nothing is relevant.
     """
-    if num_relevant == 0:
-        return math.nan
-    counts = (np.array([count]) for count in (0, num_items, 0, num_relevant))
-    return float(_precision_among_equals(*counts)[0])
+    none_Q = np.zeros_like(num_items_Q)
+    expected_Q = _precision_among_equals(none_Q, num_items_Q, none_Q, num_relevant_Q)
+    return np.where(num_relevant_Q > 0, expected_Q, np.nan)
 
 
 def bootstrap_interval(
@@ -134,20 +98,14 @@ def bootstrap_interval(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Returns the percentile bootstrap interval of the mean over queries.
+    """Returns the percentile bootstrap interval of the mean over queries, of which none is NaN.
 
     Each resample is Q queries sampled with replacement; the ends are the (1 - confidence) / 2 and
     (1 + confidence) / 2 quantiles, linearly interpolated, of the resamples' means. The same seed
     gives the same interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
     section 13.3.
-
-    Args:
-        scores_Q: one or more, none NaN.
-        confidence: share of the resamples' means between the ends.
-        num_resamples: how many.
-        seed: of the samples.
     """
-    if len(scores_Q) == 1:  # scipy wants two
+    if len(scores_Q) == 1:  # SciPy needs two
         return float(scores_Q[0]), float(scores_Q[0])
     found = bootstrap(
         (scores_Q,),
@@ -165,7 +123,7 @@ def _precision_among_equals(
     above_P: NDArray[np.int64],
     tied_P: NDArray[np.int64],
     relevant_above_P: NDArray[np.int64],
-    relevant_tied_P: NDArray[np.int64],
+    relevant_tied_P: NDArray[np.int64] | NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Returns the expected precision at the rank of a relevant item among equals [P].
 

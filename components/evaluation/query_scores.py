@@ -29,9 +29,9 @@ class QueryScores:
     Attributes:
         queries: `tables.QUERY_SCORES`.
         splits: SHA-256 of the splits table.
-        attributes: all that the network knows, also those without a query.
-        norm_range: the smallest and the largest length of an embedding.
-        mean_similarity: of the test images' embeddings for an attribute, each with each other.
+        attributes: all attributes that the network knows, with or without a query.
+        norm_range: smallest and largest length of an embedding.
+        mean_similarity: mean similarity of the test images by attribute.
     """
 
     queries: pa.Table
@@ -52,18 +52,26 @@ def query_scores(
     """Returns what is kept of an evaluation of the test split.
 
     Args:
-        results: by position in the schema; one at least.
-        embeddings_nND: of the test images.
-        schema: that the results and the embeddings count attributes in.
+        results: results by position in `schema`.
+        embeddings_nND: embeddings of the test images, their attributes in the order of `schema`.
+        schema: attributes of the catalog.
         known: attributes that the network knows.
         splits: SHA-256 of the splits table.
     """
     measured = embeddings_nND[:, list(results)].astype(np.float64)
     norms = np.linalg.norm(measured, axis=-1)
     names = [schema.names[attribute] for attribute in results]
-    queries = [_rows(name, result) for name, result in zip(names, results.values(), strict=True)]
+    columns = [
+        [
+            pa.repeat(name, len(result.ap_Q)),
+            result.query_images_Q,
+            result.ap_Q,
+            result.scores["random_map"],
+        ]
+        for name, result in zip(names, results.values(), strict=True)
+    ]
     return QueryScores(
-        queries=pa.concat_tables(queries),
+        queries=pa.concat_tables(pa.table(each, schema=tables.QUERY_SCORES) for each in columns),
         splits=splits,
         attributes=tuple(known.names),
         norm_range=(float(norms.min()), float(norms.max())),
@@ -88,10 +96,10 @@ def measure_queries(
     Attributes that it does not know are left out.
 
     Args:
-        encoder: of the network; counts attributes as `known` does.
-        pictures: the images, in the size that the network takes.
-        splits: the splits table.
-        schema: of the catalog; the splits table counts attributes as it does.
+        encoder: the network, whose attributes are in the order of `known`.
+        pictures: the images in the size that the network takes.
+        splits: `tables.SPLITS`, whose attributes are in the order of `schema`.
+        schema: attributes of the catalog.
         known: attributes that the network knows.
         digest: SHA-256 of the splits table.
         on_progress: called with the number of images embedded since its last call.
@@ -122,8 +130,6 @@ def measure_queries(
     places = [known.index(name) if name in known.names else 0 for name in schema.names]
     in_order_nND = embeddings_nND[:, places]
     results = evaluate_retrieval(asked, "test", images, in_order_nND)
-    if not results:
-        raise HemlineError("the test split has no query for the model's attributes")
     return query_scores(results, in_order_nND, schema=schema, known=known, splits=digest)
 
 
@@ -162,16 +168,6 @@ def read_query_scores(path: Path) -> QueryScores:
         queries=files.read_table(path, schema=tables.QUERY_SCORES),
         splits=about["splits"],
         attributes=tuple(about["attributes"]),
-        norm_range=(about["norm_range"][0], about["norm_range"][1]),
+        norm_range=tuple(about["norm_range"]),
         mean_similarity=about["mean_similarity"],
     )
-
-
-def _rows(name: str, result: AttributeResult) -> pa.Table:
-    columns = [
-        pa.repeat(name, len(result.ap_Q)),
-        result.query_images_Q,
-        result.ap_Q,
-        result.random_ap_Q,
-    ]
-    return pa.table(columns, schema=tables.QUERY_SCORES)

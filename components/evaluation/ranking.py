@@ -33,9 +33,9 @@ class Items:
     """Queries or a gallery.
 
     Attributes:
-        embeddings_ND: of unit length.
-        values_N: of the items.
-        images_N: image number of each item; None where no query is in the gallery.
+        embeddings_ND: embeddings of unit length.
+        values_N: value or values of each.
+        images_N: image number of each.
 
     Raises:
         ValueError: their lengths differ.
@@ -43,11 +43,10 @@ class Items:
 
     embeddings_ND: NDArray[np.floating]
     values_N: Values
-    images_N: NDArray[np.int64] | None = None
+    images_N: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        images_N = self.values_N if self.images_N is None else self.images_N
-        lengths = [len(self.embeddings_ND), len(self.values_N), len(images_N)]
+        lengths = [len(self.embeddings_ND), len(self.values_N), len(self.images_N)]
         if len(set(lengths)) > 1:
             raise ValueError(f"embeddings, values and image numbers differ in length: {lengths}")
 
@@ -59,7 +58,7 @@ class Items:
         return Items(
             embeddings_ND=self.embeddings_ND[part],
             values_N=self.values_N[part],
-            images_N=None if self.images_N is None else self.images_N[part],
+            images_N=self.images_N[part],
         )
 
 
@@ -104,12 +103,13 @@ def measure(
     thread are used at most, whatever their number; there are as many threads as torch has.
 
     Raises:
-        ValueError: queries and gallery do not have values and image numbers in the same form, or
-            an embedding is not a number.
+        ValueError: values of queries and gallery differ in form, or an embedding is not a number.
     """
     import torch  # noqa: PLC0415 - the gate reads scores and measures none
 
-    _check_same_form(queries, gallery)
+    if queries.values_N.shape[1:] != gallery.values_N.shape[1:]:
+        shapes = f"{queries.values_N.shape} and {gallery.values_N.shape}"
+        raise ValueError(f"values of queries and gallery differ in form: {shapes}")
     queries, gallery = _with_single_values(queries, gallery)
     order_G, first_G = canonical_order(gallery.embeddings_ND)
     gallery = gallery.rows(order_G)
@@ -157,10 +157,7 @@ def compared(
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     """Returns similarity and relevance [Q, G]; an item that is the query itself is -inf and not.
 
-    Args:
-        queries: the queries.
-        gallery: in the order of `canonical_order`.
-        first_G: place of the first item that is equal to each.
+    The gallery comes in the order of `canonical_order`, with the second array that it returned.
     """
     exact = np.result_type(queries.embeddings_ND, gallery.embeddings_ND, np.float32)
     embeddings_QD = queries.embeddings_ND.astype(exact, copy=False)
@@ -174,11 +171,10 @@ def compared(
     copies = np.flatnonzero(first_G != np.arange(len(gallery)))
     for part in _slices(len(copies), _ITEMS_AT_ONCE):
         similarity_QG[:, copies[part]] = similarity_QG[:, first_G[copies[part]]]
-    if queries.images_N is not None and gallery.images_N is not None:
-        for part in _slices(len(gallery), _ITEMS_AT_ONCE):
-            itself_QG = queries.images_N[:, None] == gallery.images_N[None, part]
-            similarity_QG[:, part][itself_QG] = -np.inf
-            relevant_QG[:, part][itself_QG] = False
+    for part in _slices(len(gallery), _ITEMS_AT_ONCE):
+        itself_QG = queries.images_N[:, None] == gallery.images_N[None, part]
+        similarity_QG[:, part][itself_QG] = -np.inf
+        relevant_QG[:, part][itself_QG] = False
     return similarity_QG, relevant_QG
 
 
@@ -221,16 +217,6 @@ def rank_relevant(
     )
 
 
-def _check_same_form(queries: Items, gallery: Items) -> None:
-    if (queries.images_N is None) != (gallery.images_N is None):
-        raise ValueError(
-            "image numbers leave a query out of its ranking: give them of both or none"
-        )
-    if queries.values_N.shape[1:] != gallery.values_N.shape[1:]:
-        shapes = f"{queries.values_N.shape} and {gallery.values_N.shape}"
-        raise ValueError(f"values of queries and gallery differ in form: {shapes}")
-
-
 def _scores(
     measures: Mapping[str, Measure],
     similarity_QG: NDArray[np.floating],
@@ -243,11 +229,11 @@ def _scores(
 
 def _with_single_values(queries: Items, gallery: Items) -> tuple[Items, Items]:
     """Returns both with int values where each item has exactly one: faster to compare."""
-    both = [queries, gallery]
-    if any(items.values_N.ndim == 1 or (items.values_N.sum(axis=1) != 1).any() for items in both):
+    values = (queries.values_N, gallery.values_N)
+    if any(each.ndim == 1 or (each.sum(axis=1) != 1).any() for each in values):
         return queries, gallery
-    queries, gallery = (replace(items, values_N=items.values_N.argmax(axis=1)) for items in both)
-    return queries, gallery
+    single_Q, single_G = (each.argmax(axis=1) for each in values)
+    return replace(queries, values_N=single_Q), replace(gallery, values_N=single_G)
 
 
 def _places(
@@ -258,11 +244,7 @@ def _places(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns how many items are at most as similar as each pair's, and how many exactly [P].
 
-    Args:
-        similarity_QG: ascending in each row.
-        query_P: of the pairs.
-        similarity_P: of the pairs, ascending for each query.
-        pairs_of: where the pairs of each query lie.
+    Similarities ascend in each row, and over each query's pairs, which lie at its `pairs_of`.
     """
     upto_P = np.empty(len(similarity_P), np.int64)
     for similarity_G, pairs in zip(similarity_QG, pairs_of, strict=True):

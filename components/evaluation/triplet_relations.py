@@ -4,8 +4,10 @@ Shape letters: T triplets.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -17,8 +19,7 @@ _SLOTS = ("anchor", "positive", "negative")
 _TRIPLETS_AT_ONCE = 2**13  # 100 MB of embeddings of 1,024 dimensions
 
 
-@dataclass(frozen=True, kw_only=True)
-class Triplet:
+class Triplet(NamedTuple):
     """Image numbers of a triplet, and the cosines of its anchor to the other two."""
 
     anchor: int
@@ -33,11 +34,11 @@ class TripletExamples:
     """Triplets of an attribute.
 
     Attributes:
-        num_triplets: how many there are.
-        num_in_order: how many have s(anchor, positive) > s(anchor, negative).
+        num_triplets: number of all triplets.
+        num_in_order: number of those with s(anchor, positive) > s(anchor, negative).
         in_order: some of these, evenly spaced from the widest to the narrowest margin, which is
             s(anchor, positive) - s(anchor, negative).
-        out_of_order: of the others those of the most negative margin, one per anchor.
+        out_of_order: the others with the most negative margins, one per anchor.
     """
 
     num_triplets: int
@@ -57,7 +58,7 @@ def evaluate_triplets(
     Args:
         triplets: `tables.TRIPLETS`, drawn or published.
         images: ascending numbers of the embedded images [n].
-        embeddings: of unit length [n, N, D].
+        embeddings: embeddings of unit length [n, N, D].
 
     Raises:
         HemlineError: there is no triplet, or an image of one is not embedded.
@@ -76,41 +77,27 @@ def triplet_examples(
 ) -> TripletExamples | None:
     """Returns up to `limit` triplets of either kind; None where the attribute has no triplet.
 
-    Args:
-        triplets: `tables.TRIPLETS`.
-        attribute: position in the schema.
-        images: ascending numbers of the embedded images [n].
-        embeddings: of unit length [n, N, D].
-        limit: of each kind.
+    Other arguments and errors are those of `evaluate_triplets`.
     """
     own = triplets.filter(pc.field("attribute") == attribute)
     if not own.num_rows:
         return None
-    to_positive_T, to_negative_T = _similarities(own, images, embeddings)
-    margin_T = to_positive_T - to_negative_T
-    in_order = np.flatnonzero(to_positive_T > to_negative_T)
-    others = np.flatnonzero(to_positive_T <= to_negative_T)
-    worst = others[np.argsort(margin_T[others], kind="stable")]
-    anchor_w = own["anchor"].to_numpy()[worst]
-    first_of_anchor = np.sort(np.unique(anchor_w, return_index=True)[1])
-    slots = [own[slot].to_numpy() for slot in _SLOTS]
-
-    def triplet(row: int) -> Triplet:
-        anchor, positive, negative = (int(slot[row]) for slot in slots)
-        return Triplet(
-            anchor=anchor,
-            positive=positive,
-            negative=negative,
-            to_positive=float(to_positive_T[row]),
-            to_negative=float(to_negative_T[row]),
-        )
-
+    shown = own.select(_SLOTS).to_pandas()
+    shown["to_positive"], shown["to_negative"] = _similarities(own, images, embeddings)
+    margins = shown["to_positive"] - shown["to_negative"]
+    is_in_order = shown["to_positive"] > shown["to_negative"]
+    in_order = evenly_spaced(margins[is_in_order].to_numpy(), limit)
+    worst = margins[~is_in_order].sort_values(kind="stable").index
     return TripletExamples(
-        num_triplets=own.num_rows,
-        num_in_order=len(in_order),
-        in_order=[triplet(in_order[i]) for i in evenly_spaced(margin_T[in_order], limit)],
-        out_of_order=[triplet(row) for row in worst[first_of_anchor[:limit]]],
+        num_triplets=len(shown),
+        num_in_order=int(is_in_order.sum()),
+        in_order=_rows(shown[is_in_order].iloc[in_order]),
+        out_of_order=_rows(shown.loc[worst].drop_duplicates("anchor").head(limit)),
     )
+
+
+def _rows(shown: pd.DataFrame) -> list[Triplet]:
+    return [Triplet._make(row) for row in shown.itertuples(index=False)]
 
 
 def _similarities(

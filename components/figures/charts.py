@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -57,9 +56,9 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
     """Returns a figure as an `<svg>` element.
 
     Args:
-        figure: drawn in the style of `page_figure`.
-        name: goes before every id of the element, so that two on a page do not mix.
-        description: what a reader who does not see it is told.
+        figure: figure in the style of `page_figure`.
+        name: prefix of every id in the element, so that two on a page do not mix.
+        description: text for readers who do not see it.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -74,50 +73,41 @@ def to_svg(figure: Figure, *, name: str, description: str) -> str:
     return element.replace("<svg", described, 1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """A score in percent and its interval."""
-
-    label: str
-    score: float
-    low: float
-    high: float
-
-
 def quality_svg(
-    scores: Sequence[Score],
+    rows: Mapping[str, Mapping[str, float]],
     others: Mapping[str, Mapping[str, float]],
     *,
     name: str,
     description: str,
 ) -> str:
-    """Returns an `<svg>` with a row per score, the first on top.
+    """Returns an `<svg>` with a row of scores in percent per label, the first on top.
 
     Args:
-        scores: of this model.
-        others: what else is known, three at most by their names: scores by label.
-        name: of the element on its page.
-        description: what a reader who does not see it is told.
+        rows: `map`, `map_low` and `map_high` of this model by label.
+        others: up to three other models by name: their scores by label.
+        name: name of the element on its page.
+        description: text for readers who do not see it.
     """
-    rows = range(len(scores))
-    with page_figure(9, _ROW_IN * len(scores) + _MARGINS_IN) as figure:
+    scores = [row["map"] for row in rows.values()]
+    below = [row["map"] - row["map_low"] for row in rows.values()]
+    above = [row["map_high"] - row["map"] for row in rows.values()]
+    with page_figure(9, _ROW_IN * len(rows) + _MARGINS_IN) as figure:
         axes = figure.subplots()
         for (other, by_label), (colour, marker) in zip(others.items(), _OTHERS, strict=False):
-            known = [row for row in rows if scores[row].label in by_label]
-            places = [by_label[scores[row].label] for row in known]
-            axes.scatter(places, known, color=colour, marker=marker, label=other, s=60)
-        errors = [[x.score - x.low for x in scores], [x.high - x.score for x in scores]]
+            known = [by_label[label] for label in rows if label in by_label]
+            places = [place for place, label in enumerate(rows) if label in by_label]
+            axes.scatter(known, places, color=colour, marker=marker, label=other, s=60)
         axes.errorbar(
-            [x.score for x in scores],
-            rows,
-            xerr=errors,
+            scores,
+            range(len(rows)),
+            xerr=[below, above],
             fmt="o",
             color=OKABE_ITO[0],
             capsize=3,
             label="this model, 95 % interval",
         )
-        axes.set_yticks(rows, [x.label for x in scores])
-        axes.set_ylim(len(scores) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [*rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(0, 100)
         axes.set_xlabel("MAP, percent")
         axes.grid(axis="x")
@@ -136,11 +126,11 @@ def learning_svg(
     """Returns an `<svg>` with the scores (percent) on the left, the losses on the right.
 
     Args:
-        epochs: their numbers.
-        scores: validation MAP after each.
-        losses: mean of each epoch by their names, three at most.
-        name: of the element on its page.
-        description: what a reader who does not see it is told.
+        epochs: numbers of the epochs.
+        scores: validation MAP after each epoch.
+        losses: up to three losses by name: the mean of each epoch.
+        name: name of the element on its page.
+        description: text for readers who do not see it.
     """
     with page_figure(9, 3.2) as figure:
         left, right = figure.subplots(1, 2)

@@ -41,10 +41,6 @@ def project(embeddings_ND: NDArray[np.floating], *, seed: int = 0) -> NDArray[np
     Perplexity 30, or a third of the other points where that is less; Euclidean distances of unit
     vectors order as their cosines do. The same seed gives the same points on the same machine.
     Source: van der Maaten and Hinton, Visualizing data using t-SNE, JMLR 2008.
-
-    Args:
-        embeddings_ND: at least `MIN_POINTS`, of unit length.
-        seed: of the method's random numbers.
     """
     others = len(embeddings_ND) - 1
     method = TSNE(perplexity=min(_PERPLEXITY, others / 3), init="pca", random_state=seed)

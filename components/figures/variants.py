@@ -23,14 +23,14 @@ _DASHES = ("-", "--", ":")
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredVariant:
-    """What is known of a variant trained with one seed.
+    """The results of a variant trained with one seed.
 
     Attributes:
-        variant: its name.
-        seed: of its training.
+        variant: name of the variant.
+        seed: seed of its training.
         figures: its evaluation, as `evaluation.report` and `attention.add_attention` make it.
         trained_images_per_s: median over epochs; None where it was not logged.
-        embedded_images_per_s: of the test split, all attributes; None where it was not logged.
+        embedded_images_per_s: speed on the test split, all attributes; None where not logged.
     """
 
     variant: str
@@ -43,9 +43,9 @@ class MeasuredVariant:
 def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
     """Returns a row per variant and seed, best overall MAP first, a random ranking's last.
 
-    MAP and attention in percent; `map_low` to `map_high` is the 95 % interval over queries; what is
-    not known is left empty. Columns named after attributes hold their MAP, those with `_low` and
-    `_high` its interval.
+    MAP and attention in percent; `map_low` to `map_high` is the 95 % interval over queries; unknown
+    values are empty. Columns named after attributes hold their MAP, those with `_low` and `_high`
+    its interval.
     """
     ranked = sorted(trained, key=lambda measured: -measured.figures["map"])
     last = {"variant": RANDOM, **_quality(ranked[0].figures, score="random_map")}
@@ -74,36 +74,26 @@ def as_markdown(table: pd.DataFrame) -> str:
     ends = {f"{name}_{end}" for name in columns for end in ("low", "high")}
     columns = [name for name in columns if name not in ends]
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)]]
-    for _, row in table.iterrows():
-        lines.append([_cell(row, name) for name in columns])
+    lines += [[_cell(row, name) for name in columns] for _, row in table.iterrows()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bar:
-    """A score in percent, and its interval where it has one."""
-
-    label: str
-    score: float
-    low: float | None = None
-    high: float | None = None
-
-
-def write_bars(bars: Sequence[Bar], path: Path, *, title: str, axis: str) -> None:
-    """Writes a PNG with a horizontal bar for each score, the first on top."""
-    figure = Figure(figsize=(9, _BAR_HEIGHT_IN * len(bars) + _MARGINS_IN), layout="constrained")
+def write_bars(table: pd.DataFrame, path: Path, *, title: str, axis: str) -> None:
+    """Writes a PNG with a horizontal bar for the MAP of each row, and a line for its interval."""
+    figure = Figure(figsize=(9, _BAR_HEIGHT_IN * len(table) + _MARGINS_IN), layout="constrained")
     axes = figure.subplots()
-    places = range(len(bars))
-    axes.barh(places, [bar.score for bar in bars], color="#1f77b4")
-    for place, bar in enumerate(bars):
-        end = bar.score
-        if bar.low is not None and bar.high is not None:
-            axes.plot([bar.low, bar.high], [place, place], color="black", linewidth=1.2)
-            end = max(end, bar.high)
+    places = range(len(table))
+    axes.barh(places, table["map"], color="#1f77b4")
+    rows = table[["map", "map_low", "map_high"]].itertuples(index=False)
+    for place, (score, low, high) in enumerate(rows):
+        end = score
+        if not pd.isna(low):
+            axes.plot([low, high], [place, place], color="black", linewidth=1.2)
+            end = max(end, high)
         axes.annotate(
-            f"{bar.score:.1f}", (end, place), xytext=(4, 0), textcoords="offset points", va="center"
+            f"{score:.1f}", (end, place), xytext=(4, 0), textcoords="offset points", va="center"
         )
-    axes.set_yticks(places, [bar.label for bar in bars])
+    axes.set_yticks(places, table["variant"])
     axes.invert_yaxis()
     axes.set_xlim(0, 105)
     axes.set_xlabel(axis)
@@ -118,11 +108,7 @@ def write_curves(
 ) -> None:
     """Writes a PNG with a line for each run; runs of the same name look alike.
 
-    Args:
-        curves: for each name the scores in percent after epoch 1, 2, ... of each of its runs.
-        path: of the PNG.
-        title: above the chart.
-        axis: what the scores are.
+    Each run is its scores in percent after epoch 1, 2, ...
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()

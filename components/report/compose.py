@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from components import files
 from components.evaluation.attention import attention_maps
 from components.evaluation.examples import best_median_worst
 from components.figures.space import space_svg, subsample
@@ -24,8 +23,8 @@ from components.report.overview import (
     quality_of,
     scores_table,
 )
-from components.report.papers import PaperScores, paper_scores
-from components.report.section import MAX_POINTS, Searches, searches_of, section_of
+from components.report.papers import paper_scores
+from components.report.section import MAX_POINTS, searches_of, section_of
 
 _NUM_FAILURES = 10
 _FAILURES_PER_ATTRIBUTE = 2
@@ -46,18 +45,22 @@ def compose(
     Args:
         measured: the evaluation.
         splits: path of the splits, as DVC knows it.
-        on_progress: is told of every attribute done.
+        on_progress: called with the number of attributes done since its last call.
     """
     pictures = StoreTiles(measured.store)
     reason = champion_reason(measured, splits=splits)
     champion = None if reason else measured.champion
     papers = paper_scores(measured.schema, num_test_images=len(measured.images))
+    notes = [f"The champion is not shown: {reason}."] if reason else []
+    if papers.reason:
+        notes.append(f"The papers are not shown: {papers.reason}.")
     sections, worst, medians = [], [], []
     for attribute in measured.results:
         searches = searches_of(measured, pictures, attribute)
         sections.append(section_of(measured, searches, attribute))
         worst += searches.failures(limit=_FAILURES_PER_ATTRIBUTE)
-        medians.append(_median_image(searches))
+        median = best_median_worst(searches.ap_Q)[1]
+        medians.append(int(searches.nearest.queries.images_N[median]))
         on_progress(1)
     worst.sort(key=lambda failure: failure[0])
     return Report(
@@ -65,7 +68,7 @@ def compose(
         facts=facts_of(measured, image_size_px=measured.store.image_size_px),
         quality=quality_of(measured, champion, papers),
         scores=scores_table(measured, champion),
-        notes=_notes(reason, papers),
+        notes=notes,
         papers=papers_table(measured, papers),
         learning=learning_of(measured),
         spaces=_spaces(measured),
@@ -86,22 +89,6 @@ def render(report: Report) -> str:
     )
     page = environment.get_template("page.html")
     return page.render(report=report, signs=_SIGNS, breakable=_BREAKABLE)
-
-
-def write_report(report: Report, path: Path) -> None:
-    """Writes the page."""
-    files.write_text(render(report), path)
-
-
-def _median_image(searches: Searches) -> int:
-    images = searches.nearest.queries.images_N
-    assert images is not None
-    return int(images[best_median_worst(searches.ap_Q)[1]])
-
-
-def _notes(reason: str, papers: PaperScores) -> list[str]:
-    notes = [f"The champion is not shown: {reason}."] if reason else []
-    return [*notes, f"The papers are not shown: {papers.reason}."] if papers.reason else notes
 
 
 def _spaces(measured: Measured) -> Figure:
@@ -134,16 +121,10 @@ def _attention(measured: Measured, pictures: StoreTiles, images: Sequence[int]) 
     maps = attention_maps(measured.attend, measured.store, numbers, asked)
     if maps is None:
         return []
-    return [
-        Strip(
-            title=f"Image {image}",
-            tiles=[
-                pictures.tile(image, lines=("image",)),
-                *(
-                    pictures.attended(image, weights, lines=(name,))
-                    for name, weights in zip(names, weights_KHW, strict=True)
-                ),
-            ],
-        )
-        for image, weights_KHW in zip(images, maps, strict=True)
-    ]
+    strips = []
+    for image, weights_KHW in zip(images, maps, strict=True):
+        tiles = [pictures.tile(image, lines=("image",))]
+        for name, weights_HW in zip(names, weights_KHW, strict=True):
+            tiles.append(pictures.attended(image, weights_HW, lines=(name,)))
+        strips.append(Strip(title=f"Image {image}", tiles=tiles))
+    return strips

@@ -1,7 +1,7 @@
 """What a report is made of: an evaluation, and the parts that are ready to be laid out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -25,23 +25,23 @@ _REMEMBERED = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A network, what it was measured on, and what came of it.
+    """A network, what it was measured on, and the results.
 
     Attributes:
         schema: attributes that the network knows.
-        network: what the network is, by the names of the section `model`.
+        network: section `model` of the params.
         origin: where the training run comes from.
         champion: the version in use; None where there is none.
-        num_catalog_images: images of the data set.
+        num_catalog_images: number of images of the data set.
         splits: `tables.SPLITS`.
         triplets: `tables.TRIPLETS` of the test split.
         curve: `tables.TRAINING`.
         store: pixels of the images.
         attend: where the network looks.
         images: ascending numbers of the test images [n].
-        embeddings: theirs, of unit length [n, N, D].
-        results: per attribute (position in the schema).
-        figures: as `evaluation.report` and `attention.add_attention` make them.
+        embeddings: their embeddings of unit length [n, N, D].
+        results: results by position of the attribute in the schema.
+        figures: figures as `evaluation.report` and `attention.add_attention` make them.
     """
 
     schema: AttributeSchema
@@ -62,14 +62,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A picture with its caption.
-
-    Attributes:
-        source: the picture as a data URI.
-        description: what a reader who does not see it is told.
-        lines: of the caption.
-        sign: how it is framed.
-    """
+    """A picture as a data URI, its description for readers who do not see it, and its caption."""
 
     source: str
     description: str
@@ -79,7 +72,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """Pictures in a row, and what they are."""
+    """Pictures in a row, and what they show."""
 
     title: str
     tiles: Sequence[Tile]
@@ -104,28 +97,18 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfusedPair:
-    """A value whose queries find another value, with the most similar example."""
-
-    summary: str
-    share: float
-    query: Tile
-    item: Tile
-
-
-@dataclass(frozen=True, kw_only=True)
 class AttributeSection:
     """An attribute's part of the report.
 
     Attributes:
-        name: of the attribute.
+        name: name of the attribute.
         summary: its scores in a sentence.
         searches: the best, the median and the worst query with what they found.
-        attention: where the network looked; none where it has no attention.
+        attention: where the network looked; None where it has no attention.
         space: its embeddings in two dimensions.
-        confused: the values that are confused most.
+        confused: the values that are confused most, each with the most similar example.
         triplets: some in order, and the worst out of order.
-        triplet_summary: how many of them are in order.
+        triplet_summary: how many are in order.
     """
 
     name: str
@@ -133,7 +116,7 @@ class AttributeSection:
     searches: Sequence[Strip]
     attention: Strip | None
     space: Figure
-    confused: Sequence[ConfusedPair]
+    confused: Sequence[Strip]
     triplets: Sequence[Strip]
     triplet_summary: str
 
@@ -143,14 +126,14 @@ class Report:
     """A whole report.
 
     Attributes:
-        title: of the page.
-        facts: what was measured, and where it comes from, by what each is.
-        quality: scores per attribute as a chart.
+        title: title of the page.
+        facts: what was measured and where it comes from, as names and texts.
+        quality: scores of every attribute as a chart.
         scores: the same as a table.
-        notes: what is not shown, and why; where the papers' numbers come from.
+        notes: what is not shown, and why.
         papers: the papers' scores, where they can be compared.
-        learning: the training's curves.
-        spaces: the embeddings of all attributes together.
+        learning: learning curves.
+        spaces: embeddings of all attributes together.
         attention: pictures under every attribute.
         attributes: a section each.
         failures: queries that found hardly anything.
@@ -166,7 +149,7 @@ class Report:
     spaces: Figure
     attention: Sequence[Strip]
     attributes: Sequence[AttributeSection]
-    failures: Sequence[Strip] = field(default_factory=tuple)
+    failures: Sequence[Strip]
 
 
 class StoreTiles:
@@ -174,7 +157,7 @@ class StoreTiles:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
-        self._source = lru_cache(_REMEMBERED)(self._encoded)
+        self._source = lru_cache(_REMEMBERED)(lambda image: _encoded(self._pixels(image)))
 
     def tile(self, image: int, *, lines: Sequence[str] = (), sign: Sign = "plain") -> Tile:
         """Returns an image with its caption."""
@@ -187,11 +170,11 @@ class StoreTiles:
         """Returns an image with the network's attention laid over it."""
         pixels = attention_overlay(self._pixels(image), weights_HW)
         described = f"attention in image {image}: {', '.join(lines)}"
-        source = to_data_uri(pixels, side_px=_SIDE_PX)
-        return Tile(source=source, description=described, lines=lines)
-
-    def _encoded(self, image: int) -> str:
-        return to_data_uri(self._pixels(image), side_px=_SIDE_PX)
+        return Tile(source=_encoded(pixels), description=described, lines=lines)
 
     def _pixels(self, image: int) -> NDArray[np.uint8]:
         return self._store.gather(np.array([image], np.int64))[0]
+
+
+def _encoded(pixels_SS3: NDArray[np.uint8]) -> str:
+    return to_data_uri(pixels_SS3, side_px=_SIDE_PX)

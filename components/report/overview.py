@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pyarrow.compute as pc
-
-from components.figures.charts import Score, learning_svg, quality_svg
+from components.evaluation.evaluation import held_out_images
+from components.figures.charts import learning_svg, quality_svg
 from components.provenance.origin import Champion, Origin
 from components.report.content import Figure, Measured, Table
 from components.report.papers import PaperScores
@@ -21,12 +20,7 @@ _RECIPE = (
     "train.schedule",
     "train.seed",
 )
-_LOSSES = {
-    "loss": "loss",
-    "ranking_loss": "ranking loss",
-    "classification_loss": "classification loss",
-}
-
+_LOSSES = ("loss", "ranking_loss", "classification_loss")
 
 # title of a column → what it holds, and how that is written
 _COLUMNS = {
@@ -48,15 +42,15 @@ def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]
     model = {name: value for name, value in measured.network.items() if value is not None}
     recipe = {name.split(".")[1]: params[name] for name in _RECIPE if name in params}
     counts = {
-        split: len(pc.unique(measured.splits.filter(pc.field("split") == split)["image"]))
-        for split in ("train", "valid", "test")
+        split: len(held_out_images(measured.splits, split)) for split in ("train", "valid", "test")
     }
     attributes = measured.schema.attributes
     num_values = sum(len(attribute.values) for attribute in attributes)
     return [
         (
             "overall MAP",
-            _with_interval(figures) + f", a random ranking {figures['random_map']:.2f}",
+            f"{figures['map']:.2f} (95 % interval {figures['map_low']:.1f} to "
+            f"{figures['map_high']:.1f}), a random ranking {figures['random_map']:.2f}",
         ),
         ("triplets in order", f"{figures['triplet_accuracy']:.2f} %"),
         (
@@ -81,9 +75,7 @@ def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]
 def champion_reason(measured: Measured, *, splits: str) -> str:
     """Returns why the champion is not beside the model; empty where it is.
 
-    Args:
-        measured: the evaluation.
-        splits: path of the splits, as DVC knows it.
+    The splits are compared by their content; their path is the one that DVC knows.
     """
     champion, origin = measured.champion, measured.origin
     if champion is None:
@@ -112,15 +104,10 @@ def quality_of(measured: Measured, champion: Champion | None, papers: PaperScore
             overall = {} if row.overall is None else {ALL: row.overall}
             others[f"{row.network} in {row.source}"] = {**row.scores, **overall}
     rows = {ALL: measured.figures, **measured.figures["attributes"]}
-    scores = [
-        Score(label=name, score=row["map"], low=row["map_low"], high=row["map_high"])
-        for name, row in rows.items()
-    ]
     description = "MAP of every attribute; the table below has the same numbers"
     caption = "MAP on the test split; the line is the 95 % bootstrap interval over queries."
-    return Figure(
-        svg=quality_svg(scores, others, name="quality", description=description), caption=caption
-    )
+    svg = quality_svg(rows, others, name="quality", description=description)
+    return Figure(svg=svg, caption=caption)
 
 
 def scores_table(measured: Measured, champion: Champion | None) -> Table:
@@ -171,7 +158,7 @@ def learning_of(measured: Measured) -> Figure:
     if not curve["epoch"]:
         return Figure(svg=None, caption="Not drawn: no epoch was logged.")
     best = max(range(len(curve["epoch"])), key=lambda place: curve["valid_map"][place])
-    losses = {name: curve[column] for column, name in _LOSSES.items() if any(curve[column])}
+    losses = {name.replace("_", " "): curve[name] for name in _LOSSES if any(curve[name])}
     svg = learning_svg(
         curve["epoch"],
         curve["valid_map"],
@@ -195,10 +182,6 @@ def _champions_scores(champion: Champion | None) -> dict[str, float]:
 def _scores(figures: Mapping[str, Any], measure: str) -> dict[str, float]:
     of_each = {name: row[measure] for name, row in figures["attributes"].items()}
     return {ALL: figures[measure], **of_each}
-
-
-def _with_interval(row: Mapping[str, Any]) -> str:
-    return f"{row['map']:.2f} (95 % interval {row['map_low']:.1f} to {row['map_high']:.1f})"
 
 
 def _commit(origin: Origin) -> str:

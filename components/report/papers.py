@@ -34,13 +34,13 @@ class PaperScores:
 
     Attributes:
         measure: `map` or `triplet_accuracy`.
-        rows: of their tables; none where they cannot be compared.
+        rows: rows of their tables; none where they cannot be compared.
         reason: why they cannot; empty where they can.
     """
 
-    measure: str
-    rows: Sequence[PaperRow]
-    reason: str
+    measure: str = "map"
+    rows: Sequence[PaperRow] = ()
+    reason: str = ""
 
 
 def paper_scores(schema: AttributeSchema, *, num_test_images: int) -> PaperScores:
@@ -51,16 +51,14 @@ def paper_scores(schema: AttributeSchema, *, num_test_images: int) -> PaperScore
     """
     known = json.loads(_FILE.read_text())
     if schema.dataset not in known:
-        reason = f"none of the papers reports on the data set {schema.dataset}"
-        return PaperScores(measure="map", rows=[], reason=reason)
+        return PaperScores(reason=f"none of the papers reports on the data set {schema.dataset}")
     published = known[schema.dataset]
     expected = published["num_test_images"]
     if abs(num_test_images - expected) > _TOLERANCE * expected:
-        reason = (
-            f"the papers test on {expected:,} images of {schema.dataset}, this is measured on "
-            f"{num_test_images:,}: another data set in its layout, or another split"
+        return PaperScores(
+            reason=f"the papers test on {expected:,} images of {schema.dataset}, this is measured "
+            f"on {num_test_images:,}: another data set in its layout, or another split"
         )
-        return PaperScores(measure=published["measure"], rows=[], reason=reason)
     # the index files of ASEN's authors write `texture-related` for DeepFashion's `texture`
     own = {name.removesuffix("-related"): name for name in schema.names}
     has_all = own.keys() >= set(published["columns"])
@@ -77,4 +75,4 @@ def paper_scores(schema: AttributeSchema, *, num_test_images: int) -> PaperScore
         )
         for row in published["rows"]
     ]
-    return PaperScores(measure=published["measure"], rows=rows, reason="")
+    return PaperScores(measure=published["measure"], rows=rows)

@@ -1,6 +1,5 @@
 """An attribute's section of a report: queries with what they found, its space, its triplets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,6 @@ from components.evaluation.triplet_relations import Triplet, TripletExamples, tr
 from components.figures.space import space_svg, subsample
 from components.report.content import (
     AttributeSection,
-    ConfusedPair,
     Figure,
     Measured,
     StoreTiles,
@@ -45,10 +43,10 @@ class Searches:
     """The queries of an attribute that can be shown.
 
     Attributes:
-        attribute: asked for.
+        attribute: the attribute searched by.
         nearest: what each query found.
-        ap_Q: average precision of each.
-        pictures: of the images.
+        ap_Q: average precision of each query.
+        pictures: pictures of the images.
     """
 
     attribute: Attribute
@@ -63,26 +61,22 @@ class Searches:
         return [self._strip(title, q) for title, q in zip(titles, places, strict=True)]
 
     def failures(self, *, limit: int) -> list[tuple[float, Strip]]:
-        """Returns the queries that agree least with what they found, the worst one left out.
+        """Returns the queries that agree least with what they found, with the share that agrees.
 
-        That one stands among `best_median_worst`. Each with the share that agrees of what could.
+        The worst one is left out: it stands among `best_median_worst`.
         """
         worst = best_median_worst(self.ap_Q)[-1]
         found = failures(self.nearest, limit=limit, leave_out=[worst])
-        return [(self._share(q), self._failure(q)) for q in found]
+        return [(share, self._failure(q)) for share, q in found]
 
-    def confused(self, *, limit: int) -> list[ConfusedPair]:
+    def confused(self, *, limit: int) -> list[Strip]:
         """Returns the values that are confused most."""
-        pairs = confused_values(self.nearest, limit=limit)
-        return [self._confused_pair(pair) for pair in pairs]
+        return [self._confused(pair) for pair in confused_values(self.nearest, limit=limit)]
 
     def values(self, items: Items, place: int) -> str:
         """Returns the values of an item as people read them."""
         names = [self.attribute.values[v] for v in np.flatnonzero(items.values_N[place])]
         return ", ".join(names)
-
-    def _share(self, q: int) -> float:
-        return float(self.nearest.agrees_QK[q].sum() / self.nearest.could_agree_Q[q])
 
     def _strip(self, title: str, q: int) -> Strip:
         nearest = self.nearest
@@ -91,7 +85,7 @@ class Searches:
             f"{nearest.agrees_QK[q].sum()} agree; of the {len(nearest.gallery)} items of the "
             f"gallery, {nearest.num_relevant_Q[q]} do."
         )
-        return Strip(title=title, note=note, tiles=[self._query(q), *self._found(q)])
+        return Strip(title=title, note=note, tiles=self._found(q))
 
     def _failure(self, q: int) -> Strip:
         nearest = self.nearest
@@ -102,7 +96,7 @@ class Searches:
             f"items are: {self._num_shown(q)} drawn at random would hold {by_chance:.1f}, these "
             f"hold {nearest.agrees_QK[q].sum()}."
         )
-        tiles = [self._query(q), *self._found(q)]
+        tiles = self._found(q)
         if not nearest.agrees_QK[q].any():
             note += " The last picture is the nearest that agrees."
             place, rank = (int(x[q]) for x in (nearest.first_relevant_Q, nearest.first_rank_Q))
@@ -114,50 +108,42 @@ class Searches:
 
     def _query(self, q: int) -> Tile:
         queries = self.nearest.queries
-        assert queries.images_N is not None
         lines = ("query", self.values(queries, q))
         return self.pictures.tile(int(queries.images_N[q]), lines=lines, sign="query")
 
-    def _found(self, q: int) -> Sequence[Tile]:
+    def _found(self, q: int) -> list[Tile]:
+        """Returns a query and what it found."""
+        return [self._query(q), *(self._neighbour(q, rank) for rank in range(self._num_shown(q)))]
+
+    def _neighbour(self, q: int, rank: int) -> Tile:
         nearest = self.nearest
-        rows = zip(
-            nearest.places_QK[q], nearest.similarities_QK[q], nearest.agrees_QK[q], strict=True
-        )
-        return [
-            self._item(int(place), f"{rank}. {similarity:.3f}", agrees=bool(agrees))
-            for rank, (place, similarity, agrees) in enumerate(rows, start=1)
-            if place >= 0
-        ]
+        line = f"{rank + 1}. {nearest.similarities_QK[q, rank]:.3f}"
+        agrees = bool(nearest.agrees_QK[q, rank])
+        return self._item(int(nearest.places_QK[q, rank]), line, agrees=agrees)
 
     def _item(self, place: int, line: str, *, agrees: bool) -> Tile:
         gallery = self.nearest.gallery
-        assert gallery.images_N is not None
         return self.pictures.tile(
             int(gallery.images_N[place]),
             lines=(line, self.values(gallery, place)),
             sign="agrees" if agrees else "differs",
         )
 
-    def _confused_pair(self, pair: Confusion) -> ConfusedPair:
+    def _confused(self, pair: Confusion) -> Strip:
         value, other = (self.attribute.values[v] for v in (pair.value, pair.other))
-        rank = int(np.flatnonzero(self.nearest.places_QK[pair.query] == pair.item)[0])
-        similarity = self.nearest.similarities_QK[pair.query, rank]
         queries = "1 query" if pair.num_queries == 1 else f"{pair.num_queries} queries"
-        return ConfusedPair(
-            summary=(
-                f"{value} finds {other}: {pair.num_found} of {pair.num_shown} nearest items "
-                f"of {queries}"
-            ),
-            share=pair.share,
-            query=self._query(pair.query),
-            item=self._item(pair.item, f"{rank + 1}. {similarity:.3f}", agrees=False),
+        found = f"{pair.num_found} of {pair.num_shown} nearest items of {queries}"
+        return Strip(
+            title=f"{100 * pair.share:.0f} %",
+            note=f"{value} finds {other}: {found}",
+            tiles=[self._query(pair.query), self._neighbour(pair.query, pair.rank)],
         )
 
 
 def searches_of(measured: Measured, pictures: StoreTiles, attribute: int) -> Searches:
     """Returns the queries of an attribute with what they found."""
     queries, gallery = queries_and_gallery(
-        measured.splits, "test", attribute, measured.images, measured.embeddings[:, attribute]
+        measured.splits, "test", attribute, measured.images, measured.embeddings
     )
     return Searches(
         attribute=measured.schema.attributes[attribute],
@@ -193,16 +179,14 @@ def section_of(measured: Measured, searches: Searches, attribute: int) -> Attrib
 def _attention(measured: Measured, searches: Searches, attribute: int) -> Strip | None:
     """Returns queries with their attention, evenly spaced from the best to the worst."""
     places = evenly_spaced(searches.ap_Q, _NUM_ATTENDED)
-    queries = searches.nearest.queries
-    assert queries.images_N is not None
-    images = queries.images_N[places]
+    images = searches.nearest.queries.images_N[places]
     asked = np.full((len(images), 1), attribute, np.int64)
     maps = attention_maps(measured.attend, measured.store, images, asked)
     if maps is None:
         return None
     tiles: list[Tile] = []
     for place, image, weights in zip(places, images.tolist(), maps[:, 0], strict=True):
-        lines = (searches.values(queries, place), f"AP {searches.ap_Q[place]:.2f}")
+        lines = (searches.values(searches.nearest.queries, place), f"AP {searches.ap_Q[place]:.2f}")
         tiles += [
             searches.pictures.tile(image, lines=lines),
             searches.pictures.attended(image, weights, lines=("attention",)),
@@ -237,21 +221,21 @@ def _space(measured: Measured, attribute: int) -> Figure:
 
 
 def _triplets(found: TripletExamples, pictures: StoreTiles) -> list[Strip]:
-    kinds = (("In order", found.in_order), ("Out of order, worst", found.out_of_order))
-    return [_triplet(title, one, pictures) for title, some in kinds for one in some]
+    return [
+        *(_triplet("In order", triplet, pictures) for triplet in found.in_order),
+        *(_triplet("Out of order, worst", triplet, pictures) for triplet in found.out_of_order),
+    ]
 
 
 def _triplet(title: str, triplet: Triplet, pictures: StoreTiles) -> Strip:
-    margin = triplet.to_positive - triplet.to_negative
+    near = ("positive", f"{triplet.to_positive:.3f}")
+    far = ("negative", f"{triplet.to_negative:.3f}")
     tiles = [
         pictures.tile(triplet.anchor, lines=("anchor",), sign="query"),
-        pictures.tile(
-            triplet.positive, lines=("positive", f"{triplet.to_positive:.3f}"), sign="agrees"
-        ),
-        pictures.tile(
-            triplet.negative, lines=("negative", f"{triplet.to_negative:.3f}"), sign="differs"
-        ),
+        pictures.tile(triplet.positive, lines=near, sign="agrees"),
+        pictures.tile(triplet.negative, lines=far, sign="differs"),
     ]
+    margin = triplet.to_positive - triplet.to_negative
     return Strip(title=title, note=f"margin {margin:+.3f}", tiles=tiles)
 
 

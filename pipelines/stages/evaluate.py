@@ -26,7 +26,7 @@ from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
 from components.provenance import recording
 from components.provenance.origin import read_champion, read_origin
-from components.report.compose import compose, write_report
+from components.report.compose import compose, render
 from components.report.content import Measured
 from components.tracking import runs
 from components.training.trained import read_trained_model
@@ -116,7 +116,8 @@ def evaluate(
         figures=figures,
     )
     with progress("drawing the report", total=len(results), unit="attributes") as advance:
-        write_report(compose(measured, splits=str(splits), on_progress=advance), report_file)
+        composed = compose(measured, splits=str(splits), on_progress=advance)
+        files.write_text(render(composed), report_file)
     logged = {**metrics_of(figures, prefix="test"), "test.images_per_s": images_per_s}
     runs.log_metrics(logged, tracking=where, run_id=run_id)
     for file in (metrics, queries, report_file):

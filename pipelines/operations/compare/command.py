@@ -14,7 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 from components import files
 from components.errors import HemlineError
 from components.figures.variants import (
-    Bar,
     MeasuredVariant,
     as_markdown,
     over_seeds,
@@ -228,7 +227,7 @@ def _report(trained: Sequence[Trial], out: Path) -> None:
     files.write_text(table.to_csv(index=False), out / "table.csv")
     line = "the lowest to the highest seed" if has_seeds else "the 95 % interval over queries"
     write_bars(
-        _bars(means if has_seeds else table),
+        means if has_seeds else table,
         out / "map.png",
         title="MAP on the test split",
         axis=f"percent; the line is {line}",
@@ -252,14 +251,6 @@ def _measured(trial: Trial, result: Result, *, where: Tracking) -> MeasuredVaria
         trained_images_per_s=statistics.median(speeds) if speeds else None,
         embedded_images_per_s=embedding[-1] if embedding else None,
     )
-
-
-def _bars(table: pd.DataFrame) -> list[Bar]:
-    rows = table[["variant", "map", "map_low", "map_high"]].astype(object)
-    rows = rows.where(rows.notna(), None)
-    return [
-        Bar(label=name, score=score, low=low, high=high) for name, score, low, high in rows.values
-    ]
 
 
 def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:

@@ -51,10 +51,10 @@ def attend(pixels, attributes):
 def test_shares_are_those_worked_by_hand(batch_size):
     """Image 4's region lies outside its picture; a weight counts by its size."""
     found = attention_in_regions(attend, Store(), REGIONS, IMAGES, batch_size=batch_size)
-    assert found.attributes_N.tolist() == [0, 1, 0]
-    assert found.areas_N.tolist() == [0.25, 0.25, 0.25]
+    assert found["attribute"].tolist() == [0, 1, 0]
+    assert found["area"].tolist() == [0.25, 0.25, 0.25]
     # a quarter of a uniform map; the upper half of the only cell that counts; a quarter of each
-    assert found.shares_N.tolist() == [0.25, 0.5, 0.25]
+    assert found["share"].tolist() == [0.25, 0.5, 0.25]
 
 
 def test_uniform_attention_has_the_regions_area():

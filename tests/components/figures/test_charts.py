@@ -11,7 +11,7 @@ import pytest
 from builders import noise
 from PIL import Image
 
-from components.figures.charts import Score, learning_svg, quality_svg
+from components.figures.charts import learning_svg, quality_svg
 from components.figures.pictures import to_data_uri
 from components.figures.space import scatter_svg
 
@@ -30,7 +30,7 @@ def learning() -> str:
 
 
 def quality() -> str:
-    scores = [Score(label=RUDE, score=60, low=50, high=70)]
+    scores = {RUDE: {"map": 60, "map_low": 50, "map_high": 70}}
     others = {"random": {RUDE: 20.0}, "nobody": {}}
     return quality_svg(scores, others, name="q", description="scores")
 

@@ -1,5 +1,7 @@
 """Variants side by side: the table, and charts that are looked at in their pixels."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,6 @@ from PIL import Image
 from components.figures.variants import (
     _COLOURS,
     RANDOM,
-    Bar,
     MeasuredVariant,
     as_markdown,
     over_seeds,
@@ -120,7 +121,8 @@ def blue_lengths(path) -> list[int]:
 
 
 def test_bars_are_as_long_as_their_scores(tmp_path):
-    bars = [Bar(label="ag_man", score=80), Bar(label="csn", score=40), Bar(label="none", score=20)]
+    table = pd.DataFrame({"variant": ["ag_man", "csn", "none"], "map": [80, 40, 20]})
+    bars = table.assign(map_low=math.nan, map_high=math.nan)
     write_bars(bars, tmp_path / "bars.png", title="MAP", axis="percent")
     lengths = blue_lengths(tmp_path / "bars.png")
     assert len(lengths) == 3
@@ -129,13 +131,9 @@ def test_bars_are_as_long_as_their_scores(tmp_path):
 
 
 def test_an_interval_is_a_line_across_the_end_of_its_bar(tmp_path):
-    for name, low, high in (("without", None, None), ("with", 30.0, 70.0)):
-        write_bars(
-            [Bar(label="x", score=50, low=low, high=high)],
-            tmp_path / f"{name}.png",
-            title="",
-            axis="",
-        )
+    for name, low, high in (("without", math.nan, math.nan), ("with", 30.0, 70.0)):
+        bar = pd.DataFrame({"variant": ["x"], "map": [50], "map_low": [low], "map_high": [high]})
+        write_bars(bar, tmp_path / f"{name}.png", title="", axis="")
     without, with_line = (Image.open(tmp_path / f"{name}.png") for name in ("without", "with"))
     middle = np.asarray(with_line.convert("L")).astype(int) - np.asarray(without.convert("L"))
     assert (middle < -60).sum() > 0.2 * with_line.width, "a dark line a third of the axis long"

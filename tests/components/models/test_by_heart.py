@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from rankings import average_precision
 from small_network import NAMES, build
 from torch import Tensor
 
-from components.evaluation.metrics import average_precision
 from components.losses.ranking import supervised_contrastive_loss
 from components.models.network import EmbeddingNetwork
 

@@ -5,15 +5,7 @@ from builders import noise
 
 from components.figures.pictures import to_data_uri
 from components.figures.space import scatter_svg
-from components.report.content import (
-    AttributeSection,
-    ConfusedPair,
-    Figure,
-    Report,
-    Strip,
-    Table,
-    Tile,
-)
+from components.report.content import AttributeSection, Figure, Report, Strip, Table, Tile
 
 
 def picture(*lines: str, sign="plain") -> Tile:
@@ -40,11 +32,10 @@ def report(*, rude: str = "plain") -> Report:
             picture("2. 0.8", rude, sign="differs"),
         ],
     )
-    pair = ConfusedPair(
-        summary=f"{rude} finds {rude}",
-        share=0.25,
-        query=picture("query", rude, sign="query"),
-        item=picture("1", rude, sign="differs"),
+    pair = Strip(
+        title="25 %",
+        note=f"{rude} finds {rude}",
+        tiles=[picture("query", rude, sign="query"), picture("1", rude, sign="differs")],
     )
     section = AttributeSection(
         name=rude,

@@ -57,5 +57,5 @@ def test_a_left_out_attribute_leaves_no_overall_score():
 )
 def test_why_there_is_nothing_to_compare(dataset, num_test_images, reason):
     found = paper_scores(schema(dataset, FASHIONAI_VALUES), num_test_images=num_test_images)
-    assert found.rows == []
+    assert not found.rows
     assert reason in found.reason

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rankings import average_precision
 
 from components.datasets.index_files import read_index
-from components.evaluation.metrics import average_precision, expected_random_average_precision
+from components.evaluation.metrics import expected_random_average_precision
 
 FASHIONAI_RANDOM_MAP = [17.20, 12.50, 13.35, 17.45, 22.36, 21.63, 11.09, 21.19]
 OVERALL_RANDOM_MAP = {"FashionAI": 15.79, "DARN": 31.3, "DeepFashion": 3.4}
@@ -45,11 +46,8 @@ def of_random_embeddings(dataset: str) -> list[np.ndarray]:
 
 def expected_of_random(dataset: str) -> list[np.ndarray]:
     return [
-        np.array(
-            [
-                expected_random_average_precision(int((values == v).sum()), len(values))
-                for v in asked
-            ]
+        expected_random_average_precision(
+            np.array([(values == v).sum() for v in asked]), np.full(len(asked), len(values))
         )
         for asked, values in published_index(dataset)
     ]
