@@ -48,9 +48,9 @@ def create_app(
 
     Args:
         shelves: what is shown, side by side.
-        trusted_hosts: names and addresses that the page is called by, without ports. A page
-            elsewhere, whose name is made to point here (DNS rebinding), asks with its own.
-        max_upload_bytes: of an upload, what surrounds the file included; more is error 413.
+        trusted_hosts: host names and addresses of the page, without ports. A page elsewhere, whose
+            name is made to point here (DNS rebinding), asks with its own.
+        max_upload_bytes: limit on the body of an upload request; more is error 413.
     """
     app = Flask(__name__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

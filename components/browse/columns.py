@@ -1,6 +1,6 @@
 """A column of the page: where a shelf's model looked, and the nearest items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -19,6 +19,10 @@ class Asked(NamedTuple):
 
     query: Query
     pixels_SS3: NDArray[np.uint8] | None
+
+
+Ask = Callable[[Shelf, Sequence[str]], Asked]
+"""Returns the query as a shelf's model embeds it for some attributes."""
 
 
 class Mark(NamedTuple):
@@ -52,13 +56,13 @@ class Column:
     """What the page shows of a shelf.
 
     Attributes:
-        shelf: the one that answers.
-        problem: why it cannot; empty where it can.
-        notice: what would make it faster; empty where nothing would.
+        shelf: the shelf that answers.
+        problem: why it has no answer; empty where it has one.
+        notice: a hint for a faster search; empty for none.
         picture: the query as the model is shown it, as a data URL; empty without one.
         values: the query's values, by attribute.
         maps: the query under its attention map as a data URL, by attribute.
-        cards: nearest first.
+        cards: items found, nearest first.
     """
 
     shelf: Shelf
@@ -75,20 +79,22 @@ class Column:
         return sum(mark.attribute == attribute and mark.verdict == verdict for mark in marks)
 
 
-def column_of(shelf: Shelf, asked: Asked, question: Question) -> Column:
+def column_of(shelf: Shelf, ask: Ask, question: Question) -> Column:
     """Returns the nearest items of a shelf, and where its model looked in the query.
 
-    Where it cannot be searched so (it lacks a column that a condition names), the column says why.
+    Where it has no answer (it lacks a column that a condition names), the column says why: another
+    shelf may well have one.
     """
-    query, pixels_SS3 = asked
     names = [*question.weights]
-    column = Column(
-        shelf=shelf,
-        picture="" if pixels_SS3 is None else data_url(pixels_SS3),
-        values=query.values,
-        maps=_maps(shelf, pixels_SS3, names),
-    )
+    column = Column(shelf=shelf)
     try:
+        query, pixels_SS3 = ask(shelf, question.needed(shelf.finder.attributes))
+        column = replace(
+            column,
+            picture="" if pixels_SS3 is None else data_url(pixels_SS3),
+            values=query.values,
+            maps=_maps(shelf, pixels_SS3, names),
+        )
         answer = shelf.finder.find(query, question)
     except HemlineError as error:
         return replace(column, problem=str(error))
@@ -118,22 +124,17 @@ def side_by_side(columns: Sequence[Column]) -> Sequence[Column]:
 def _marks(
     item: Found, query: Mapping[str, Sequence[str]], attributes: Sequence[str]
 ) -> tuple[Mark, ...]:
+    values = {name: item.values.get(name, ()) for name in attributes}
     return tuple(
-        Mark(name, tuple(its), verdict(set(its), set(query.get(name, ()))))
-        for name in attributes
-        for its in [item.values.get(name, ())]
+        Mark(name, its, verdict(set(its), set(query.get(name, ())))) for name, its in values.items()
     )
 
 
 def _maps(
     shelf: Shelf, pixels_SS3: NDArray[np.uint8] | None, attributes: Sequence[str]
 ) -> dict[str, str]:
-    if pixels_SS3 is None:
+    maps_KHW = None if pixels_SS3 is None else shelf.attend(pixels_SS3, attributes)
+    if pixels_SS3 is None or maps_KHW is None:
         return {}
-    maps_KHW = shelf.attend(pixels_SS3, attributes)
-    if maps_KHW is None:
-        return {}
-    return {
-        name: data_url(attention_overlay(pixels_SS3, map_HW))
-        for name, map_HW in zip(attributes, maps_KHW, strict=True)
-    }
+    overlays = (attention_overlay(pixels_SS3, map_HW) for map_HW in maps_KHW)
+    return dict(zip(attributes, map(data_url, overlays), strict=True))

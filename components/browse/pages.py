@@ -5,7 +5,7 @@ Uploaded pictures are decoded once, kept in memory for a while, and never writte
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -16,7 +16,7 @@ from flask.wrappers import Response
 from numpy.typing import NDArray
 from werkzeug.exceptions import BadRequest, NotFound
 
-from components.browse.columns import Asked, Column, column_of, side_by_side
+from components.browse.columns import Ask, Asked, column_of, side_by_side
 from components.browse.question import Question, read_question
 from components.browse.shelf import Shelf
 from components.errors import HemlineError
@@ -31,11 +31,11 @@ _DAY_S = 24 * 60 * 60
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """A picture that somebody asks about.
+    """An uploaded picture.
 
     Attributes:
-        name: of the file, as the browser gave it.
-        pixels: what a model is shown [S, S, 3], by its side S.
+        name: name of the file, as the browser gave it.
+        pixels: pixels [S, S, 3] by their side S.
         copies: numbers of the items whose file is the same, by the key of their shelf.
     """
 
@@ -45,14 +45,14 @@ class Upload:
 
 
 class Uploads:
-    """The last uploads, by a token that nobody can guess; the oldest make room."""
+    """The last uploads, by a token that cannot be guessed; the oldest make room."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._lock = Lock()
 
     def keep(self, upload: Upload) -> str:
-        """Returns the token of an upload, which is kept."""
+        """Keeps an upload and returns its token."""
         token = secrets.token_urlsafe(16)
         with self._lock:
             self._kept[token] = upload
@@ -61,17 +61,13 @@ class Uploads:
         return token
 
     def get(self, token: str) -> Upload | None:
-        """Returns an upload; None where no such token was given, or too long ago."""
+        """Returns an upload; None for an unknown or an old token."""
         with self._lock:
             return self._kept.get(token)
 
 
 class Pages:
-    """The pages over one shelf, or over two to compare.
-
-    Args:
-        shelves: what is shown; the items to pick from are the first one's.
-    """
+    """The pages over one shelf, or over two to compare; items are picked from the first one."""
 
     def __init__(self, shelves: Sequence[Shelf]) -> None:
         self._shelves = shelves
@@ -166,14 +162,9 @@ class Pages:
         raise NotFound(problems[0])
 
     def _columns(
-        self,
-        question: Question,
-        ask: Callable[[Shelf, Sequence[str]], Asked],
-        *,
-        title: str,
-        fields: Mapping[str, str],
+        self, question: Question, ask: Ask, *, title: str, fields: Mapping[str, str]
     ) -> str:
-        columns = [_column(shelf, ask, question) for shelf in self._shelves]
+        columns = [column_of(shelf, ask, question) for shelf in self._shelves]
         return render_template(
             "search.html",
             title=title,
@@ -200,12 +191,3 @@ def _ask_upload(shelf: Shelf, upload: Upload, attributes: Sequence[str]) -> Aske
     vectors = shelf.embed(pixels_SS3, attributes)
     query = shelf.finder.picture_query(vectors, copies=upload.copies[shelf.key])
     return Asked(query, pixels_SS3)
-
-
-def _column(
-    shelf: Shelf, ask: Callable[[Shelf, Sequence[str]], Asked], question: Question
-) -> Column:
-    try:
-        return column_of(shelf, ask(shelf, question.needed(shelf.finder.attributes)), question)
-    except HemlineError as error:  # the other shelf may well have an answer
-        return Column(shelf=shelf, problem=str(error))

@@ -42,7 +42,7 @@ class ItemPictures:
         return len(self._numbers)
 
     def page(self, first: int, num: int) -> Mapping[int, str]:
-        """Returns paths by image number, of `num` images from the `first` in order of number."""
+        """Returns the paths of `num` images by number, in order from the `first` place on."""
         rows = slice(first, first + num)
         paths = self._paths.slice(first, num).to_pylist()
         return dict(zip(self._numbers[rows].tolist(), paths, strict=True))
@@ -64,7 +64,12 @@ class ItemPictures:
         Raises:
             UnreadableImageError: missing (the item too), outside_root or not_a_file.
         """
-        return _read(self._root, self.path(image))
+        path = self.path(image)
+        if "://" not in self._root:
+            return read_bytes(file_inside(Path(self._root), path))
+        if path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts:
+            raise UnreadableImageError("outside_root", "the path leads out of the data's folder")
+        return read_address(f"{self._root}/{path}")
 
     def thumbnail(self, image: int, *, side_px: int) -> bytes:
         """Returns a JPEG of an image's centre square, which is the part that networks see.
@@ -80,10 +85,10 @@ class Shelf:
     """What a column of the page shows.
 
     Attributes:
-        title: names the model.
-        key: hash of the items' paths and contents; stands in the addresses of pictures.
-        finder: searches the embeddings.
-        pictures: of the items.
+        title: name of the model.
+        key: hash of the items' paths and contents, for the addresses of pictures.
+        finder: search in the embeddings.
+        pictures: pictures of the items.
         image_size_px: side of the pixels that the model takes.
         embed: the model.
         attend: where the model looks.
@@ -108,11 +113,3 @@ def jpeg(pixels_SS3: NDArray[np.uint8]) -> bytes:
 def data_url(pixels_SS3: NDArray[np.uint8]) -> str:
     """Returns pixels as a JPEG in a URL of its own, for pictures that have no address."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(pixels_SS3)).decode()
-
-
-def _read(root: str, path: str) -> bytes:
-    if "://" not in root:
-        return read_bytes(file_inside(Path(root), path))
-    if path.startswith("/") or "://" in path or ".." in PurePosixPath(path).parts:
-        raise UnreadableImageError("outside_root", "the path leads out of the data's folder")
-    return read_address(f"{root}/{path}")

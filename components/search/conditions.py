@@ -30,7 +30,7 @@ _FORM = re.compile(r"(?P<column>.+?)\s*(?P<operator>[!<>=]=|[<>=])\s*(?P<value>.
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """A column or attribute, one of = != >= <= > <, and what to compare with, as text."""
+    """A column or attribute, one of = != >= <= > <, and the text to compare with."""
 
     column: str
     operator: str
@@ -64,11 +64,7 @@ class CatalogLookup:
         return np.unique(labels["image"].to_numpy())
 
     def with_value(self, attribute: str, value: int) -> NDArray[np.int64]:
-        """Returns the numbers of the images that have a value of an attribute.
-
-        Args:
-            attribute: its name.
-            value: position in the schema.
+        """Returns the numbers of the images that have a value, given by its position.
 
         Raises:
             HemlineError: the catalog does not know the attribute.
@@ -77,10 +73,6 @@ class CatalogLookup:
         theirs = (pc.field("attribute") == index) & (pc.field("value") == value)
         return np.unique(self._labels.filter(theirs)["image"].to_numpy())
 
-    def same_content(self, digest: str) -> NDArray[np.int64]:
-        """Returns the numbers of the images whose file has a SHA-256, in hexadecimal."""
-        return np.asarray(self.images.filter(pc.field("sha256") == digest)["image"].to_numpy())
-
     def values(self, images: Sequence[int]) -> dict[int, dict[str, tuple[str, ...]]]:
         """Returns each image's values of every attribute that it has a label of, in order."""
         theirs = self._labels.filter(pc.field("image").isin(pa.array(images, pa.int64())))
@@ -88,9 +80,8 @@ class CatalogLookup:
         found: dict[int, dict[str, tuple[str, ...]]] = {image: {} for image in images}
         for image, index, number in rows:
             attribute = self.schema.attributes[index]
-            of_image = found[image]
-            value = attribute.values[number]
-            of_image[attribute.name] = (*of_image.get(attribute.name, ()), value)
+            values = found[image].get(attribute.name, ())
+            found[image][attribute.name] = (*values, attribute.values[number])
         return found
 
 

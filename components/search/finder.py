@@ -1,7 +1,7 @@
 """Search in embeddings: by one of their attributes or several, exactly or with an index."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +14,20 @@ from components.errors import HemlineError
 from components.search.conditions import CatalogLookup, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
 from components.search.request import Answer, Found, Query, SearchRequest
-from components.search.search import AttributeQuery, Neighbours, nearest, similarities
+from components.search.search import Neighbours, nearest, similarities
 from components.search.vector_map import mapped_vectors
 
 
 class Finder:
     """Finds the embedded images that are nearest to a query.
 
+    Without a catalog there are neither labels nor its columns to search by.
+
     Attributes:
-        attributes: those that images are embedded for.
+        attributes: attributes that images are embedded for.
     """
 
     def __init__(self, embedded: Embeddings, catalog: tables.Catalog | None) -> None:
-        """Reads the items.
-
-        Args:
-            embedded: the embeddings to search.
-            catalog: the images' labels, and more columns for conditions; None for images that
-                were embedded without one.
-        """
         self.attributes = embedded.attributes
         self._embedded = embedded
         self._items = embedded.items().sort_by("image")
@@ -69,9 +64,10 @@ class Finder:
         Of a folder or a bucket that was embedded, the files' contents may not be known: then none.
         """
         digest = hashlib.sha256(data).hexdigest()
-        if self._lookup is not None:
-            return np.intersect1d(self._lookup.same_content(digest), self._images)
-        return np.asarray(self._items.filter(pc.field("content") == digest)["image"].to_numpy())
+        if self._lookup is None:
+            return np.asarray(self._items.filter(pc.field("content") == digest)["image"].to_numpy())
+        same = self._lookup.images.filter(pc.field("sha256") == digest)
+        return np.intersect1d(same["image"].to_numpy(), self._images)
 
     def path_of(self, image: int) -> str:
         """Returns an embedded image's path, relative to the root of the embedded images."""
@@ -99,17 +95,15 @@ class Finder:
         Raises:
             HemlineError: images are not embedded for an attribute.
         """
-        vectors = self.vectors_of(image, attributes)
-        return Query(vectors=vectors, itself=[image], values=self.values_of(image))
+        return self.picture_query(self.vectors_of(image, attributes), copies=[image])
 
     def picture_query(
         self, vectors: Mapping[str, NDArray[np.float32]], *, copies: Sequence[int]
     ) -> Query:
         """Returns a picture that need not be embedded as the query.
 
-        Args:
-            vectors: its embedding by the model that made the embeddings, for each attribute.
-            copies: numbers of the embedded images with the same content.
+        Its vectors are of the model that made the embeddings, one for each attribute; copies are
+        the embedded images with the same content.
         """
         return Query(vectors=vectors, itself=copies, values=self.values_of(*copies))
 
@@ -127,23 +121,18 @@ class Finder:
         """
         needed = request.needed(self.attributes)
         self._check(query, {*needed, *request.weights})
-        without = query.itself
         allowed = self._allowed(request)
         if request.rerank is not None:
-            alike = {name: AttributeQuery(embedding=query.vectors[name]) for name in needed}
-            general = self._exact(alike, top_k=request.rerank + len(without), allowed=allowed)
-            allowed = _left(general, without, top_k=request.rerank).images
-        weighted = {
-            name: AttributeQuery(embedding=query.vectors[name], weight=weight)
-            for name, weight in request.weights.items()
-        }
-        num = request.top_k + len(without)
+            alike = dict.fromkeys(needed, 1.0)
+            allowed = self._exact(query, alike, top_k=request.rerank, allowed=allowed).images
         nearest = None
         if not request.exact and request.rerank is None:
-            nearest = self._with_index(weighted, top_k=num, allowed=allowed)
-        nearest = nearest or self._exact(weighted, top_k=num, allowed=allowed)
-        found = self._found(_left(nearest, without, top_k=request.top_k))
-        return Answer(found=found, notice="" if request.exact else self.missing_index(needed))
+            nearest = self._with_index(query, request.weights, top_k=request.top_k, allowed=allowed)
+        nearest = nearest or self._exact(
+            query, request.weights, top_k=request.top_k, allowed=allowed
+        )
+        notice = "" if request.exact else self.missing_index(needed)
+        return Answer(found=self._found(nearest), notice=notice)
 
     def index_of(self, attribute: str) -> AttributeIndex | None:
         """Returns an attribute's index, if one was built of just these embeddings."""
@@ -152,7 +141,7 @@ class Finder:
         return self._indexes[attribute]
 
     def missing_index(self, attributes: Collection[str]) -> str:
-        """Returns what to tell whoever searches many images without an index; empty: nothing."""
+        """Returns a hint for those who search many images without an index; empty for none."""
         if self._is_small:
             return ""
         missing = [name for name in attributes if self.index_of(name) is None]
@@ -180,7 +169,7 @@ class Finder:
             )
 
     def _allowed(self, request: SearchRequest) -> NDArray[np.int64] | None:
-        """Returns the numbers of those that may be found; None: all."""
+        """Returns the numbers of the images that may be found; None: all."""
         labelled = None if request.all_items else self._lookup
         if labelled is None and not request.conditions:
             return None
@@ -191,35 +180,43 @@ class Finder:
 
     def _exact(
         self,
-        queries: Mapping[str, AttributeQuery],
+        query: Query,
+        weights: Mapping[str, float],
         *,
         top_k: int,
         allowed: NDArray[np.int64] | None,
     ) -> Neighbours:
-        parts = zip(*(self._vectors(name) for name in queries), strict=True)
-        scored = similarities(parts, list(queries.values()), keeps=self._member_of(allowed))
-        return nearest(scored, top_k=top_k)
+        kept_I = None
+        if allowed is not None:
+            kept_I = np.zeros(int(self._images.max(initial=0)) + 1, bool)
+            kept_I[allowed] = True
+        parts = zip(*(self._vectors(name) for name in weights), strict=True)
+        queries = [query.vectors[name] for name in weights]
+        scored = similarities(parts, queries, [*weights.values()], kept_I=kept_I)
+        return _others(nearest(scored, top_k=top_k + len(query.itself)), query, top_k=top_k)
 
     def _with_index(
         self,
-        queries: Mapping[str, AttributeQuery],
+        query: Query,
+        weights: Mapping[str, float],
         *,
         top_k: int,
         allowed: NDArray[np.int64] | None,
     ) -> Neighbours | None:
         """Returns what the index of the only attribute found; None where it cannot tell."""
-        (attribute, query), *others = queries.items()
+        (attribute, weight), *others = weights.items()
         if others or (allowed is not None and len(allowed) < MIN_INDEXED):
             return None  # an index knows one attribute; few are compared as fast
         index = self.index_of(attribute)
         if index is None:
             return None
-        found = index.nearest(query.embedding, top_k=top_k, allowed=allowed)
+        num = top_k + len(query.itself)
+        found = index.nearest(query.vectors[attribute], top_k=num, allowed=allowed)
         num_there = self._embedded.num_images if allowed is None else len(allowed)
-        if len(found.images) < min(top_k, num_there):
+        if len(found.images) < min(num, num_there):
             return None
-        weighted = np.float32(query.weight) * found.similarities
-        return Neighbours(images=found.images, similarities=weighted)
+        weighted = Neighbours(found.images, np.float32(weight) * found.similarities)
+        return _others(weighted, query, top_k=top_k)
 
     def _vectors(self, attribute: str) -> Iterable[Vectors]:
         """Returns an attribute's parts; those of few images are kept in memory."""
@@ -248,18 +245,8 @@ class Finder:
             for image, similarity in zip(images, neighbours.similarities.tolist(), strict=True)
         ]
 
-    def _member_of(
-        self, images: NDArray[np.int64] | None
-    ) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None:
-        """Returns what tells whether embedded images [n] are among some; None: all are."""
-        if images is None:
-            return None
-        is_member = np.zeros(int(self._images.max(initial=0)) + 1, bool)
-        is_member[images] = True
-        return lambda images_n: is_member[images_n]
 
-
-def _left(found: Neighbours, without: Collection[int], *, top_k: int) -> Neighbours:
-    """Returns the first `top_k` of what was found without some images."""
-    kept = np.flatnonzero(~np.isin(found.images, list(without)))[:top_k]
-    return Neighbours(images=found.images[kept], similarities=found.similarities[kept])
+def _others(found: Neighbours, query: Query, *, top_k: int) -> Neighbours:
+    """Returns the first `top_k` of the images found that are not the query itself."""
+    kept = np.flatnonzero(~np.isin(found.images, list(query.itself)))[:top_k]
+    return Neighbours(found.images[kept], found.similarities[kept])

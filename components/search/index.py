@@ -38,18 +38,15 @@ _ADDED_AT_ONCE = 2**15  # vectors
 _STANDARD_ERRORS = 2  # that the measured recall lies above the least one
 _TIED = 1e-5  # similarities that are so close are of one rank: half precision tells no more
 
-OnProgress = Callable[[str], None]
-"""Called with what is done next."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFacts:
     """How an index was built.
 
     Attributes:
-        num_vectors: in it.
-        num_lists: that they lie in.
-        num_probes: lists that a search looks into.
+        num_vectors: number of vectors in it.
+        num_lists: number of lists that hold them.
+        num_probes: number of lists that a search looks into.
         recall: share of the ten nearest (exactly) that were found, over held-out queries.
     """
 
@@ -75,13 +72,8 @@ class AttributeIndex:
     ) -> Neighbours:
         """Returns about the `top_k` nearest vectors, nearest first; fewer where it found fewer.
 
-        Where not all are allowed, more lists are looked into, as many as hold the number of allowed
-        vectors that a search among all would see.
-
-        Args:
-            query_D: of unit length.
-            top_k: how many.
-            allowed: image numbers that may be found; None: all.
+        Where only some image numbers are allowed, more lists are looked into, as many as hold the
+        number of allowed vectors that a search among all would see.
         """
         faiss = _faiss()
         num_probes = self.facts.num_probes
@@ -94,11 +86,10 @@ class AttributeIndex:
             nprobe=min(num_probes, self.facts.num_lists), sel=selector
         )
         similarities, images = self._lists.search(query_D[None], top_k, params=parameters)
-        found = images[0] >= 0
-        order = np.lexsort((images[0][found], -similarities[0][found]))
-        return Neighbours(
-            images=images[0][found][order], similarities=similarities[0][found][order]
-        )
+        is_found = images[0] >= 0
+        found = Neighbours(images[0][is_found], similarities[0][is_found])
+        order = np.lexsort((found.images, -found.similarities))
+        return Neighbours(found.images[order], found.similarities[order])
 
     @cached_property
     def _lists(self) -> Any:
@@ -120,9 +111,9 @@ def read_index(embedded: Embeddings, attribute: str) -> AttributeIndex | None:
 
 
 def build_index(
-    embedded: Embeddings, attribute: str, *, on_progress: OnProgress = lambda _: None
+    embedded: Embeddings, attribute: str, *, on_progress: Callable[[str], None] = lambda step: None
 ) -> AttributeIndex:
-    """Builds the index of an attribute and returns it.
+    """Builds the index of an attribute and returns it; `on_progress` is told each step's name.
 
     The vectors are in memory once, in half precision, and a slice of them in single.
 
@@ -130,7 +121,8 @@ def build_index(
         HemlineError: images are not embedded for the attribute, or FAISS is missing.
     """
     lists, facts = _paths(embedded, attribute)
-    num_lists = _num_lists(embedded.num_images)
+    # about the square root: as many centroids to compare with as vectors in a list
+    num_lists = int(2 ** round(math.log2(max(embedded.num_images, 1)) / 2))
     drawn = np.random.default_rng(0).permutation(embedded.num_images)
     held_out, trained_on = np.split(
         drawn[: _HELD_OUT + num_lists * _TRAINED_ON_PER_LIST], [_HELD_OUT]
@@ -154,11 +146,6 @@ def build_index(
 def _paths(embedded: Embeddings, attribute: str) -> tuple[Path, Path]:
     stem = index_folder(embedded, attribute) / f"lists-{index_key(embedded)}"
     return stem.with_suffix(".faiss"), stem.with_suffix(".json")
-
-
-def _num_lists(num_vectors: int) -> int:
-    """Returns about the square root: as many centroids to compare with as vectors in a list."""
-    return int(2 ** round(math.log2(max(num_vectors, 1)) / 2))
 
 
 def _trained(vectors_nD: NDArray[np.float16], num_lists: int) -> Any:

@@ -18,15 +18,15 @@ Verdict = Literal["agrees", "differs", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRequest:
-    """How to compare, whatever is compared.
+    """How to compare a query with items.
 
     Attributes:
-        weights: of the attributes to compare by.
-        top_k: how many items to find.
-        conditions: on the items; all must hold.
+        weights: weights of the attributes to compare by.
+        top_k: number of items to find.
+        conditions: conditions on the items; all must hold.
         all_items: whether items without a label of the attributes take part.
-        rerank: how many of the nearest in all attributes alike are ranked by those to compare by;
-            None: all items are. Source: ASEN.
+        rerank: number of the nearest in all attributes alike that are ranked by those to compare
+            by; None: all items are. Source: ASEN.
         exact: whether to do without an index.
 
     Raises:
@@ -58,7 +58,7 @@ class Query:
 
     Attributes:
         vectors: its embedding [D] for each attribute that the request needs.
-        itself: numbers of the embedded images that are the picture; they are not to be found.
+        itself: numbers of the embedded images that are the picture; they are left out.
         values: its labels by attribute, where the catalog has some.
     """
 
@@ -72,10 +72,10 @@ class Found:
     """An item that was found.
 
     Attributes:
-        image: its number.
+        image: image number.
         path: path of its file, relative to the root of the embedded images.
         similarity: cosine with the query; of several attributes, the weighted sum.
-        values: its values of every attribute that it has a label of; {} without a catalog.
+        values: its values of every attribute with a label; {} without a catalog.
     """
 
     image: int
@@ -86,14 +86,14 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was found, nearest first, and what would make it faster; empty where nothing would."""
+    """The items found, nearest first, and a hint for a faster search; empty for none."""
 
     found: Sequence[Found]
     notice: str
 
 
 def parse_weight(attribute: str, text: str) -> float:
-    """Returns the weight of an attribute that a text states.
+    """Returns the weight of an attribute, given as text.
 
     Raises:
         HemlineError: it is not a number above 0, or too large.

@@ -1,10 +1,10 @@
 """Exact search: similarities a slice of the embeddings at a time, and the nearest of all slices.
 
-Shape letters: n items of a part or of a slice, D embedding.
+Shape letters: n items of a part or of a slice, D embedding, I image numbers.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,48 +19,40 @@ _HALF_TO_SINGLE = np.float32(2.0**112)
 _SIGN_EXPONENT_MANTISSA = np.uint32(0x8FFFFFFF).view(np.int32)  # without what sign extension added
 
 
-@dataclass(frozen=True, kw_only=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """Image numbers [n] and their similarities to a query [n]."""
 
     images: NDArray[np.int64]
     similarities: NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttributeQuery:
-    """A query's embedding [D] for an attribute, and how much the attribute counts."""
-
-    embedding: NDArray[np.float32]
-    weight: float = 1.0
-
-
 def similarities(
     parts: Iterable[Sequence[Vectors]],
-    queries: Sequence[AttributeQuery],
+    queries: Sequence[NDArray[np.float32]],
+    weights: Sequence[float],
     *,
-    keeps: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
+    kept_I: NDArray[np.bool_] | None = None,
 ) -> Iterator[Neighbours]:
     """Yields the similarities of embedded items to a query, a slice at a time.
 
     Of several attributes it is the weighted sum of cosines. Memory does not grow with the parts.
 
     Args:
-        parts: each the same images in the same order, once for each attribute.
-        queries: of each attribute.
-        keeps: tells which of some image numbers [n] are asked for [n]; None: all.
+        parts: vectors of the same images in the same order, once for each attribute.
+        queries: embedding of the query [D] for each attribute.
+        weights: weight of each attribute.
+        kept_I: whether an image is asked for, by its number; None: all are.
     """
     for part in parts:
         images_n = part[0].images_n
         for start in range(0, len(images_n), _ITEMS_AT_ONCE):
             rows = slice(start, start + _ITEMS_AT_ONCE)
             images = images_n[rows]
-            kept = slice(None) if keeps is None else np.flatnonzero(keeps(images))
+            kept = slice(None) if kept_I is None else np.flatnonzero(kept_I[images])
             total = np.zeros(len(images[kept]), np.float32)
-            for vectors, query in zip(part, queries, strict=True):
-                cosines = _dot(vectors.embeddings_nD[rows][kept], query.embedding)
-                total += np.float32(query.weight) * cosines
-            yield Neighbours(images=images[kept], similarities=total)
+            for vectors, query_D, weight in zip(part, queries, weights, strict=True):
+                total += np.float32(weight) * _dot(vectors.embeddings_nD[rows][kept], query_D)
+            yield Neighbours(images[kept], total)
 
 
 def nearest(scored: Iterable[Neighbours], *, top_k: int) -> Neighbours:
@@ -68,7 +60,7 @@ def nearest(scored: Iterable[Neighbours], *, top_k: int) -> Neighbours:
 
     Equal similarities are ordered by image number.
     """
-    best = Neighbours(images=np.empty(0, np.int64), similarities=np.empty(0, np.float32))
+    best = Neighbours(np.empty(0, np.int64), np.empty(0, np.float32))
     for some in scored:
         images = np.concatenate([best.images, some.images])
         likeness = np.concatenate([best.similarities, some.similarities])
@@ -76,7 +68,7 @@ def nearest(scored: Iterable[Neighbours], *, top_k: int) -> Neighbours:
             may_be = likeness >= np.partition(likeness, -top_k)[-top_k]
             images, likeness = images[may_be], likeness[may_be]
         order = np.lexsort((images, -likeness))[:top_k]
-        best = Neighbours(images=images[order], similarities=likeness[order])
+        best = Neighbours(images[order], likeness[order])
     return best
 
 

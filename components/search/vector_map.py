@@ -10,13 +10,11 @@ some 17 times as long as comparing a query with what is in them.
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from components import files
 from components.embedding.embeddings import Embeddings, Vectors
@@ -72,10 +70,16 @@ def mapped_vectors(embedded: Embeddings, attribute: str) -> Iterator[Vectors]:
     if not path.exists():
         yield from embedded.vectors(attribute)
         return
-    with _opened(path) as reader:
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            yield Vectors(batch["image"].to_numpy(), _matrix(batch["embedding"]))
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                flat = np.asarray(batch["embedding"].flatten().to_numpy())
+                yield Vectors(batch["image"].to_numpy(), flat.reshape(batch.num_rows, -1))
+    except pa.ArrowInvalid as error:
+        raise HemlineError(
+            f"{path} is not whole ({error}): delete it, or make it again with `hemline index`"
+        ) from error
 
 
 def remove_stale(embedded: Embeddings, attribute: str) -> None:
@@ -84,18 +88,3 @@ def remove_stale(embedded: Embeddings, attribute: str) -> None:
     for path in index_folder(embedded, attribute).iterdir():
         if not path.stem.endswith(key):
             path.unlink()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
-    try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-            yield reader
-    except pa.ArrowInvalid as error:
-        raise HemlineError(
-            f"{path} is not whole ({error}): delete it, or make it again with `hemline index`"
-        ) from error
-
-
-def _matrix(vectors: pa.FixedSizeListArray) -> NDArray[np.float16]:
-    return np.asarray(vectors.flatten().to_numpy()).reshape(len(vectors), -1)

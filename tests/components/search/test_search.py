@@ -1,6 +1,5 @@
 """Exact search against a sort in plain Python."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,19 +10,7 @@ from hypothesis import strategies as st
 
 from components.embedding.embeddings import Vectors
 from components.search import search
-from components.search.search import (
-    AttributeQuery,
-    Neighbours,
-    nearest,
-    similarities,
-)
-
-
-def found(
-    parts: Sequence[Sequence[Vectors]], queries: Sequence[AttributeQuery], *, top_k: int
-) -> list[tuple[int, float]]:
-    best = nearest(similarities(parts, queries), top_k=top_k)
-    return list(zip(best.images.tolist(), best.similarities.tolist(), strict=True))
+from components.search.search import Neighbours, nearest, similarities
 
 
 @settings(max_examples=150)
@@ -54,11 +41,8 @@ def test_search_is_a_full_sort(data: st.DataObject) -> None:
         [Vectors(images[a:b], matrix[a:b].astype(np.float16)) for matrix in matrices]
         for a, b in pairwise(bounds)
     ]
-    asked = [
-        AttributeQuery(embedding=query.astype(np.float32), weight=float(weight))
-        for query, weight in zip(queries, weights, strict=True)
-    ]
-    scored = similarities(parts, asked, keeps=lambda some: np.isin(some, list(among)))
+    kept = np.isin(np.arange(2 * num_items + 1), list(among))
+    scored = similarities(parts, [*queries.astype(np.float32)], weights.tolist(), kept_I=kept)
     best = nearest(scored, top_k=top_k)
     assert best.images.tolist() == [image for _, image in expected]
     assert best.similarities.tolist() == [-negative for negative, _ in expected]
@@ -71,9 +55,7 @@ def test_similarity_is_the_dot_product_of_halves() -> None:
         np.float16
     )
     query = rng.normal(size=64).astype(np.float32)
-    (scored,) = similarities(
-        [[Vectors(np.arange(500), vectors)]], [AttributeQuery(embedding=query)]
-    )
+    (scored,) = similarities([[Vectors(np.arange(500), vectors)]], [query], [1.0])
     expected = vectors.astype(np.float64) @ query
     # 64 products in single precision (24 bits)
     np.testing.assert_allclose(scored.similarities, expected, atol=64 * 2.0**-24)
@@ -85,11 +67,11 @@ def test_equal_vectors_are_equally_similar_wherever_they_lie(
     """So that their order is that of their numbers, whatever the slices and the filters."""
     vectors = np.repeat(unit_vectors(1, 100), 60, axis=0).astype(np.float16)
     parts = [[Vectors(np.arange(60)[::-1], vectors)]]
-    query = AttributeQuery(embedding=unit_vectors(1, 100, seed=1)[0])
+    query = unit_vectors(1, 100, seed=1)[0]
     for at_once in (1, 7, 60):
         monkeypatch.setattr(search, "_ITEMS_AT_ONCE", at_once)
-        for keeps in (None, lambda images: images % 3 != 1):
-            best = nearest(similarities(parts, [query], keeps=keeps), top_k=60)
+        for kept in (None, np.arange(60) % 3 != 1):
+            best = nearest(similarities(parts, [query], [1.0], kept_I=kept), top_k=60)
             assert np.ptp(best.similarities) == 0
             assert best.images.tolist() == sorted(best.images)
 
