@@ -1,4 +1,4 @@
-"""The page's addresses and errors, and what keeps it to itself: hosts, headers, memory."""
+"""The page's routes, its errors, and its protection: hosts, headers, memory."""
 
 import io
 from collections.abc import Sequence
@@ -73,15 +73,14 @@ def create_app(
 
 
 def _refuse_other_sites() -> None:
-    """Refuses what a form on another site sends here in its visitor's name."""
+    """Refuses forms that another site submits in its visitor's name."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     if request.method == "POST" and site not in {"same-origin", "none"}:
         raise Forbidden("Only this page's own forms may upload pictures.")
 
 
 def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers[name] = value
+    response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 

@@ -110,15 +110,11 @@ def side_by_side(columns: Sequence[Column]) -> Sequence[Column]:
     if len(columns) != 2:
         return columns
     ranks = [{card.found.path: card.rank for card in each.cards} for each in columns]
-    return [
-        replace(
-            each,
-            cards=tuple(
-                replace(card, other_rank=other.get(card.found.path)) for card in each.cards
-            ),
-        )
-        for each, other in zip(columns, reversed(ranks), strict=True)
-    ]
+    compared = []
+    for each, other in zip(columns, reversed(ranks), strict=True):
+        cards = (replace(card, other_rank=other.get(card.found.path)) for card in each.cards)
+        compared.append(replace(each, cards=tuple(cards)))
+    return compared
 
 
 def _marks(
@@ -133,8 +129,10 @@ def _marks(
 def _maps(
     shelf: Shelf, pixels_SS3: NDArray[np.uint8] | None, attributes: Sequence[str]
 ) -> dict[str, str]:
-    maps_KHW = None if pixels_SS3 is None else shelf.attend(pixels_SS3, attributes)
-    if pixels_SS3 is None or maps_KHW is None:
+    if pixels_SS3 is None:
+        return {}
+    maps_KHW = shelf.attend(pixels_SS3, attributes)
+    if maps_KHW is None:
         return {}
     overlays = (attention_overlay(pixels_SS3, map_HW) for map_HW in maps_KHW)
     return dict(zip(attributes, map(data_url, overlays), strict=True))

@@ -82,16 +82,9 @@ class ItemPictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Shelf:
-    """What a column of the page shows.
+    """What a column of the page shows: items and a model, named by the title.
 
-    Attributes:
-        title: name of the model.
-        key: hash of the items' paths and contents, for the addresses of pictures.
-        finder: search in the embeddings.
-        pictures: pictures of the items.
-        image_size_px: side of the pixels that the model takes.
-        embed: the model.
-        attend: where the model looks.
+    The key is a hash of the items' paths and contents, for the addresses of pictures.
     """
 
     title: str

@@ -34,7 +34,7 @@ def attention_maps(
     images_B: NDArray[np.int64],
     attributes_BK: NDArray[np.int64],
 ) -> NDArray[np.float32] | None:
-    """Returns how much each position weighs for the attributes asked of images [B, K, H, W].
+    """Returns the weight of each position for the attributes asked of each image [B, K, H, W].
 
     Absolute weights; None where the network has no attention to show.
     """
@@ -129,7 +129,7 @@ def coverage(boxes_N4: NDArray[np.float64], height: int, width: int) -> NDArray[
 def _overlap(
     start_N1: NDArray[np.float64], end_N1: NDArray[np.float64], cells: int
 ) -> NDArray[np.float64]:
-    """Returns how much of each of the cells of [0, 1] the interval covers [N, cells]."""
+    """Returns the share of each cell of [0, 1] that the interval covers [N, cells]."""
     edges = np.arange(cells)
     covered = np.minimum(end_N1 * cells, edges + 1) - np.maximum(start_N1 * cells, edges)
     return np.asarray(covered.clip(0, 1))

@@ -183,7 +183,7 @@ def _result(queries: Items, gallery: Items) -> AttributeResult:
 
 
 def _means(*results: AttributeResult) -> dict[str, float]:
-    """Returns the means over all queries in percent, the interval of MAP, and how many queries."""
+    """Returns the means over all queries in percent, MAP's interval, and the number of queries."""
     scores = {
         name: np.concatenate([result.scores[name] for result in results])
         for name in results[0].scores

@@ -113,7 +113,7 @@ def confused_values(nearest: Nearest, *, limit: int) -> list[Confusion]:
     b and share no value with their query. Equal shares: more queries first, then in the order of
     the values. An item or a query of several values counts for each.
     """
-    values_QV = nearest.queries.values_N.astype(float)  # whose products BLAS computes, exactly
+    values_QV = nearest.queries.values_N.astype(float)  # for BLAS; counts stay exact
     is_shown_QK = nearest.places_QK >= 0
     is_wrong_QK = is_shown_QK & ~nearest.agrees_QK
     is_found_QKV = nearest.gallery.values_N[nearest.places_QK] & is_wrong_QK[:, :, None]

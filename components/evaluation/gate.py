@@ -24,7 +24,7 @@ _KEEPS = {"above": operator.gt, "at least": operator.ge, "at most": operator.le}
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, what was measured, its limit, and the attribute that it was measured at, if one."""
+    """A rule with what was measured, its limit, and the attribute concerned if it is only one."""
 
     name: str
     measured: float
@@ -40,7 +40,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeChange:
-    """MAP of an attribute in percent; the champion's is None where it does not know it."""
+    """MAP of an attribute in percent; the champion's is None if it does not know the attribute."""
 
     name: str
     num_queries: int
@@ -133,11 +133,9 @@ def _sanity(scores: QueryScores, queries: pd.DataFrame, limits: GateParams) -> l
     deviation = max(abs(length - 1) for length in scores.norm_range)
     closest = max(scores.mean_similarity, key=lambda name: scores.mean_similarity[name])
     similarity = scores.mean_similarity[closest]
-    better = 100 * float(
-        (queries["average_precision"] - queries["random_average_precision"]).mean()
-    )
+    gain = _percent(queries["average_precision"] - queries["random_average_precision"])
     return [
-        Rule("MAP above a random ranking's", better, "above", limits.min_above_random),
+        Rule("MAP above a random ranking's", gain, "above", limits.min_above_random),
         Rule("length of embeddings, from 1", deviation, "at most", limits.norm_tolerance),
         Rule("highest mean similarity", similarity, "at most", limits.max_mean_similarity, closest),
     ]

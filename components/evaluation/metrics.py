@@ -62,7 +62,7 @@ def ndcg_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
     by the DCG@k of a ranking with the relevant items first. Source: Järvelin and Kekäläinen,
     Cumulated gain-based evaluation of IR techniques, TOIS 2002, in the form with log2(1 + rank).
     """
-    # discount[i]: that of the first i ranks together
+    # discount[i]: sum over the first i ranks
     discount = np.concatenate([[0], (1 / np.log2(np.arange(1, k + 1) + 1)).cumsum()])
     upto_P = discount[np.minimum(ranks.above_P + ranks.tied_P, k)]
     gain_P = (upto_P - discount[np.minimum(ranks.above_P, k)]) / ranks.tied_P
@@ -139,7 +139,7 @@ def _precision_among_equals(
 
 
 def _share_within(ranks: RelevantRanks, k: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns with what probability each relevant item is among the first k [P]."""
+    """Returns the probability that each relevant item is among the first k [P]."""
     return ((k - ranks.above_P) / ranks.tied_P).clip(0, 1)
 
 

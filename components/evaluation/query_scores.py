@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch, which readers of scores need not wait for
 
 @dataclass(frozen=True, kw_only=True)
 class QueryScores:
-    """How a network did on the test split.
+    """A network's results on the test split.
 
     Attributes:
         queries: `tables.QUERY_SCORES`.
@@ -49,7 +49,7 @@ def query_scores(
     known: AttributeSchema,
     splits: str,
 ) -> QueryScores:
-    """Returns what is kept of an evaluation of the test split.
+    """Returns the results of an evaluation of the test split.
 
     Args:
         results: results by position in `schema`.
@@ -91,7 +91,7 @@ def measure_queries(
     digest: str,
     on_progress: Callable[[int], None] = lambda num_images: None,
 ) -> QueryScores:
-    """Returns how a network does on the test split of a catalog that it may not come from.
+    """Returns a network's results on the test split of a catalog, not necessarily its own.
 
     Attributes that it does not know are left out.
 
@@ -126,7 +126,7 @@ def measure_queries(
         device=torch.device("cpu"),
         on_progress=on_progress,
     )
-    # those that it does not know have no rows in `asked`: whatever stands there is not looked at
+    # unknown attributes have no rows in `asked`, so their embeddings are never read
     places = [known.index(name) if name in known.names else 0 for name in schema.names]
     in_order_nND = embeddings_nND[:, places]
     results = evaluate_retrieval(asked, "test", images, in_order_nND)
@@ -148,12 +148,7 @@ def mean_similarity(embeddings_nD: NDArray[np.float64]) -> float:
 
 def write_query_scores(scores: QueryScores, path: Path) -> None:
     """Writes them as one Parquet file."""
-    about = {
-        "splits": scores.splits,
-        "attributes": scores.attributes,
-        "norm_range": scores.norm_range,
-        "mean_similarity": dict(scores.mean_similarity),
-    }
+    about = {name: value for name, value in vars(scores).items() if name != "queries"}
     files.write_table(scores.queries, path, schema=tables.QUERY_SCORES, about=about)
 
 

@@ -30,12 +30,7 @@ _RANKED_AT_ONCE = 2**21  # per thread; each may be a pair, of about 100 bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """Queries or a gallery.
-
-    Attributes:
-        embeddings_ND: embeddings of unit length.
-        values_N: value or values of each.
-        images_N: image number of each.
+    """Queries or a gallery: embeddings of unit length, values and image numbers.
 
     Raises:
         ValueError: their lengths differ.
@@ -134,7 +129,7 @@ def measure(
 def canonical_order(
     embeddings_GD: NDArray[np.floating],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns an order of items that only their embeddings decide, and the first equals in it [G].
+    """Returns an order that depends on embeddings alone, and each item's first equal in it [G].
 
     The second array holds, for each place of the order, the place of the first equal item. A BLAS
     product may depend on an item's place in the matrix: with OpenBLAS' kernel for Haswell, equal
@@ -155,7 +150,7 @@ def canonical_order(
 def compared(
     queries: Items, gallery: Items, first_G: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Returns similarity and relevance [Q, G]; an item that is the query itself is -inf and not.
+    """Returns similarity and relevance [Q, G]; the query itself is at -inf and not relevant.
 
     The gallery comes in the order of `canonical_order`, with the second array that it returned.
     """

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
-"""Told apart by colour-blind people, and seen on white as on black: without yellow and black.
+"""Distinct for colour-blind people, and visible on white and black: without yellow and black.
 
 Source: Okabe and Ito, Color Universal Design, 2008.
 """
@@ -82,11 +82,8 @@ def quality_svg(
 ) -> str:
     """Returns an `<svg>` with a row of scores in percent per label, the first on top.
 
-    Args:
-        rows: `map`, `map_low` and `map_high` of this model by label.
-        others: up to three other models by name: their scores by label.
-        name: name of the element on its page.
-        description: text for readers who do not see it.
+    Rows have `map`, `map_low` and `map_high` of this model; others are up to three other models by
+    name, with their scores by label. Name and description are those of `to_svg`.
     """
     scores = [row["map"] for row in rows.values()]
     below = [row["map"] - row["map_low"] for row in rows.values()]
@@ -123,14 +120,10 @@ def learning_svg(
     name: str,
     description: str,
 ) -> str:
-    """Returns an `<svg>` with the scores (percent) on the left, the losses on the right.
+    """Returns an `<svg>` with validation MAP in percent on the left, the losses on the right.
 
-    Args:
-        epochs: numbers of the epochs.
-        scores: validation MAP after each epoch.
-        losses: up to three losses by name: the mean of each epoch.
-        name: name of the element on its page.
-        description: text for readers who do not see it.
+    Losses are up to three by name, the mean of each epoch. Name and description are those of
+    `to_svg`.
     """
     with page_figure(9, 3.2) as figure:
         left, right = figure.subplots(1, 2)

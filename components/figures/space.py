@@ -85,6 +85,6 @@ def scatter_svg(
         axes.set_yticks([])
         axes.set_aspect("equal", adjustable="datalim")
         axes.spines[:].set(visible=True, alpha=0.25)
-        # given by hand: labels that begin with an underscore are left out otherwise
+        # explicit, as labels with a leading underscore are left out otherwise
         figure.legend([*legend.values()], [*legend], loc="outside right upper", fontsize=9)
         return to_svg(figure, name=name, description=description)

@@ -17,7 +17,7 @@ RANDOM = "random ranking"
 
 _BAR_HEIGHT_IN = 0.32
 _MARGINS_IN = 1.2
-_COLOURS = matplotlib.color_sequences["petroff10"]  # told apart by colour-blind people
+_COLOURS = matplotlib.color_sequences["petroff10"]  # distinct for colour-blind people
 _DASHES = ("-", "--", ":")
 
 
@@ -25,12 +25,8 @@ _DASHES = ("-", "--", ":")
 class MeasuredVariant:
     """The results of a variant trained with one seed.
 
-    Attributes:
-        variant: name of the variant.
-        seed: seed of its training.
-        figures: its evaluation, as `evaluation.report` and `attention.add_attention` make it.
-        trained_images_per_s: median over epochs; None where it was not logged.
-        embedded_images_per_s: speed on the test split, all attributes; None where not logged.
+    Figures are those of `evaluation.report` and `attention.add_attention`. Speeds are the median
+    over epochs, and that on the test split for all attributes; None where not logged.
     """
 
     variant: str

@@ -65,7 +65,7 @@ def compose(
     worst.sort(key=lambda failure: failure[0])
     return Report(
         title=f"{measured.schema.dataset}: {measured.network['name']}",
-        facts=facts_of(measured, image_size_px=measured.store.image_size_px),
+        facts=facts_of(measured),
         quality=quality_of(measured, champion, papers),
         scores=scores_table(measured, champion),
         notes=notes,

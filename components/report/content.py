@@ -100,15 +100,9 @@ class Table:
 class AttributeSection:
     """An attribute's part of the report.
 
-    Attributes:
-        name: name of the attribute.
-        summary: its scores in a sentence.
-        searches: the best, the median and the worst query with what they found.
-        attention: where the network looked; None where it has no attention.
-        space: its embeddings in two dimensions.
-        confused: the values that are confused most, each with the most similar example.
-        triplets: some in order, and the worst out of order.
-        triplet_summary: how many are in order.
+    Searches are the best, the median and the worst query with what they found; confused are the
+    values that are confused most, each with its most similar example; triplets are some in order,
+    and the worst out of order. Attention is None where the network has none.
     """
 
     name: str
@@ -125,18 +119,8 @@ class AttributeSection:
 class Report:
     """A whole report.
 
-    Attributes:
-        title: title of the page.
-        facts: what was measured and where it comes from, as names and texts.
-        quality: scores of every attribute as a chart.
-        scores: the same as a table.
-        notes: what is not shown, and why.
-        papers: the papers' scores, where they can be compared.
-        learning: learning curves.
-        spaces: embeddings of all attributes together.
-        attention: pictures under every attribute.
-        attributes: a section each.
-        failures: queries that found hardly anything.
+    Facts are names and texts: what was measured, and where it comes from. Quality is the scores as
+    a chart; notes say what is not shown, and why; papers are None where they cannot be compared.
     """
 
     title: str
@@ -159,9 +143,9 @@ class StoreTiles:
         self._store = store
         self._source = lru_cache(_REMEMBERED)(lambda image: _encoded(self._pixels(image)))
 
-    def tile(self, image: int, *, lines: Sequence[str] = (), sign: Sign = "plain") -> Tile:
+    def tile(self, image: int, *, lines: Sequence[str], sign: Sign = "plain") -> Tile:
         """Returns an image with its caption."""
-        described = f"image {image}: {', '.join(lines)}" if lines else f"image {image}"
+        described = f"image {image}: {', '.join(lines)}"
         return Tile(source=self._source(image), description=described, lines=lines, sign=sign)
 
     def attended(

@@ -5,11 +5,9 @@ from typing import Any
 
 from components.evaluation.evaluation import held_out_images
 from components.figures.charts import learning_svg, quality_svg
-from components.provenance.origin import Champion, Origin
+from components.provenance.origin import Champion
 from components.report.content import Figure, Measured, Table
-from components.report.papers import PaperScores
-
-ALL = "all"
+from components.report.papers import ALL, PaperScores
 
 _RECIPE = (
     "train.objective",
@@ -35,7 +33,7 @@ _ATTENTION_COLUMNS = {
 }
 
 
-def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]:
+def facts_of(measured: Measured) -> list[tuple[str, str]]:
     """Returns what was measured and where it comes from."""
     figures, origin = measured.figures, measured.origin
     params = origin.params
@@ -44,6 +42,9 @@ def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]
     counts = {
         split: len(held_out_images(measured.splits, split)) for split in ("train", "valid", "test")
     }
+    commit = origin.commit or "not known: the code was not in a git repository"
+    if origin.has_local_changes:
+        commit += ", with local changes"
     attributes = measured.schema.attributes
     num_values = sum(len(attribute.values) for attribute in attributes)
     return [
@@ -66,9 +67,9 @@ def facts_of(measured: Measured, *, image_size_px: int) -> list[tuple[str, str]]
             + (f"; method {params['split.method']}" if "split.method" in params else ""),
         ),
         ("network", f"{_listed(model)}; {figures['num_parameters'] / 1e6:.2f} M parameters"),
-        ("recipe", _listed({**recipe, "image_size_px": image_size_px})),
+        ("recipe", _listed({**recipe, "image_size_px": measured.store.image_size_px})),
         ("MLflow run", origin.run_id),
-        ("commit", _commit(origin)),
+        ("commit", commit),
     ]
 
 
@@ -101,8 +102,7 @@ def quality_of(measured: Measured, champion: Champion | None, papers: PaperScore
         others[f"champion, version {champion.version}"] = _champions_scores(champion)
     for row in papers.rows:
         if papers.measure == "map" and row.network == measured.network["name"]:
-            overall = {} if row.overall is None else {ALL: row.overall}
-            others[f"{row.network} in {row.source}"] = {**row.scores, **overall}
+            others[f"{row.network} in {row.source}"] = row.scores
     rows = {ALL: measured.figures, **measured.figures["attributes"]}
     description = "MAP of every attribute; the table below has the same numbers"
     caption = "MAP on the test split; the line is the 95 % bootstrap interval over queries."
@@ -133,23 +133,18 @@ def papers_table(measured: Measured, papers: PaperScores) -> Table | None:
     """Returns the papers' scores with this model's under them; None where there are none."""
     if not papers.rows:
         return None
-    names = [name for name in measured.schema.names if name in papers.rows[0].scores]
+    names = [*(name for name in measured.schema.names if name in papers.rows[0].scores), ALL]
+    own = {name: row["map"] for name, row in measured.figures["attributes"].items()}
+    own[ALL] = measured.figures[papers.measure]
+    sources = [(row.network, row.source, row.scores) for row in papers.rows]
+    sources.append((f"this model ({measured.network['name']})", "", own))
     rows = [
-        [
-            row.network,
-            row.source,
-            *(_cell(row.scores.get(name)) for name in names),
-            _cell(row.overall),
-        ]
-        for row in papers.rows
+        [network, source, *(_cell(scores.get(name)) for name in names)]
+        for network, source, scores in sources
     ]
-    own = measured.figures["attributes"]
-    of_each = [_cell(own[name]["map"] if name in own else None) for name in names]
-    overall = _cell(measured.figures[papers.measure])
-    rows.append([f"this model ({measured.network['name']})", "", *of_each, overall])
     measure = {"map": "MAP", "triplet_accuracy": "Triplets in order"}[papers.measure]
     caption = f"{measure} on {measured.schema.dataset}, percent, as the papers report it"
-    return Table(caption=caption, header=["network", "source", *names, ALL], rows=rows)
+    return Table(caption=caption, header=["network", "source", *names], rows=rows)
 
 
 def learning_of(measured: Measured) -> Figure:
@@ -182,12 +177,6 @@ def _champions_scores(champion: Champion | None) -> dict[str, float]:
 def _scores(figures: Mapping[str, Any], measure: str) -> dict[str, float]:
     of_each = {name: row[measure] for name, row in figures["attributes"].items()}
     return {ALL: figures[measure], **of_each}
-
-
-def _commit(origin: Origin) -> str:
-    if origin.commit is None:
-        return "not known: the code was not in a git repository"
-    return origin.commit + (", with local changes" if origin.has_local_changes else "")
 
 
 def _listed(values: Mapping[str, Any]) -> str:

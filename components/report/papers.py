@@ -7,6 +7,9 @@ from pathlib import Path
 
 from components.attributes import AttributeSchema
 
+ALL = "all"
+"""Name of the overall score beside those of attributes."""
+
 _FILE = Path(__file__).with_name("papers.json")
 _TOLERANCE = 0.1  # in the number of test images: 8:1:1 is not drawn alike by all
 
@@ -18,14 +21,13 @@ class PaperRow:
     Attributes:
         network: as `model.name` calls it, or `random ranking`.
         source: the paper and its table.
-        scores: percent, by attribute; empty where the paper has the overall score only.
-        overall: percent; None where this data set does not have all of the paper's attributes.
+        scores: scores in percent, by attribute, and `ALL` where this data set has all of the
+            paper's attributes.
     """
 
     network: str
     source: str
     scores: Mapping[str, float]
-    overall: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +64,11 @@ def paper_scores(schema: AttributeSchema, *, num_test_images: int) -> PaperScore
     # the index files of ASEN's authors write `texture-related` for DeepFashion's `texture`
     own = {name.removesuffix("-related"): name for name in schema.names}
     has_all = own.keys() >= set(published["columns"])
-    rows = [
-        PaperRow(
-            network=row["network"],
-            source=row["source"],
-            scores={
-                own[column]: score
-                for column, score in zip(published["columns"], row["values"], strict=True)
-                if column in own
-            },
-            overall=row["all"] if has_all else None,
-        )
-        for row in published["rows"]
-    ]
+    rows = []
+    for row in published["rows"]:
+        by_column = zip(published["columns"], row["values"], strict=True)
+        scores = {own[column]: score for column, score in by_column if column in own}
+        if has_all:
+            scores[ALL] = row["all"]
+        rows.append(PaperRow(network=row["network"], source=row["source"], scores=scores))
     return PaperScores(measure=published["measure"], rows=rows)

@@ -21,14 +21,7 @@ from components.evaluation.examples import (
 from components.evaluation.ranking import Items
 from components.evaluation.triplet_relations import Triplet, TripletExamples, triplet_examples
 from components.figures.space import space_svg, subsample
-from components.report.content import (
-    AttributeSection,
-    Figure,
-    Measured,
-    StoreTiles,
-    Strip,
-    Tile,
-)
+from components.report.content import AttributeSection, Figure, Measured, StoreTiles, Strip, Tile
 
 MAX_POINTS = 1000  # of a t-SNE: seconds
 

@@ -203,7 +203,7 @@ class Finder:
         top_k: int,
         allowed: NDArray[np.int64] | None,
     ) -> Neighbours | None:
-        """Returns what the index of the only attribute found; None where it cannot tell."""
+        """Returns what an index finds for a single attribute; None where it cannot be used."""
         (attribute, weight), *others = weights.items()
         if others or (allowed is not None and len(allowed) < MIN_INDEXED):
             return None  # an index knows one attribute; few are compared as fast

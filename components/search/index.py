@@ -26,28 +26,24 @@ from components.search.search import Neighbours
 from components.search.vector_map import index_folder, index_key, mapped_vectors
 
 MIN_INDEXED = 50_000
-"""Of fewer vectors no index is made: to compare with all takes ten milliseconds."""
+"""Fewer vectors get no index: comparing with all of them takes ten milliseconds."""
 
 RECALL_AT = 10
 MIN_RECALL = 0.95
 
 _TRAINED_ON_PER_LIST = 64  # vectors; FAISS asks for 39 at least
 _ITERATIONS = 10  # of k-means
-_HELD_OUT = 400  # vectors that are searched with to measure the recall
+_HELD_OUT = 400  # vectors that are the queries when recall is measured
 _ADDED_AT_ONCE = 2**15  # vectors
-_STANDARD_ERRORS = 2  # that the measured recall lies above the least one
-_TIED = 1e-5  # similarities that are so close are of one rank: half precision tells no more
+_STANDARD_ERRORS = 2  # by which the measured recall exceeds the minimum
+_TIED = 1e-5  # similarities this close share a rank: half precision says no more
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexFacts:
-    """How an index was built.
+    """How an index was built, and how many of its lists a search looks into.
 
-    Attributes:
-        num_vectors: number of vectors in it.
-        num_lists: number of lists that hold them.
-        num_probes: number of lists that a search looks into.
-        recall: share of the ten nearest (exactly) that were found, over held-out queries.
+    Recall is the share of the ten nearest (exactly) that were found, over held-out queries.
     """
 
     num_vectors: int
@@ -80,8 +76,9 @@ class AttributeIndex:
         selector = None
         if allowed is not None:
             num_probes = math.ceil(num_probes * self.facts.num_vectors / max(1, len(allowed)))
-            bitmap = _bitmap(allowed)
-            selector = faiss.IDSelectorBitmap(bitmap)
+            is_allowed = np.zeros(int(allowed.max(initial=0)) + 1, bool)
+            is_allowed[allowed] = True
+            selector = faiss.IDSelectorBitmap(np.packbits(is_allowed, bitorder="little"))
         parameters = faiss.SearchParametersIVF(
             nprobe=min(num_probes, self.facts.num_lists), sel=selector
         )
@@ -235,13 +232,6 @@ def _others(
     """Returns each query's ten greatest similarities with others than itself, falling [Q, 10]."""
     others = np.where(images == own_Q[:, None], -np.inf, similarities)
     return -np.sort(-others, axis=1)[:, :RECALL_AT]
-
-
-def _bitmap(images: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Returns a bit for each image number: whether it is one of the given."""
-    bits = np.zeros(int(images.max(initial=0)) + 1, bool)
-    bits[images] = True
-    return np.packbits(bits, bitorder="little")
 
 
 def _faiss() -> Any:

@@ -71,11 +71,9 @@ class Query:
 class Found:
     """An item that was found.
 
-    Attributes:
-        image: image number.
-        path: path of its file, relative to the root of the embedded images.
-        similarity: cosine with the query; of several attributes, the weighted sum.
-        values: its values of every attribute with a label; {} without a catalog.
+    Its path is relative to the root of the embedded images, its similarity the cosine with the
+    query, or the weighted sum over several attributes. Values are those of every attribute with a
+    label; {} without a catalog.
     """
 
     image: int

@@ -52,11 +52,8 @@ def write_map(embedded: Embeddings, attribute: str) -> Path:
     with files.replacing(path) as temporary, pa.ipc.new_file(temporary, schema) as writer:
         for part in embedded.vectors(attribute):
             flat = pa.array(part.embeddings_nD.ravel())
-            columns = [
-                pa.array(part.images_n),
-                pa.FixedSizeListArray.from_arrays(flat, type=vector),
-            ]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+            vectors = pa.FixedSizeListArray.from_arrays(flat, type=vector)
+            writer.write_batch(pa.record_batch([pa.array(part.images_n), vectors], schema=schema))
     return path
 
 
