@@ -1,27 +1,28 @@
 """Operation `describe`: what a catalog holds, or a data set that was not ingested."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from components import tables
 from components.datasets.description import (
     AttributeDescription,
     Description,
+    QuarantinedRow,
     describe_catalog,
     describe_labels,
 )
 from components.datasets.read import READERS, read_labels
 from components.errors import HemlineError
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, plain, table
 
 _NUM_SHOWN = 20  # rows of the quarantine
 _FORMATS = ", ".join(["published", *READERS])
@@ -33,12 +34,11 @@ Store = Annotated[
     Path | None, typer.Option(help="Folder of the image store (default: beside the catalog).")
 ]
 Format = Annotated[
-    str | None,
-    typer.Option("--format", help=f"data.format of a data set on disk: {_FORMATS}."),
+    str | None, typer.Option("--format", help=f"data.format of a data set on disk: {_FORMATS}.")
 ]
-Root = Annotated[Path | None, typer.Option(help="Folder of that data set; images may be absent.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of that data set; images may be missing.")]
 Dataset = Annotated[
-    str | None, typer.Option(help="Which data set of the folder, for --format published.")
+    str | None, typer.Option(help="Which data set in the folder, for --format published.")
 ]
 OneAttribute = Annotated[
     str | None, typer.Option("--attribute", help="List all values of this attribute instead.")
@@ -53,6 +53,8 @@ Json = Annotated[
         help="Print one JSON object, as components.datasets.description.Description documents it.",
     ),
 ]
+
+_table = partial(table, box=SIMPLE_HEAD)
 
 
 def describe(
@@ -113,120 +115,95 @@ def _of_labels(root: Path | None, *, data_format: str | None, dataset: str | Non
 
 
 def _find(described: Description, name: str) -> AttributeDescription:
-    for attribute in described.attributes:
-        if attribute.name == name:
-            return attribute
-    names = ", ".join(attribute.name for attribute in described.attributes)
-    raise HemlineError(f"--attribute: {described.dataset} has no {name!r}; it has {names}")
+    by_name = {attribute.name: attribute for attribute in described.attributes}
+    if name not in by_name:
+        known = ", ".join(by_name)
+        raise HemlineError(f"--attribute: {described.dataset} has no {name!r}; it has {known}")
+    return by_name[name]
 
 
 def _print(described: Description, *, whole_quarantine: bool) -> None:
     num_values = sum(len(attribute.labels_per_value) for attribute in described.attributes)
     groups = f"{described.num_groups:,} groups of {described.num_grouped_images:,} images"
     console.print(
-        _plain(
+        plain(
             f"{described.dataset}: {described.num_images:,} images, {described.num_labels:,} "
             f"labels of {len(described.attributes)} attributes with {num_values:,} values; "
             f"{groups if described.num_groups else 'no groups'}"
         )
     )
-    console.print(_attributes_table(described))
-    console.print(_frequent_table(described))
+    console.print(_attributes_table(described), _frequent_table(described))
     console.print(_splits_table(described) if described.splits else "no published split or roles")
     console.print(_triplets_table(described) if described.triplets else "no published triplets")
     for what, number in described.left_out.items():
-        console.print(_plain(f"left out: {number:,} {what}"))
+        console.print(plain(f"left out: {number:,} {what}"))
     if not described.quarantine:
         console.print("nothing in quarantine")
         return
-    console.print(_reasons_table(described))
-    num_shown = len(described.quarantine) if whole_quarantine else _NUM_SHOWN
-    console.print(_quarantine_table(described, num_shown=num_shown))
-    if num_shown < len(described.quarantine):
+    shown = described.quarantine[: None if whole_quarantine else _NUM_SHOWN]
+    console.print(_reasons_table(described), _quarantine_table(shown))
+    if len(shown) < len(described.quarantine):
         console.print(
-            f"the first {num_shown} of {len(described.quarantine):,} rows; --all lists them all"
+            f"the first {len(shown)} of {len(described.quarantine):,} rows; --all lists them all"
         )
 
 
 def _attributes_table(described: Description) -> Table:
-    columns = ["values", "images", "labels", "fewest", "median", "most"]
-    table = _table(
-        "labels per attribute; fewest, median and most per value", ["attribute"], columns
-    )
+    rows = []
     for attribute in described.attributes:
         counts = attribute.labels_per_value.values()
-        table.add_row(
-            _plain(attribute.name),
-            f"{len(counts):,}",
-            f"{attribute.num_images:,}",
-            f"{attribute.num_labels:,}",
-            f"{min(counts):,}",
-            f"{attribute.median_labels:,.1f}".removesuffix(".0"),
-            f"{max(counts):,}",
-        )
-    return table
+        sizes = (len(counts), attribute.num_images, attribute.num_labels, min(counts))
+        median = f"{attribute.median_labels:,.1f}".removesuffix(".0")
+        rows.append([attribute.name, *(f"{x:,}" for x in sizes), median, f"{max(counts):,}"])
+    title = "labels per attribute; fewest, median and most per value"
+    numbers = ["values", "images", "labels", "fewest", "median", "most"]
+    return _table(title, ["attribute"], numbers, rows=rows)
 
 
 def _frequent_table(described: Description) -> Table:
-    table = _table("most frequent values, and their labels", ["attribute", "values"])
-    for attribute in described.attributes:
-        shown = ", ".join(f"{value} ({num:,})" for value, num in attribute.most_frequent[:3])
-        table.add_row(_plain(attribute.name), _plain(shown))
-    return table
+    rows = [
+        (x.name, ", ".join(f"{value} ({number:,})" for value, number in x.most_frequent[:3]))
+        for x in described.attributes
+    ]
+    return _table("most frequent values, and their labels", ["attribute", "values"], rows=rows)
 
 
 def _values_table(attribute: AttributeDescription) -> Table:
-    table = _table(f"labels per value of {attribute.name}", ["value"], ["labels", "percent"])
-    for value, number in attribute.labels_per_value.items():
-        percent = 100 * number / max(attribute.num_labels, 1)
-        table.add_row(_plain(value), f"{number:,}", f"{percent:.2f}")
-    return table
+    num_labels = max(attribute.num_labels, 1)
+    rows = [
+        (value, f"{number:,}", f"{100 * number / num_labels:.2f}")
+        for value, number in attribute.labels_per_value.items()
+    ]
+    title = f"labels per value of {attribute.name}"
+    return _table(title, ["value"], ["labels", "percent"], rows=rows)
 
 
 def _splits_table(described: Description) -> Table:
-    table = _table("published splits and roles", ["split", "role"], ["images", "labels"])
+    rows = []
     for split in described.splits:
         name = split.split or "(none)"
-        table.add_row(name, "all", f"{split.num_images:,}", f"{split.num_labels:,}")
+        rows.append((name, "all", f"{split.num_images:,}", f"{split.num_labels:,}"))
         for role in split.roles:
             shown = role.role or "(none)"
-            table.add_row("", shown, f"{role.num_images:,}", f"{role.num_labels:,}")
-    return table
+            rows.append(("", shown, f"{role.num_images:,}", f"{role.num_labels:,}"))
+    title = "published splits and roles"
+    return _table(title, ["split", "role"], ["images", "labels"], rows=rows)
 
 
 def _triplets_table(described: Description) -> Table:
-    table = _table("published triplets", ["split", "attribute"], ["triplets"])
-    for part in described.triplets:
-        table.add_row(part.split, _plain(part.attribute), f"{part.num_triplets:,}")
-    return table
+    rows = [(x.split, x.attribute, f"{x.num_triplets:,}") for x in described.triplets]
+    return _table("published triplets", ["split", "attribute"], ["triplets"], rows=rows)
 
 
 def _reasons_table(described: Description) -> Table:
-    table = _table("quarantine", ["stage", "reason"], ["rows"])
-    for stage, counts in described.quarantine_counts.items():
-        for reason, number in counts.items():
-            table.add_row(stage, reason, f"{number:,}")
-    return table
+    rows = [
+        (stage, reason, f"{number:,}")
+        for stage, counts in described.quarantine_counts.items()
+        for reason, number in counts.items()
+    ]
+    return _table("quarantine", ["stage", "reason"], ["rows"], rows=rows)
 
 
-def _quarantine_table(described: Description, *, num_shown: int) -> Table:
-    table = _table("rows in quarantine", ["path", "reason", "detail"])
-    for row in described.quarantine[:num_shown]:
-        table.add_row(_plain(row.path), row.reason, _plain(row.detail))
-    return table
-
-
-def _table(title: str, texts: Sequence[str], numbers: Iterable[str] = ()) -> Table:
-    table = Table(
-        title=_plain(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    for column in texts:
-        table.add_column(column, overflow="fold")
-    for column in numbers:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _plain(text: str) -> Text:
-    """Returns text of a data set as it is: no markup, and nothing that steers the terminal."""
-    return Text("".join(x if x.isprintable() else ascii(x)[1:-1] for x in text))
+def _quarantine_table(quarantined: Iterable[QuarantinedRow]) -> Table:
+    rows = [(row.path, row.reason, row.detail) for row in quarantined]
+    return _table("rows in quarantine", ["path", "reason", "detail"], rows=rows)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from components.errors import HemlineError
 from components.provenance import dvc_files, origin
@@ -14,14 +13,16 @@ from components.provenance.origin import Origin
 from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, table
 
-Target = Annotated[str | None, typer.Argument(help="models:/hemline/3 or so, or the id of a run.")]
+Target = Annotated[
+    str | None, typer.Argument(help="A version, such as models:/hemline/3, or a run's id.")
+]
 Commit = Annotated[
     str | None,
     typer.Option(metavar="REV", help="Find what was made from this commit, branch or tag."),
 ]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How it is printed.")]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 # of the many that are installed, what the numbers come from; --format json has them all
 _SHOWN_LIBRARIES = ("torch", "torchvision", "numpy", "pyarrow", "pillow", "ray", "dvc", "mlflow")
@@ -33,9 +34,9 @@ _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineag
 def lineage(
     target: Target = None, *, commit: Commit = None, output_format: Format = "table"
 ) -> None:
-    """Print code, data, params, machine and libraries of a version or a run.
+    """Print the code, data, params, machine and libraries that made a version or a run.
 
-    With --commit, the versions and runs that were made from a commit, or whose results it records.
+    With --commit: the versions and runs made from a commit, or whose results it records.
     """
     where = tracking()
     as_json = output_format == "json"
@@ -89,36 +90,40 @@ def _content(run: Origin, where: Tracking) -> dict[str, Any]:
 
 def _print_runs(runs: Sequence[Origin], where: Tracking, *, commit: str) -> None:
     if not runs:
-        console.print(f"no run was made from {commit}, nor are results of one recorded in it")
+        console.print(f"no run was made from {commit}, and it records the results of none")
         return
-    table = _table(f"made from {commit}", ("version", "run", "status", "commit", "MAP", "split"))
-    for run in runs:
-        score = run.metrics.get("test.map")
-        table.add_row(
+    columns = ("version", "run", "status", "commit", "MAP", "split")
+    rows = [
+        (
             ", ".join(_versions(run, where)) or "none registered",
             run.run_id,
             run.status,
             _commit(run),
-            "" if score is None else f"{score:.2f}",
+            f"{run.metrics['test.map']:.2f}" if "test.map" in run.metrics else "",
             (run.split or "")[:12],
         )
-    console.print(table)
+        for run in runs
+    ]
+    console.print(table(f"made from {commit}", columns, rows=rows))
 
 
 def _print_run(run: Origin, where: Tracking, *, title: str) -> None:
-    facts = _table(title, ("what", "which"))
-    for what, which in _facts(run, where):
-        if which:
-            facts.add_row(what, which)
-    console.print(facts)
-    params = _table("params", ("name", "value"))
-    for name, value in sorted(run.params.items()):
-        params.add_row(name, value)
-    console.print(params)
-    if stages := origin.read_stages(run.run_id, tracking=where):
-        console.print(_hashes(stages))
-    else:
+    facts = [(what, which) for what, which in _facts(run, where) if which]
+    console.print(table(title, ("what", "which"), rows=facts))
+    console.print(table("params", ("name", "value"), rows=sorted(run.params.items())))
+    stages = origin.read_stages(run.run_id, tracking=where)
+    if not stages:
         console.print("no hashes of stages: none has run after training")
+        return
+    rows = [
+        (name, shown, path, content)
+        for name, stage in stages.items()
+        for kind, shown in (("deps", "in"), ("outs", "out"))
+        for path, content in dvc_files.hashes({name: stage}, kinds=[kind]).items()
+        if not path.startswith(_CODE)
+    ]
+    title = "inputs and outputs, as DVC knows them"
+    console.print(table(title, ("stage", "", "path", "hash"), rows=rows))
 
 
 def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
@@ -126,7 +131,7 @@ def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
     metrics = {
         name: f"{value:.2f}" for name, value in run.metrics.items() if name in _SHOWN_METRICS
     }
-    facts: list[tuple[str, str | None]] = [
+    facts = [
         ("run", f"{run.run_id}, {run.status.lower()}"),
         ("versions", ", ".join(_versions(run, where)) or "none registered"),
         ("commit", _commit(run)),
@@ -139,38 +144,19 @@ def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
         ("libraries", _listed({k: libraries[k] for k in _SHOWN_LIBRARIES if k in libraries})),
     ]
     for data in run.data_sets:
-        facts.append(("data set", f"{data.name}, from {data.source}"))
-        facts.append(("counts", _listed(data.counts)))
+        facts += [
+            ("data set", f"{data.name}, from {data.source}"),
+            ("counts", _listed(data.counts)),
+        ]
     return [*facts, ("metrics", _listed(metrics))]
-
-
-def _hashes(stages: dvc_files.Stages) -> Table:
-    table = _table("inputs and outputs, as DVC knows them", ("stage", "", "path", "hash"))
-    for name, stage in stages.items():
-        for kind, shown in (("deps", "in"), ("outs", "out")):
-            for path, content in dvc_files.hashes({name: stage}, kinds=[kind]).items():
-                if not path.startswith(_CODE):
-                    table.add_row(name, shown, path, content)
-    return table
 
 
 def _commit(run: Origin) -> str:
     if run.commit is None:
         return "not in a git repository"
-    changed = (
-        f", with local changes ({origin.FOLDER}/{origin.PATCH_FILE})"
-        if run.has_local_changes
-        else ""
-    )
-    return run.commit + changed
+    patch = f", with local changes ({origin.FOLDER}/{origin.PATCH_FILE})"
+    return f"{run.commit}{patch if run.has_local_changes else ''}"
 
 
 def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items() if value not in (None, []))
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -14,10 +14,7 @@ from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
 from pipelines.shell.reporting import console
 
-To = Annotated[
-    int | None,
-    typer.Option(help="Number of an earlier champion; by default the previous one."),
-]
+To = Annotated[int | None, typer.Option(help="An earlier champion; by default the previous one.")]
 Embed = Annotated[
     bool, typer.Option("--embed", help="Embed the catalog again if the embeddings are gone.")
 ]
@@ -33,22 +30,33 @@ def rollback(
     embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Move the champion back by one promotion; called again, by one more.
+    """Undo the last promotion; run again, the one before it.
 
-    A rollback that was killed is completed, and nothing more is done. The options after `--embed`
-    belong to it.
+    After a rollback was killed, this completes it and does no more. The other options are for
+    `--embed`.
     """
     where = tracking()
     unfinished = promotion.settle(where)
     if unfinished is None or unfinished.action != "rollback":
-        inputs = Inputs(
-            catalog=catalog,
-            store=store,
-            embeddings=embeddings,
-            embeddings_root=embeddings_root,
-            params=params,
+        version = _target(to, where)
+        missing = why_not_published(version, where)
+        if missing and not embed:
+            raise HemlineError(
+                f"{missing}: `hemline rollback --to {version.version} --embed` embeds the catalog "
+                "again"
+            )
+        if missing:
+            inputs = Inputs(
+                catalog=catalog,
+                store=store,
+                embeddings=embeddings,
+                embeddings_root=embeddings_root,
+                params=params,
+            )
+            publish(version, inputs, where)
+        promotion.move_champion(
+            "rollback", version.version, expected=champion(where), who=who(), tracking=where
         )
-        _roll_back(to, inputs if embed else None, where)
     move = promotion.read_moves(where)[-1]
     published = promotion.champion_embeddings(where)
     console.print(
@@ -57,18 +65,10 @@ def rollback(
     )
 
 
-def _roll_back(to: int | None, inputs: Inputs | None, where: Tracking) -> None:
+def _target(to: int | None, where: Tracking) -> RegisteredVersion:
     target = promotion.previous_champion(where) if to is None else to
     if not promotion.was_champion(target, where):
         raise HemlineError(
             f"version {target} was never champion: `hemline promote {target}` asks the gate"
         )
-    version = RegisteredVersion(name=MODEL_NAME, version=target)
-    missing = why_not_published(version, where)
-    if missing and inputs is None:
-        raise HemlineError(
-            f"{missing}: `hemline rollback --to {target} --embed` embeds the catalog again"
-        )
-    if missing and inputs is not None:
-        publish(version, inputs, where)
-    promotion.move_champion("rollback", target, expected=champion(where), who=who(), tracking=where)
+    return RegisteredVersion(name=MODEL_NAME, version=target)

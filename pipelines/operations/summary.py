@@ -1,11 +1,9 @@
 """Operation `summary`: what the last run gave, and what to try next."""
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
 
 from components import files, tables
 from components.embedding.embeddings import read_embeddings
@@ -13,7 +11,7 @@ from components.params import DataParams, load_section
 from components.registry import versions
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, table
 
 
 def summary(
@@ -37,7 +35,14 @@ def summary(
     ).name
     path = source.images["path"][median_query(scores, attribute)].as_py()
     image = Path(load_section(params, DataParams).root) / path
-    console.print(_table(figures))
+    rows = [
+        (name, f"{row['map']:.2f}", f"{row['random_map']:.2f}", str(row["num_queries"]))
+        for name, row in {**figures["attributes"], "all": figures}.items()
+    ]
+    columns = ("hemline", "random", "queries")
+    maps = table("MAP on the test split, percent", ["attribute"], columns, rows=rows)
+    maps.rows[-1].style = "bold"
+    console.print(maps)
     console.print(
         f"model       {version.uri} in {tracking().address}\n"
         f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"
@@ -49,26 +54,6 @@ def summary(
 
 
 def median_query(scores: pa.Table, attribute: str) -> int:
-    """Returns the image of an attribute's query whose average precision is the median.
-
-    Something to show that is neither the best nor the worst.
-    """
+    """Returns the image of the query with median average precision: neither best nor worst."""
     alone = scores.filter(pc.field("attribute") == attribute).sort_by("average_precision")
     return int(alone["image"][alone.num_rows // 2].as_py())
-
-
-def _table(figures: dict[str, Any]) -> Table:
-    table = Table(title="MAP on the test split, percent")
-    table.add_column("attribute")
-    for column in ("hemline", "random", "queries"):
-        table.add_column(column, justify="right")
-    rows = {**figures["attributes"], "all": figures}
-    for name, row in rows.items():
-        table.add_row(
-            name,
-            f"{row['map']:.2f}",
-            f"{row['random_map']:.2f}",
-            str(row["num_queries"]),
-            style="bold" if name == "all" else None,
-        )
-    return table

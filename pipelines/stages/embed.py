@@ -1,5 +1,6 @@
 """Stage `embed`: images and a registered model → embeddings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from components.embedding.part_files import numbered_images
 from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
 from components.registry import versions
+from components.tracking.runs import Tracking
 from pipelines.shell import options
 from pipelines.shell.environment import ray_session, shared_scratch, store_location, tracking
 from pipelines.shell.reporting import console, progress
@@ -20,14 +22,14 @@ Images = Annotated[
     str | None,
     typer.Option(
         metavar="PATH|URL",
-        help="Instead of catalog and store: a folder of images, or a manifest of them "
+        help="Embed these instead of the catalog: a folder of images, or a manifest of them "
         "(.parquet or .csv with a column `path`), on disk or at any URL that fsspec reads.",
     ),
 ]
 ModelUri = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="URI", help="Instead of a registration, e.g. models:/hemline@champion."
+        "--model", metavar="URI", help="Model to use instead, such as models:/hemline@champion."
     ),
 ]
 Attributes = Annotated[
@@ -47,35 +49,44 @@ def embed(
     attribute: Attributes = None,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Embed images for every attribute, all attributes in one pass over the image.
+    """Embed images for every attribute, in one pass over each image.
 
-    Images that this model has embedded already are kept: run it again after a kill, or when images
-    were added, and it embeds what is left.
+    Images that this model has already embedded are kept: after a kill, or after images were added,
+    run it again to embed the rest.
     """
-    section = load_section(params, EmbedParams)
     where = tracking()
     version = (
         versions.resolve(model, tracking=where)
         if model
         else versions.read_registration(registration)
     )
-    source = _source(images, catalog=catalog, store=store, embeddings=embeddings)
-    with shared_scratch() as folder:  # actors on all nodes load the package
+    if images is None:
+        source = stored_images(store_location(store), tables.read_catalog(catalog).images)
+    else:
+        source = list_files(images, numbered=numbered_images(embeddings))
+    embed_with(version, source, embeddings, attributes=attribute, params=params, where=where)
+
+
+def embed_with(
+    version: versions.RegisteredVersion,
+    source: Source,
+    folder: Path,
+    *,
+    attributes: Sequence[str] | None = None,
+    params: Path,
+    where: Tracking,
+) -> None:
+    """Embeds images with a registered version; those that it has embedded already are kept."""
+    with shared_scratch() as scratch:  # actors on all nodes load the package
         embedded = embed_all(
             source,
-            versions.download(version, tracking=where, into=folder),
-            embeddings,
+            versions.download(version, tracking=where, into=scratch),
+            folder,
             model_name=version.name,
             model_version=version.version,
-            attributes=attribute,
-            params=section,
+            attributes=attributes,
+            params=load_section(params, EmbedParams),
             ray_session=ray_session,
             progress=progress("embedding", total=len(source.items)),
         )
     console.print(embedded.summary())
-
-
-def _source(images: str | None, *, catalog: Path, store: str, embeddings: Path) -> Source:
-    if images is None:
-        return stored_images(store_location(store), tables.read_catalog(catalog).images)
-    return list_files(images, numbered=numbered_images(embeddings))

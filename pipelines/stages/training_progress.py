@@ -7,10 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from components.tracking.journal import Reader, Row
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, progress_bar
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_LINES = 15.0  # of a log
@@ -18,25 +16,18 @@ _SECONDS_BETWEEN_LINES = 15.0  # of a log
 
 @contextmanager
 def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iterator[None]:
-    """Shows the rows of a journal while the block lasts.
+    """Shows the rows that a journal gains while the block lasts.
 
     A terminal shows a bar with losses, speed and time left; a log gets a line now and then; both
     get a line for every epoch.
-
-    Args:
-        journal: of the training.
-        num_epochs: of the run.
-        num_steps: of the run.
     """
-    display = _Display(num_epochs=num_epochs, num_steps=num_steps)
-    reader = Reader(journal)
+    display = _Display(Reader(journal), num_epochs=num_epochs, num_steps=num_steps)
     done = Event()
 
     def follow() -> None:
         while not done.wait(_SECONDS_BETWEEN_LOOKS):
-            display.show(reader.read())
+            display.show_new_rows()
 
-    display.start_at(reader.read())  # of an earlier run, which this one resumes
     thread = Thread(target=follow, name="progress of training", daemon=True)
     with display.bar:
         thread.start()
@@ -45,45 +36,38 @@ def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iter
         finally:
             done.set()
             thread.join()
-            display.show(reader.read())
+            display.show_new_rows()
 
 
 class _Display:
     """A bar in a terminal, lines elsewhere."""
 
-    def __init__(self, *, num_epochs: int, num_steps: int) -> None:
+    def __init__(self, reader: Reader, *, num_epochs: int, num_steps: int) -> None:
+        self._reader = reader
         self._num_epochs = num_epochs
         self._num_steps = num_steps
-        self._first_step = 0
         self._start = time.monotonic()
         self._last_line = -_SECONDS_BETWEEN_LINES
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+        resumed = [row.step for row in reader.read() if row.kind == "step"]
+        self._first_step = max(resumed, default=0)
+        self.bar = progress_bar()
+        self._task = self.bar.add_task(
+            "training starts", total=num_steps, completed=self._first_step
         )
-        self._task = self.bar.add_task("training starts", total=num_steps)
 
-    def start_at(self, rows: list[Row]) -> None:
-        """Notes what was trained before."""
-        self._first_step = max((row.step for row in rows if row.kind == "step"), default=0)
-        self.bar.update(self._task, completed=self._first_step)
-
-    def show(self, rows: list[Row]) -> None:
-        """Shows new rows."""
-        for row in rows:
+    def show_new_rows(self) -> None:
+        """Shows every epoch, and the last step."""
+        last_step = None
+        for row in self._reader.read():
             if row.kind == "epoch":
                 console.print(
                     f"epoch {row.step + 1}/{self._num_epochs}: loss {row.metrics['loss']:.4f}, "
                     f"validation MAP {row.metrics['valid_map']:.2f}"
                 )
-        steps = [row for row in rows if row.kind == "step"]
-        if steps:
-            self._show_step(steps[-1])
+            elif row.kind == "step":
+                last_step = row
+        if last_step:
+            self._show_step(last_step)
 
     def _show_step(self, row: Row) -> None:
         epoch = (row.step - 1) * self._num_epochs // self._num_steps + 1
@@ -93,8 +77,8 @@ class _Display:
         if console.is_terminal or now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        a_step_s = (now - self._start) / max(row.step - self._first_step, 1)
-        left = timedelta(seconds=round(a_step_s * (self._num_steps - row.step)))
+        step_s = (now - self._start) / max(row.step - self._first_step, 1)
+        left = timedelta(seconds=round(step_s * (self._num_steps - row.step)))
         console.print(f"step {row.step}/{self._num_steps}  {text}  {left} left")
 
 

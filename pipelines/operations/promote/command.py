@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict, judge
@@ -21,21 +20,18 @@ from pipelines.operations.promote.publishing import publish, why_not_published
 from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
 from pipelines.shell.exit_codes import REJECTED
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, table
 
-Version = Annotated[
-    str | None,
-    typer.Argument(help="Its number, or a URI such as models:/hemline/3; without it, the latest."),
-]
+Version = Annotated[str, typer.Argument(help="Its number, or a URI such as models:/hemline/3.")]
 Again = Annotated[
-    bool, typer.Option("--again", help="Promote a version although it was rolled back.")
+    bool, typer.Option("--again", help="Promote the version even if it was rolled back.")
 ]
 
 _INPUTS = Inputs()
 
 
 def promote(
-    version: Version = None,
+    version: Version = "latest",
     *,
     catalog: options.Catalog = options.CATALOG,
     store: options.StoreAddress = str(options.STORE),
@@ -47,8 +43,8 @@ def promote(
 ) -> None:
     """Make a version champion if it passes the gate, together with its embeddings.
 
-    Exits with status 0 when it is champion, 10 when the gate rejected it, which changes nothing.
-    Idempotent: after a kill, run it again.
+    Exit status: 0 if it is champion, 10 if the gate rejected it, which changes nothing. Idempotent:
+    if it is killed, run it again.
     """
     inputs = Inputs(
         catalog=catalog,
@@ -58,7 +54,7 @@ def promote(
         embeddings_root=embeddings_root,
         params=params,
     )
-    verdict = promote_version(_number_of(version), inputs=inputs, again=again)
+    verdict = promote_version(version, inputs=inputs, again=again)
     print_verdict(verdict)
     uri = f"models:/{MODEL_NAME}/{verdict.challenger}"
     if not verdict.passed:
@@ -70,7 +66,7 @@ def promote(
 
 
 def promote_version(
-    version: int | None = None, *, inputs: Inputs = _INPUTS, again: bool = False
+    version: int | str = "latest", *, inputs: Inputs = _INPUTS, again: bool = False
 ) -> Verdict:
     """Returns the gate's verdict on a version, which is champion from then on if it passed.
 
@@ -78,21 +74,23 @@ def promote_version(
     by the same limits against the same champion stands, and nothing is done twice.
 
     Args:
-        version: its number; None: the latest.
+        version: its number, "latest" or its URI.
         inputs: what versions are measured on and embed.
-        again: promote a version although it was rolled back.
+        again: promote the version even if it was rolled back.
 
     Raises:
         HemlineError: there is no such version, it was rolled back, or it cannot be measured or
             embedded.
     """
     where = tracking()
-    challenger = versions.resolve(
-        f"models:/{MODEL_NAME}/{'latest' if version is None else version}", where
-    )
+    challenger = _resolve(str(version), where)
     champion = versions.champion(where)
-    if not again:
-        _refuse_rolled_back(challenger, where)
+    rollback = promotion.was_rolled_back(challenger.version, where)
+    if rollback and not again:
+        raise HemlineError(
+            f"{challenger.uri} was rolled back at {rollback.time} by {rollback.who}; "
+            f"`hemline promote {challenger.version} --again` makes it champion again"
+        )
     verdict = _verdict(challenger, champion, inputs, where)
     if not verdict.passed:
         return verdict
@@ -105,20 +103,29 @@ def promote_version(
     return verdict
 
 
+def _resolve(version: str, where: Tracking) -> RegisteredVersion:
+    is_short = version.isdecimal() or version == "latest"
+    found = versions.resolve(f"models:/{MODEL_NAME}/{version}" if is_short else version, where)
+    if found.name != MODEL_NAME:
+        raise HemlineError(f"{version} is no version of {MODEL_NAME}")
+    return found
+
+
 def print_verdict(verdict: Verdict) -> None:
-    """Prints the attributes and the rules with their results."""
+    """Prints MAP per attribute and the rules with their results."""
     against = "alone" if verdict.champion is None else f"against version {verdict.champion}"
-    attributes = Table(title=f"Version {verdict.challenger} {against}: MAP on one test split")
-    attributes.add_column("attribute")
-    for column in ("queries", "champion", "challenger"):
-        attributes.add_column(column, justify="right")
-    for row in verdict.attributes:
-        theirs = "none" if row.champion_map is None else f"{row.champion_map:.2f}"
-        attributes.add_row(row.name, str(row.num_queries), theirs, f"{row.challenger_map:.2f}")
-    rules = Table(title="Rules")
-    rules.add_column("rule")
-    for column in ("measured", "must be", ""):
-        rules.add_column(column, justify="right")
+    title = f"Version {verdict.challenger} {against}: MAP on one test split"
+    attributes = [
+        (
+            row.name,
+            str(row.num_queries),
+            "none" if row.champion_map is None else f"{row.champion_map:.2f}",
+            f"{row.challenger_map:.2f}",
+        )
+        for row in verdict.attributes
+    ]
+    columns = ("queries", "champion", "challenger")
+    rules = table("Rules", ["rule"], ["measured", "must be", ""])
     for rule in verdict.rules:
         rules.add_row(
             f"{rule.name} ({rule.attribute})" if rule.attribute else rule.name,
@@ -127,7 +134,7 @@ def print_verdict(verdict: Verdict) -> None:
             "kept" if rule.passed else "broken",
             style=None if rule.passed else "bold red",
         )
-    console.print(attributes, rules)
+    console.print(table(title, ["attribute"], columns, rows=attributes), rules)
 
 
 def _verdict(
@@ -171,21 +178,3 @@ def _measured(
             "(`git checkout`, then `dvc checkout`)"
         )
     return ours, measure_again(version, inputs, where)
-
-
-def _refuse_rolled_back(version: RegisteredVersion, where: Tracking) -> None:
-    rollback = promotion.was_rolled_back(version.version, where)
-    if rollback is not None:
-        raise HemlineError(
-            f"{version.uri} was rolled back at {rollback.time} by {rollback.who}; "
-            f"`hemline promote {version.version} --again` makes it champion again"
-        )
-
-
-def _number_of(version: str | None) -> int | None:
-    if version is None or version.isdecimal():
-        return None if version is None else int(version)
-    found = versions.resolve(version, tracking())
-    if found.name != MODEL_NAME:
-        raise HemlineError(f"{version} is no version of {MODEL_NAME}")
-    return found.version

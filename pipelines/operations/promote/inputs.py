@@ -10,13 +10,8 @@ from pipelines.shell import options
 class Inputs:
     """What versions are measured on and embed, and where their embeddings go.
 
-    Attributes:
-        catalog: folder of the catalog.
-        store: folder or URL of the image store.
-        splits: folder of the splits that the challenger was measured on.
-        embeddings: folder of the embeddings that the stage `embed` made last, by any version.
-        embeddings_root: folder in which each champion's embeddings have a folder of their own.
-        params: file with the sections `gate`, `embed` and `data`.
+    `splits` are those that the challenger was measured on; `embeddings` is what the stage `embed`
+    made last, by any version; in `embeddings_root` every champion's have a folder of their own.
     """
 
     catalog: Path = options.CATALOG

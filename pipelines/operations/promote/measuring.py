@@ -36,11 +36,10 @@ def measure_again(version: RegisteredVersion, inputs: Inputs, where: Tracking) -
     """Returns the scores of a version's package on the test split of this workspace."""
     package = versions.download(version, tracking=where)
     splits = tables.read_splits(inputs.splits)
-    network = package.load_network()
     total = len(held_out_images(splits, "test"))
     with progress(f"measuring {version.uri} on this test split", total=total) as advance:
         return measure_queries(
-            network,
+            package.load_network(),
             _pictures(inputs, image_size_px=package.image_size_px),
             splits,
             schema=tables.read_schema(inputs.catalog),
@@ -62,16 +61,10 @@ def _pictures(inputs: Inputs, *, image_size_px: int) -> "ImageStore | FilePixels
 
 @dataclass(frozen=True, kw_only=True)
 class FilePixels:
-    """Pixels of cataloged images from their files, for a model of another size than the store's.
-
-    Attributes:
-        root: root of the data set.
-        images: `tables.IMAGES`.
-        image_size_px: side of the pixels.
-    """
+    """Pixels of cataloged images from their files, for a model of another size than the store's."""
 
     root: Path
-    images: pa.Table
+    images: pa.Table  # tables.IMAGES
     image_size_px: int
 
     def gather(self, images: NDArray[np.int64]) -> NDArray[np.uint8]:

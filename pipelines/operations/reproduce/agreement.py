@@ -1,4 +1,4 @@
-"""What was made again beside what was recorded: weights, numbers and embeddings, side by side."""
+"""Outputs made again compared with the recorded ones: weights, numbers and embeddings."""
 
 import csv
 import math
@@ -31,12 +31,9 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerances:
-    """The largest differences that pass.
+    """The largest differences that pass: of a weight, of a component of an embedding, of a metric.
 
-    Attributes:
-        weights: largest difference of a weight.
-        embeddings: largest difference of a component of an embedding, which has unit length.
-        metrics: largest difference of a metric, in its own unit: percent points for MAP.
+    Embeddings have unit length; metrics have their own units, such as percent points for MAP.
     """
 
     weights: float
@@ -44,44 +41,46 @@ class Tolerances:
     metrics: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Difference:
     """A verdict, the largest difference, and where it is."""
 
     verdict: Agreement
-    detail: str
+    detail: str = ""
 
 
 def compare_weights(recorded: Path, again: Path, *, tolerance: float) -> Difference:
     """Compares two safetensors files, tensor by tensor; equal ones are equal in every bit."""
     ours, theirs = load_file(recorded), load_file(again)
     if _shapes(ours) != _shapes(theirs):
-        return Difference(verdict=Agreement.DIFFERENT, detail="the networks have other tensors")
-    apart = {name: _apart(ours[name], theirs[name]) for name in ours}
-    same = all(_same_bits(ours[name], theirs[name]) for name in ours)
+        return Difference(Agreement.DIFFERENT, "the networks have different tensors")
+    apart = {
+        name: float((ours[name].double() - theirs[name].double()).abs().numpy().max(initial=0))
+        for name in ours
+    }
+    same = all(torch.equal(_bits(ours[name]), _bits(theirs[name])) for name in ours)
     return _judge(apart, same=same, tolerance=tolerance)
 
 
 def compare_metrics(recorded: Path, again: Path, *, tolerance: float) -> Difference:
     """Compares the numbers of two JSON or CSV files, by their place in them."""
     ours, theirs = _numbers(recorded), _numbers(again)
-    if ours.keys() != theirs.keys():
-        odd = sorted(ours.keys() ^ theirs.keys())[0]
-        return Difference(verdict=Agreement.DIFFERENT, detail=f"only one of them has {odd}")
+    if odd := sorted(ours.keys() ^ theirs.keys()):
+        return Difference(Agreement.DIFFERENT, f"only one of them has {odd[0]}")
     apart = {name: _distance(ours[name], theirs[name]) for name in ours}
     return _judge(apart, same=not any(apart.values()), tolerance=tolerance)
 
 
 def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Difference:
-    """Compares the vectors of two embeddings, image by image; who made them may differ."""
-    ours, theirs = _vectors(recorded), _vectors(again)
-    for name in sorted({*ours, *theirs}):
-        if name not in ours or name not in theirs:
-            return Difference(verdict=Agreement.DIFFERENT, detail=f"only one of them has {name}")
-        if not np.array_equal(ours[name].images, theirs[name].images):
-            return Difference(verdict=Agreement.DIFFERENT, detail=f"{name}: other images")
+    """Compares the vectors of two embeddings, image by image, whatever parts they are stored in."""
+    ours, theirs = _tables(recorded), _tables(again)
+    if odd := sorted(ours.keys() ^ theirs.keys()):
+        return Difference(Agreement.DIFFERENT, f"only one of them has {odd[0]}")
+    for name in ours:
+        if not ours[name]["image"].equals(theirs[name]["image"]):
+            return Difference(Agreement.DIFFERENT, f"{name}: other images")
     apart = {
-        name: float(np.abs(ours[name].embeddings - theirs[name].embeddings).max(initial=0))
+        name: float(np.abs(_numbers_in(ours[name]) - _numbers_in(theirs[name])).max(initial=0))
         for name in ours
     }
     return _judge(apart, same=not any(apart.values()), tolerance=tolerance)
@@ -90,18 +89,15 @@ def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Diff
 def _judge(apart: Mapping[str, float], *, same: bool, tolerance: float) -> Difference:
     """Returns the verdict on differences by place, in their order."""
     if same:
-        return Difference(verdict=Agreement.IDENTICAL, detail="")
+        return Difference(Agreement.IDENTICAL)
     first = next((place for place, value in apart.items() if not value <= tolerance), None)
     worst = max(apart, key=lambda place: math.inf if math.isnan(apart[place]) else apart[place])
     largest = f"largest difference {apart[worst]:.3g} in {worst}"
+    bound = f"(tolerance {tolerance:g})"
     if first is None:
-        return Difference(
-            verdict=Agreement.WITHIN_TOLERANCE, detail=f"{largest} (tolerance {tolerance:g})"
-        )
+        return Difference(Agreement.WITHIN_TOLERANCE, f"{largest} {bound}")
     begins = "" if first == worst else f"; first in {first}: {apart[first]:.3g}"
-    return Difference(
-        verdict=Agreement.DIFFERENT, detail=f"{largest}{begins} (tolerance {tolerance:g})"
-    )
+    return Difference(Agreement.DIFFERENT, f"{largest}{begins} {bound}")
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
@@ -109,16 +105,8 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
     return {name: (*tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
-def _apart(ours: Tensor, theirs: Tensor) -> float:
-    if ours.numel() == 0:
-        return 0.0
-    return float((ours.double() - theirs.double()).abs().max())
-
-
-def _same_bits(ours: Tensor, theirs: Tensor) -> bool:
-    return torch.equal(
-        ours.contiguous().view(-1).view(torch.uint8), theirs.contiguous().view(-1).view(torch.uint8)
-    )
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.flatten().view(torch.uint8)
 
 
 def _distance(ours: Any, theirs: Any) -> float:
@@ -156,24 +144,17 @@ def _number(value: Any) -> Any:
         return value
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Vectors:
-    """Embeddings of one attribute [N, D] in the order of the images' numbers [N]."""
+def _tables(folder: Path) -> dict[str, pa.Table]:
+    """Returns image and embedding by the folder of the attribute, ordered by image."""
+    tables = {}
+    for attribute in sorted(folder.glob("attribute=*")):
+        parts = [pq.ParquetFile(path) for path in sorted(attribute.glob("part-*.parquet"))]
+        read = [part.read(["image", "embedding"]) for part in parts]
+        tables[attribute.name] = pa.concat_tables(read).sort_by("image")
+    return tables
 
-    images: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
 
-
-def _vectors(folder: Path) -> dict[str, _Vectors]:
-    """Returns the embeddings of an embedded folder by the name of the attribute's folder."""
-    found = {}
-    for part_of in sorted(folder.glob("attribute=*")):
-        parts = [pq.ParquetFile(path) for path in sorted(part_of.glob("part-*.parquet"))]
-        table = pa.concat_tables([part.read(["image", "embedding"]) for part in parts])
-        table = table.sort_by("image")
-        flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        found[part_of.name] = _Vectors(
-            images=table["image"].to_numpy(),
-            embeddings=flat.astype(np.float32).reshape(table.num_rows, -1),
-        )
-    return found
+def _numbers_in(table: pa.Table) -> NDArray[np.float32]:
+    """Returns the numbers of a table's embeddings, one behind the other."""
+    flat = table["embedding"].combine_chunks().flatten()
+    return flat.to_numpy(zero_copy_only=False).astype(np.float32)

@@ -12,12 +12,7 @@ from components import files
 from components.errors import HemlineError
 from components.provenance import dvc_files, machine, origin
 from pipelines.operations.reproduce.agreement import Agreement, Tolerances
-from pipelines.operations.reproduce.comparison import (
-    compare_outputs,
-    overall,
-    print_json,
-    print_table,
-)
+from pipelines.operations.reproduce.comparison import compare_outputs, overall, print_comparison
 from pipelines.operations.reproduce.recorded import Recorded, read_recorded
 from pipelines.operations.reproduce.worktree import Worktree, checked_out
 from pipelines.shell import dvc, exit_codes, options
@@ -25,29 +20,29 @@ from pipelines.shell.environment import project_folder, tracking
 from pipelines.shell.reporting import console
 
 Target = Annotated[
-    str, typer.Argument(help="models:/hemline/3 or so, the id of a run, or a git revision.")
+    str, typer.Argument(help="A version, such as models:/hemline/3, a run's id or a git revision.")
 ]
 FromScratch = Annotated[
     bool, typer.Option("--from-scratch", help="Compute everything; take nothing from a cache.")
 ]
-Keep = Annotated[bool, typer.Option("--keep", help="Leave the worktree, and say where it is.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep the worktree, and say where it is.")]
 IgnoreEnvironment = Annotated[
-    bool, typer.Option("--ignore-environment", help="Run with libraries that were not pinned.")
+    bool, typer.Option("--ignore-environment", help="Run even if libraries are not those pinned.")
 ]
 WeightsTolerance = Annotated[
-    float, typer.Option(min=0, help="Largest difference of a number of the network that passes.")
+    float, typer.Option(min=0, help="Largest difference of a weight that passes.")
 ]
 EmbeddingsTolerance = Annotated[
-    float, typer.Option(min=0, help="Largest difference of a number of an embedding that passes.")
+    float, typer.Option(min=0, help="Largest difference of an embedding's component that passes.")
 ]
 MetricsTolerance = Annotated[
-    float, typer.Option(min=0, help="Largest difference of a figure: percent points for MAP.")
+    float, typer.Option(min=0, help="Largest difference of a metric; MAP is in percent points.")
 ]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="How it is printed.")]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 # continued by their stages, so that images and labels keep the numbers that they were given
 _CONTINUED = (str(options.CATALOG), str(options.SPLITS))
-# taken along even when they are computed again, to measure how far the new ones are from them
+# fetched even when they are computed again, to measure how far the new ones are from them
 _MEASURED = (str(options.MODEL), str(options.EMBEDDINGS))
 
 
@@ -62,7 +57,7 @@ def reproduce(
     metrics_tolerance: MetricsTolerance = 0.5,
     output_format: Format = "table",
 ) -> None:
-    """Run the stages of a commit in a worktree, and compare hashes, weights and metrics.
+    """Run a commit's stages in a worktree, and compare hashes, weights and metrics.
 
     Exit status: 0 identical or within the tolerances, 3 different, 1 failed or refused.
     """
@@ -72,33 +67,29 @@ def reproduce(
         weights=weights_tolerance, embeddings=embeddings_tolerance, metrics=metrics_tolerance
     )
     parent = project_folder() / ".hemline" / "reproduce"
-    shown = redirect_stdout(sys.stderr) if output_format == "json" else nullcontext()
+    as_json = output_format == "json"
     with checked_out(recorded.commit, parent=parent, keep=keep) as worktree:
-        with shown:
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
             _prepare(worktree, recorded, ignore_environment=ignore_environment)
             ran = _run(worktree, recorded, from_scratch=from_scratch)
         rows = compare_outputs(worktree, recorded, tolerances=tolerances)
-        show = print_json if output_format == "json" else print_table
-        show(recorded, rows, computed=ran, kept=worktree.folder if keep else None)
+        kept = worktree.folder if keep else None
+        print_comparison(recorded, rows, computed=ran, kept=kept, as_json=as_json)
     if overall(rows) is Agreement.DIFFERENT:
         raise typer.Exit(exit_codes.DIFFERENT)
 
 
 def _prepare(worktree: Worktree, recorded: Recorded, *, ignore_environment: bool) -> None:
-    """Makes the worktree what the run started from: code, `dvc.lock`, and what git keeps."""
+    """Gives the worktree what the run started from: code, `dvc.lock`, and files kept in git."""
     if not ignore_environment:
         _check_libraries(worktree.folder / "constraints.txt", recorded)
     here = machine.describe_machine()
-    other = [
-        key
-        for key in ("system", "processor", "gpus")
-        if recorded.machine.get(key, here[key]) != here[key]
-    ]
-    for key in other:
-        console.print(
-            f"the {key} was {recorded.machine[key]} and is {here[key]}: bits may differ",
-            markup=False,
-        )
+    for key in ("system", "processor", "gpus"):
+        before = recorded.machine.get(key, here[key])
+        if before != here[key]:
+            console.print(
+                f"the {key} was {before} and is {here[key]}: bits may differ", markup=False
+            )
     dvc.share_cache(worktree.folder)
     if recorded.patch:
         worktree.apply(recorded.patch)
@@ -157,21 +148,16 @@ def _run(worktree: Worktree, recorded: Recorded, *, from_scratch: bool) -> list[
 
 
 def _planned(stages: dvc_files.Stages, changed: Sequence[str]) -> list[str]:
-    """Returns the stages to run so that these are made again.
+    """Returns the stages to run so that the changed ones are made again.
 
-    What follows on training adds to its MLflow run, which lies in another store: it takes training
-    along.
+    Stages after training add to its MLflow run, which is in another store, so that any of them
+    needs training and all that follows it to run too.
     """
-    train = next(
-        (
-            name
-            for name in stages
-            if str(options.RUN) in dvc_files.output_hashes({name: stages[name]})
-        ),
-        None,
-    )
-    follow = dvc_files.with_followers(stages, train) if train else set()
-    wanted = set(changed) | (follow if follow & set(changed) else set())
+    wanted = set(changed)
+    for name, stage in stages.items():
+        if str(options.RUN) in dvc_files.output_hashes({name: stage}):
+            with_training = dvc_files.with_followers(stages, name)
+            wanted |= with_training if with_training & wanted else set()
     return [name for name in stages if name in wanted]
 
 

@@ -4,9 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
 
 from components.provenance import dvc_files
 from components.training.trained import DESCRIPTION_FILE, WEIGHTS_FILE
@@ -15,7 +12,7 @@ from pipelines.operations.reproduce.agreement import Agreement, Difference, Tole
 from pipelines.operations.reproduce.recorded import Recorded
 from pipelines.operations.reproduce.worktree import Worktree
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, table
 
 # outputs that differ although nothing does, or that other outputs sum up
 _NOT_COMPARED = {
@@ -44,54 +41,43 @@ def compare_outputs(
     outputs = []
     for name, stage in recorded.stages.items():
         for path, content in dvc_files.output_hashes({name: stage}).items():
-            found = _difference(
-                worktree, path, same=again.get(path) == content, tolerances=tolerances
-            )
-            outputs.append(
-                Compared(stage=name, output=path, verdict=found.verdict, detail=found.detail)
-            )
+            found = Difference(Agreement.IDENTICAL)
+            if again.get(path) != content:
+                found = _difference(worktree, path, tolerances=tolerances)
+            outputs.append(Compared(stage=name, output=path, **vars(found)))
     return outputs
 
 
-def _difference(worktree: Worktree, path: str, *, same: bool, tolerances: Tolerances) -> Difference:
-    if same:
-        return Difference(verdict=Agreement.IDENTICAL, detail="")
-    if path in _NOT_COMPARED:
-        return Difference(verdict=Agreement.NOT_COMPARED, detail=_NOT_COMPARED[path])
-    recorded, again = worktree.aside / path, worktree.folder / path
-    if not recorded.exists():
-        return Difference(
-            verdict=Agreement.DIFFERENT,
-            detail="the recorded one is gone: how far apart they are is unknown",
-        )
-    return _measured(path, recorded, again, tolerances=tolerances)
-
-
-def _measured(path: str, recorded: Path, again: Path, *, tolerances: Tolerances) -> Difference:
+def _difference(worktree: Worktree, path: str, *, tolerances: Tolerances) -> Difference:
     """Returns how far two outputs of different hashes are apart, where that can be measured."""
+    recorded, again = worktree.aside / path, worktree.folder / path
+    if path in _NOT_COMPARED:
+        return Difference(Agreement.NOT_COMPARED, _NOT_COMPARED[path])
+    if not recorded.exists():
+        return Difference(Agreement.DIFFERENT, "the recorded output is gone: it is not measured")
     if path == str(options.MODEL):
-        return _measured_model(recorded, again, tolerance=tolerances.weights)
+        return _model_difference(recorded, again, tolerance=tolerances.weights)
     if path == str(options.EMBEDDINGS):
         return agreement.compare_embeddings(recorded, again, tolerance=tolerances.embeddings)
     if recorded.suffix in (".json", ".csv"):
         return agreement.compare_metrics(recorded, again, tolerance=tolerances.metrics)
-    return Difference(verdict=Agreement.DIFFERENT, detail="another hash")
+    return Difference(Agreement.DIFFERENT, "another hash")
 
 
-def _measured_model(recorded: Path, again: Path, *, tolerance: float) -> Difference:
+def _model_difference(recorded: Path, again: Path, *, tolerance: float) -> Difference:
     """Returns how far the weights are apart; networks described differently are different."""
-    descriptions = [folder / DESCRIPTION_FILE for folder in (recorded, again)]
-    described = agreement.compare_metrics(*descriptions, tolerance=0)
+    described = agreement.compare_metrics(
+        recorded / DESCRIPTION_FILE, again / DESCRIPTION_FILE, tolerance=0
+    )
     if described.verdict is not Agreement.IDENTICAL:
-        return Difference(
-            verdict=Agreement.DIFFERENT, detail=f"{DESCRIPTION_FILE}: {described.detail}"
-        )
-    weights = [folder / WEIGHTS_FILE for folder in (recorded, again)]
-    return agreement.compare_weights(*weights, tolerance=tolerance)
+        return Difference(Agreement.DIFFERENT, f"{DESCRIPTION_FILE}: {described.detail}")
+    return agreement.compare_weights(
+        recorded / WEIGHTS_FILE, again / WEIGHTS_FILE, tolerance=tolerance
+    )
 
 
 def overall(rows: Sequence[Compared]) -> Agreement:
-    """Returns the verdict on the whole: that of the output that came out worst."""
+    """Returns the verdict on the whole: the worst of those on the outputs."""
     found = {row.verdict for row in rows}
     for verdict in (Agreement.DIFFERENT, Agreement.WITHIN_TOLERANCE):
         if verdict in found:
@@ -99,51 +85,44 @@ def overall(rows: Sequence[Compared]) -> Agreement:
     return Agreement.IDENTICAL
 
 
-def print_table(
+def print_comparison(
     recorded: Recorded,
     rows: Sequence[Compared],
     *,
     computed: Sequence[str],
     kept: Path | None,
+    as_json: bool,
 ) -> None:
-    """Prints a verdict per output, and where the first difference is."""
-    table = Table(title=f"{recorded.name}: recorded and reproduced", title_justify="left")
-    for column in ("stage", "output", "verdict", "detail"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row.stage, row.output, row.verdict, row.detail)
-    console.print(table)
+    """Prints a verdict per output, and where the first difference is.
+
+    Args:
+        recorded: what was reproduced.
+        rows: the verdicts.
+        computed: names of the stages that computed something.
+        kept: folder of the worktree, where it stays.
+        as_json: print one JSON object, for programs.
+    """
+    first = next((row for row in rows if row.verdict is Agreement.DIFFERENT), None)
+    if as_json:
+        content = {
+            "target": recorded.name,
+            "commit": recorded.commit,
+            "verdict": overall(rows),
+            "computed_stages": list(computed),
+            "first_difference": first and asdict(first),
+            "outputs": [asdict(row) for row in rows],
+            "worktree": kept and str(kept),
+        }
+        print(json.dumps(content, indent=2))
+        return
+    columns = ("stage", "output", "verdict", "detail")
+    cells = [(row.stage, row.output, row.verdict, row.detail) for row in rows]
+    console.print(table(f"{recorded.name}: recorded and reproduced", columns, rows=cells))
     listed = ", ".join(computed) or "none; --from-scratch computes all of them"
     console.print(f"stages computed: {listed}", markup=False)
-    first = _first_difference(rows)
     where = f"; first in stage {first.stage}, {first.output}: {first.detail}" if first else ""
     console.print(f"{overall(rows)}{where}", markup=False, style="bold")
     if kept:
         console.print(
             f"kept: {kept}; `git worktree remove --force {kept}` removes it", markup=False
         )
-
-
-def print_json(
-    recorded: Recorded,
-    rows: Sequence[Compared],
-    *,
-    computed: Sequence[str],
-    kept: Path | None,
-) -> None:
-    """Prints the same for programs."""
-    first = _first_difference(rows)
-    content: dict[str, Any] = {
-        "target": recorded.name,
-        "commit": recorded.commit,
-        "verdict": overall(rows),
-        "computed_stages": list(computed),
-        "first_difference": first and asdict(first),
-        "outputs": [asdict(row) for row in rows],
-        "worktree": kept and str(kept),
-    }
-    print(json.dumps(content, indent=2))
-
-
-def _first_difference(rows: Sequence[Compared]) -> Compared | None:
-    return next((row for row in rows if row.verdict is Agreement.DIFFERENT), None)

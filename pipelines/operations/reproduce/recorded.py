@@ -16,7 +16,7 @@ class Recorded:
     """What was recorded of a version, a run or a commit.
 
     Attributes:
-        name: description of it for people.
+        name: description for people.
         commit: full hash of the code's commit.
         stages: stages of `dvc.lock`, with the hashes of all inputs and outputs.
         patch: how the code differed from the commit; "" where it did not.
@@ -44,11 +44,7 @@ def read_recorded(target: str, *, tracking: Tracking) -> Recorded:
         return _recorded_run(run_id, name=f"{version.uri}, run {run_id}", tracking=tracking)
     if origin.is_run_id(target):
         return _recorded_run(target, name=f"run {target}", tracking=tracking)
-    return _recorded_commit(target)
-
-
-def _recorded_commit(revision: str) -> Recorded:
-    commit = dvc.resolve(revision)
+    commit = dvc.resolve(target)
     stages = dvc_files.up_to_date(dvc_files.read_committed_lock(commit))
     if not stages:
         raise HemlineError(

@@ -15,22 +15,18 @@ from components.search.request import Found, SearchRequest, verdict
 from pipelines.operations.search.query import Asked
 from pipelines.shell.reporting import console
 
-_DECIMALS = 6  # of similarities: half precision tells no more
+_DECIMALS = 6  # half precision knows no more of a similarity
 
 Values = Mapping[str, Sequence[str]]
-"""Of an image: its values of every attribute that it has a label of."""
+"""An image's values of every attribute that it has a label of."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What was asked and what was found.
+    """What was asked and what was found, nearest first.
 
-    Attributes:
-        asked: the query.
-        request: how it was compared.
-        model: URI of the version that made the embeddings.
-        root: folder or URL that the paths of what was found are relative to.
-        found: nearest first.
+    `model` is the URI of the version that made the embeddings; `root` is the folder or URL that
+    paths of items are relative to.
     """
 
     asked: Asked
@@ -47,8 +43,8 @@ class Results:
             for name, weight in self.request.weights.items()
         )
         rerank = self.request.rerank
-        which = "" if rerank is None else f" among the {rerank} nearest in all attributes"
-        return f"{named}{which}, by {self.model}"
+        among = "" if rerank is None else f" among the {rerank} nearest in all attributes"
+        return f"{named}{among}, by {self.model}"
 
     def address(self, item: Found) -> str:
         """Returns the path or address of an item's file."""
@@ -114,8 +110,7 @@ def write_sheet(results: Results, out: Path) -> None:
             f"no sheet without the pictures: {missing[0]} is missing ({len(missing)} of "
             f"{len(tiles)} are); leave --sheet out"
         )
-    title = f"nearest in {' and '.join(names)}: black agrees, red differs"
-    write_tiles(tiles, out, title=title)
+    write_tiles(tiles, out, title=f"nearest in {' and '.join(names)}: black agrees, red differs")
 
 
 def _shown(values: Values, attribute: str) -> str:

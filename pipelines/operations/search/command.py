@@ -1,8 +1,7 @@
 """Operation `search`: the items nearest to a picture or to an item, in one attribute or several."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,59 +13,47 @@ from pipelines.operations.search.answer import Results, print_json, print_table,
 from pipelines.operations.search.query import ask, read_weights, root_of
 from pipelines.shell import options
 
-
-class Format(StrEnum):
-    """How answers are printed."""
-
-    table = "table"
-    json = "json"
-
-
 Image = Annotated[Path | None, typer.Option(help="The query: an image file.")]
 Item = Annotated[
-    str | None,
-    typer.Option("--id", metavar="NUMBER|PATH", help="The query: an embedded item."),
+    str | None, typer.Option("--id", metavar="NUMBER|PATH", help="The query: an embedded item.")
 ]
 Attributes = Annotated[
     list[str],
     typer.Option(
         "--attribute",
         metavar="NAME[=WEIGHT]",
-        help="Attribute to compare by; of several, similarities are summed.",
+        help="Attribute to compare by; may be repeated: weighted similarities are summed.",
     ),
 ]
-TopK = Annotated[int, typer.Option(min=1, help="How many items.")]
+TopK = Annotated[int, typer.Option(min=1, help="How many items to show.")]
 Where = Annotated[
     list[str] | None,
     typer.Option(
         metavar="CONDITION",
-        help="Only items for which a condition on a column or a label holds, such as "
-        "'width>=200' or 'neckline_design=v'; may be repeated.",
+        help="Only items that meet a condition on a column or a label, such as 'width>=200' or "
+        "'neckline_design=v'; may be repeated.",
     ),
 ]
 AllItems = Annotated[
-    bool, typer.Option("--all-items", help="Search items without a label of the attribute too.")
+    bool, typer.Option("--all-items", help="Include items without a label of the attribute.")
 ]
 Rerank = Annotated[
     int | None,
     typer.Option(
         min=1,
         metavar="K",
-        help="Take the K items most similar in all attributes together, and rank those.",
+        help="Rank only the K items that are most similar in all attributes together.",
     ),
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Compare with every item: use no index.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Compare with every item; use no index.")]
 Model = Annotated[
     str | None,
-    typer.Option(
-        metavar="URI",
-        help="Model that embeds the query; without it the one that made the embeddings.",
-    ),
+    typer.Option(metavar="URI", help="Refuse embeddings that another model made."),
 ]
-OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed.")]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 Sheet = Annotated[
     Path | None,
-    typer.Option(help="PNG file for the contact sheet; with a table: search/sheet.png."),
+    typer.Option(help="PNG file for the contact sheet (default with a table: search/sheet.png)."),
 ]
 
 SHEET = Path("search/sheet.png")
@@ -83,7 +70,7 @@ def search(
     rerank: Rerank = None,
     exact: Exact = False,
     model: Model = None,
-    output_format: OutputFormat = Format.table,
+    output_format: Format = "table",
     sheet: Sheet = None,
     catalog: options.Catalog = options.CATALOG,
     embeddings: options.Embeddings = options.EMBEDDINGS,
@@ -91,8 +78,8 @@ def search(
 ) -> None:
     """Print the nearest items and draw a contact sheet of them.
 
-    The query itself is left out where it is embedded too. Items without a label of the attributes
-    are left out unless asked for: whether they agree is not known.
+    The query itself is left out if it is embedded too. So are items without a label of the
+    attributes, unless asked for: whether they agree is not known.
     """
     embedded = read_embeddings(embeddings)
     finder = Finder.over(embedded, catalog=catalog)
@@ -115,13 +102,13 @@ def search(
         root=root,
         found=answer.found,
     )
-    if output_format is Format.json:
+    if output_format == "json":
         print_json(results)
     else:
         print_table(results)
         sheet = sheet or (SHEET if "://" not in root else None)
     if sheet is not None:
         write_sheet(results, sheet)
-        typer.echo(f"sheet: {sheet}", err=output_format is Format.json)
+        typer.echo(f"sheet: {sheet}", err=output_format == "json")
     if answer.notice:
         typer.echo(f"note: {answer.notice}", err=True)

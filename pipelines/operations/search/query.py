@@ -16,13 +16,7 @@ from pipelines.shell.environment import tracking
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A query and what answers call it.
-
-    Attributes:
-        query: the query.
-        shown: path or address of its picture.
-        image: its number, where it is an item.
-    """
+    """A query, the path or address of its picture, and its number where it is an item."""
 
     query: Query
     shown: str
@@ -68,9 +62,9 @@ def ask(
     """Returns an image file or an embedded item as the query.
 
     Args:
-        finder: of the embeddings.
+        finder: search in the embeddings.
         embedded: the embeddings, which name their model.
-        attributes: those that the query must be embedded for.
+        attributes: attributes that the query must be embedded for.
         image: path of the file.
         item: number of the item, or its path, with or without the root.
         root: folder or URL that the items' paths are relative to.
@@ -80,31 +74,15 @@ def ask(
         HemlineError: neither or both are given, there is no such item, the file is not an image, or
             the model is another one or cannot be fetched.
     """
-    if image is not None and item is None:
-        return _ask_picture(finder, embedded, attributes, image=image, model=model)
-    if item is None or image is not None:
+    if (image is None) == (item is None):
         raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")
     if model is not None:
         _check_model(embedded, model)
-    root = root.rstrip("/")
-    number = finder.number_of(item.removeprefix(f"{root}/"))
-    return Asked(
-        query=finder.item_query(number, attributes),
-        shown=f"{root}/{finder.path_of(number)}",
-        image=number,
-    )
-
-
-def _ask_picture(
-    finder: Finder,
-    embedded: Embeddings,
-    attributes: Sequence[str],
-    *,
-    image: Path,
-    model: str | None,
-) -> Asked:
-    if model is not None:
-        _check_model(embedded, model)
+    if image is None:
+        root = root.rstrip("/")
+        number = finder.number_of(str(item).removeprefix(f"{root}/"))
+        query = finder.item_query(number, attributes)
+        return Asked(query=query, shown=f"{root}/{finder.path_of(number)}", image=number)
     package = package_of(embedded)
     try:
         data = read_bytes(image)
@@ -117,8 +95,8 @@ def _ask_picture(
 
 
 def _check_model(embedded: Embeddings, model: str) -> None:
-    """Raises a HemlineError where a model is not the version that made the embeddings."""
-    # MLflow, which a search without --model does without
+    """Refuses a model that is not the version that made the embeddings."""
+    # MLflow, which a search without --model does not need
     from components.registry import versions  # noqa: PLC0415
 
     made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
