@@ -6,7 +6,7 @@ written before a key was added. A new key's default must therefore do what was d
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -53,7 +53,7 @@ class PreprocessParams:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SplitParams:
-    """Section `split`: who decides, the shares, and what stays together."""
+    """Section `split`: who decides, the shares, and which images stay together."""
 
     method: Literal["random", "published", "column"] = "random"
     near_duplicates: Literal["together", "report", "ignore"] = "report"
@@ -73,7 +73,7 @@ class SplitParams:
 
     @property
     def searched_distance(self) -> int | None:
-        """The distance at which near-duplicates are looked for; None where they are not."""
+        """The distance up to which images are near-duplicates; None where they are ignored."""
         return None if self.near_duplicates == "ignore" else self.near_duplicate_distance
 
 
@@ -128,9 +128,8 @@ class ModelParams:
 
     @property
     def parts(self) -> Parts:
-        """What was chosen of every part that can be switched; None where nothing was."""
-        names = {part: None for parts in NETWORK_PARTS.values() for part in parts}
-        return {part: getattr(self, part) for part in names}
+        """The choice for every part that can be switched; None where none was made."""
+        return {part: getattr(self, part) for parts in NETWORK_PARTS.values() for part in parts}
 
     @property
     def classifies(self) -> bool:
@@ -231,7 +230,7 @@ class GateParams:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RetrainParams:
-    """Section `retrain`: what of new data a person has to see first, and where results go."""
+    """Section `retrain`: which new data a person has to see first, and where results go."""
 
     max_label_shift: Share = 0.1
     max_quarantined_share: Share = 0.05
@@ -289,23 +288,20 @@ def resolved(path: Path) -> dict[str, dict[str, Any]]:
 
 def missing_keys(path: Path) -> dict[str, Any]:
     """Returns the default of every key that a params file lacks, by `section.key`."""
-    raw = _read_yaml(path)
-    check(raw, source=str(path))
-    return {
-        f"{section}.{key}": value
-        for section, keys in with_defaults({}).items()
-        for key, value in keys.items()
-        if key not in raw.get(section, {})
-    }
+    known = flat(resolved(path))
+    return {name: known[name] for name in known if name not in flat(_read_yaml(path))}
 
 
 def with_defaults(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Returns all sections, in the order of the shipped file, with defaults where a key is missing.
-
-    Args:
-        raw: sections as plain values.
-    """
+    """Returns all sections as plain values, in the shipped order, missing keys with defaults."""
     return {name: {**asdict(section()), **raw.get(name, {})} for name, section in _SECTIONS.items()}
+
+
+def flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the values of sections by `section.key`."""
+    return {
+        f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()
+    }
 
 
 def parse_value(text: str) -> Any:
@@ -339,20 +335,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Returns the checked dataclass of every section.
+    """Returns the checked dataclass of every section, given as plain values.
 
-    Args:
-        raw: all sections as plain values.
-        source: what they come from, for messages.
+    `source` says in messages where the values come from.
 
     Raises:
         HemlineError: as `load_section`.
     """
-    if secret := _with_credentials(raw):
+    given = flat({name: keys for name, keys in raw.items() if isinstance(keys, dict)})
+    secret = [
+        name for name, value in given.items() if without_credentials(str(value)) != str(value)
+    ]
+    if secret:
         raise HemlineError(
-            f"{source} holds credentials in {', '.join(secret)}: what stands there is "
-            "committed, logged and shown. Leave them out of the URL, and give them to the store's "
-            "client, such as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"{source} holds credentials in {', '.join(secret)}: its values are committed, logged "
+            "and shown. Leave them out of the URL, and give them to the store's client, such as in "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     problems = [f"{name}: unknown section" for name in raw if name not in _SECTIONS]
     checked = {}
@@ -365,22 +363,9 @@ def check(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
             checked[name] = section(**{str(key): value for key, value in keys.items()})
         except ValidationError as error:
             problems += [_describe(name, detail) for detail in error.errors()]
-    if not problems:
-        problems = [rule for holds, rule in _contradictions(checked) if holds]
-    if problems:
+    if problems := problems or list(_contradictions(checked)):
         raise HemlineError("\n".join([f"{source} cannot be used:", *(f"  {p}" for p in problems)]))
     return checked
-
-
-def _with_credentials(raw: Mapping[str, Any]) -> list[str]:
-    """Returns the keys whose values are URLs with a secret in them."""
-    sections = {name: keys for name, keys in raw.items() if isinstance(keys, dict)}
-    return [
-        f"{name}.{key}"
-        for name, keys in sections.items()
-        for key, value in keys.items()
-        if without_credentials(str(value)) != str(value)
-    ]
 
 
 def _describe(section: str, detail: Any) -> str:
@@ -393,55 +378,41 @@ def _describe(section: str, detail: Any) -> str:
     return f"{key}: {message}{shown}"
 
 
-def _contradictions(checked: dict[str, Any]) -> list[tuple[bool, str]]:
-    """Returns what two values together may not be, and whether they are."""
+def _contradictions(checked: dict[str, Any]) -> Iterator[str]:
+    """Yields what two values together contradict."""
     data, split, sampling = checked["data"], checked["split"], checked["sampling"]
     model, train = checked["model"], checked["train"]
-    objective = train.objective
-    wanted = "triplets" if objective == "triplet" else "batches"
-    return [
-        (
-            sampling.method != wanted,
-            f"train.objective {objective} needs sampling.method {wanted}, not {sampling.method}",
-        ),
-        (
-            train.loss_weighting == "uncertainty" and not model.classifies,
+    wanted = "triplets" if train.objective == "triplet" else "batches"
+    if sampling.method != wanted:
+        yield (
+            f"train.objective {train.objective} needs sampling.method {wanted}, "
+            f"not {sampling.method}"
+        )
+    if train.loss_weighting == "uncertainty" and not model.classifies:
+        yield (
             f"train.loss_weighting uncertainty weighs two losses; this {model.name} has no "
-            "classification branch and so one loss: fixed",
-        ),
-        (
-            train.schedule == "one_cycle" and train.warmup_share == 0,
+            "classification branch and so one loss: fixed"
+        )
+    if train.schedule == "one_cycle" and train.warmup_share == 0:
+        yield (
             "train.schedule one_cycle begins with a warm-up: train.warmup_share above 0, or "
-            "schedule cosine",
-        ),
-        (
-            train.sync_batchnorm and not train.use_gpu,
-            "train.sync_batchnorm needs train.use_gpu: torch synchronises on GPUs only",
-        ),
-        (
-            data.format == "published" and data.dataset is None,
-            "data.format published needs data.dataset, such as FashionAI, DARN or DeepFashion",
-        ),
-        (
-            data.format != "published" and data.dataset is not None,
-            f"data.dataset is of data.format published only, not of {data.format}: make it null",
-        ),
-        (
-            split.method == "column" and data.format != "table",
-            f"split.method column needs data.format table, not {data.format}",
-        ),
-        (
-            split.method == "published" and data.format in ("table", "fashionai"),
-            f"data.format {data.format} publishes no split: split.method random"
-            + (" or column" if data.format == "table" else ""),
-        ),
-        (
-            split.near_duplicates == "together" and split.method != "random",
+            "schedule cosine"
+        )
+    if train.sync_batchnorm and not train.use_gpu:
+        yield "train.sync_batchnorm needs train.use_gpu: torch synchronises on GPUs only"
+    if data.format == "published" and data.dataset is None:
+        yield "data.format published needs data.dataset, such as FashionAI, DARN or DeepFashion"
+    if data.format != "published" and data.dataset is not None:
+        yield f"data.dataset is for data.format published only, not {data.format}: make it null"
+    if split.method == "column" and data.format != "table":
+        yield f"split.method column needs data.format table, not {data.format}"
+    if split.method == "published" and data.format in ("table", "fashionai"):
+        others = "random or column" if data.format == "table" else "random"
+        yield f"data.format {data.format} publishes no split: split.method {others}"
+    if split.near_duplicates == "together" and split.method != "random":
+        yield (
             "split.near_duplicates together needs split.method random: with "
-            f"{split.method} nothing is moved between splits; report lists them",
-        ),
-        (
-            sampling.triplets == "published" and data.format != "zappos50k",
-            f"data.format {data.format} publishes no triplets: sampling.triplets drawn",
-        ),
-    ]
+            f"{split.method} nothing is moved between splits; report lists them"
+        )
+    if sampling.triplets == "published" and data.format != "zappos50k":
+        yield f"data.format {data.format} publishes no triplets: sampling.triplets drawn"

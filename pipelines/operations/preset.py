@@ -1,4 +1,4 @@
-"""Operation `preset`: a recipe by name, as changes of params.yaml; the defaults of missing keys."""
+"""Operation `preset`: named recipes, as changes to params.yaml; the defaults of missing keys."""
 
 import json
 import shlex
@@ -12,13 +12,13 @@ from ruamel.yaml.tokens import CommentToken
 
 from components import files
 from components.errors import HemlineError
-from components.params import changed, check, missing_keys, resolved, with_defaults
+from components.params import changed, check, flat, missing_keys, resolved, with_defaults
 from pipelines.shell import options
 from pipelines.shell.reporting import console
 
 FOLDER = Path("presets")
 
-Name = Annotated[str | None, typer.Argument(help="Which preset; none lists them.")]
+Name = Annotated[str | None, typer.Argument(help="Name of the preset; omit it for a list.")]
 Write = Annotated[bool, typer.Option("--write", help="Write the values into the params file.")]
 Fill = Annotated[
     bool,
@@ -37,13 +37,13 @@ def preset(
 
     `dvc exp run $(hemline preset paper)` trains with it and leaves params.yaml alone.
 
-    A params file of an older version runs as it is: keys that it lacks have their defaults.
-    `--fill` writes them, so that they can be seen and varied. The values stay what they were, but
-    DVC compares whole sections: stages that read a filled one run again.
+    A params file of an older version works as it is: keys that it lacks have their defaults.
+    `--fill` writes them, so that they can be seen and varied. No value changes, but DVC compares
+    whole sections: stages that read a filled one run again.
     """
     if fill:
         if name is not None or write:
-            raise HemlineError("--fill takes no preset: fill the params file, and then write one")
+            raise HemlineError("--fill takes no preset: fill the params file, then write one")
         _fill(params)
     elif name is None:
         for file in sorted(FOLDER.glob("*.yaml")):
@@ -54,7 +54,8 @@ def preset(
         if write:
             _take(values, params)
         else:
-            pairs = (f"{key}={_text(value)}" for key, value in values.items())
+            # ++: the params file may lack a key that has a default
+            pairs = (f"++{key}={_text(value)}" for key, value in values.items())
             console.print(" ".join(f"-S {shlex.quote(pair)}" for pair in pairs))
 
 
@@ -68,12 +69,7 @@ def read_preset(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise HemlineError(f"no preset {name!r} in {FOLDER}/; there are {known or 'none'}")
-    sections = files.read_yaml(path)
-    return {
-        f"{section}.{key}": value
-        for section, keys in sections.items()
-        for key, value in keys.items()
-    }
+    return flat(files.read_yaml(path))
 
 
 def _text(value: Any) -> str:
@@ -81,13 +77,10 @@ def _text(value: Any) -> str:
 
 
 def _take(values: dict[str, Any], params: Path) -> None:
-    before = resolved(params)
-    different = {}
-    for name, value in values.items():
-        section, key = name.split(".")
-        if before[section][key] != value:
-            console.print(f"{name}: {_text(before[section][key])} -> {_text(value)}", markup=False)
-            different[name] = value
+    before = flat(resolved(params))
+    different = {name: value for name, value in values.items() if before[name] != value}
+    for name, value in different.items():
+        console.print(f"{name}: {_text(before[name])} -> {_text(value)}", markup=False)
     _write(different, params)
 
 
@@ -101,8 +94,8 @@ def _fill(params: Path) -> None:
         console.print(f"{name}: {_text(value)}", markup=False)
     sections = dict.fromkeys(name.split(".")[0] for name in missing)
     console.print(
-        f"{len(missing)} keys added to {params}, with the values that were in use. DVC will run "
-        f"the stages again that read {', '.join(sections)}; where nothing else changed, "
+        f"{len(missing)} keys added to {params}, with the values that were in use. DVC will rerun "
+        f"the stages that read {', '.join(sections)}; where nothing else changed, "
         "`dvc commit --force STAGE` takes their outputs as they are"
     )
 
@@ -117,18 +110,17 @@ def _write(values: dict[str, Any], params: Path) -> None:
     document = yaml.load(params.read_text())
     for name, value in values.items():
         section, key = name.split(".")
-        if section not in document:
-            document[section] = CommentedMap()
-        if key in document[section]:
-            document[section][key] = value
+        keys = document.setdefault(section, CommentedMap())
+        if key in keys:
+            keys[key] = value
         else:
-            _insert(document[section], key, value, order=list(with_defaults({})[section]))
+            _insert(keys, key, value, order=list(with_defaults({})[section]))
     with files.replacing(params) as temporary, temporary.open("w") as file:
         yaml.dump(document, file)
 
 
 def _insert(section: CommentedMap, key: str, value: Any, *, order: list[str]) -> None:
-    """Inserts a key behind the ones that come before it in the shipped file."""
+    """Inserts a key after those that precede it in the shipped file."""
     earlier = order[: order.index(key)]
     position = max((at for at, name in enumerate(section, 1) if name in earlier), default=0)
     last = list(section)[-1] if section else None

@@ -154,7 +154,7 @@ REFUSED = {
     ),
     "a data set of other files": (
         {"data.dataset": "DARN"},
-        "data.dataset is of data.format published only, not of fashionai: make it null",
+        "data.dataset is for data.format published only, not fashionai: make it null",
     ),
     "column of no table": (
         {"split.method": "column"},

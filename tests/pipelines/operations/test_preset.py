@@ -38,6 +38,8 @@ def test_values_come_as_options_of_an_experiment(name, capsys):
     options = shlex.split(capsys.readouterr().out)
     assert set(options[::2]) == {"-S"}
     pairs = dict(option.split("=", 1) for option in options[1::2])
+    assert all(key.startswith("++") for key in pairs), "the params file may lack the key"
+    pairs = {key.removeprefix("++"): value for key, value in pairs.items()}
     assert {key: yaml.safe_load(value) for key, value in pairs.items()} == read_preset(name)
 
 
@@ -137,7 +139,7 @@ def test_missing_keys_are_filled_in_once_and_nothing_else_changes(names, capsys)
         for section, key in keys:
             assert list(yaml.safe_load(path.read_text())[section]) == list(before[section])
             assert f"{section}.{key}: " in shown
-    assert "DVC will run the stages again that read" in shown
+    assert "DVC will rerun the stages that read" in shown
 
     assert run("--fill") == 0
     assert capsys.readouterr().out == "params.yaml has every key\n"
