@@ -1,4 +1,4 @@
-"""The `hemline` command: a thin door to the other files of this folder.
+"""The `hemline` command: a thin door to stages and operations.
 
 A command's module is imported when the command is called, so that `hemline --help` does not wait
 for torch, Ray and MLflow.
@@ -7,7 +7,6 @@ for torch, Ray and MLflow.
 import gc
 import os
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -15,7 +14,6 @@ from types import ModuleType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from components.credentials import without_credentials
 from components.errors import HemlineError
@@ -26,26 +24,26 @@ COMMANDS = {
     "describe": "Print what a catalog or a data set on disk holds, and what was left out.",
     "preprocess": "Stage: decode and resize all images into the store (Ray Data).",
     "split": "Stage: assign images to train, valid and test, and to query and gallery.",
-    "triplets": "Stage: draw what training sees, for all epochs ahead.",
+    "triplets": "Stage: draw what training sees, for all epochs in advance.",
     "train": "Stage: train the network (Ray Train).",
     "evaluate": "Stage: measure retrieval on the test split.",
     "register": "Stage: log the model to MLflow and register it.",
     "embed": "Stage: embed all images with the registered model (Ray Data).",
     "index": "Prepare embeddings for fast search.",
-    "search": "Find the items nearest to an image or to an item, in one attribute or several.",
+    "search": "Find the items nearest to an image or an item, by one attribute or several.",
     "browse": "Search in a browser: pick or drop a picture, and see where the model looked.",
-    "compare": "Train networks and ablations under one budget, and set them side by side.",
-    "preset": "Print or take a recipe by name: hemline, or the papers'.",
-    "retrain": "Train on what is new, and promote what is better: what a scheduler starts.",
-    "promote": "Make a version champion if it passes the gate, with its embeddings.",
-    "rollback": "Go back to the champion before, and to its embeddings.",
-    "lineage": "Print where a version or a run comes from; find what was made from a commit.",
-    "reproduce": "Make a version, a run or a commit again, and compare it with what was recorded.",
-    "summary": "Print what the last run gave, and what to try next.",
+    "compare": "Train networks and ablations under one budget, and tabulate the results.",
+    "preset": "Print or apply a named recipe: hemline's or the paper's.",
+    "retrain": "Train on new data and promote the model if it is better; for schedulers.",
+    "promote": "Make a version champion, with its embeddings, if it passes the gate.",
+    "rollback": "Go back to the previous champion and its embeddings.",
+    "lineage": "Print where a version or a run comes from, or what was made from a commit.",
+    "reproduce": "Rerun what made a version, a run or a commit, and compare the results.",
+    "summary": "Print the results of the last run, and what to try next.",
 }
 
-# these end before garbage could matter; looking for it among MLflow's modules, again and again
-# while they are imported, was measured to take a quarter of their time
+# these end before garbage could matter; looking for it again and again while MLflow's modules are
+# imported was measured to take a quarter of their time
 SHORT_COMMANDS = ("describe", "lineage", "rollback", "search", "summary")
 
 # read by MLflow and Ray when they are imported, which is why they are set here
@@ -58,52 +56,39 @@ ENVIRONMENT = {
 }
 
 
-class _LazyGroup(TyperGroup):
-    """The commands of COMMANDS; a command's module is imported when the command is called."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Returns the commands in the order in which a newcomer meets them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Returns what the list of commands shows of a command."""
-        return _command(cmd_name, print) if cmd_name in COMMANDS else None
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Returns name, command and the remaining arguments of a call."""
-        name = args[0]
-        if name not in COMMANDS:
-            return super().resolve_command(ctx, args)
-        return name, _command(name, getattr(_module(name), name)), args[1:]
-
-
-def _module(name: str) -> ModuleType:
-    """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
-    if COMMANDS[name].startswith("Stage: "):
-        return import_module(f"pipelines.stages.{name}")
-    if name in SHORT_COMMANDS:
-        gc.disable()
-    operation = import_module(f"pipelines.operations.{name}")
-    has_folder = hasattr(operation, "__path__")
-    return import_module(f"{operation.__name__}.command") if has_folder else operation
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs a command; an expected error is one message on stderr and exit status 1."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # DVC runs stages with the `python` of PATH: let it be this one, even if its environment is not
+    # activated
+    bin_folder = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)])
+    try:
+        check_code(Path.cwd())
+        return _app(sys.argv[1:] if arguments is None else arguments)(
+            arguments, prog_name="hemline"
+        )
+    except HemlineError as error:
+        typer.echo(f"hemline: {without_credentials(str(error))}", err=True)
+        sys.exit(1)
 
 
-def _command(name: str, function: Callable[..., Any]) -> Any:
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, help=COMMANDS[name])(function)
-    return typer.main.get_command(single)
+def _app(arguments: list[str]) -> typer.Typer:
+    """Returns the app with all commands; only the one that is called is imported."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Fine-grained fashion retrieval: from labelled images to searchable embeddings.",
+    )
+    app.callback(invoke_without_command=True)(_without_command)
+    for name, text in COMMANDS.items():
+        is_called = arguments[:1] == [name]
+        app.command(name, help=text)(getattr(_module(name), name) if is_called else lambda: None)
+    return app
 
 
-app = typer.Typer(
-    cls=_LazyGroup,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Fine-grained fashion retrieval: from labelled images to searchable embeddings.",
-)
-
-
-@app.callback(invoke_without_command=True)
-def _main(
+def _without_command(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
@@ -115,20 +100,15 @@ def _main(
         typer.echo(context.get_help())
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Runs a command; an expected error is one message on stderr and exit status 1."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # DVC runs stages with the `python` of PATH: let that be this one, also in an environment that
-    # was not activated
-    bin_folder = str(Path(sys.executable).parent)
-    os.environ["PATH"] = os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)])
-    try:
-        check_code(Path.cwd())
-        return app(arguments, prog_name="hemline")
-    except HemlineError as error:
-        typer.echo(f"hemline: {without_credentials(str(error))}", err=True)
-        sys.exit(1)
+def _module(name: str) -> ModuleType:
+    """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
+    if COMMANDS[name].startswith("Stage: "):
+        return import_module(f"pipelines.stages.{name}")
+    if name in SHORT_COMMANDS:
+        gc.disable()
+    operation = import_module(f"pipelines.operations.{name}")
+    has_folder = hasattr(operation, "__path__")
+    return import_module(f"{operation.__name__}.command") if has_folder else operation
 
 
 def check_code(here: Path) -> None:

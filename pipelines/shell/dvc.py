@@ -26,12 +26,7 @@ _DVC = (sys.executable, "-m", "dvc")
 def run(
     *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Runs a DVC command; what it and its stages print passes through.
-
-    Args:
-        arguments: command and options.
-        folder: folder of the project; None: the current one.
-        environment: environment variables; None: this process's own.
+    """Runs a DVC command, by default here; what it and its stages print passes through.
 
     Raises:
         HemlineError: it failed; the message has the end of what it printed.
@@ -44,7 +39,7 @@ def experiments() -> set[str]:
     """Returns the names of the experiments that have finished, on any commit.
 
     Raises:
-        HemlineError: DVC cannot list them, as outside a git repository.
+        HemlineError: DVC cannot list them, for instance outside a git repository.
     """
     return set(programs.read([*_DVC, "exp", "list", "--all-commits", "--name-only"]).split())
 
@@ -86,14 +81,14 @@ def imports() -> list[str]:
 
 
 def missing_outputs() -> list[str]:
-    """Returns what `dvc.lock` and `.dvc` files name and the workspace does not have."""
+    """Returns the outputs in `dvc.lock` and `.dvc` files that the workspace lacks."""
     with _repo() as repo:
         known = (out for out in repo.index.outs if out.use_cache and out.hash_info)
         return sorted(os.path.relpath(out.fs_path) for out in known if not out.exists)
 
 
 def is_unchanged() -> bool:
-    """Returns whether every stage's inputs and outputs are those that `dvc.lock` names."""
+    """Returns whether every stage's inputs and outputs are as recorded in `dvc.lock`."""
     with _repo() as repo:
         return not repo.status()
 
@@ -134,7 +129,7 @@ def share_cache(folder: Path) -> None:
         HemlineError: the other folder is no DVC project.
     """
     if not (folder / ".dvc").is_dir():
-        raise HemlineError("the commit has no folder .dvc: it is from before DVC was used here")
+        raise HemlineError("the commit has no folder .dvc: it is older than the use of DVC here")
     with _repo() as repo:
         config = repo.config
         shared: dict[str, dict[str, Any]] = {

@@ -1,5 +1,6 @@
 """Operation `compare`: networks and ablations under one budget, as DVC experiments → a table."""
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,12 @@ from components.figures.variants import (
     write_bars,
     write_curves,
 )
-from components.params import changed, check, parse_value, resolved
+from components.params import changed, check, flat, parse_value, resolved
 from components.provenance import recording
 from components.tracking import runs
 from components.tracking.runs import Tracking
 from pipelines.operations.compare.experiments import (
     VARIED_SECTIONS,
-    Result,
     experiment_name,
     read_inputs,
     read_result,
@@ -43,8 +43,7 @@ Groups = dict[str, dict[str, Values]]
 _WRITTEN = ("table.md", "table.csv", "map.png", "learning.png")
 
 Names = Annotated[
-    list[str] | None,
-    typer.Argument(help="Variants or groups of the file; all where none is given."),
+    list[str] | None, typer.Argument(help="Variants or groups in the file; by default all.")
 ]
 VariantsFile = Annotated[Path, typer.Option(help="File of groups and variants.")]
 SetParam = Annotated[
@@ -53,10 +52,10 @@ SetParam = Annotated[
 ]
 Seed = Annotated[
     list[int] | None,
-    typer.Option(help="Seed of sampling and training; of several, every variant uses each."),
+    typer.Option(help="Seed of sampling and training; repeat it to train every variant with each."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the table and the charts.")]
-List = Annotated[bool, typer.Option("--list", help="List groups and variants, and train nothing.")]
+List = Annotated[bool, typer.Option("--list", help="List groups and variants; train nothing.")]
 
 
 def compare(
@@ -78,17 +77,17 @@ def compare(
     if list_only:
         _list(groups)
         return
-    budget = dict(_parse(text) for text in set_param or [])
+    budget = dict(_parse_param(text) for text in set_param or [])
     chosen = {name: {**budget, **values} for name, values in _choose(groups, names).items()}
-    trials = _plan(chosen, seeds=seed or [])
-    failures = _train(trials)
-    trained = [trial for trial in trials if trial.experiment not in failures]
-    if trained:
-        _report(trained, out)
+    trials = _plan_trials(chosen, seeds=seed or [])
+    failures = _run_trials(trials)
+    finished = [trial for trial in trials if trial.experiment not in failures]
+    if finished:
+        _report(finished, out)
     if failures:
         failed = [trial for trial in trials if trial.experiment in failures]
-        ends = "".join(f"\n\n{t.name} ended with\n{failures[t.experiment]}" for t in failed)
-        raise HemlineError(f"failed: {', '.join(t.name for t in failed)}{ends}")
+        ends = "".join(f"\n\n{x.name} ended with\n{failures[x.experiment]}" for x in failed)
+        raise HemlineError(f"failed: {', '.join(trial.name for trial in failed)}{ends}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +115,15 @@ def _read_groups(path: Path) -> Groups:
             f"{path} must hold groups of variants, each with the params that it changes, such as "
             f"networks: {{csn: {{model.name: csn}}}}; {where} is {detail['input']!r}"
         ) from error
-    names = _written_names(path)
+    # of two entries with one name, reading YAML keeps only the last
+    document = yaml.compose(path.read_text())
+    assert isinstance(document, yaml.MappingNode)
+    variants = [variant for _, group in document.value for variant in group.value]
+    names = [key.value for key, _ in document.value + variants]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise HemlineError(f"{path}: {twice.pop()!r} occurs twice; give each its own name")
     return groups
-
-
-def _written_names(path: Path) -> list[str]:
-    """Returns the names of all groups and variants; YAML keeps only the last of two alike."""
-    groups = yaml.compose(path.read_text())
-    assert isinstance(groups, yaml.MappingNode)
-    variants = [variant for _, group in groups.value for variant in group.value]
-    return [key.value for key, _ in groups.value + variants]
 
 
 def _list(groups: Groups) -> None:
@@ -151,74 +146,87 @@ def _choose(groups: Groups, names: Sequence[str] | None) -> dict[str, Values]:
     return chosen
 
 
-def _parse(text: str) -> tuple[str, Any]:
-    key, is_there, value = text.partition("=")
+def _parse_param(text: str) -> tuple[str, Any]:
+    name, is_there, value = text.partition("=")
     if not is_there:
         raise HemlineError(f"--set-param {text}: give section.key=value")
-    return key, parse_value(value)
+    return name, parse_value(value)
 
 
-def _plan(chosen: Mapping[str, Values], *, seeds: Sequence[int]) -> list[Trial]:
+def _plan_trials(chosen: Mapping[str, Values], *, seeds: Sequence[int]) -> list[Trial]:
     """Returns what to train, with checked params."""
     sections = resolved(options.PARAMS)
     inputs = read_inputs(sections)
     trials = []
-    for name, values in chosen.items():
+    for variant, values in chosen.items():
         for seeded in [{"train.seed": s, "sampling.seed": s} for s in seeds] or [{}]:
             varied = changed(sections, {**values, **seeded})
-            check(varied, source=f"variant {name!r}")
-            _check_data_stays(sections, varied, source=f"variant {name!r}")
-            trained = {section: varied[section] for section in VARIED_SECTIONS}
+            check(varied, source=f"variant {variant!r}")
+            _check_same_data(sections, varied, variant=variant)
+            params = {section: varied[section] for section in VARIED_SECTIONS}
             trials.append(
                 Trial(
-                    variant=name,
+                    variant=variant,
                     seed=varied["train"]["seed"],
                     values={**values, **seeded},
-                    experiment=experiment_name(name, params=trained, inputs=inputs),
+                    experiment=experiment_name(variant, params=params, inputs=inputs),
                 )
             )
     return trials
 
 
-def _check_data_stays(
-    sections: Mapping[str, Values], varied: Mapping[str, Values], *, source: str
+def _check_same_data(
+    sections: Mapping[str, Values], varied: Mapping[str, Values], *, variant: str
 ) -> None:
-    others = [name for name in sections if name not in VARIED_SECTIONS]
+    before, after = flat(sections), flat(varied)
     different = [
-        f"{name}.{key}"
-        for name in others
-        for key, value in sections[name].items()
-        if varied[name][key] != value
+        name
+        for name in before
+        if before[name] != after[name] and name.partition(".")[0] not in VARIED_SECTIONS
     ]
     if different:
         raise HemlineError(
-            f"{source} changes {', '.join(different)}, but a comparison varies only "
+            f"variant {variant!r} changes {', '.join(different)}, but a comparison varies only "
             f"{', '.join(VARIED_SECTIONS)}: its data is that of the workspace. "
             "Change params.yaml, run `dvc repro triplets`, and then compare"
         )
 
 
-def _train(trials: Sequence[Trial]) -> dict[str, str]:
-    """Runs the experiments that have not finished; returns errors by name of the experiment."""
+def _run_trials(trials: Sequence[Trial]) -> dict[str, str]:
+    """Runs the experiments that have not finished; returns errors by experiment name."""
     finished = dvc.experiments()
     failures = {}
     for number, trial in enumerate(trials, start=1):
-        done = trial.experiment in finished
-        state = f"{trial.experiment}{', trained before' if done else ''}"
+        is_done = trial.experiment in finished
+        state = f"{trial.experiment}{', trained before' if is_done else ''}"
         console.print(f"[{number}/{len(trials)}] {trial.name}: {state}", markup=False)
         try:
-            if not done:
+            if not is_done:
                 run_experiment(trial.experiment, trial.values)
         except HemlineError as error:
             failures[trial.experiment] = str(error)
     return failures
 
 
-def _report(trained: Sequence[Trial], out: Path) -> None:
+def _report(trials: Sequence[Trial], out: Path) -> None:
     """Writes, logs and prints the table and the charts."""
     where = tracking()
-    results = [read_result(trial.experiment) for trial in trained]
-    measured = [_measured(*pair, where=where) for pair in zip(trained, results, strict=True)]
+    measured = []
+    curves: dict[str, list[list[float]]] = {}
+    for trial in trials:
+        result = read_result(trial.experiment)
+        curves.setdefault(trial.variant, []).append(result.valid_maps)
+        trained = runs.metric_values(result.run_id, "images_per_s", tracking=where)
+        embedded = runs.metric_values(result.run_id, "test.images_per_s", tracking=where)
+        measured.append(
+            MeasuredVariant(
+                variant=trial.variant,
+                seed=trial.seed,
+                figures=result.figures,
+                trained_images_per_s=statistics.median(trained) if trained else None,
+                embedded_images_per_s=embedded[-1] if embedded else None,
+            )
+        )
     table = tabulate(measured)
     means = over_seeds(table)
     has_seeds = len(means) < len(table)
@@ -232,40 +240,19 @@ def _report(trained: Sequence[Trial], out: Path) -> None:
         title="MAP on the test split",
         axis=f"percent; the line is {line}",
     )
-    curves: dict[str, list[list[float]]] = {}
-    for trial, result in zip(trained, results, strict=True):
-        curves.setdefault(trial.variant, []).append(result.valid_maps)
     write_curves(curves, out / "learning.png", title="Learning curves", axis="validation MAP, %")
     _log(means, out, where=where)
     console.print(markdown, markup=False)
     console.print(f"written: {', '.join(f'{out}/{name}' for name in _WRITTEN)}")
 
 
-def _measured(trial: Trial, result: Result, *, where: Tracking) -> MeasuredVariant:
-    speeds = runs.metric_values(result.run_id, "images_per_s", tracking=where)
-    embedding = runs.metric_values(result.run_id, "test.images_per_s", tracking=where)
-    return MeasuredVariant(
-        variant=trial.variant,
-        seed=trial.seed,
-        figures=result.figures,
-        trained_images_per_s=statistics.median(speeds) if speeds else None,
-        embedded_images_per_s=embedding[-1] if embedding else None,
-    )
-
-
 def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:
     tags = {"mlflow.runName": "comparison", **recording.git_tags()}
     run_id = runs.start_run(where, params={}, tags=tags)
     with runs.ending(where, run_id):
-        scores = {
-            f"map.{_metric(name)}": score
-            for name, score in zip(means["variant"], means["map"], strict=True)
-        }
+        # MLflow takes no other characters in a metric's name
+        names = [re.sub(r"[^\w. /-]", "_", f"map.{variant}") for variant in means["variant"]]
+        scores = dict(zip(names, means["map"], strict=True))
         runs.log_metrics(scores, tracking=where, run_id=run_id)
         for name in _WRITTEN:
             runs.log_file(out / name, tracking=where, run_id=run_id)
-
-
-def _metric(variant: str) -> str:
-    """Returns a metric name that MLflow accepts."""
-    return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in variant)

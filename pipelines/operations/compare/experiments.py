@@ -1,7 +1,7 @@
 """DVC experiments: run in a copy of the workspace, which itself is never changed."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,13 @@ from pipelines.shell import dvc
 VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
 
 _STAGES = ("triplets", "train", "evaluate")
-_INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are taken as they are
+_INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are used as they are
+_DRAWING = {Path("components/figures"), Path("components/report")}  # code that only draws
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """Result of an experiment.
-
-    Attributes:
-        figures: evaluation on the test split.
-        valid_maps: MAP on the validation split after each epoch, in percent.
-        run_id: id of the MLflow run.
-    """
+class ExperimentResult:
+    """Evaluation on the test split, validation MAP in percent after each epoch, and MLflow run."""
 
     figures: Mapping[str, Any]
     valid_maps: list[float]
@@ -42,8 +37,7 @@ def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         sections: all params of the workspace, defaults included.
 
     Raises:
-        HemlineError: a stage before training has not run in the workspace, or has run with other
-            params.
+        HemlineError: a stage before training has not run, or has run with other params.
     """
     stages = dvc_files.read_lock()
     for stage in _INPUTS:
@@ -62,34 +56,27 @@ def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {stage: stages[stage]["outs"] for stage in _INPUTS}
 
 
-def experiment_name(label: str, *, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+def experiment_name(variant: str, *, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """Returns a name that two experiments share only if they compute the same.
 
     It ends in a hash of the params, of the inputs as `read_inputs` returns them, and of commands
     and code of the stages in `dvc.yaml`. DVC's run cache does not help: it skips stages with an
     output of `cache: false`, such as training.
     """
-    stages = {stage: files.read_yaml(dvc_files.PIPELINE)["stages"][stage] for stage in _STAGES}
-    commands = {name: stage["cmd"] for name, stage in stages.items()}
-    code = _code(dep for stage in stages.values() for dep in stage["deps"])
-    key = files.content_key({"params": params, "data": inputs, "commands": commands}, code)
-    slug = "".join(letter if letter.isalnum() else "-" for letter in label)
+    pipeline = files.read_yaml(dvc_files.PIPELINE)["stages"]
+    commands = {stage: pipeline[stage]["cmd"] for stage in _STAGES}
+    paths = {Path(dep) for stage in _STAGES for dep in pipeline[stage]["deps"]} - _DRAWING
+    code = [path for path in paths if path.parts[0] in ("components", "pipelines")]
+    sources = {file for path in code for file in (path, *path.rglob("*.py")) if file.is_file()}
+    key = files.content_key(
+        {"params": params, "data": inputs, "commands": commands}, sorted(sources)
+    )
+    slug = "".join(letter if letter.isalnum() else "-" for letter in variant)
     return f"compare-{slug}-{key[:8]}"
 
 
-def _code(dependencies: Iterable[str]) -> list[Path]:
-    """Returns the files of code among the dependencies, except those that only draw the report."""
-    paths = {Path(path) for path in dependencies}
-    code = [
-        path
-        for path in paths - {Path("components/figures"), Path("components/report")}
-        if path.parts[0] in ("components", "pipelines")
-    ]
-    return sorted({file for path in code for file in (path, *path.rglob("*.py")) if file.is_file()})
-
-
 def run_experiment(name: str, values: Mapping[str, Any]) -> None:
-    """Trains and evaluates with changed params; the output of the stages passes through.
+    """Trains and evaluates with changed params; what the stages print passes through.
 
     Earlier stages do not run: their outputs are those in `dvc.lock`, and their inputs, such as raw
     images that git does not track, are not in the copy.
@@ -103,11 +90,11 @@ def run_experiment(name: str, values: Mapping[str, Any]) -> None:
     dvc.run("exp", "run", *options, *changes, *_STAGES)
 
 
-def read_result(name: str) -> Result:
+def read_result(name: str) -> ExperimentResult:
     """Returns the result of a finished experiment."""
     tree = dvc.tree(name)
     figures = json.loads(tree.read_text("metrics/evaluation.json"))
     run = json.loads(tree.read_text("models/run.json"))
     with tree.open("plots/training.csv") as curve:
         valid_maps = pd.read_csv(curve)["valid_map"].tolist()
-    return Result(figures=figures, valid_maps=valid_maps, run_id=run["run_id"])
+    return ExperimentResult(figures=figures, valid_maps=valid_maps, run_id=run["run_id"])

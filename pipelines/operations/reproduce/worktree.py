@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from components.errors import HemlineError
 from components.provenance import git
 from pipelines.shell import dvc
 
-# settings that would lead stages out of the worktree, or into the run of another
+# settings that would lead stages out of the worktree, or into another's run
 _OUTSIDE = {
     *(f"MLFLOW_{name}" for name in ("TRACKING_URI", "REGISTRY_URI", "RUN_ID", "ACTIVE_MODEL_ID")),
     *(f"MLFLOW_EXPERIMENT_{name}" for name in ("ID", "NAME")),
@@ -29,13 +30,7 @@ _OUTSIDE = {
 
 @contextmanager
 def checked_out(commit: str, *, parent: Path, keep: bool) -> Iterator["Worktree"]:
-    """Gives a commit's worktree; removes it when the block ends, unless it is kept.
-
-    Args:
-        commit: full hash.
-        parent: folder to put it in.
-        keep: leave it there.
-    """
+    """Gives a worktree of a commit in a folder; removes it when the block ends, unless kept."""
     parent.mkdir(parents=True, exist_ok=True)
     top = Path(tempfile.mkdtemp(prefix=f"{commit[:10]}-", dir=parent))
     no_hooks = ["-c", "core.hooksPath=/dev/null"]  # DVC's would check data out too soon
@@ -53,28 +48,23 @@ def checked_out(commit: str, *, parent: Path, keep: bool) -> Iterator["Worktree"
                 git.read("worktree", "prune")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Worktree:
-    """A project's folder in a worktree.
+    """A project's folder in a worktree, of which `top` is the topmost folder."""
 
-    Args of the constructor:
-        top: topmost folder of the worktree.
-        folder: folder of the project in it.
-    """
-
-    def __init__(self, *, top: Path, folder: Path) -> None:
-        self._top = top
-        self.folder = folder
+    top: Path
+    folder: Path
 
     def apply(self, patch: str) -> None:
-        """Changes the code as a patch says.
+        """Applies a patch to the code.
 
         Raises:
             HemlineError: git cannot apply it.
         """
-        file = self._top / ".hemline-local-changes.patch"
+        file = self.top / ".hemline-local-changes.patch"
         file.write_bytes(patch.encode(errors="surrogateescape"))
         try:
-            git.read("apply", "--whitespace=nowarn", file.name, folder=self._top)
+            git.read("apply", "--whitespace=nowarn", file.name, folder=self.top)
         except HemlineError as error:
             raise HemlineError(
                 "it was made from a tree with local changes, and they do not apply to its commit "
@@ -84,10 +74,7 @@ class Worktree:
             file.unlink()
 
     def fetch(self, paths: Iterable[str]) -> None:
-        """Checks out outputs and `.dvc` files; those missing in the cache come from the remote.
-
-        What is missing there too is left out.
-        """
+        """Checks out outputs and `.dvc` files, from the cache or the remote, where they exist."""
         wanted = [*paths, *git.tracked_files("*.dvc", folder=self.folder)]
         if not wanted:
             return
@@ -100,7 +87,7 @@ class Worktree:
     def changed_inputs(self, stages: Iterable[str]) -> dict[str, Any]:
         """Returns what stages read, no stage makes, and is not as recorded, with what is wrong.
 
-        What neither git nor DVC has, mostly raw data, is linked to the project's own.
+        Files that neither git nor DVC has, mostly raw data, are linked to the project's own.
         """
         for path in dvc.missing_sources(stages, folder=self.folder):
             if path.exists():
@@ -109,30 +96,23 @@ class Worktree:
         return dvc.changed_sources(stages, folder=self.folder)
 
     def run(self, *arguments: str) -> None:
-        """Runs a DVC command; what it and its stages print passes through.
+        """Runs a DVC command with the worktree's code, without the settings of other stores.
 
         Raises:
             HemlineError: it failed; the message is the end of what it printed.
         """
-        dvc.run(*arguments, folder=self.folder, environment=self.environment)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of stages: this one, with the worktree's code, without other stores."""
         kept = {name: value for name, value in os.environ.items() if name not in _OUTSIDE}
         search_path = (self._launcher.parent, Path(sys.executable).parent, kept.get("PATH", ""))
-        return {
+        environment = {
             **kept,
             "PATH": os.pathsep.join(map(str, search_path)),
             "PYTHONPATH": str(self.folder),
             "DVC_NO_ANALYTICS": "true",
         }
+        dvc.run(*arguments, folder=self.folder, environment=environment)
 
     def write_launcher(self) -> None:
-        """Writes a `hemline` command for the stages of older commits, which runs their own code.
-
-        The installed script would import `main` from where the installed code has it.
-        """
+        """Writes a `hemline` command that runs the worktree's code, for stages of older commits."""
         cli = "shell.cli" if (self.folder / "pipelines/shell/cli.py").exists() else "cli"
         program = f"from pipelines.{cli} import main; main()"
         self._launcher.parent.mkdir(parents=True)
@@ -147,7 +127,7 @@ class Worktree:
 
     @property
     def aside(self) -> Path:
-        """The folder of recorded outputs that were made again, under the same paths."""
+        """The folder of recorded outputs that are made again, under the same paths."""
         return self.folder / ".hemline" / "recorded"
 
     def set_aside(self, paths: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from components.params import RetrainParams, load_section
 from pipelines.operations.retrain.report import RetrainReport, written
-from pipelines.operations.retrain.state import STATE_FILE, LockedError, only_one
+from pipelines.operations.retrain.state import LockedError, only_one
 from pipelines.operations.retrain.steps import take_steps
 from pipelines.shell import exit_codes, options
 from pipelines.shell.environment import project_folder
@@ -20,8 +20,7 @@ from pipelines.shell.reporting import console
 REPORTS = Path("reports")
 
 AcceptData = Annotated[
-    bool,
-    typer.Option("--accept-data", help="Train although the labels differ."),
+    bool, typer.Option("--accept-data", help="Train although the data differs too much.")
 ]
 Push = Annotated[
     bool | None, typer.Option("--push/--no-push", help="dvc push (default: retrain.push).")
@@ -41,8 +40,8 @@ def retrain(
 ) -> None:
     """Fetch data, train on what is new, promote what is better, and record it in git and DVC.
 
-    Exit status: 0 promoted, 10 rejected, 11 nothing new, 12 another one is running, 1 failed.
-    Killed anywhere and started again, it resumes and ends in the same state.
+    Exit status: 0 promoted, 10 rejected, 11 nothing new, 12 another one is running, 1 failed. If
+    it is killed, the next one resumes it and ends in the same state.
     """
     report = RetrainReport()
     folder = project_folder() / ".hemline" / "retrain"
@@ -55,16 +54,14 @@ def retrain(
                 typer.echo(f"hemline: {error}", err=True)
                 raise typer.Exit(exit_codes.LOCKED) from error
         stack.enter_context(written(report, REPORTS))
-        section = load_section(params, RetrainParams)
-        section = replace(
-            section,
-            push=section.push if push is None else push,
-            git_push=section.git_push if git_push is None else git_push,
-        )
+        options_given = {"push": push, "git_push": git_push}
         take_steps(
             report,
-            state_file=folder / STATE_FILE,
-            section=section,
+            state_file=folder / "begun.json",
+            section=replace(
+                load_section(params, RetrainParams),
+                **{name: value for name, value in options_given.items() if value is not None},
+            ),
             accept_data=accept_data,
             params=params,
         )
@@ -74,7 +71,7 @@ def retrain(
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """Turns SIGTERM into an exception, so that what runs is stopped and the report is written."""
+    """Turns SIGTERM into an exception, so that children are stopped and the report is written."""
 
     def stop(number: int, _frame: Any) -> None:
         raise SystemExit(f"hemline: stopped by {signal.Signals(number).name}")

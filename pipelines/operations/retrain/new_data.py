@@ -21,11 +21,10 @@ class DataRefusedError(HemlineError):
 
 
 def check_tree(*, resumed: bool) -> None:
-    """Refuses tracked files with changes, without which the run's commit would not reproduce it.
+    """Refuses tracked files with changes: the run's commit could not reproduce it without them.
 
     Args:
-        resumed: whether a retrain is resumed, whose own changes to `dvc.lock` and the like are
-            expected.
+        resumed: whether a retrain is resumed, which has itself changed `dvc.lock` and the like.
 
     Raises:
         HemlineError: tracked files have changes.
@@ -46,7 +45,7 @@ def restore(commit: str) -> None:
 
 
 def fetch() -> None:
-    """Updates what is imported and fetches what the workspace misses."""
+    """Updates imported data and fetches what the workspace lacks."""
     for file in dvc.imports():
         dvc.run("update", file)
     missing = dvc.missing_outputs()
@@ -60,17 +59,11 @@ def fetch() -> None:
 
 
 def check_data(base: str, *, section: RetrainParams, accept: bool, report: RetrainReport) -> None:
-    """Compares the new catalog with a commit's; what is found goes into the report.
-
-    Args:
-        base: the commit.
-        section: section of the params.
-        accept: continue whatever is found.
-        report: report of the retrain.
+    """Compares the new catalog with a commit's; findings go into the report.
 
     Raises:
-        DataRefusedError: something was found, which is not accepted.
-        HemlineError: the commit's catalog cannot be read, which is not accepted.
+        DataRefusedError: there are findings, and they are not accepted.
+        HemlineError: the commit's catalog cannot be read, and that is not accepted.
     """
     catalog = tables.read_catalog(options.CATALOG)
     report.num_images = catalog.images.num_rows
@@ -83,7 +76,7 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
     report.num_images_before = last.images.num_rows
     paths = set(catalog.images["path"].to_pylist()) - set(last.images["path"].to_pylist())
     report.num_new_images = len(paths)
-    after = _describe(catalog, options.STORE)
+    after = describe_catalog(catalog, undecodable=tables.read_quarantine(options.STORE))
     report.findings = (
         *compare_labels(before, after, max_label_shift=section.max_label_shift),
         *compare_quarantine(
@@ -94,44 +87,34 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
         ),
     )
     console.print(f"{len(paths)} new images, {report.num_images} in all")
-    _judge(report, accept=accept)
-
-
-def _judge(report: RetrainReport, *, accept: bool) -> None:
-    listed = "\n".join(f"  {finding.message}" for finding in report.findings)
-    if not listed:
+    if not report.findings:
         return
+    listed = "\n".join(f"  {finding.message}" for finding in report.findings)
     if not accept:
         raise DataRefusedError(
             f"the data differs from the previous catalog:\n{listed}\n"
-            "Mend the labels; or, where this is as it should be, `hemline retrain --accept-data`"
+            "Correct the labels; or, if this is as it should be, `hemline retrain --accept-data`"
         )
     console.print(f"accepted:\n{listed}", markup=False)
 
 
-def _previous(base: str, *, accept: bool) -> tuple[Description, Catalog] | None:
+def _previous(commit: str, *, accept: bool) -> tuple[Description, Catalog] | None:
+    """Returns what the catalog of a commit holds, and the catalog; None where it had none."""
+    name = tables.QUARANTINE_FILE
     try:
-        with TemporaryDirectory() as folder:
-            return _read_committed(base, Path(folder))
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            if not dvc.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
+                return None
+            dvc.copy_committed(options.STORE / name, commit, into=folder / name)
+            catalog = tables.read_catalog(folder / "catalog")
+            undecodable = tables.read_quarantine(folder)
+            return describe_catalog(catalog, undecodable=undecodable), catalog
     except HemlineError as error:
         if not accept:
             raise HemlineError(
-                f"the previous catalog cannot be compared with: {error}\n"
+                f"cannot compare with the previous catalog: {error}\n"
                 "`hemline retrain --accept-data` continues without"
             ) from error
         console.print(f"not compared with the previous catalog: {error}", markup=False)
         return None
-
-
-def _read_committed(commit: str, folder: Path) -> tuple[Description, Catalog] | None:
-    """Returns what the catalog of a commit holds, and the catalog; None where it had none."""
-    if not dvc.copy_committed(options.CATALOG, commit, into=folder / "catalog"):
-        return None
-    name = tables.QUARANTINE_FILE
-    dvc.copy_committed(options.STORE / name, commit, into=folder / name)
-    catalog = tables.read_catalog(folder / "catalog")
-    return _describe(catalog, folder), catalog
-
-
-def _describe(catalog: Catalog, store: Path) -> Description:
-    return describe_catalog(catalog, undecodable=tables.read_quarantine(store))

@@ -40,25 +40,20 @@ _EXIT_CODES: dict[Outcome, int] = {
 
 @dataclass(kw_only=True)
 class RetrainReport:
-    """What is known of a retrain so far.
+    """What is known of a retrain so far; None where that is nothing.
 
     Attributes:
-        started: when it started, in UTC, ISO 8601.
+        started: in UTC, ISO 8601.
         outcome: how it ended; "failed" until it has ended otherwise.
-        error: why it failed.
-        step: step in which it is, or ended.
+        step: the current step, or the last one.
         resumed: whether it resumed one that did not end.
         version: number of the model version that it made or found.
-        champion_before: number of the version in use when it began; None: there was none.
-        champion_after: number of the version in use at the end.
-        verdict: verdict of the gate; None where there was nothing to judge.
-        num_images_before: number of images in the previous catalog; None: there was none.
-        num_images: number of images in the new catalog.
-        num_new_images: number of images in the new catalog that the previous one did not have.
+        champion_before: the champion when it began, be it resumed or not.
+        num_images_before: number of images in the previous catalog.
+        num_new_images: number of images that the previous catalog did not have.
         findings: how the data differs beyond what was expected.
         commit: commit that holds `dvc.lock`.
-        tag: tag of that commit.
-        pushed: where results went: names of git's remotes, "dvc" for DVC's.
+        pushed: names of git's remotes, and "dvc" for DVC's.
         seconds: duration of each step.
     """
 
@@ -120,19 +115,6 @@ def written(report: RetrainReport, folder: Path) -> Iterator[None]:
 
 def as_markdown(report: RetrainReport) -> str:
     """Returns a page about a retrain for people."""
-    parts = [f"# Retrain: {report.outcome}", _table(["", ""], _facts(report))]
-    if report.error:
-        parts.append(f"## Failed at: {report.step}\n\n```\n{report.error}\n```")
-    if report.findings:
-        parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in report.findings))
-    if report.verdict:
-        parts.append(f"## The gate\n\n{_rules(report.verdict)}\n\n{_attributes(report.verdict)}")
-    seconds = [(step, f"{took:.1f}") for step, took in report.seconds.items()]
-    parts.append("## Seconds\n\n" + _table(["step", "s"], seconds))
-    return "\n\n".join(parts) + "\n"
-
-
-def _facts(report: RetrainReport) -> list[tuple[str, str]]:
     facts = {
         "exit code": report.exit_code,
         "started": report.started,
@@ -145,7 +127,16 @@ def _facts(report: RetrainReport) -> list[tuple[str, str]]:
         "tag": report.tag,
         "pushed to": ", ".join(report.pushed) or None,
     }
-    return [(name, "-" if value is None else str(value)) for name, value in facts.items()]
+    parts = [f"# Retrain: {report.outcome}", _table(["", ""], facts.items())]
+    if report.error:
+        parts.append(f"## Failed at: {report.step}\n\n```\n{report.error}\n```")
+    if report.findings:
+        parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in report.findings))
+    if report.verdict:
+        parts.append(f"## The gate\n\n{_rules(report.verdict)}\n\n{_attributes(report.verdict)}")
+    seconds = [(step, f"{took:.1f}") for step, took in report.seconds.items()]
+    parts.append("## Seconds\n\n" + _table(["step", "s"], seconds))
+    return "\n\n".join(parts) + "\n"
 
 
 def _rules(verdict: Verdict) -> str:
@@ -166,8 +157,8 @@ def _attributes(verdict: Verdict) -> str:
     rows = [
         (
             row.name,
-            str(row.num_queries),
-            "-" if row.champion_map is None else f"{row.champion_map:.2f}",
+            row.num_queries,
+            None if row.champion_map is None else f"{row.champion_map:.2f}",
             f"{row.challenger_map:.2f}",
         )
         for row in verdict.attributes
@@ -175,7 +166,8 @@ def _attributes(verdict: Verdict) -> str:
     return _table(["attribute", "queries", "champion MAP", "challenger MAP"], rows)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Returns a Markdown table; names that come from data cannot break out of their cell."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+    cells = [["-" if x is None else str(x).replace("|", "/") for x in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -14,7 +14,7 @@ def commit(report: RetrainReport, state: RetrainState) -> str:
     """Commits `dvc.lock` and what else DVC leaves to git; returns the commit that holds it.
 
     Raises:
-        HemlineError: another branch is checked out than when the retrain began.
+        HemlineError: the branch is not the one on which the retrain began.
     """
     here = git.branch()
     if here != state.branch:
@@ -64,31 +64,30 @@ def push_data(report: RetrainReport, *, wanted: bool) -> None:
 
 
 def push_commit(name: str | None, report: RetrainReport, *, wanted: bool) -> None:
-    """Pushes the branch, and the tag of a name where one is given, to git's remote, if any.
+    """Pushes the branch, and a tag where one is named, to git's remote, if there is one.
 
     Raises:
-        HemlineError: the remote refuses, as where somebody else pushed to the branch meanwhile.
+        HemlineError: the remote refuses, for instance because somebody else pushed to the branch.
     """
-    remote = git.remote()
     if not wanted:
         console.print("not asked for")
         return
+    remote = git.remote()
     if remote is None:
         console.print("git has no remote for this branch: commit and tag stay here")
         return
-    here = git.branch()
-    if here is None:
+    refs = [] if name is None else [f"refs/tags/{name}"]
+    if here := git.branch():
+        refs.insert(0, f"HEAD:{git.upstream(here)}")
+    else:
         console.print("no branch is checked out: its commit is not pushed, only a tag")
-    refs = [f"HEAD:{git.upstream(here)}"] if here else []
-    if name is not None:
-        refs.append(f"refs/tags/{name}")
     if not refs:
         return
     try:
         git.push(remote, refs)
     except HemlineError as error:
         raise HemlineError(
-            f"{error}\nNothing is lost: mend it (`git pull --rebase`, where somebody pushed to the "
+            f"{error}\nNothing is lost: fix it (`git pull --rebase`, if somebody pushed to the "
             "branch meanwhile), and `hemline retrain` resumes with the push"
         ) from error
     report.pushed.append(remote)
@@ -104,9 +103,8 @@ def _message(version: int | None, verdict: Verdict | None) -> str:
     """Returns a commit message: what happened, and the gate's figures."""
     if verdict is None:
         return f"Retrain: the code changed, version {version} stands"
-    against = (
-        f"against version {verdict.champion}" if verdict.champion else "without another to compare"
-    )
+    champion = verdict.champion
+    against = f"against version {champion}" if champion else "without another to compare"
     rules = [
         f"{'kept' if rule.passed else 'not kept'}: {rule.name} {rule.measured:.4g}, "
         f"asked {rule.bound} {rule.limit:.4g}"

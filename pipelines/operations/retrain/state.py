@@ -13,9 +13,6 @@ from filelock import FileLock, Timeout
 
 from components import files
 from components.errors import HemlineError
-from components.provenance import git
-
-STATE_FILE = "begun.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +20,10 @@ class RetrainState:
     """A retrain that has not ended.
 
     Attributes:
-        base: commit at which it began; new data is compared with the data of this commit.
-        branch: branch on which it began; None for a commit without a branch.
+        base: commit at which it began; new data is compared with this commit's.
+        branch: branch on which it began; None for a detached HEAD.
         champion: version that was champion when it began; None: there was none.
-        judged: version of the workspace when it began, where the gate had judged it; else None.
+        judged: version in the workspace when it began, if the gate had judged it; else None.
         has_news: whether it found something to do.
         was_refused: whether a person has to look at its data.
     """
@@ -37,16 +34,6 @@ class RetrainState:
     judged: int | None = None
     has_news: bool = False
     was_refused: bool = False
-
-
-def new_state(*, champion: int | None) -> RetrainState:
-    """Returns the state of a retrain that begins now, under this champion."""
-    return RetrainState(base=git.head(), branch=git.branch(), champion=champion)
-
-
-def read_state(file: Path) -> RetrainState | None:
-    """Returns the state of a retrain that did not end; None where every one has."""
-    return RetrainState(**files.read_json(file)) if file.exists() else None
 
 
 def save_state(state: RetrainState, file: Path) -> RetrainState:

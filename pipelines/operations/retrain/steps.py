@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from components import files
 from components.params import RetrainParams
 from components.provenance import git
 from components.registry import promotion, versions
@@ -11,7 +12,7 @@ from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.retrain import new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
 from pipelines.operations.retrain.report import RetrainReport
-from pipelines.operations.retrain.state import RetrainState, new_state, read_state, save_state
+from pipelines.operations.retrain.state import RetrainState, save_state
 from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -30,9 +31,9 @@ def take_steps(
     Args:
         report: report of the retrain.
         state_file: file that exists while a retrain has not ended, for the next one to resume.
-        section: section of the params, as the command line changed it.
+        section: section of the params, as changed on the command line.
         accept_data: train although the labels differ from the previous run's.
-        params: file of the params.
+        params: the params file.
 
     Raises:
         HemlineError: a step failed; the next retrain resumes there.
@@ -82,12 +83,13 @@ def take_steps(
 
 def _resume_or_begin(state_file: Path, report: RetrainReport) -> RetrainState:
     """Returns the state of the retrain that did not end, or of a new one; it is on disk."""
-    state = read_state(state_file)
-    report.resumed = state is not None
+    report.resumed = state_file.exists()
     new_data.check_tree(resumed=report.resumed)
-    if state is None:
-        return save_state(new_state(champion=report.champion_after), state_file)
-    console.print(f"resumes the retrain that began at {state.base[:10]}")
+    if not report.resumed:
+        state = RetrainState(base=git.head(), branch=git.branch(), champion=report.champion_after)
+        return save_state(state, state_file)
+    state = RetrainState(**files.read_json(state_file))
+    console.print(f"resuming the retrain that began at {state.base[:10]}")
     if state.was_refused:
         new_data.restore(state.base)
     return save_state(replace(state, was_refused=False), state_file)

@@ -8,10 +8,10 @@ import pytest
 from components.errors import HemlineError
 from components.evaluation.gate import Rule, Verdict
 from components.provenance.dvc_files import LOCK, format_lock
-from components.provenance.git import commit_only
+from components.provenance.git import branch, commit_only, head
 from pipelines.operations.retrain import result
 from pipelines.operations.retrain.report import RetrainReport
-from pipelines.operations.retrain.state import new_state
+from pipelines.operations.retrain.state import RetrainState
 
 VERDICT = Verdict(
     challenger=3,
@@ -71,7 +71,7 @@ def test_a_tag_of_another_registration_is_not_moved(repository: Path) -> None:
 
 
 def test_another_branch_is_not_committed_to(repository: Path) -> None:
-    state = new_state(champion=2)
+    state = RetrainState(base=head(), branch=branch(), champion=2)
     git("switch", "-q", "-c", "elsewhere")
     with pytest.raises(HemlineError, match="git switch main"):
         result.commit(RetrainReport(version=3, verdict=VERDICT), state)
