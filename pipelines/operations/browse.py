@@ -17,27 +17,26 @@ from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
 from components.registry import versions
 from components.search.finder import Finder
-from pipelines.operations.search.model import package_of
-from pipelines.operations.search.query import root_of
+from pipelines.operations.search.embedded import package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
 Against = Annotated[
-    Path | None, typer.Option(help="Embeddings by another model, to show side by side.")
+    Path | None, typer.Option(help="Another model's embeddings, to show side by side.")
 ]
 PicturesAt = Annotated[
-    str | None, typer.Option(help="Folder or URL of the pictures, where they have moved.")
+    str | None, typer.Option(help="Folder or URL of the pictures, if they have moved.")
 ]
-Host = Annotated[str, typer.Option(help="Address to listen at; others than this are not private.")]
+Host = Annotated[str, typer.Option(help="Address to listen at; any but the default is public.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any free one.")]
 AllowHost = Annotated[
-    list[str] | None, typer.Option(help="A further name that browsers may call this machine by.")
+    list[str] | None, typer.Option(help="Another host name under which browsers reach this page.")
 ]
 
 _LOOPBACK = ["127.0.0.1", "localhost"]
 _THREADS = 8
-# requests and answers stay in memory: more than an upload may have, so that the page can say so
+# requests and answers stay in memory; larger than an upload may be, so that the page can say so
 _IN_MEMORY_BYTES = 4 * MAX_UPLOAD_BYTES
 
 
@@ -52,7 +51,7 @@ def browse(
     catalog: options.Catalog = options.CATALOG,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Serve a page where one picks or drops a picture and sees what is nearest, and why.
+    """Serve a page where you pick or drop a picture and see what is nearest, and why.
 
     The page shows where the model looked. With --against, the answers of two models stand side by
     side, each in its own embeddings. Stop it with Ctrl-C.
@@ -73,8 +72,10 @@ def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -
     side = package.image_size_px
     # loads the network now, so that the first question does not wait for it
     package.embed_each(np.zeros((side, side, 3), np.uint8), embedded.attributes)
+    aliases = tracking().client().get_model_version(version.name, str(version.version)).aliases
+    known_as = f" ({', '.join(aliases)})" if aliases else ""
     return Shelf(
-        title=_title(version),
+        title=f"{version.name} {version.version}{known_as}",
         key=f"{embedded.digest[:16]}-{version.version}",
         finder=Finder.over(embedded, catalog=catalog),
         pictures=ItemPictures(embedded.items(), pictures or root_of(embedded, params)),
@@ -82,12 +83,6 @@ def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -
         embed=package.embed_each,
         attend=package.attend,
     )
-
-
-def _title(version: versions.RegisteredVersion) -> str:
-    found = tracking().client().get_model_version(version.name, str(version.version))
-    aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
-    return f"{version.name} {version.version}{aliases}"
 
 
 def _names(host: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Operation `describe`: what a catalog holds, or a data set that was not ingested."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from components import tables
 from components.datasets.description import (
     AttributeDescription,
     Description,
-    QuarantinedRow,
     describe_catalog,
     describe_labels,
 )
@@ -134,17 +132,29 @@ def _print(described: Description, *, whole_quarantine: bool) -> None:
     )
     console.print(_attributes_table(described), _frequent_table(described))
     console.print(_splits_table(described) if described.splits else "no published split or roles")
-    console.print(_triplets_table(described) if described.triplets else "no published triplets")
+    rows = [(x.split, x.attribute, f"{x.num_triplets:,}") for x in described.triplets]
+    triplets = _table("published triplets", ["split", "attribute"], ["triplets"], rows=rows)
+    console.print(triplets if rows else "no published triplets")
     for what, number in described.left_out.items():
         console.print(plain(f"left out: {number:,} {what}"))
-    if not described.quarantine:
+    if described.quarantine:
+        _print_quarantine(described, num_shown=None if whole_quarantine else _NUM_SHOWN)
+    else:
         console.print("nothing in quarantine")
-        return
-    shown = described.quarantine[: None if whole_quarantine else _NUM_SHOWN]
-    console.print(_reasons_table(described), _quarantine_table(shown))
-    if len(shown) < len(described.quarantine):
+
+
+def _print_quarantine(described: Description, *, num_shown: int | None) -> None:
+    counts = [
+        (stage, reason, f"{number:,}")
+        for stage, reasons in described.quarantine_counts.items()
+        for reason, number in reasons.items()
+    ]
+    console.print(_table("quarantine", ["stage", "reason"], ["rows"], rows=counts))
+    rows = [(row.path, row.reason, row.detail) for row in described.quarantine[:num_shown]]
+    console.print(_table("rows in quarantine", ["path", "reason", "detail"], rows=rows))
+    if len(rows) < len(described.quarantine):
         console.print(
-            f"the first {len(shown)} of {len(described.quarantine):,} rows; --all lists them all"
+            f"the first {len(rows)} of {len(described.quarantine):,} rows; --all lists them all"
         )
 
 
@@ -188,22 +198,3 @@ def _splits_table(described: Description) -> Table:
             rows.append(("", shown, f"{role.num_images:,}", f"{role.num_labels:,}"))
     title = "published splits and roles"
     return _table(title, ["split", "role"], ["images", "labels"], rows=rows)
-
-
-def _triplets_table(described: Description) -> Table:
-    rows = [(x.split, x.attribute, f"{x.num_triplets:,}") for x in described.triplets]
-    return _table("published triplets", ["split", "attribute"], ["triplets"], rows=rows)
-
-
-def _reasons_table(described: Description) -> Table:
-    rows = [
-        (stage, reason, f"{number:,}")
-        for stage, counts in described.quarantine_counts.items()
-        for reason, number in counts.items()
-    ]
-    return _table("quarantine", ["stage", "reason"], ["rows"], rows=rows)
-
-
-def _quarantine_table(quarantined: Iterable[QuarantinedRow]) -> Table:
-    rows = [(row.path, row.reason, row.detail) for row in quarantined]
-    return _table("rows in quarantine", ["path", "reason", "detail"], rows=rows)

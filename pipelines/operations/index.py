@@ -1,10 +1,10 @@
-"""Operation `index`: embeddings → what makes searching many of them fast."""
+"""Operation `index`: embeddings → files that make searching many of them fast."""
 
 from typing import Annotated
 
 import typer
 
-from components.embedding.embeddings import Embeddings, read_embeddings
+from components.embedding.embeddings import read_embeddings
 from components.search.index import MIN_INDEXED, RECALL_AT, build_index
 from components.search.vector_map import remove_stale, write_map
 from pipelines.shell import options
@@ -21,27 +21,23 @@ def index(
     attribute: Attributes = None,
     embeddings: options.Embeddings = options.EMBEDDINGS,
 ) -> None:
-    """Map the vectors of each attribute, and of many build an approximate index too.
+    """Map the vectors of each attribute and, if there are many, build an approximate index.
 
-    Both belong to the embeddings that they were made of: after embedding again, index again.
+    Both belong to the embeddings that they were made from: after embedding again, index again.
     """
     embedded = read_embeddings(embeddings)
     for name in attribute or embedded.attributes:
         path = write_map(embedded, name)
         console.print(f"{name}: {embedded.num_images} vectors mapped in {path}")
         if embedded.num_images >= MIN_INDEXED:
-            _build(embedded, name)
+            facts = build_index(embedded, name, on_progress=console.print).facts
+            console.print(
+                f"{name}: {facts.num_lists} lists, of which a search probes {facts.num_probes}: "
+                f"recall@{RECALL_AT} {facts.recall:.3f} against exact search"
+            )
         remove_stale(embedded, name)
     if embedded.num_images < MIN_INDEXED:
         console.print(
             f"no approximate index: {embedded.num_images} vectors are compared one by one in "
             f"milliseconds, fewer than {MIN_INDEXED} need none"
         )
-
-
-def _build(embedded: Embeddings, name: str) -> None:
-    facts = build_index(embedded, name, on_progress=console.print).facts
-    console.print(
-        f"{name}: {facts.num_lists} lists, of which a search looks into {facts.num_probes}: "
-        f"recall@{RECALL_AT} {facts.recall:.3f} against exact search"
-    )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from components.provenance import dvc_files, origin
 from components.provenance.origin import Origin
 from components.registry import versions
 from components.tracking.runs import Tracking
+from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console, table
 
@@ -22,7 +23,6 @@ Commit = Annotated[
     str | None,
     typer.Option(metavar="REV", help="Find what was made from this commit, branch or tag."),
 ]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 # of the many that are installed, what the numbers come from; --format json has them all
 _SHOWN_LIBRARIES = ("torch", "torchvision", "numpy", "pyarrow", "pillow", "ray", "dvc", "mlflow")
@@ -32,7 +32,7 @@ _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineag
 
 
 def lineage(
-    target: Target = None, *, commit: Commit = None, output_format: Format = "table"
+    target: Target = None, *, commit: Commit = None, output_format: options.Format = "table"
 ) -> None:
     """Print the code, data, params, machine and libraries that made a version or a run.
 

@@ -115,23 +115,19 @@ def check_code(here: Path) -> None:
     """Refuses to run one checkout's code in another, which would be recorded as its own.
 
     The `hemline` script imports the code that was installed; a second clone, a worktree and the
-    copy in which DVC runs a queued experiment hold code of their own.
-
-    Args:
-        here: the current folder; the project is it, or the nearest folder around it with code.
+    copy in which DVC runs a queued experiment hold code of their own. The project is the current
+    folder, `here`, or the nearest folder around it with code.
 
     Raises:
         HemlineError: the code that runs is not the project's.
     """
     running = Path(__file__).parents[2]
-    for folder in (here, *here.parents):
-        if (folder / "pipelines/__init__.py").exists() and (
-            folder / "components/params.py"
-        ).exists():
-            if not folder.samefile(running):
-                raise HemlineError(
-                    f"the code in {running} was about to run in the project {folder}, which has "
-                    f"its own: run `python -m pipelines ...` in {folder}, or install that code "
-                    f"with `pip install -e {folder}`"
-                )
-            return
+    files = ("pipelines/__init__.py", "components/params.py")
+    with_code = (x for x in (here, *here.parents) if all((x / file).exists() for file in files))
+    folder = next(with_code, running)
+    if not folder.samefile(running):
+        raise HemlineError(
+            f"the code in {running} was about to run in the project {folder}, which has its own: "
+            f"run `python -m pipelines ...` in {folder}, or install that code with `pip install -e "
+            f"{folder}`"
+        )

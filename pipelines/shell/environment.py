@@ -38,13 +38,13 @@ def shared_scratch() -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """Returns where copies are kept that can be fetched again: HEMLINE_CACHE, or ~/.cache."""
+    """Returns the folder for copies that can be fetched again: HEMLINE_CACHE, or in ~/.cache."""
     named = os.environ.get("HEMLINE_CACHE")
     return Path(named).absolute() if named else Path.home() / ".cache" / "hemline"
 
 
 def store_location(address: str) -> "StoreLocation":
-    """Returns where a store is; published ones are copied to the cache."""
+    """Returns where a store is; a published one is copied to the cache."""
     from components.images.remote_store import StoreLocation  # noqa: PLC0415
 
     where = address if "://" in address else str(Path(address).absolute())
@@ -70,7 +70,7 @@ def tracking() -> "Tracking":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
     given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given:  # programs that are started from here print it too
+    if given:  # programs started from here print it too
         os.environ["MLFLOW_TRACKING_URI"] = given = log_in(given)
     return Tracking(
         uri=given or f"sqlite:///{folder}/mlflow.db",
@@ -91,10 +91,8 @@ def who() -> str:
 def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator[None]:
     """Joins the cluster at RAY_ADDRESS, or starts Ray on this machine; shuts down at the end.
 
-    Args:
-        needed: false: do nothing, for work that runs in this process alone.
-        num_cpus: CPUs that the work needs; a Ray that is started here then counts at least so
-            many, even if the machine has fewer and workers share them.
+    Does nothing where it is not needed, for work in this process alone. A Ray that is started here
+    counts at least `num_cpus`, even if the machine has fewer and workers share them.
     """
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not needed:
@@ -103,7 +101,7 @@ def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator
     import ray.data  # noqa: PLC0415 - a second of import time that only the Ray stages need
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
-    # with its dashboard: without one, Ray Train keeps warning that it cannot reach it
+    # with a dashboard: without one, Ray Train keeps warning that it cannot reach it
     counted = max(num_cpus or 0, os.cpu_count() or 1) if address == "local" else None
     context = ray.init(address=address, num_cpus=counted, logging_level=logging.ERROR)
     if context.dashboard_url:

@@ -1,19 +1,18 @@
 """Command-line options that several stages share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE
 
-Params = Annotated[Path, typer.Option(help="File with the run's parameters.")]
-Data = Annotated[Path, typer.Option(help="The data set as it lies on disk.")]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
+Params = Annotated[Path, typer.Option(help="The params file.")]
+Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
 Catalog = Annotated[Path, typer.Option(help="Folder of the catalog.")]
 Store = Annotated[Path, typer.Option(help="Folder of the image store.")]
-StoreAddress = Annotated[
-    str, typer.Option(help="Folder of the image store, or the URL that it is published at.")
-]
+StoreAddress = Annotated[str, typer.Option(help="Folder or URL of the image store.")]
 Splits = Annotated[Path, typer.Option(help="Folder of the splits.")]
 Triplets = Annotated[Path, typer.Option(help="Folder of triplets and batches.")]
 Model = Annotated[Path, typer.Option(help="Folder of the trained model.")]
@@ -21,9 +20,9 @@ Run = Annotated[Path, typer.Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, typer.Option(help="File that names the registered version.")]
 Embeddings = Annotated[Path, typer.Option(help="Folder of the embeddings.")]
 EmbeddingsRoot = Annotated[
-    Path, typer.Option(help="Where each champion's embeddings lie, in a folder of its own.")
+    Path, typer.Option(help="Parent folder of each champion's own folder of embeddings.")
 ]
-Metrics = Annotated[Path, typer.Option(help="File of the evaluation's figures.")]
+Metrics = Annotated[Path, typer.Option(help="JSON file of the evaluation's metrics.")]
 Queries = Annotated[Path, typer.Option(help="Parquet file of the scores of every test query.")]
 
 PARAMS = Path("params.yaml")

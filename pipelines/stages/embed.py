@@ -55,11 +55,7 @@ def embed(
     run it again to embed the rest.
     """
     where = tracking()
-    version = (
-        versions.resolve(model, tracking=where)
-        if model
-        else versions.read_registration(registration)
-    )
+    version = versions.resolve(model, where) if model else versions.read_registration(registration)
     if images is None:
         source = stored_images(store_location(store), tables.read_catalog(catalog).images)
     else:

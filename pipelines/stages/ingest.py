@@ -29,7 +29,16 @@ def ingest(
         previous=_previous(catalog),
     )
     _print(built)
-    _check_quarantine(built, catalog, allowed=section.max_quarantined_share)
+    # where too much cannot be used, only the quarantine is written: a disk that was not there for a
+    # moment would otherwise cost its images their numbers
+    tables.write_quarantine(built.quarantine, catalog)
+    quarantined = set(built.quarantine["path"].to_pylist())
+    tables.check_quarantined_share(
+        len(quarantined),
+        len(quarantined | set(built.images["path"].to_pylist())),
+        allowed=section.max_quarantined_share,
+        where=catalog / tables.QUARANTINE_FILE,
+    )
     write_catalog(built, catalog)
 
 
@@ -41,20 +50,6 @@ def _print(built: Catalog) -> None:
     reasons = Counter(built.quarantine["reason"].to_pylist())
     for what, number in [*reasons.most_common(), *built.left_out.items()]:
         console.print(f"{what}: {number}", markup=False)
-
-
-def _check_quarantine(built: Catalog, catalog: Path, *, allowed: float) -> None:
-    """Stops where too much cannot be used.
-
-    Only the quarantine is written then. A disk that was not there for a moment would otherwise cost
-    its images their numbers.
-    """
-    tables.write_quarantine(built.quarantine, catalog)
-    quarantined = set(built.quarantine["path"].to_pylist())
-    paths = quarantined | set(built.images["path"].to_pylist())
-    tables.check_quarantined_share(
-        len(quarantined), len(paths), allowed=allowed, where=catalog / tables.QUARANTINE_FILE
-    )
 
 
 def _previous(catalog: Path) -> Catalog | None:

@@ -59,7 +59,9 @@ def train(
 ) -> None:
     """Train the network; an interrupted run of the same params and inputs is resumed."""
     model_params = load_section(params, ModelParams)
-    train_params = _with_precision(load_section(params, TrainParams))
+    train_params = load_section(params, TrainParams)
+    precision = resolve_precision(train_params.precision, on_gpu=train_params.use_gpu)
+    train_params = replace(train_params, precision=precision)
     location = store_location(store)
     inputs = TrainingInputs(
         catalog=catalog.absolute(),
@@ -71,16 +73,15 @@ def train(
         describe_training(inputs, model_params=model_params, train_params=train_params)
         return
     source = load_section(params, DataParams).root
-    state_folder = _state_folder(
-        params, [catalog, location.local(), splits, triplets], precision=train_params.precision
-    )
+    folders = [catalog, location.local(), splits, triplets]
+    state_folder = _state_folder(params, folders, precision=precision)
     where = tracking()
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
         where,
         params=resolved(params),
         tags={
-            PRECISION_TAG: train_params.precision,
+            PRECISION_TAG: precision,
             **recording.origin_tags(
                 [source, catalog, store, splits, triplets], experiment=experiment_tags()
             ),
@@ -118,11 +119,6 @@ def train(
     files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)
     shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
-
-
-def _with_precision(params: TrainParams) -> TrainParams:
-    """Returns the params with the precision that they stand for on the machines that train."""
-    return replace(params, precision=resolve_precision(params.precision, on_gpu=params.use_gpu))
 
 
 def _state_folder(params: Path, inputs: list[Path], *, precision: str) -> Path:

@@ -33,8 +33,7 @@ class ExperimentResult:
 def read_inputs(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Returns the outputs in `dvc.lock` that every experiment starts from.
 
-    Args:
-        sections: all params of the workspace, defaults included.
+    The sections are the workspace's params, defaults included.
 
     Raises:
         HemlineError: a stage before training has not run, or has run with other params.

@@ -70,13 +70,9 @@ def promote_version(
 ) -> Verdict:
     """Returns the gate's verdict on a version, which is champion from then on if it passed.
 
-    Idempotent: called again, after a crash or when it is done, it ends in the same state. A verdict
-    by the same limits against the same champion stands, and nothing is done twice.
-
-    Args:
-        version: its number, "latest" or its URI.
-        inputs: what versions are measured on and embed.
-        again: promote the version even if it was rolled back.
+    The version is given by its number, as "latest" or by its URI; one that was rolled back needs
+    `again`. Idempotent: called again, after a crash or when it is done, it ends in the same state.
+    A verdict by the same limits against the same champion stands, and nothing is done twice.
 
     Raises:
         HemlineError: there is no such version, it was rolled back, or it cannot be measured or

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -38,7 +38,6 @@ EmbeddingsTolerance = Annotated[
 MetricsTolerance = Annotated[
     float, typer.Option(min=0, help="Largest difference of a metric; MAP is in percent points.")
 ]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 # continued by their stages, so that images and labels keep the numbers that they were given
 _CONTINUED = (str(options.CATALOG), str(options.SPLITS))
@@ -55,7 +54,7 @@ def reproduce(
     weights_tolerance: WeightsTolerance = 1e-4,
     embeddings_tolerance: EmbeddingsTolerance = 1e-3,
     metrics_tolerance: MetricsTolerance = 0.5,
-    output_format: Format = "table",
+    output_format: options.Format = "table",
 ) -> None:
     """Run a commit's stages in a worktree, and compare hashes, weights and metrics.
 

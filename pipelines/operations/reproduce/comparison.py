@@ -79,10 +79,8 @@ def _model_difference(recorded: Path, again: Path, *, tolerance: float) -> Diffe
 def overall(rows: Sequence[Compared]) -> Agreement:
     """Returns the verdict on the whole: the worst of those on the outputs."""
     found = {row.verdict for row in rows}
-    for verdict in (Agreement.DIFFERENT, Agreement.WITHIN_TOLERANCE):
-        if verdict in found:
-            return verdict
-    return Agreement.IDENTICAL
+    worst_first = (Agreement.DIFFERENT, Agreement.WITHIN_TOLERANCE)
+    return next((verdict for verdict in worst_first if verdict in found), Agreement.IDENTICAL)
 
 
 def print_comparison(
@@ -95,12 +93,8 @@ def print_comparison(
 ) -> None:
     """Prints a verdict per output, and where the first difference is.
 
-    Args:
-        recorded: what was reproduced.
-        rows: the verdicts.
-        computed: names of the stages that computed something.
-        kept: folder of the worktree, where it stays.
-        as_json: print one JSON object, for programs.
+    `computed` names the stages that computed something; `kept` is the worktree's folder, if it
+    stays.
     """
     first = next((row for row in rows if row.verdict is Agreement.DIFFERENT), None)
     if as_json:

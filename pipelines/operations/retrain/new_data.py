@@ -23,8 +23,7 @@ class DataRefusedError(HemlineError):
 def check_tree(*, resumed: bool) -> None:
     """Refuses tracked files with changes: the run's commit could not reproduce it without them.
 
-    Args:
-        resumed: whether a retrain is resumed, which has itself changed `dvc.lock` and the like.
+    A retrain that is resumed has itself changed `dvc.lock` and the like.
 
     Raises:
         HemlineError: tracked files have changes.

@@ -28,12 +28,7 @@ def take_steps(
 ) -> None:
     """Takes the steps after the lock and reports on them.
 
-    Args:
-        report: report of the retrain.
-        state_file: file that exists while a retrain has not ended, for the next one to resume.
-        section: section of the params, as changed on the command line.
-        accept_data: train although the labels differ from the previous run's.
-        params: the params file.
+    The state file exists while a retrain has not ended, for the next one to resume.
 
     Raises:
         HemlineError: a step failed; the next retrain resumes there.

@@ -11,14 +11,22 @@ from rich.table import Table
 
 from components.errors import HemlineError
 from components.figures.sheet import Tile, write_tiles
-from components.search.request import Found, SearchRequest, verdict
-from pipelines.operations.search.query import Asked
+from components.search.request import Found, Query, SearchRequest, verdict
 from pipelines.shell.reporting import console
 
 _DECIMALS = 6  # half precision knows no more of a similarity
 
 Values = Mapping[str, Sequence[str]]
 """An image's values of every attribute that it has a label of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A query, the path or address of its picture, and its number where it is an item."""
+
+    query: Query
+    shown: str
+    image: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,21 @@
 """Operation `search`: the items nearest to a picture or to an item, in one attribute or several."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from components.embedding.embeddings import read_embeddings
+from components.embedding.embeddings import Embeddings, read_embeddings
+from components.errors import HemlineError
+from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
-from components.search.request import SearchRequest
-from pipelines.operations.search.answer import Results, print_json, print_table, write_sheet
-from pipelines.operations.search.query import ask, read_weights, root_of
+from components.search.request import SearchRequest, parse_weight
+from pipelines.operations.search.answer import Asked, Results, print_json, print_table, write_sheet
+from pipelines.operations.search.embedded import package_of, root_of
 from pipelines.shell import options
+from pipelines.shell.environment import tracking
 
 Image = Annotated[Path | None, typer.Option(help="The query: an image file.")]
 Item = Annotated[
@@ -50,7 +54,6 @@ Model = Annotated[
     str | None,
     typer.Option(metavar="URI", help="Refuse embeddings that another model made."),
 ]
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 Sheet = Annotated[
     Path | None,
     typer.Option(help="PNG file for the contact sheet (default with a table: search/sheet.png)."),
@@ -70,7 +73,7 @@ def search(
     rerank: Rerank = None,
     exact: Exact = False,
     model: Model = None,
-    output_format: Format = "table",
+    output_format: options.Format = "table",
     sheet: Sheet = None,
     catalog: options.Catalog = options.CATALOG,
     embeddings: options.Embeddings = options.EMBEDDINGS,
@@ -84,7 +87,7 @@ def search(
     embedded = read_embeddings(embeddings)
     finder = Finder.over(embedded, catalog=catalog)
     request = SearchRequest(
-        weights=read_weights(attribute, embedded.attributes),
+        weights=_weights(attribute, embedded.attributes),
         top_k=top_k,
         conditions=[parse_condition(text) for text in where or ()],
         all_items=all_items,
@@ -93,7 +96,9 @@ def search(
     )
     root = root_of(embedded, params)
     needed = request.needed(finder.attributes)
-    asked = ask(finder, embedded, needed, image=image, item=item, root=root, model=model)
+    if model is not None:
+        _check_model(embedded, model)
+    asked = _ask(finder, embedded, needed, image=image, item=item, root=root)
     answer = finder.find(asked.query, request)
     results = Results(
         asked=asked,
@@ -112,3 +117,63 @@ def search(
         typer.echo(f"sheet: {sheet}", err=output_format == "json")
     if answer.notice:
         typer.echo(f"note: {answer.notice}", err=True)
+
+
+def _weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]:
+    """Returns the weight of each attribute that is asked for, given as NAME or NAME=WEIGHT."""
+    weights: dict[str, float] = {}
+    for text in texts:
+        name, equals, weight = (text, "", "") if text in known else text.rpartition("=")
+        name = name or text
+        if name not in known:
+            raise HemlineError(f"no attribute {name!r}; images are embedded for {', '.join(known)}")
+        if name in weights:
+            raise HemlineError(f"--attribute {name} is given twice: give it once, with its weight")
+        weights[name] = parse_weight(name, weight) if equals else 1.0
+    return weights
+
+
+def _ask(
+    finder: Finder,
+    embedded: Embeddings,
+    attributes: Sequence[str],
+    *,
+    image: Path | None,
+    item: str | None,
+    root: str,
+) -> Asked:
+    """Returns an image file or an embedded item as the query, embedded for attributes.
+
+    An item is given by its number or its path, with or without the root that paths are relative to.
+    """
+    if (image is None) == (item is None):
+        raise HemlineError("give the query either as --image FILE or as --id NUMBER|PATH")
+    if image is None:
+        root = root.rstrip("/")
+        number = finder.number_of(str(item).removeprefix(f"{root}/"))
+        query = finder.item_query(number, attributes)
+        return Asked(query=query, shown=f"{root}/{finder.path_of(number)}", image=number)
+    package = package_of(embedded)
+    try:
+        data = read_bytes(image)
+        pixels = decode(data, image_size_px=package.image_size_px)
+    except UnreadableImageError as error:
+        raise HemlineError(f"--image {image} cannot be used: {error}") from error
+    vectors = package.embed_each(pixels, attributes)
+    query = finder.picture_query(vectors, copies=finder.same_content(data).tolist())
+    return Asked(query=query, shown=str(image))
+
+
+def _check_model(embedded: Embeddings, model: str) -> None:
+    """Refuses a model that is not the version that made the embeddings."""
+    # MLflow, which a search without --model does not need
+    from components.registry import versions  # noqa: PLC0415
+
+    made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
+    asked = versions.resolve(model, tracking=tracking())
+    if asked != made_by:
+        raise HemlineError(
+            f"{model} is {asked.uri}, but {embedded.folder} was embedded by {made_by.uri}, and "
+            "vectors of two versions are not comparable: leave --model out, or embed with it: "
+            f"hemline embed --model {asked.uri}, and search that with --embeddings"
+        )

@@ -1,4 +1,4 @@
-"""The model that made embeddings, for queries that must be embedded the same way."""
+"""What embeddings were made with: a model, for queries embedded the same way, and a root."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from components import files
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
+from components.params import DataParams, load_section
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from pipelines.shell.environment import cache_folder, tracking
 
@@ -26,6 +27,14 @@ def package_of(embedded: Embeddings) -> Package:
     if not cached.exists():
         _fetch(embedded, cached)
     return read_package(cached)
+
+
+def root_of(embedded: Embeddings, params: Path) -> str:
+    """Returns the folder or URL that the items' paths are relative to.
+
+    What was embedded without a catalog names it itself; of a catalog, the params do.
+    """
+    return embedded.root or load_section(params, DataParams).root
 
 
 def _fetch(embedded: Embeddings, cached: Path) -> None:
