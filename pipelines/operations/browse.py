@@ -8,8 +8,8 @@ from typing import Annotated
 from wsgiref.types import WSGIApplication
 
 import numpy as np
-import typer
 import waitress
+from typer import Option
 
 from components.browse.app import MAX_UPLOAD_BYTES, create_app
 from components.browse.shelf import ItemPictures, Shelf
@@ -22,17 +22,11 @@ from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
-Against = Annotated[
-    Path | None, typer.Option(help="Another model's embeddings, to show side by side.")
-]
-PicturesAt = Annotated[
-    str | None, typer.Option(help="Folder or URL of the pictures, if they have moved.")
-]
-Host = Annotated[str, typer.Option(help="Address to listen at; any but the default is public.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any free one.")]
-AllowHost = Annotated[
-    list[str] | None, typer.Option(help="Another host name under which browsers reach this page.")
-]
+Against = Annotated[Path | None, Option(help="Another model's embeddings, to compare with.")]
+PicturesAt = Annotated[str | None, Option(help="Folder or URL of the pictures, if moved.")]
+Host = Annotated[str, Option(help="Address to listen at; any but the default is public.")]
+Port = Annotated[int, Option(min=0, max=65535, help="Port to listen at; 0: any free one.")]
+AllowHost = Annotated[list[str] | None, Option(help="Another host name of this machine.")]
 
 _LOOPBACK = ["127.0.0.1", "localhost"]
 _THREADS = 8

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from typer import Option
 
 from components import tables
 from components.datasets.description import (
@@ -25,28 +25,16 @@ from pipelines.shell.reporting import console, plain, table
 _NUM_SHOWN = 20  # rows of the quarantine
 _FORMATS = ", ".join(["published", *READERS])
 
-Catalog = Annotated[
-    Path | None, typer.Option(help=f"Folder of the catalog (default: {options.CATALOG}).")
-]
-Store = Annotated[
-    Path | None, typer.Option(help="Folder of the image store (default: beside the catalog).")
-]
-Format = Annotated[
-    str | None, typer.Option("--format", help=f"data.format of a data set on disk: {_FORMATS}.")
-]
-Root = Annotated[Path | None, typer.Option(help="Folder of that data set; images may be missing.")]
-Dataset = Annotated[
-    str | None, typer.Option(help="Which data set in the folder, for --format published.")
-]
-OneAttribute = Annotated[
-    str | None, typer.Option("--attribute", help="List all values of this attribute instead.")
-]
-All = Annotated[
-    bool, typer.Option("--all", help=f"List the whole quarantine, not {_NUM_SHOWN} rows.")
-]
+Catalog = Annotated[Path | None, Option(help=f"Catalog folder (default: {options.CATALOG}).")]
+Store = Annotated[Path | None, Option(help="Image store (default: beside the catalog).")]
+Format = Annotated[str | None, Option("--format", help=f"Format of a data set: {_FORMATS}.")]
+Root = Annotated[Path | None, Option(help="Folder of that data set; images may be missing.")]
+Dataset = Annotated[str | None, Option(help="Name of the data set, for --format published.")]
+OneAttribute = Annotated[str | None, Option("--attribute", help="List its values instead.")]
+All = Annotated[bool, Option("--all", help=f"List the whole quarantine, not {_NUM_SHOWN} rows.")]
 Json = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--json",
         help="Print one JSON object, as components.datasets.description.Description documents it.",
     ),

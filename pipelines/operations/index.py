@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from components.embedding.embeddings import read_embeddings
 from components.search.index import MIN_INDEXED, RECALL_AT, build_index
@@ -11,8 +11,7 @@ from pipelines.shell import options
 from pipelines.shell.reporting import console
 
 Attributes = Annotated[
-    list[str] | None,
-    typer.Option("--attribute", help="Index this attribute alone; may be repeated."),
+    list[str] | None, Option("--attribute", help="Index this attribute alone; may be repeated.")
 ]
 
 

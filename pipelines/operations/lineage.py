@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from components.errors import HemlineError
 from components.provenance import dvc_files, origin
@@ -16,12 +16,9 @@ from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console, table
 
-Target = Annotated[
-    str | None, typer.Argument(help="A version, such as models:/hemline/3, or a run's id.")
-]
+Target = Annotated[str | None, Argument(help="A version (models:/hemline/3) or a run's id.")]
 Commit = Annotated[
-    str | None,
-    typer.Option(metavar="REV", help="Find what was made from this commit, branch or tag."),
+    str | None, Option(metavar="REV", help="Find what was made from this commit, branch or tag.")
 ]
 
 # of the many that are installed, what the numbers come from; --format json has them all

@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.tokens import CommentToken
+from typer import Argument, Option
 
 from components import files
 from components.errors import HemlineError
@@ -18,12 +18,9 @@ from pipelines.shell.reporting import console
 
 FOLDER = Path("presets")
 
-Name = Annotated[str | None, typer.Argument(help="Name of the preset; omit it for a list.")]
-Write = Annotated[bool, typer.Option("--write", help="Write the values into the params file.")]
-Fill = Annotated[
-    bool,
-    typer.Option("--fill", help="Write the keys that the params file lacks, with their defaults."),
-]
+Name = Annotated[str | None, Argument(help="Name of the preset; omit it for a list.")]
+Write = Annotated[bool, Option("--write", help="Write the values into the params file.")]
+Fill = Annotated[bool, Option("--fill", help="Write missing keys, with their defaults.")]
 
 
 def preset(

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from components.errors import HemlineError
 from components.registry import promotion
@@ -14,10 +14,8 @@ from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
 from pipelines.shell.reporting import console
 
-To = Annotated[int | None, typer.Option(help="An earlier champion; by default the previous one.")]
-Embed = Annotated[
-    bool, typer.Option("--embed", help="Embed the catalog again if the embeddings are gone.")
-]
+To = Annotated[int | None, Option(help="An earlier champion; by default the previous one.")]
+Embed = Annotated[bool, Option("--embed", help="Embed again if the embeddings are gone.")]
 
 
 def rollback(

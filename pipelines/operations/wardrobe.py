@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option, echo
 
 from components.wardrobe.write import write_wardrobe
 from pipelines.shell.reporting import progress
@@ -12,10 +12,10 @@ from pipelines.shell.reporting import progress
 
 def wardrobe(
     *,
-    out: Annotated[Path, typer.Option(help="Folder to write; an older wardrobe is replaced.")],
-    images: Annotated[int, typer.Option(help="How many images.")] = 3000,
-    image_size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 256,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    out: Annotated[Path, Option(help="Folder to write; an older wardrobe is replaced.")],
+    images: Annotated[int, Option(help="How many images.")] = 3000,
+    image_size: Annotated[int, Option(help="Side of the square images, in pixels.")] = 256,
+    seed: Annotated[int, Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
     """Draw garments and write them as FashionAI does: image folders and Annotations/label.csv."""
     with progress("drawing", total=images) as advance:
@@ -27,4 +27,4 @@ def wardrobe(
             num_processes=os.cpu_count() or 1,
             on_progress=advance,
         )
-    typer.echo(f"{images} images in {out}")
+    echo(f"{images} images in {out}")

@@ -3,27 +3,25 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Option
 
 from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE
 
-Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
-Params = Annotated[Path, typer.Option(help="The params file.")]
-Data = Annotated[Path, typer.Option(help="Folder of the data set.")]
-Catalog = Annotated[Path, typer.Option(help="Folder of the catalog.")]
-Store = Annotated[Path, typer.Option(help="Folder of the image store.")]
-StoreAddress = Annotated[str, typer.Option(help="Folder or URL of the image store.")]
-Splits = Annotated[Path, typer.Option(help="Folder of the splits.")]
-Triplets = Annotated[Path, typer.Option(help="Folder of triplets and batches.")]
-Model = Annotated[Path, typer.Option(help="Folder of the trained model.")]
-Run = Annotated[Path, typer.Option(help="File that names the MLflow run.")]
-Registration = Annotated[Path, typer.Option(help="File that names the registered version.")]
-Embeddings = Annotated[Path, typer.Option(help="Folder of the embeddings.")]
-EmbeddingsRoot = Annotated[
-    Path, typer.Option(help="Parent folder of each champion's own folder of embeddings.")
-]
-Metrics = Annotated[Path, typer.Option(help="JSON file of the evaluation's metrics.")]
-Queries = Annotated[Path, typer.Option(help="Parquet file of the scores of every test query.")]
+Format = Annotated[Literal["table", "json"], Option("--format", help="Output format.")]
+Params = Annotated[Path, Option(help="The params file.")]
+Data = Annotated[Path, Option(help="Folder of the data set.")]
+Catalog = Annotated[Path, Option(help="Folder of the catalog.")]
+Store = Annotated[Path, Option(help="Folder of the image store.")]
+StoreAddress = Annotated[str, Option(help="Folder or URL of the image store.")]
+Splits = Annotated[Path, Option(help="Folder of the splits.")]
+Triplets = Annotated[Path, Option(help="Folder of triplets and batches.")]
+Model = Annotated[Path, Option(help="Folder of the trained model.")]
+Run = Annotated[Path, Option(help="File that names the MLflow run.")]
+Registration = Annotated[Path, Option(help="File that names the registered version.")]
+Embeddings = Annotated[Path, Option(help="Folder of the embeddings.")]
+EmbeddingsRoot = Annotated[Path, Option(help="Parent of all champions' embeddings.")]
+Metrics = Annotated[Path, Option(help="JSON file of the evaluation's metrics.")]
+Queries = Annotated[Path, Option(help="Parquet file of the scores of every test query.")]
 
 PARAMS = Path("params.yaml")
 CATALOG = Path("data/catalog")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from components import tables
 from components.embedding.file_source import list_files
@@ -20,7 +20,7 @@ from pipelines.shell.reporting import console, progress
 
 Images = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="PATH|URL",
         help="Embed these instead of the catalog: a folder of images, or a manifest of them "
         "(.parquet or .csv with a column `path`), on disk or at any URL that fsspec reads.",
@@ -28,13 +28,12 @@ Images = Annotated[
 ]
 ModelUri = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--model", metavar="URI", help="Model to use instead, such as models:/hemline@champion."
     ),
 ]
 Attributes = Annotated[
-    list[str] | None,
-    typer.Option("--attribute", help="Embed for this attribute only; may be repeated."),
+    list[str] | None, Option("--attribute", help="Embed for this attribute only; may be repeated.")
 ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-import typer
+from typer import Option
 
 from components import files, tables
 from components.evaluation.attention import (
@@ -34,9 +34,9 @@ from pipelines.shell import options
 from pipelines.shell.environment import store_location, tracking
 from pipelines.shell.reporting import console, progress
 
-Bars = Annotated[Path, typer.Option(help="CSV file for MAP per attribute.")]
-Curve = Annotated[Path, typer.Option(help="CSV file of the learning curve.")]
-ReportFile = Annotated[Path, typer.Option("--report", help="HTML file for people to look at.")]
+Bars = Annotated[Path, Option(help="CSV file for MAP per attribute.")]
+Curve = Annotated[Path, Option(help="CSV file of the learning curve.")]
+ReportFile = Annotated[Path, Option("--report", help="HTML file for people to look at.")]
 
 
 def evaluate(
@@ -55,8 +55,8 @@ def evaluate(
 ) -> None:
     """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
 
-    Where the data set says in which region an attribute shows, the share of attention in it too.
-    The report shows what was found, and who was confused with whom.
+    If the data set says in which region an attribute shows, measure the share of attention in it
+    too. The report shows the results, and which values are confused with which.
     """
     where = tracking()
     run_id = runs.read_run(run, where)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from components import files, tables
 from components.images.preprocess import preprocess as run_preprocess
@@ -14,7 +14,7 @@ from pipelines.shell.environment import ray_session
 from pipelines.shell.reporting import console, progress
 
 Publish = Annotated[
-    str | None, typer.Option(help="URL (s3://, gs://, …) to publish the store at as well.")
+    str | None, Option(help="URL (s3://, gs://, …) to publish the store at as well.")
 ]
 
 

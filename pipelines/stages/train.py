@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from components import files, tables
 from components.images.store import ImageStore
@@ -39,10 +39,8 @@ from pipelines.stages.training_progress import training_progress
 
 PRECISION_TAG = "hemline.precision"
 
-Curve = Annotated[Path, typer.Option(help="CSV file for the learning curve.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be trained, and train nothing.")
-]
+Curve = Annotated[Path, Option(help="CSV file for the learning curve.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Say what would be trained, and stop.")]
 
 
 def train(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from typer import Argument, Option
 
 from components import files
 from components.errors import HemlineError
@@ -43,19 +43,19 @@ Groups = dict[str, dict[str, Values]]
 _WRITTEN = ("table.md", "table.csv", "map.png", "learning.png")
 
 Names = Annotated[
-    list[str] | None, typer.Argument(help="Variants or groups in the file; by default all.")
+    list[str] | None, Argument(help="Variants or groups in the file; by default all.")
 ]
-VariantsFile = Annotated[Path, typer.Option(help="File of groups and variants.")]
+VariantsFile = Annotated[Path, Option(help="File of groups and variants.")]
 SetParam = Annotated[
     list[str] | None,
-    typer.Option("--set-param", "-S", help="section.key=value, for every variant: the budget."),
+    Option("--set-param", "-S", help="section.key=value, for every variant: the budget."),
 ]
 Seed = Annotated[
     list[int] | None,
-    typer.Option(help="Seed of sampling and training; repeat it to train every variant with each."),
+    Option(help="Seed of sampling and training; repeat it to train every variant with each."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the table and the charts.")]
-List = Annotated[bool, typer.Option("--list", help="List groups and variants; train nothing.")]
+Out = Annotated[Path, Option(help="Folder for the table and the charts.")]
+List = Annotated[bool, Option("--list", help="List groups and variants; train nothing.")]
 
 
 def compare(

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict, judge
@@ -22,10 +22,8 @@ from pipelines.shell.environment import tracking, who
 from pipelines.shell.exit_codes import REJECTED
 from pipelines.shell.reporting import console, table
 
-Version = Annotated[str, typer.Argument(help="Its number, or a URI such as models:/hemline/3.")]
-Again = Annotated[
-    bool, typer.Option("--again", help="Promote the version even if it was rolled back.")
-]
+Version = Annotated[str, Argument(help="Its number, or a URI such as models:/hemline/3.")]
+Again = Annotated[bool, Option("--again", help="Promote the version even if it was rolled back.")]
 
 _INPUTS = Inputs()
 
@@ -59,7 +57,7 @@ def promote(
     uri = f"models:/{MODEL_NAME}/{verdict.challenger}"
     if not verdict.passed:
         console.print(f"{uri} is rejected; nothing was changed")
-        raise typer.Exit(REJECTED)
+        raise Exit(REJECTED)
     console.print(
         f"{uri} is champion; its embeddings: {champion_embeddings(tracking()).embeddings}"
     )

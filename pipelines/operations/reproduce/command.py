@@ -6,7 +6,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
 from components import files
 from components.errors import HemlineError
@@ -19,24 +19,20 @@ from pipelines.shell import dvc, exit_codes, options
 from pipelines.shell.environment import project_folder, tracking
 from pipelines.shell.reporting import console
 
-Target = Annotated[
-    str, typer.Argument(help="A version, such as models:/hemline/3, a run's id or a git revision.")
-]
-FromScratch = Annotated[
-    bool, typer.Option("--from-scratch", help="Compute everything; take nothing from a cache.")
-]
-Keep = Annotated[bool, typer.Option("--keep", help="Keep the worktree, and say where it is.")]
+Target = Annotated[str, Argument(help="A version (models:/hemline/3), a run's id or a revision.")]
+FromScratch = Annotated[bool, Option("--from-scratch", help="Compute everything; use no cache.")]
+Keep = Annotated[bool, Option("--keep", help="Keep the worktree, and say where it is.")]
 IgnoreEnvironment = Annotated[
-    bool, typer.Option("--ignore-environment", help="Run even if libraries are not those pinned.")
+    bool, Option("--ignore-environment", help="Run even if libraries are not those pinned.")
 ]
 WeightsTolerance = Annotated[
-    float, typer.Option(min=0, help="Largest difference of a weight that passes.")
+    float, Option(min=0, help="Largest difference of a weight that passes.")
 ]
 EmbeddingsTolerance = Annotated[
-    float, typer.Option(min=0, help="Largest difference of an embedding's component that passes.")
+    float, Option(min=0, help="Largest difference of an embedding's component that passes.")
 ]
 MetricsTolerance = Annotated[
-    float, typer.Option(min=0, help="Largest difference of a metric; MAP is in percent points.")
+    float, Option(min=0, help="Largest difference of a metric; MAP is in percent points.")
 ]
 
 # continued by their stages, so that images and labels keep the numbers that they were given
@@ -75,7 +71,7 @@ def reproduce(
         kept = worktree.folder if keep else None
         print_comparison(recorded, rows, computed=ran, kept=kept, as_json=as_json)
     if overall(rows) is Agreement.DIFFERENT:
-        raise typer.Exit(exit_codes.DIFFERENT)
+        raise Exit(exit_codes.DIFFERENT)
 
 
 def _prepare(worktree: Worktree, recorded: Recorded, *, ignore_environment: bool) -> None:

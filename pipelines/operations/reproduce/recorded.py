@@ -36,7 +36,7 @@ def read_recorded(target: str, *, tracking: Tracking) -> Recorded:
     """Returns what was recorded of `models:/hemline/3`, a run id, or a git revision.
 
     Raises:
-        HemlineError: there is no such thing, or what was recorded does not suffice.
+        HemlineError: there is no such thing, or its records do not suffice.
     """
     if target.startswith("models:"):
         version = versions.resolve(target, tracking)

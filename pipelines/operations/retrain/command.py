@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Exit, Option, echo
 
 from components.params import RetrainParams, load_section
 from pipelines.operations.retrain.report import RetrainReport, written
@@ -19,15 +19,10 @@ from pipelines.shell.reporting import console
 
 REPORTS = Path("reports")
 
-AcceptData = Annotated[
-    bool, typer.Option("--accept-data", help="Train although the data differs too much.")
-]
-Push = Annotated[
-    bool | None, typer.Option("--push/--no-push", help="dvc push (default: retrain.push).")
-]
+AcceptData = Annotated[bool, Option("--accept-data", help="Train although the data differs.")]
+Push = Annotated[bool | None, Option("--push/--no-push", help="dvc push (default: retrain.push).")]
 GitPush = Annotated[
-    bool | None,
-    typer.Option("--git-push/--no-git-push", help="git push (default: retrain.git_push)."),
+    bool | None, Option("--git-push/--no-git-push", help="git push (default: retrain.git_push).")
 ]
 
 
@@ -51,8 +46,8 @@ def retrain(
             try:
                 stack.enter_context(only_one(folder))
             except LockedError as error:
-                typer.echo(f"hemline: {error}", err=True)
-                raise typer.Exit(exit_codes.LOCKED) from error
+                echo(f"hemline: {error}", err=True)
+                raise Exit(exit_codes.LOCKED) from error
         stack.enter_context(written(report, REPORTS))
         options_given = {"push": push, "git_push": git_push}
         take_steps(
@@ -65,8 +60,8 @@ def retrain(
             accept_data=accept_data,
             params=params,
         )
-    console.print(f"{report.outcome}; {REPORTS}/retrain.md and .json say more", style="bold")
-    raise typer.Exit(report.exit_code)
+    console.print(f"{report.outcome}; details in {REPORTS}/retrain.md and .json", style="bold")
+    raise Exit(report.exit_code)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ _EXIT_CODES: dict[Outcome, int] = {
 
 @dataclass(kw_only=True)
 class RetrainReport:
-    """What is known of a retrain so far; None where that is nothing.
+    """The facts about a retrain so far; None where there is none yet.
 
     Attributes:
         started: in UTC, ISO 8601.

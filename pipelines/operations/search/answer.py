@@ -21,23 +21,22 @@ Values = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A query, the path or address of its picture, and its number where it is an item."""
-
-    query: Query
-    shown: str
-    image: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Results:
     """What was asked and what was found, nearest first.
 
-    `model` is the URI of the version that made the embeddings; `root` is the folder or URL that
-    paths of items are relative to.
+    Attributes:
+        query: the query.
+        shown: path or address of its picture.
+        image: its number, where it is an item.
+        request: how it was compared.
+        model: URI of the version that made the embeddings.
+        root: folder or URL that paths of items are relative to.
+        found: the items.
     """
 
-    asked: Asked
+    query: Query
+    shown: str
+    image: int | None
     request: SearchRequest
     model: str
     root: str
@@ -63,9 +62,9 @@ def print_json(results: Results) -> None:
     """Prints one JSON object to the standard output, and nothing else."""
     content = {
         "query": {
-            "shown": results.asked.shown,
-            "image": results.asked.image,
-            "values": results.asked.query.values,
+            "shown": results.shown,
+            "image": results.image,
+            "values": results.query.values,
         },
         "attributes": results.request.weights,
         "model": results.model,
@@ -86,8 +85,8 @@ def print_json(results: Results) -> None:
 def print_table(results: Results) -> None:
     """Prints a row for each item: rank, similarity, values of the attributes asked for, file."""
     names = [*results.request.weights]
-    of_query = ", ".join(_shown(results.asked.query.values, name) for name in names)
-    table = Table(title=results.title, caption=f"query: {results.asked.shown} ({of_query})")
+    of_query = ", ".join(_shown(results.query.values, name) for name in names)
+    table = Table(title=results.title, caption=f"query: {results.shown} ({of_query})")
     table.add_column("rank", justify="right")
     table.add_column("similarity", justify="right")
     for name in names:
@@ -106,8 +105,8 @@ def write_sheet(results: Results, out: Path) -> None:
         HemlineError: a picture is missing.
     """
     names = [*results.request.weights]
-    of_query = _together(results.asked.query.values, names)
-    tiles = [Tile(Path(results.asked.shown), "query", ("query", _listed(of_query)))]
+    of_query = _together(results.query.values, names)
+    tiles = [Tile(Path(results.shown), "query", ("query", _listed(of_query)))]
     for rank, item in enumerate(results.found, start=1):
         values = _together(item.values, names)
         captions = (f"{rank}.  {item.similarity:.3f}", _listed(values))

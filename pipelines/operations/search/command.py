@@ -4,59 +4,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option, echo
 
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
-from components.search.request import SearchRequest, parse_weight
-from pipelines.operations.search.answer import Asked, Results, print_json, print_table, write_sheet
+from components.search.request import Query, SearchRequest, parse_weight
+from pipelines.operations.search.answer import Results, print_json, print_table, write_sheet
 from pipelines.operations.search.embedded import package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 
-Image = Annotated[Path | None, typer.Option(help="The query: an image file.")]
-Item = Annotated[
-    str | None, typer.Option("--id", metavar="NUMBER|PATH", help="The query: an embedded item.")
-]
+Image = Annotated[Path | None, Option(help="Query: an image file.")]
+Item = Annotated[str | None, Option("--id", metavar="NUMBER|PATH", help="Query: an embedded item.")]
 Attributes = Annotated[
     list[str],
-    typer.Option(
+    Option(
         "--attribute",
         metavar="NAME[=WEIGHT]",
         help="Attribute to compare by; may be repeated: weighted similarities are summed.",
     ),
 ]
-TopK = Annotated[int, typer.Option(min=1, help="How many items to show.")]
+TopK = Annotated[int, Option(min=1, help="How many items to show.")]
 Where = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         metavar="CONDITION",
         help="Only items that meet a condition on a column or a label, such as 'width>=200' or "
         "'neckline_design=v'; may be repeated.",
     ),
 ]
-AllItems = Annotated[
-    bool, typer.Option("--all-items", help="Include items without a label of the attribute.")
-]
+AllItems = Annotated[bool, Option("--all-items", help="Include items without a label.")]
 Rerank = Annotated[
     int | None,
-    typer.Option(
+    Option(
         min=1,
         metavar="K",
         help="Rank only the K items that are most similar in all attributes together.",
     ),
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Compare with every item; use no index.")]
-Model = Annotated[
-    str | None,
-    typer.Option(metavar="URI", help="Refuse embeddings that another model made."),
-]
+Exact = Annotated[bool, Option("--exact", help="Compare with every item; use no index.")]
+Model = Annotated[str | None, Option(metavar="URI", help="Refuse another model's embeddings.")]
 Sheet = Annotated[
     Path | None,
-    typer.Option(help="PNG file for the contact sheet (default with a table: search/sheet.png)."),
+    Option(help="PNG file for the contact sheet (default with a table: search/sheet.png)."),
 ]
 
 SHEET = Path("search/sheet.png")
@@ -98,10 +91,12 @@ def search(
     needed = request.needed(finder.attributes)
     if model is not None:
         _check_model(embedded, model)
-    asked = _ask(finder, embedded, needed, image=image, item=item, root=root)
-    answer = finder.find(asked.query, request)
+    query, shown = _ask(finder, embedded, needed, image=image, item=item, root=root)
+    answer = finder.find(query, request)
     results = Results(
-        asked=asked,
+        query=query,
+        shown=shown,
+        image=query.itself[0] if item is not None else None,
         request=request,
         model=f"models:/{embedded.model_name}/{embedded.model_version}",
         root=root,
@@ -114,9 +109,9 @@ def search(
         sheet = sheet or (SHEET if "://" not in root else None)
     if sheet is not None:
         write_sheet(results, sheet)
-        typer.echo(f"sheet: {sheet}", err=output_format == "json")
+        echo(f"sheet: {sheet}", err=output_format == "json")
     if answer.notice:
-        typer.echo(f"note: {answer.notice}", err=True)
+        echo(f"note: {answer.notice}", err=True)
 
 
 def _weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]:
@@ -141,8 +136,8 @@ def _ask(
     image: Path | None,
     item: str | None,
     root: str,
-) -> Asked:
-    """Returns an image file or an embedded item as the query, embedded for attributes.
+) -> tuple[Query, str]:
+    """Returns an image file or an embedded item as the query, and its picture's path or address.
 
     An item is given by its number or its path, with or without the root that paths are relative to.
     """
@@ -151,8 +146,7 @@ def _ask(
     if image is None:
         root = root.rstrip("/")
         number = finder.number_of(str(item).removeprefix(f"{root}/"))
-        query = finder.item_query(number, attributes)
-        return Asked(query=query, shown=f"{root}/{finder.path_of(number)}", image=number)
+        return finder.item_query(number, attributes), f"{root}/{finder.path_of(number)}"
     package = package_of(embedded)
     try:
         data = read_bytes(image)
@@ -160,8 +154,7 @@ def _ask(
     except UnreadableImageError as error:
         raise HemlineError(f"--image {image} cannot be used: {error}") from error
     vectors = package.embed_each(pixels, attributes)
-    query = finder.picture_query(vectors, copies=finder.same_content(data).tolist())
-    return Asked(query=query, shown=str(image))
+    return finder.picture_query(vectors, copies=finder.same_content(data).tolist()), str(image)
 
 
 def _check_model(embedded: Embeddings, model: str) -> None:

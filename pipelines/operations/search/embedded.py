@@ -32,7 +32,7 @@ def package_of(embedded: Embeddings) -> Package:
 def root_of(embedded: Embeddings, params: Path) -> str:
     """Returns the folder or URL that the items' paths are relative to.
 
-    What was embedded without a catalog names it itself; of a catalog, the params do.
+    Embeddings without a catalog name it themselves; for a catalog, the params do.
     """
     return embedded.root or load_section(params, DataParams).root
 
