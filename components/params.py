@@ -288,8 +288,8 @@ def resolved(path: Path) -> dict[str, dict[str, Any]]:
 
 def missing_keys(path: Path) -> dict[str, Any]:
     """Returns the default of every key that a params file lacks, by `section.key`."""
-    known = flat(resolved(path))
-    return {name: known[name] for name in known if name not in flat(_read_yaml(path))}
+    known, given = flat(resolved(path)), flat(_read_yaml(path))
+    return {name: value for name, value in known.items() if name not in given}
 
 
 def with_defaults(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
