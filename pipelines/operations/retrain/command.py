@@ -49,14 +49,12 @@ def retrain(
                 echo(f"hemline: {error}", err=True)
                 raise Exit(exit_codes.LOCKED) from error
         stack.enter_context(written(report, REPORTS))
-        options_given = {"push": push, "git_push": git_push}
+        given = {"push": push, "git_push": git_push}
+        overrides = {name: value for name, value in given.items() if value is not None}
         take_steps(
             report,
             state_file=folder / "begun.json",
-            section=replace(
-                load_section(params, RetrainParams),
-                **{name: value for name, value in options_given.items() if value is not None},
-            ),
+            section=replace(load_section(params, RetrainParams), **overrides),
             accept_data=accept_data,
             params=params,
         )
