@@ -71,7 +71,7 @@ def passes(
     fresh = read_package(package.folder)  # a package keeps the network that it loaded
     monkeypatch.setattr(versions, "download", lambda version, tracking: fresh)
     shapes: list[tuple[int, ...]] = []
-    network.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[1].shape)))
+    network.graph.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[1].shape)))
     monkeypatch.setattr(Package, "load_network", lambda self: network)
     return shapes
 
