@@ -1,4 +1,4 @@
-"""The one exception that a user of hemline is expected to cause and to be able to mend."""
+"""The one exception that users of hemline are expected to cause and able to fix."""
 
 
 class HemlineError(ValueError):

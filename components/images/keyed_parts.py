@@ -1,4 +1,4 @@
-"""Images in parts, of which a run makes only those that changed.
+"""Images in parts, of which a run makes only the changed ones.
 
 Part i covers the image numbers [i * images_per_part, (i + 1) * images_per_part). Its key is a hash
 of everything that it is made from: its images, and how they are processed. A part that lies on

@@ -29,7 +29,7 @@ from components.images.store import (
     write_shard,
 )
 
-RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then made again
+RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then rebuilt
 _IMAGES_PER_BATCH = 64  # in memory while a shard is made
 
 

@@ -58,7 +58,7 @@ def write_epochs(
                 published,
                 split=split,
                 params=params,
-                seed=params.seed + number,  # splits are not to repeat each other
+                seed=params.seed + number,  # so that splits do not repeat each other
                 schema=schema,
             )
             files.write_row_groups(epochs, folder / f"{split}.parquet", schema=tables.TRIPLETS)
