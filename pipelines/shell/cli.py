@@ -42,8 +42,7 @@ COMMANDS = {
     "summary": "Print the results of the last run, and what to try next.",
 }
 
-# these end before garbage could matter; looking for it again and again while MLflow's modules are
-# imported was measured to take a quarter of their time
+# these import more while they work, and end before garbage could matter
 SHORT_COMMANDS = ("describe", "lineage", "rollback", "search", "summary")
 
 # read by MLflow and Ray when they are imported, which is why they are set here
@@ -102,13 +101,16 @@ def _without_command(
 
 def _module(name: str) -> ModuleType:
     """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
+    gc.disable()  # modules are no garbage, and looking for some takes a sixth of importing them
     if COMMANDS[name].startswith("Stage: "):
-        return import_module(f"pipelines.stages.{name}")
-    if name in SHORT_COMMANDS:
-        gc.disable()
-    operation = import_module(f"pipelines.operations.{name}")
-    has_folder = hasattr(operation, "__path__")
-    return import_module(f"{operation.__name__}.command") if has_folder else operation
+        module = import_module(f"pipelines.stages.{name}")
+    else:
+        module = import_module(f"pipelines.operations.{name}")
+        if hasattr(module, "__path__"):
+            module = import_module(f"{module.__name__}.command")
+    if name not in SHORT_COMMANDS:
+        gc.enable()
+    return module
 
 
 def check_code(here: Path) -> None:
