@@ -22,7 +22,7 @@ test: $(VENV)/.installed-dev ## the tests that start no programs, Ray or servers
 	$(RUN) pytest -n 2 --dist loadfile -m 'not slow and not proof' # two files side by side
 
 test-slow: $(VENV)/.installed-dev ## the others: the DAG for real, Ray, servers, kills
-	$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder -m slow
+	$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow # the longest files first
 
 check: $(VENV)/.installed-dev ## format, lint, types, import direction
 	$(RUN) ruff format --check .

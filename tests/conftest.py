@@ -31,6 +31,15 @@ _GIT_CONFIG = """
 [safe]
     directory = *
 """
+# side by side on two cores, Ray clusters miss the timeouts in which they have to start
+_CLUSTERS = [
+    "test_node_loss",
+    "test_job_kills",
+    "test_worker",
+    "test_job",
+    "test_preprocess_kills",
+    "test_preprocess",
+]
 # what Python, pytest and the tools of `make check` keep
 _TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 
@@ -56,20 +65,24 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Prepares `--dist loadgroup`: a file's tests run in one worker, the longest files first.
+    """Puts the longest files first, so that two workers end at about the same time."""
+    longest = ["test_retrain", *_CLUSTERS, "test_dag", "test_compare", "test_reproduce"]
+    order = {name: place for place, name in enumerate(longest)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
-    Files of the group "ray" run in one worker too: clusters that start side by side on two cores
-    miss Ray's timeouts.
-    """
-    groups = {}
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        groups[item] = item.get_closest_marker("xdist_group").args[0]
-    longest = ["test_retrain", "ray", "test_dag", "test_compare", "test_reproduce"]
-    items.sort(key=lambda item: longest.index(group) if (group := groups[item]) in longest else 9)
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Gives a file's tests to one worker, and all that start Ray clusters to one."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - not needed without workers
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "clusters" if Path(file).stem in _CLUSTERS else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,7 +8,7 @@ from embedding_runs import NotingReader, list_again, on_ray, run
 
 if __name__ == "__main__":
     folder, out, notes = sys.argv[1:]
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     reader = NotingReader(notes=Path(notes), pause_s=0.1)
     source = list_again(folder, Path(out), reader)
     run(source, Path(out), embed=on_ray, images_per_part=6)

@@ -18,7 +18,12 @@ from ray.cluster_utils import Cluster
 def main(folder: str, out: Path, notes: Path) -> None:
     """Embeds, and takes away what embeds meanwhile."""
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False}
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 4,
+            "include_dashboard": False,
+            "_system_config": {"health_check_period_ms": 500},  # of 3 s, five of which it waits
+        },
     )
     node = cluster.add_node(num_cpus=4)
     ray.init(address=cluster.address, log_to_driver=False)

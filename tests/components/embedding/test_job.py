@@ -35,11 +35,7 @@ from components.precision import resolve_precision
 from components.registry.graph import write_package
 from components.registry.package import read_package
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("ray_session"),
-    pytest.mark.xdist_group("ray"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from builders import encoded, noise, write_files
 from embedding_runs import NotingReader, assert_exact, list_again, noted, run
 from programs import begun
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 NUM_IMAGES, NUM_KILLS = 66, 2

@@ -108,7 +108,6 @@ def test_pixels_are_those_of_decoding_one_by_one(data, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("ray_session")
 def test_on_ray_the_store_has_the_same_bytes(data, store, tmp_path):
     quarantine, num_decoded, _ = run_and_count(data, tmp_path / "ray", num_workers=2)

@@ -29,14 +29,14 @@ from components.images.preprocess import preprocess
 
 if __name__ == "__main__":
     root, store = map(Path, sys.argv[1:])
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     preprocess(
         pq.read_table(root / "images.parquet"), root, store,
         image_size_px=16, images_per_shard=4, num_workers=1, on_progress=lambda _: None,
     )
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

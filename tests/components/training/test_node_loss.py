@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from components.training.state import BEST_WEIGHTS, read_curve
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 

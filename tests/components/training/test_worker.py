@@ -21,7 +21,7 @@ from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.step import Learner
 from components.training.worker import run_training
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
