@@ -74,7 +74,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """Gives a file's tests to one worker, and all that start Ray clusters to one."""
+    """Gives a file's tests to one worker, and all that start Ray clusters to one.
+
+    `--dist loadgroup` would, but pytest-xdist 3.8.0 ignores groups under pytest 9.2 (issue 1386).
+    """
     from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - not needed without workers
 
     class Scheduling(LoadFileScheduling):
