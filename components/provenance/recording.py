@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 
 from components import files
 from components.credentials import without_credentials
@@ -126,6 +126,31 @@ def record_outputs(run_file: Path, *, tracking: Tracking, run_id: str) -> None:
         if str(path) in made and path.exists():
             folder = (Path(origin.FOLDER) / origin.OUTPUTS_FOLDER / path.parent).as_posix()
             runs.log_file(path, tracking=tracking, run_id=run_id, folder=folder)
+
+
+def wrong_tags(run: Run, *, tracking: Tracking) -> dict[str, str | None]:
+    """Returns the hashes among a run's tags that its own `dvc.lock` contradicts, by tag.
+
+    Each with the right value; None for an output that the run did not make. Runs of hemline 0.1 may
+    have tags of the run before them. Nothing is known of a run that kept no `dvc.lock`.
+    """
+    stages = origin.read_stages(run.info.run_id, tracking=tracking)
+    if not stages:
+        return {}
+    made = _hash_tags(dvc_files.output_hashes(stages), prefix=origin.OUTPUT_PREFIX)
+    read = _hash_tags(dvc_files.hashes(stages), prefix=origin.INPUT_PREFIX)
+    tags = run.data.tags
+    held: dict[str, str | None] = {name: read[name] for name in tags if name in read}
+    held |= {name: None for name in tags if name.startswith(origin.OUTPUT_PREFIX)}
+    return {name: right for name, right in (held | made).items() if tags.get(name) != right}
+
+
+def mend_tags(run_id: str, right: Mapping[str, str | None], *, tracking: Tracking) -> None:
+    """Sets a run's tags to what `wrong_tags` found."""
+    kept = {name: content for name, content in right.items() if content is not None}
+    runs.set_tags(kept, tracking=tracking, run_id=run_id)
+    for name in right.keys() - kept.keys():
+        tracking.client().delete_tag(run_id, name)
 
 
 def tag_version(version: RegisteredVersion, *, tracking: Tracking, run_id: str) -> None:

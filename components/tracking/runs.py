@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
@@ -178,6 +178,17 @@ def read_run(file: Path, tracking: Tracking) -> str:
             "set MLFLOW_TRACKING_URI to the store that has it, or train here: dvc repro -f train"
         ) from None
     return run_id
+
+
+def all_runs(tracking: Tracking) -> Iterator[Run]:
+    """Yields every run that was not deleted, the newest first."""
+    client = tracking.client()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    token = "" if experiment else None
+    while token is not None:
+        page = client.search_runs([experiment.experiment_id], page_token=token or None)
+        yield from page
+        token = page.token or None
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from components.errors import HemlineError
-from components.provenance import dvc_files, origin
+from components.provenance import dvc_files, origin, recording
 from components.provenance.origin import Origin
 from components.registry import versions
-from components.tracking.runs import Tracking
+from components.tracking.runs import Tracking, all_runs
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console, table
@@ -20,6 +20,14 @@ Target = Annotated[str | None, Argument(help="A version (models:/hemline/3) or a
 Commit = Annotated[
     str | None, Option(metavar="REV", help="Find what was made from this commit, branch or tag.")
 ]
+Mend = Annotated[
+    bool,
+    Option(
+        "--mend",
+        help="Set hashes among the tags of a run, or of all runs, to what its own dvc.lock says.",
+    ),
+]
+DryRun = Annotated[bool, Option("--dry-run", help="With --mend: say what would be changed.")]
 
 # of the many that are installed, what the numbers come from; --format json has them all
 _SHOWN_LIBRARIES = ("torch", "torchvision", "numpy", "pyarrow", "pillow", "ray", "dvc", "mlflow")
@@ -29,20 +37,38 @@ _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineag
 
 
 def lineage(
-    target: Target = None, *, commit: Commit = None, output_format: options.Format = "table"
+    target: Target = None,
+    *,
+    commit: Commit = None,
+    mend: Mend = False,
+    dry_run: DryRun = False,
+    output_format: options.Format = "table",
 ) -> None:
     """Print the code, data, params, machine and libraries that made a version or a run.
 
-    With --commit: the versions and runs made from a commit, or whose results it records.
+    With --commit: the versions and runs made from a commit, or whose results it records; none is
+    an error.
     """
     where = tracking()
     as_json = output_format == "json"
-    if (target is None) == (commit is None):
+    if dry_run and not mend:
+        raise HemlineError("--dry-run goes with --mend: lineage changes nothing else")
+    if mend and commit is None:
+        _mend(None if target is None else _run_id(target, where), where, dry_run=dry_run)
+        return
+    if mend or (target is None) == (commit is None):
         raise HemlineError(
-            "lineage takes a version or a run, such as models:/hemline@champion, or --commit REV"
+            "lineage takes a version or a run, such as models:/hemline@champion, or --commit REV; "
+            "--mend takes a version, a run or nothing, for all runs"
         )
     if commit is not None:
         runs = _made_from(commit, where)
+        if not runs:
+            raise HemlineError(
+                f"no run in the MLflow store {where.address} was made from {commit}, and {commit} "
+                "records the results of none. If it should, set MLFLOW_TRACKING_URI to the store "
+                "that has the run; tags of runs of hemline 0.1 may be wrong: hemline lineage --mend"
+            )
         if as_json:
             print(json.dumps([_content(run, where) for run in runs], indent=2))
         else:
@@ -69,6 +95,24 @@ def _made_from(revision: str, where: Tracking) -> list[Origin]:
     return origin.find_runs(commit, run_file=outputs.get(origin.RUN_FILE), tracking=where)
 
 
+def _mend(run_id: str | None, where: Tracking, *, dry_run: bool) -> None:
+    runs = all_runs(where) if run_id is None else [where.client().get_run(run_id)]
+    rows = []
+    for run in runs:
+        right = recording.wrong_tags(run, tracking=where)
+        if not dry_run:
+            recording.mend_tags(run.info.run_id, right, tracking=where)
+        rows += [
+            (run.info.run_id, tag, run.data.tags.get(tag, "none"), content or "none")
+            for tag, content in sorted(right.items())
+        ]
+    if not rows:
+        console.print("every run's tags agree with the dvc.lock that it kept")
+        return
+    title, then = ("would be changed", "would be") if dry_run else ("changed", "is now")
+    console.print(table(title, ("run", "tag", "was", then), rows=rows))
+
+
 def _versions(run: Origin, where: Tracking) -> list[str]:
     return [version.uri for version in origin.versions_of(run.run_id, tracking=where)]
 
@@ -86,9 +130,6 @@ def _content(run: Origin, where: Tracking) -> dict[str, Any]:
 
 
 def _print_runs(runs: Sequence[Origin], where: Tracking, *, commit: str) -> None:
-    if not runs:
-        console.print(f"no run was made from {commit}, and it records the results of none")
-        return
     columns = ("version", "run", "status", "commit", "MAP", "split")
     rows = [
         (
