@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from components import files
 from components.errors import HemlineError
+from components.registry.package import NETWORK_FILE, Package
 from components.tables import QUARANTINE_FILE
 
 MANIFEST, ITEMS = "manifest.json", "items.parquet"
@@ -69,6 +70,25 @@ class Embeddings:
     def num_images(self) -> int:
         """How many images are embedded."""
         return sum(part.num_images for part in self.parts)
+
+    def check_model(self, package: Package, *, registry: str) -> None:
+        """Checks that a package, of the version that the manifest names, made the embeddings.
+
+        Two registries may give two models one version number; `registry` is the address of the one
+        that has the package.
+
+        Raises:
+            HemlineError: its graph is another one.
+        """
+        found = files.sha256(package.folder / NETWORK_FILE)
+        if found != self.model_sha256:
+            raise HemlineError(
+                f"models:/{self.model_name}/{self.model_version} in {registry} is another model "
+                f"than the one that made {self.folder} (SHA-256 {found[:12]}, not "
+                f"{self.model_sha256[:12]}): vectors of two models are not comparable. Set "
+                "MLFLOW_TRACKING_URI to the store whose version made them; or, to embed again with "
+                f"this one, remove {self.folder} first"
+            )
 
     def items(self) -> pa.Table:
         """Returns a row per embedded image: `tables.EMBEDDED_ITEMS` and the manifest's own columns.

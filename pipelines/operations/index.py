@@ -7,6 +7,7 @@ from typer import Option
 from components.embedding.embeddings import read_embeddings
 from components.search.index import MIN_INDEXED, RECALL_AT, build_index
 from components.search.vector_map import remove_stale, write_map
+from pipelines.operations.search.embedded import package_of
 from pipelines.shell import options
 from pipelines.shell.reporting import console
 
@@ -25,6 +26,7 @@ def index(
     Both belong to the embeddings that they were made from: after embedding again, index again.
     """
     embedded = read_embeddings(embeddings)
+    package_of(embedded)  # refuses another registry's: searching them would mix two models
     for name in attribute or embedded.attributes:
         path = write_map(embedded, name)
         console.print(f"{name}: {embedded.num_images} vectors mapped in {path}")

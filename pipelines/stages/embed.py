@@ -7,9 +7,10 @@ from typing import Annotated
 from typer import Option
 
 from components import tables
+from components.embedding.embeddings import read_embeddings
 from components.embedding.file_source import list_files
 from components.embedding.job import embed_all
-from components.embedding.part_files import numbered_images
+from components.embedding.part_files import holds, numbered_images
 from components.embedding.source import Source, stored_images
 from components.params import EmbedParams, load_section
 from components.registry import versions
@@ -71,11 +72,18 @@ def embed_with(
     params: Path,
     where: Tracking,
 ) -> None:
-    """Embeds images with a registered version; those that it has embedded already are kept."""
+    """Embeds images with a registered version; those that it has embedded already are kept.
+
+    Raises:
+        HemlineError: the folder holds embeddings by another registry's version of the same number.
+    """
     with shared_scratch() as scratch:  # actors on all nodes load the package
+        package = versions.download(version, tracking=where, into=scratch)
+        if holds(folder, model_name=version.name, model_version=version.version):
+            read_embeddings(folder).check_model(package, registry=where.address)
         embedded = embed_all(
             source,
-            versions.download(version, tracking=where, into=scratch),
+            package,
             folder,
             model_name=version.name,
             model_version=version.version,

@@ -17,6 +17,9 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
     """Embeds all images with a version, and records the folder in the version's tag.
 
     Images that the version has already embedded are kept; after a kill it resumes.
+
+    Raises:
+        HemlineError: its folder, or the stage's, is by another registry's version of its number.
     """
     # torch, Ray and the image store take seconds to import, which only embedding needs
     from components.embedding.source import stored_images  # noqa: PLC0415
@@ -24,7 +27,9 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
 
     folder = (inputs.embeddings_root / f"{version.name}-{version.version}").absolute()
     if holds(inputs.embeddings, model_name=version.name, model_version=version.version):
-        copy_parts(read_embeddings(inputs.embeddings), folder)
+        embedded = read_embeddings(inputs.embeddings)
+        embedded.check_model(versions.download(version, tracking=where), registry=where.address)
+        copy_parts(embedded, folder)
     images = tables.read_catalog(inputs.catalog).images
     source = stored_images(store_location(inputs.store), images)
     embed_with(version, source, folder, params=inputs.params, where=where)
@@ -32,7 +37,11 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
 
 
 def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None:
-    """Returns why the version's embeddings cannot be used; None where nothing is missing."""
+    """Returns why the version's embeddings cannot be used; None where nothing is missing.
+
+    Raises:
+        HemlineError: they are by another registry's version of the same number.
+    """
     address = versions.read_tag(version.version, promotion.EMBEDDINGS_TAG, tracking=where)
     if address is None:
         return f"{version.uri} has no embeddings"
@@ -42,4 +51,5 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
         return f"the embeddings of {version.uri} are gone ({error})"
     if embeddings.model_version != version.version:
         return f"{address} holds embeddings of version {embeddings.model_version}"
+    embeddings.check_model(versions.download(version, tracking=where), registry=where.address)
     return None

@@ -4,9 +4,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components import files
 from components.embedding.embeddings import Embeddings
-from components.errors import HemlineError
 from components.params import DataParams, load_section
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from pipelines.shell.environment import cache_folder, tracking
@@ -43,14 +41,7 @@ def _fetch(embedded: Embeddings, cached: Path) -> None:
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     where = tracking()
     package = versions.download(version, tracking=where)
-    found = files.sha256(package.folder / NETWORK_FILE)
-    if found != embedded.model_sha256:
-        raise HemlineError(
-            f"{version.uri} in {where.address} is another model than the one that made "
-            f"{embedded.folder} (SHA-256 {found[:12]}, not {embedded.model_sha256[:12]}): vectors "
-            "of two models are not comparable. Set MLFLOW_TRACKING_URI to the store whose version "
-            "made them, or embed again: hemline embed"
-        )
+    embedded.check_model(package, registry=where.address)
     cached.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cached.parent) as folder:
         whole = Path(folder) / "package"

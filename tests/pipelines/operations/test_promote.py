@@ -25,6 +25,7 @@ from components.registry.versions import RegisteredVersion
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.rollback import rollback
 from pipelines.shell.cli import main
+from pipelines.stages.embed import embed
 
 NOWHERE = "nowhere://"  # of a Ray cluster: whatever needs Ray fails at once
 NEEDS_RAY = "Module: nowhere does not exist"
@@ -116,7 +117,7 @@ def test_the_first_champion_comes_with_its_embeddings(project: Promotable) -> No
 
 
 def test_consumers_need_mlflow_alone(project: Promotable) -> None:
-    client = mlflow.MlflowClient(project.tracking.uri)
+    client = mlflow.MlflowClient(project.tracking.uri, registry_uri=project.tracking.uri)
     champion = client.get_model_version_by_alias("hemline", "champion")
     assert int(champion.version) == FIRST
     assert (Path(champion.tags["hemline.embeddings"]) / "manifest.json").exists()
@@ -259,6 +260,42 @@ def test_a_rollback_without_its_embeddings_is_refused(project: Promotable, gone)
     with pytest.raises(HemlineError, match=r"1 are gone .*`hemline rollback --to 1 --embed`"):
         rollback()
     assert champion(project) == BETTER
+
+
+@pytest.mark.parametrize("where", ["data/embeddings", "data/published/hemline-2"])
+def test_embeddings_by_another_registrys_version_of_the_same_number_are_refused(
+    project: Promotable, where: str
+) -> None:
+    """As after a colleague's experiment was applied, or where two registries share a folder."""
+    if where != "data/embeddings":
+        shutil.copytree(project.folder / "data/embeddings", project.folder / where)
+    manifest = project.folder / where / "manifest.json"
+    ours = manifest.read_text()
+    content = json.loads(ours) | {"model_sha256": "f" * 64}
+    manifest.write_text(json.dumps(content))
+    told = rf"hemline/2 in .* is another model than .*{where} .*MLFLOW_TRACKING_URI.* remove "
+    before = moves(project)
+    with pytest.raises(HemlineError, match=told):
+        promote_version(BETTER)
+    if where == "data/embeddings":
+        with pytest.raises(HemlineError, match=told):
+            embed(model="models:/hemline/2", embeddings=project.folder / where)
+    assert (champion(project), moves(project)) == (FIRST, before)
+    assert json.loads(manifest.read_text()) == content
+    manifest.write_text(ours)
+    assert promote_version(BETTER).passed
+
+
+def test_a_rollback_to_embeddings_of_another_model_is_refused(project: Promotable) -> None:
+    promote_version(BETTER)
+    manifest = project.folder / "data/published/hemline-1/manifest.json"
+    content = json.loads(manifest.read_text()) | {"model_sha256": "f" * 64}
+    manifest.write_text(json.dumps(content))
+    for anew in (False, True):
+        with pytest.raises(HemlineError, match=r"is another model than .*hemline-1 .* remove "):
+            rollback(embed=anew)
+    assert champion(project) == BETTER
+    assert json.loads(manifest.read_text()) == content
 
 
 def test_a_rollback_can_embed_what_is_gone(project: Promotable, begun: Promotable) -> None:

@@ -99,6 +99,11 @@ def test_another_model_of_the_same_version_number_is_refused(
     )
     assert "is another model than the one that made others" in message
     assert "MLFLOW_TRACKING_URI" in message
+    with pytest.raises(SystemExit) as stopped:
+        main(["index", "--embeddings", "others"])
+    assert stopped.value.code == 1
+    assert "is another model than the one that made others" in capsys.readouterr().err
+    assert not (tmp_path / "others/index").exists()
     assert not passes
     assert not [*(tmp_path / "cache").glob("**/*.pt2")]
 
