@@ -1,10 +1,11 @@
 """What every reader of an on-disk format hands over: labels by name, not yet checked."""
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,47 +87,69 @@ def seen_values(labels: Iterable[Label]) -> dict[str, list[str]]:
 
 
 def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields number and cells of every line of a CSV file that is not blank.
+    """Yields number and cells of every line of a CSV file that is not blank; see `csv_lines`."""
+    with path.open("rb") as file:
+        yield from csv_lines(file, source=str(path))
 
-    The number is that of the first line where quoted cells go over several. Bytes that are not
-    UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the file; `read.py`
-    quarantines such labels.
+
+def csv_lines(file: BinaryIO, *, source: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields number and cells of every line of an open CSV file that is not blank.
+
+    Bytes that are not UTF-8 come as surrogates (PEP 383), so that one bad name does not cost the
+    file; `read.py` quarantines such labels. A cell is on one line: all lines between two stray
+    quotation marks would be one cell, and vanish.
+
+    Args:
+        file: of the source, opened for bytes.
+        source: path or URL, for messages.
 
     Raises:
-        HemlineError: the file is empty, is not CSV in UTF-8 (a byte order mark is allowed), or has
-            another separator than commas.
+        HemlineError: the file is empty, is not CSV in UTF-8 (a byte order mark is allowed), has
+            another separator than commas, or has a line break in a cell.
     """
     is_empty = True
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.reader(file, strict=True)
-        number = 1
-        try:
-            for row in reader:
-                if len(row) > 1 or "".join(row).strip():
-                    _check_dialect(row, path=path, number=number)
-                    yield number, row
-                    is_empty = False
-                number = reader.line_num + 1
-        except csv.Error as error:
-            raise _not_csv(path, number, str(error)) from error
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, strict=True)
+    number = 1
+    try:
+        for row in reader:
+            if reader.line_num > number:
+                raise _line_break(row, source=source, first=number, last=reader.line_num)
+            if len(row) > 1 or "".join(row).strip():
+                _check_dialect(row, source=source, number=number)
+                yield number, row
+                is_empty = False
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise _not_csv(source, number, str(error)) from error
     if is_empty:
-        raise HemlineError(f"{path} is empty; restore it from where it came")
+        raise HemlineError(f"{source} is empty; restore it from where it came")
 
 
 def read_csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Returns the names of the columns, and number and cells of every line below them.
 
     Raises:
-        HemlineError: as `read_csv`, or a line has another number of cells than the first.
+        HemlineError: as `csv_lines`, or a line has another number of cells than the first.
     """
-    lines = read_csv(path)
+    return table_of(read_csv(path), source=str(path))
+
+
+def table_of(
+    lines: Iterator[tuple[int, list[str]]], *, source: str
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Returns the names of the columns in the first of `csv_lines`, and the lines below it.
+
+    Raises:
+        HemlineError: a line has another number of cells than the first.
+    """
     _, header = next(lines)
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         for number, row in lines:
             if len(row) != len(header):
                 raise HemlineError(
-                    f"{path} line {number}: expected {len(header)} cells as in the first line, "
+                    f"{source} line {number}: expected {len(header)} cells as in the first line, "
                     f"got {len(row)}"
                 )
             yield number, row
@@ -134,19 +157,27 @@ def read_csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]
     return [name.strip() for name in header], rows()
 
 
-def _check_dialect(row: list[str], *, path: Path, number: int) -> None:
+def _line_break(row: list[str], *, source: str, first: int, last: int) -> HemlineError:
+    cell = next(cell for cell in row if "\n" in cell or "\r" in cell).splitlines()[0][:40]
+    return HemlineError(
+        f"{source} line {first}: the cell that begins with {cell!r} goes on to line {last}; "
+        "remove the stray quotation marks around these lines, or the line break"
+    )
+
+
+def _check_dialect(row: list[str], *, source: str, number: int) -> None:
     if any("\0" in cell for cell in row):
-        raise _not_csv(path, number, "a NUL character, which files in UTF-16 are full of")
+        raise _not_csv(source, number, "a NUL character, which files in UTF-16 are full of")
     separator = next((character for character in ";\t|" if character in row[0]), None)
     if len(row) == 1 and separator:
         raise HemlineError(
-            f"{path} line {number}: the separator seems to be {separator!r}; save the file as CSV "
-            "with commas"
+            f"{source} line {number}: the separator seems to be {separator!r}; save the file as "
+            "CSV with commas"
         )
 
 
-def _not_csv(path: Path, number: int, found: str) -> HemlineError:
+def _not_csv(source: str, number: int, found: str) -> HemlineError:
     return HemlineError(
-        f"{path} is not a CSV file in UTF-8: line {number}: {found}; save it as CSV UTF-8 with "
+        f"{source} is not a CSV file in UTF-8: line {number}: {found}; save it as CSV UTF-8 with "
         "commas"
     )

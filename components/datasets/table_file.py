@@ -42,7 +42,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow
 
     Raises:
         HemlineError: the file is damaged, a line of CSV has another number of cells than the first,
-            or a column of Parquet is neither of texts and numbers nor of lists of them.
+            a cell has a line break, or a column of Parquet is neither of texts and numbers nor of
+            lists of them.
     """
     if path.suffix != ".csv":
         yield from _parquet_rows(path, columns)
@@ -64,7 +65,9 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Tex
             texts = [_texts(batch.column(name_of[column])) for column in columns]
             for row in zip(*texts, strict=True):
                 number += 1
-                yield f"row {number}", dict(zip(columns, row, strict=True))
+                cells = dict(zip(columns, row, strict=True))
+                _check_line_breaks(cells, where=f"{path} row {number}")
+                yield f"row {number}", cells
     except (pa.ArrowException, OSError) as error:
         raise HemlineError(f"{path} is damaged after row {number}: {error}") from error
 
@@ -97,6 +100,16 @@ def _texts(column: pa.Array) -> list[list[str]]:
         [text.decode(errors="surrogateescape") for text in cell or [] if text is not None]
         for cell in cells
     ]
+
+
+def _check_line_breaks(cells: TextRow, *, where: str) -> None:
+    """Raises where a text has a line break, as `csv_lines` does; pandas reads stray quotes so."""
+    for column, texts in cells.items():
+        if any("\n" in text or "\r" in text for text in map(str.strip, texts)):
+            raise HemlineError(
+                f"{where}: column {column} has a line break; read the table again from where it "
+                "came without stray quotation marks, or remove the line break"
+            )
 
 
 def _is_list(kind: pa.DataType) -> bool:

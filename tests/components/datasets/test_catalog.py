@@ -212,7 +212,7 @@ def test_an_absolute_path_is_refused_even_into_the_root(root):
 @pytest.mark.parametrize("folder", ["", "images"])
 @pytest.mark.parametrize(
     "name",
-    ["a b.png", "it's.png", 'a".png', "a,b.png", "a\nb.png", "a\\b.png", "ä😀.png", "a|b;c.png"],
+    ["a b.png", "it's.png", 'a".png', "a,b.png", "a\\b.png", "ä😀.png", "a|b;c.png"],
 )
 def test_unusual_names_are_names(tmp_path, folder, name):
     write_files(tmp_path / folder, {name: png(0), "b.png": png(1)})

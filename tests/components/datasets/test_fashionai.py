@@ -179,11 +179,7 @@ def test_a_row_that_says_nothing_known_is_set_apart(tmp_path, line, reason, deta
         (f"a.jpg;{NECK};nynnn", "line 3: the separator seems to be ';'; .* with commas"),
         (f"a.jpg\t{NECK}\tnynnn", r"line 3: the separator seems to be '\\t'; .* with commas"),
         (f'"a.jpg,{NECK},nynnn', "is not a CSV file in UTF-8: line 3: unexpected end"),
-        (
-            f'"a\n.jpg",{NECK},nynnn\nb.jpg',
-            "line 5: expected path,attribute,letters, got 1 columns",
-        ),
-        (f'"a\n.jpg"\n{NECK}', "line 3: expected path,attribute,letters, got 1 columns"),
+        (f'"a\n.jpg",{NECK},nynnn\nb.jpg', "line 3: the cell .* 'a' goes on to line 4; remove"),
     ],
 )
 def test_a_line_that_is_not_of_the_format_is_named(tmp_path, line, expected):

@@ -361,6 +361,33 @@ def test_a_file_that_is_not_of_the_format_is_refused(tmp_path, content, expected
         read_csv(tmp_path, content)
 
 
+@pytest.mark.parametrize("values", ["a column of labels", "a column that is not read"])
+def test_rows_between_two_stray_quotation_marks_do_not_vanish(tmp_path, values):
+    rows = [f"{number}.jpg,neck,{('flat', 'high')[number % 2]},sold" for number in range(20)]
+    place = 2 if values == "a column of labels" else 3
+    for number, mark in ((4, '"{}'), (9, '{}"')):
+        cells = rows[number].split(",")
+        cells[place] = mark.format(cells[place])
+        rows[number] = ",".join(cells)
+
+    lines = [HEADER.strip() + ",note", *rows]
+    found = r"labels\.csv line 6: the cell that begins with '(flat,sold|sold)' goes on to line 11"
+    with pytest.raises(HemlineError, match=found):
+        read_csv(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+def test_a_line_break_in_a_cell_is_refused(tmp_path, line_break):
+    text = f"v{line_break}b.jpg"
+    with pytest.raises(HemlineError, match=r"line 2: the cell .* 'v' goes on to line 3; remove"):
+        read_csv(tmp_path, written([("image", "neck"), ("a.jpg", text)]))
+    (tmp_path / "labels.csv").unlink()
+
+    columns = {"image": ["a.jpg", "b.jpg"], "neck": [["v\n"], ["round", text]]}
+    with pytest.raises(HemlineError, match=r"labels\.parquet row 2: column neck has a line break"):
+        read_parquet(tmp_path, columns)
+
+
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
@@ -436,7 +463,7 @@ def test_two_tables_are_one_too_many(tmp_path):
         read_parquet(tmp_path, COLUMNS)
 
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=9)
 SAID = TEXTS.filter(lambda text: text.strip() and text.strip().lower() != "nan")
 BOUNDED = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -193,7 +193,7 @@ def test_a_table_in_both_forms(folder: Path, capsys: pytest.CaptureFixture[str])
 def test_labels_and_names_that_cannot_be_used_go_to_quarantine(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_pictures(folder, [*ROWS, ("a\n'b\".png", "sleeve", "long")])
+    write_pictures(folder, [*ROWS, ("a 'b\".png", "sleeve", "long")])
     (folder / "pictures/images/\udce4.png").write_bytes(b"")
     picture = folder / "pictures/images/0.png"
     rows = f"./0.png,sleeve,NaN\n../../secret.png,sleeve,long\n{picture},sleeve,long\n".encode()
@@ -208,7 +208,7 @@ def test_labels_and_names_that_cannot_be_used_go_to_quarantine(
         ("images/\\xe4.png", "unknown_attribute"),
     ]
     paths = pq.read_table(folder / "catalog/images.parquet")["path"].to_pylist()
-    assert paths == [*(f"images/{n}.png" for n in range(6)), "images/a\n'b\".png"]
+    assert paths == [*(f"images/{n}.png" for n in range(6)), "images/a 'b\".png"]
     assert "7 images, 7 labels of 1 attributes; 5 rows in quarantine" in capsys.readouterr().out
 
 
