@@ -26,7 +26,11 @@ MAY_IMPORT = {
     "components.sampling": set(),
     "components.datasets": {"components.images"},
     "components.wardrobe": {"components.datasets"},
-    "components.embedding": {"components.images", "components.registry"},
+    "components.embedding": {
+        "components.datasets",
+        "components.images",
+        "components.registry",
+    },
     "components.evaluation": {"components.images"},
     "components.search": {"components.embedding", "components.images"},
     "components.figures": set(),

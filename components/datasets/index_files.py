@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from components.datasets.labelled import Label, Unusable
+from components.datasets.labelled import Label, Unusable, printable
 from components.errors import HemlineError
 
 _WHOLE_NUMBERS = re.compile(r"(?:[+-]?[0-9]{1,18}(?:\s+|$))+")  # of at most 64 bits
@@ -137,11 +137,6 @@ def labels_of(
         else:
             unusable.append((printable(path), "unknown_value", f"{what} value of {attribute}"))
     return labels, unusable
-
-
-def printable(path: str) -> str:
-    """Returns a path of `read_paths` for a table: bytes that are not UTF-8 by their numbers."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _lines_of_numbers(path: Path, *, needed: str) -> Iterator[tuple[str, list[int]]]:

@@ -157,6 +157,11 @@ def table_of(
     return [name.strip() for name in header], rows()
 
 
+def printable(text: str) -> str:
+    """Returns a text of a file for a table: bytes that are not UTF-8 by their numbers."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def _line_break(row: list[str], *, source: str, first: int, last: int) -> HemlineError:
     cell = next(cell for cell in row if "\n" in cell or "\r" in cell).splitlines()[0][:40]
     return HemlineError(

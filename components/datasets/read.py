@@ -8,8 +8,7 @@ from posixpath import normpath
 from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion
 from components.datasets.fashionai import read_fashionai
-from components.datasets.index_files import printable
-from components.datasets.labelled import Label, LabelledImages, Unusable
+from components.datasets.labelled import Label, LabelledImages, Unusable, printable
 from components.datasets.published import read_published
 from components.datasets.table import read_table_format
 from components.datasets.zappos50k import read_zappos50k

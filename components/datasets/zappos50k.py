@@ -22,11 +22,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from components.datasets.index_files import printable, read_index, read_paths
+from components.datasets.index_files import read_index, read_paths
 from components.datasets.labelled import (
     Label,
     LabelledImages,
     PublishedTriplets,
+    printable,
     read_csv_table,
     seen_values,
 )

@@ -9,18 +9,18 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
 from components import tables
+from components.datasets.labelled import csv_lines, printable, table_of
 from components.embedding.source import Pixels, Source
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, first_line, read_bytes
@@ -123,13 +123,17 @@ def _read_folder(system: AbstractFileSystem, place: str) -> pa.Table:
 
 def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Table:
     with system.open(place, "rb") as file:
-        table = pq.read_table(file) if place.endswith(".parquet") else pa.csv.read_csv(file)
-    if PATH not in table.column_names:
-        raise HemlineError(f"{where} has no column {PATH!r}; it has {table.column_names}")
-    if "image" in table.column_names:
+        table = pq.read_table(file) if place.endswith(".parquet") else _read_csv(file, where)
+    names = table.column_names
+    if PATH not in names:
+        raise HemlineError(f"{where} has no column {PATH!r}; it has {names}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise HemlineError(f"{where}: two columns are named {twice[0]!r}; rename or remove one")
+    if "image" in names:
         raise HemlineError(f"{where}: a column `image` would hide the images' numbers; rename it")
-    position = table.schema.get_field_index(PATH)
-    table = table.set_column(position, PATH, table[PATH].cast(pa.string()))
+    for name in {PATH, "content"} & {*names}:
+        texts = table[name].cast(pa.string())
+        table = table.set_column(names.index(name), name, texts)
     if table[PATH].null_count:
         raise HemlineError(f"{where}: {table[PATH].null_count} rows have no {PATH}")
     counts = pc.value_counts(table[PATH])
@@ -137,6 +141,17 @@ def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Tab
     if twice:
         raise HemlineError(f"{where} lists {len(twice)} images more than once, first {twice[0]!r}")
     return table
+
+
+def _read_csv(file: BinaryIO, where: str) -> pa.Table:
+    """Returns a CSV file's texts as written: guessing types would make 123 of the number 00123.
+
+    Blanks around a text mean nothing, and an empty cell is null.
+    """
+    names, rows = table_of(csv_lines(file, source=where), source=where)
+    texts = [[printable(cell.strip()) or None for cell in row] for _, row in rows]
+    columns = zip(*texts, strict=True) if texts else [()] * len(names)
+    return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], names=names)
 
 
 def _version_at(address: str) -> str:

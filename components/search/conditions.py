@@ -25,6 +25,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": pc.greater,
     "<": pc.less,
 }
+_NUMBER = r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-][0-9]+)?"
+"""A text that is a number: `00123` and `12E4` are not, nor what is too long to be exact."""
 _FORM = re.compile(r"(?P<column>.+?)\s*(?P<operator>[!<>=]=|[<>=])\s*(?P<value>.*)", re.DOTALL)
 
 
@@ -106,6 +108,7 @@ def rows_that_hold(
     """Returns which items fulfil all conditions [n].
 
     A column is one of the items' or of the catalog's images; a missing value fulfils no condition.
+    Texts, such as those of a manifest in CSV, are compared as numbers where both sides are numbers.
     Where no column has the name, it is an attribute's: `=` holds where one of an item's values is
     the given one, `!=` where the item has a label and none is.
 
@@ -142,6 +145,8 @@ def _column(name: str, items: pa.Table, lookup: CatalogLookup | None) -> pa.Chun
 def _compare(condition: Condition, column: pa.ChunkedArray) -> NDArray[np.bool_]:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = _as_numbers(condition, column)
     try:
         given = _typed(condition.value, column.type)
         holds = _COMPARE[condition.operator](column, given)
@@ -151,6 +156,22 @@ def _compare(condition: Condition, column: pa.ChunkedArray) -> NDArray[np.bool_]
             f"with a column of type {column.type}: {error}"
         ) from error
     return np.asarray(pc.fill_null(holds, fill_value=False).to_numpy())
+
+
+def _as_numbers(condition: Condition, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns texts as numbers where a number is asked for and some of them are one.
+
+    Other texts among them become NaN, which only `!=` holds for.
+    """
+    is_number = pc.match_substring_regex(column, f"^{_NUMBER}$")
+    if re.fullmatch(_NUMBER, condition.value):
+        some = pc.any(is_number).as_py()
+        return pc.if_else(is_number, column, "nan").cast(pa.float64()) if some else column
+    if condition.operator not in {"=", "==", "!="} and pc.all(is_number, min_count=1).as_py():
+        raise HemlineError(
+            f"the condition {condition} compares {condition.value!r} with a column of numbers"
+        )
+    return column
 
 
 def _typed(value: str, column: pa.DataType) -> pa.Scalar:

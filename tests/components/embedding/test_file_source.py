@@ -76,11 +76,49 @@ def test_a_manifest_keeps_its_columns(folder: Path, tmp_path: Path, suffix: str)
     source = list_files(str(manifest), numbered=NONE)
     assert source.items.column_names == ["image", "path", "content", "price", "address"]
     assert source.items["path"].to_pylist() == paths
-    assert source.items["price"].to_pylist() == [3, 1, 2]
+    written = ["3", "1", "2"] if suffix == "csv" else [3, 1, 2]
+    assert source.items["price"].to_pylist() == written
     first, second, gone = read(source)
     np.testing.assert_array_equal(first, decode(png(1), image_size_px=32))
     np.testing.assert_array_equal(second, decode(png(3), image_size_px=32))
     assert gone.reason == "missing"
+
+
+def test_a_manifest_in_csv_is_text_as_written(tmp_path: Path) -> None:
+    names = ["00123", "1e5", "NA", "true"]
+    rows = [f"{name}, {name} ,NA,,1\n" for name in names]
+    write_files(tmp_path, {name: png(seed) for seed, name in enumerate(names)})
+    write_files(tmp_path, {"list.csv": "\ufeffpath,sku,brand,note,content\n" + "".join(rows)})
+    source = list_files(str(tmp_path / "list.csv"), numbered=NONE)
+    assert source.items["path"].to_pylist() == names
+    assert source.items["sku"].to_pylist() == names
+    assert source.items["brand"].to_pylist() == ["NA"] * 4
+    assert source.items["note"].to_pylist() == [None] * 4
+    assert source.items["content"].to_pylist() == ["1"] * 4
+    assert not [pixels for pixels in read(source) if isinstance(pixels, UnreadableImageError)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('path,note\na.png,"x\nb.png,y"\n', r"list\.csv line 2: the cell .* goes on to line 3"),
+        ("path,note\na.png,x\nb.png\n", r"list\.csv line 3: expected 2 cells .* got 1"),
+        ("path;note\na.png;x\n", r"list\.csv line 1: the separator seems to be ';'"),
+        ("path,note,note\na.png,x,y\n", r"list\.csv: two columns are named 'note'"),
+        ("path,note\n,x\n", "1 rows have no path"),
+        ("path,note\n", "holds no images"),
+    ],
+)
+def test_a_manifest_in_csv_that_cannot_be_used(tmp_path: Path, content: str, message: str) -> None:
+    write_files(tmp_path, {"list.csv": content})
+    with pytest.raises(HemlineError, match=message):
+        list_files(str(tmp_path / "list.csv"), numbered=NONE)
+
+
+def test_numbers_as_contents_become_text(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": [7], "content": [3]}), tmp_path / "list.parquet")
+    items = list_files(str(tmp_path / "list.parquet"), numbered=NONE).items
+    assert items.select(["path", "content"]).to_pylist() == [{"path": "7", "content": "3"}]
 
 
 def test_a_manifests_own_word_on_contents_counts(folder: Path) -> None:

@@ -84,6 +84,45 @@ def test_all_conditions_hold(lookup: CatalogLookup) -> None:
     assert rows_that_hold([], ITEMS, None).all()
 
 
+# texts, as a manifest in CSV has them
+WRITTEN = pa.table(
+    {
+        "image": [0, 1, 2, 3, 4],
+        "sku": ["00123", "123", "12E4", "A7", "120000"],
+        "price": ["9.5", "20.0", None, "100", "on request"],
+        "stock": ["9", "10", None, "1e+16", "0"],
+        "shop": pa.array(["NA", "b", "NA", None, "2"], pa.large_string()),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("price<100", [0, 1]),
+        ("price=20", [1]),
+        ("price>=.5", [0, 1, 3]),
+        ("price!=20", [0, 3, 4]),
+        ("price=on request", [4]),
+        ("stock>9", [1, 3]),
+        ("sku=00123", [0]),  # a text: 123 is another
+        ("sku=123", [1]),
+        ("sku=120000", [4]),  # and 12E4 is none
+        ("sku=A7", [3]),
+        ("shop=NA", [0, 2]),
+        ("shop=2.0", [4]),
+    ],
+)
+def test_texts_are_numbers_where_both_sides_are(text: str, images: list[int]) -> None:
+    holds = rows_that_hold([parse_condition(text)], WRITTEN, None)
+    assert WRITTEN["image"].to_numpy()[holds].tolist() == images
+
+
+def test_numbers_and_a_text_have_no_order() -> None:
+    with pytest.raises(HemlineError, match="stock>1O compares '1O' with a column of numbers"):
+        rows_that_hold([parse_condition("stock>1O")], WRITTEN, None)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
