@@ -56,7 +56,9 @@ def build_catalog(
     quarantine = [entry for entry in looked_at if not isinstance(entry, _ImageFile)]
     quarantine += labelled.unusable
     if not usable_files:
-        found = f"; the first row in quarantine: {': '.join(quarantine[0])}" if quarantine else ""
+        found = "".join(f"; {what}: {number}" for what, number in labelled.left_out.items())
+        if quarantine:
+            found += f"; the first row in quarantine: {': '.join(quarantine[0])}"
         raise HemlineError(
             f"{labelled.source}: none of {len(paths)} labelled images can be used{found}"
         )

@@ -7,8 +7,8 @@ Long form, a row per label:                Wide form, a row per image, a column 
     a.jpg,colour,red                           b.jpg,,blue
 
 `image` is a path relative to the folder `images` beside the table where there is one, and to the
-data root otherwise. In the wide form an empty cell is no label, and `|` (in Parquet: a list)
-separates several values. Both forms may have the columns split (train, valid, test), role (query,
+data root otherwise. An empty cell is no label; in the wide form, `|` (in Parquet: a list) separates
+several values. Both forms may have the columns split (train, valid, test), role (query,
 gallery) and group (what an image belongs to, a product for one). A cell that is empty, null or nan
 says nothing; all other texts are as written.
 """
@@ -32,7 +32,7 @@ _OPTIONAL = ("split", "role", "group")
 
 
 class _LabelledRow(NamedTuple):
-    """A row of the table; in `pairs` of attribute and value, what is missing is empty."""
+    """A row of the table; in `pairs` of attribute and value, a missing attribute is empty."""
 
     place: str
     image: str
@@ -45,8 +45,8 @@ class _LabelledRow(NamedTuple):
 def read_table_format(root: Path) -> LabelledImages:
     """Returns the labels in `root/labels.csv` or `root/labels.parquet`.
 
-    Rows of the long form without an attribute or a value are quarantined; rows of the wide form
-    without any value are counted, and so are columns of the long form that mean nothing.
+    Rows without a value are counted: missing labels are no fault of their images. Rows of the long
+    form with a value of no attribute are quarantined; its columns that mean nothing are counted.
 
     Raises:
         HemlineError: no table is there or two are, it is damaged or lacks a column, a row has no
@@ -65,17 +65,15 @@ def read_table_format(root: Path) -> LabelledImages:
             Label(row.image, attribute, value, row.split, row.role)
             for row in rows
             for attribute, value in row.pairs
-            if attribute and value
+            if attribute
         ],
         source=str(path),
         groups=_groups(rows, path=path),
         unusable=[
-            (row.image, "no_value", f"{path.name} {row.place}: no value of {attribute}")
-            if attribute
-            else (row.image, "unknown_attribute", f"{path.name} {row.place}: no attribute")
+            (row.image, "unknown_attribute", f"{path.name} {row.place}: no attribute")
             for row in rows
-            for attribute, value in row.pairs
-            if not (attribute and value)
+            for attribute, _ in row.pairs
+            if not attribute
         ],
         left_out={
             "rows without a label": sum(not row.pairs for row in rows),
@@ -143,7 +141,7 @@ def _pairs(
 ) -> list[tuple[str, str]]:
     if not attributes:  # the long form
         attribute = _text(row, "attribute", where=where)
-        return [(attribute, value) for value in _said(row["value"]) or [""]]
+        return [(attribute, value) for value in _said(row["value"])]
     several = {name: row[name][0].split("|") if is_csv else row[name] for name in attributes}
     return [(name, value) for name, texts in several.items() for value in _said(texts)]
 

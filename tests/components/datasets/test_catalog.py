@@ -346,9 +346,9 @@ def test_no_usable_image_is_an_error_that_shows_the_first(tmp_path):
         build(root)
 
 
-def test_no_usable_label_is_an_error_that_shows_the_first(root):
-    write_files(root, {"labels.csv": HEADER + "a.png,neck,\n"})
-    expected = r"none of 0 labelled images .*quarantine: a\.png: no_value: labels\.csv line 2"
+def test_no_usable_label_is_an_error_that_says_what_there_was(root):
+    write_files(root, {"labels.csv": HEADER + "a.png,neck,\nb.png,,v\nc.png,neck,\n"})
+    expected = r"none of 0 .*used; rows without a label: 2; .*quarantine: b\.png: unknown_attribute"
     with pytest.raises(HemlineError, match=expected):
         build(root)
 

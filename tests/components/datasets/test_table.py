@@ -209,20 +209,16 @@ def test_numbers_in_parquet_become_text(tmp_path, values, texts):
     assert [label.value for label in read_parquet(tmp_path, columns).labels] == texts
 
 
-def test_a_row_of_the_long_form_that_says_nothing_is_set_apart(tmp_path):
+def test_a_row_of_the_long_form_without_a_value_is_no_label(tmp_path):
     content = "a.jpg,neck,v\nb.jpg,neck,\n./c.jpg,,v\nd.jpg,neck,NaN\ne.jpg,nan, \nb.jpg,neck,round"
     labelled = read_csv(tmp_path, HEADER + content)
 
     assert labelled.labels == [A, B]
-    assert labelled.unusable == [
-        ("b.jpg", "no_value", "labels.csv line 3: no value of neck"),
-        ("c.jpg", "unknown_attribute", "labels.csv line 4: no attribute"),
-        ("d.jpg", "no_value", "labels.csv line 5: no value of neck"),
-        ("e.jpg", "unknown_attribute", "labels.csv line 6: no attribute"),
-    ]
+    assert labelled.unusable == [("c.jpg", "unknown_attribute", "labels.csv line 4: no attribute")]
+    assert labelled.left_out["rows without a label"] == 3
 
 
-def test_a_row_of_parquet_that_says_nothing_is_set_apart(tmp_path):
+def test_a_row_of_parquet_without_a_value_is_no_label(tmp_path):
     columns = {
         "image": ["a.jpg", "b.jpg", "c.jpg", "d.jpg"],
         "attribute": ["neck", "neck", None, "neck"],
@@ -232,10 +228,9 @@ def test_a_row_of_parquet_that_says_nothing_is_set_apart(tmp_path):
 
     assert labelled.labels == [A]
     assert labelled.unusable == [
-        ("b.jpg", "no_value", "labels.parquet row 2: no value of neck"),
         ("c.jpg", "unknown_attribute", "labels.parquet row 3: no attribute"),
-        ("d.jpg", "no_value", "labels.parquet row 4: no value of neck"),
     ]
+    assert labelled.left_out["rows without a label"] == 2
 
 
 SPLITS = {

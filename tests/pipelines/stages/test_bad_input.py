@@ -146,7 +146,7 @@ def test_the_share_counts_images_not_rows(folder: Path, capsys: pytest.CaptureFi
     """Image 0 has a label and three rows in quarantine, image x none: 2 of 7 images."""
     write_pictures(folder, ROWS)
     with (folder / "pictures/labels.csv").open("a") as file:
-        file.write("0.png,sleeve,\n0.png,sleeve,nan\n0.png,,long\nx.png,sleeve,nan\n")
+        file.write("0.png,,v\n0.png,nan,u\n0.png,,long\nx.png,,long\n")
     set_share(folder, 2 / 7)
     assert status_of(INGEST) == 0
     assert len(quarantine(folder)) == 4
@@ -198,18 +198,46 @@ def test_labels_and_names_that_cannot_be_used_go_to_quarantine(
     picture = folder / "pictures/images/0.png"
     rows = f"./0.png,sleeve,NaN\n../../secret.png,sleeve,long\n{picture},sleeve,long\n".encode()
     with (folder / "pictures/labels.csv").open("ab") as file:
-        file.write(rows + b"\xe4.png,,\n\xe4.png,sleeve,long\n")
+        file.write(rows + b"\xe4.png,,v\n\xe4.png,sleeve,long\n")
     assert status_of(INGEST) == 0
     assert quarantine(folder) == [
         ("../secret.png", "outside_root"),
         (str(picture), "outside_root"),
-        ("images/0.png", "no_value"),
         ("images/\\xe4.png", "bad_name"),
         ("images/\\xe4.png", "unknown_attribute"),
     ]
     paths = pq.read_table(folder / "catalog/images.parquet")["path"].to_pylist()
     assert paths == [*(f"images/{n}.png" for n in range(6)), "images/a 'b\".png"]
-    assert "7 images, 7 labels of 1 attributes; 5 rows in quarantine" in capsys.readouterr().out
+    assert "7 images, 7 labels of 1 attributes; 4 rows in quarantine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["long", "wide"])
+def test_missing_labels_are_counted_apart_from_images_that_cannot_be_used(
+    folder: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["data"]["max_quarantined_share"] = 0.1
+    write_params(folder, params)
+    images = [f"{number}.png" for number in range(25)]
+    values = ["" if number % 6 == 0 else ("long", "short")[number % 2] for number in range(25)]
+    write_pictures(
+        folder, [(image, "sleeve", value) for image, value in zip(images, values, strict=True)]
+    )
+    if form == "wide":
+        rows = [("image", "sleeve"), *zip(images, values, strict=True)]
+        with (folder / "pictures/labels.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    for number in (1, 2):
+        (folder / f"pictures/images/{number}.png").write_bytes(b"broken")
+    assert status_of(INGEST) == 0
+    assert quarantine(folder) == [
+        ("images/1.png", "not_an_image"),
+        ("images/2.png", "not_an_image"),
+    ]
+    assert "rows without a label: 5" in capsys.readouterr().out
+
+    (folder / "pictures/images/3.png").write_bytes(b"broken")
+    assert "3 of 20 images (15.0%) cannot be used" in message_of(INGEST, capsys)
 
 
 def write_fashionai(folder: Path, lines: list[str]) -> None:
