@@ -1,9 +1,18 @@
 """The attributes of a data set and their values, by name and by position."""
 
+import unicodedata
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.errors import HemlineError
+
+
+def nfc(text: str) -> str:
+    """Returns a name in the Unicode form that names are stored and compared in.
+
+    `é` may be one character or two (NFD, as Macs write it), and looks the same.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +42,9 @@ class AttributeSchema:
 
     def index(self, name: str) -> int:
         """Returns the position of an attribute; HemlineError where there is none."""
-        if name not in self.names:
+        if nfc(name) not in self.names:
             raise HemlineError(f"no attribute {name!r}; there are {', '.join(self.names)}")
-        return self.names.index(name)
+        return self.names.index(nfc(name))
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what the schema file holds."""
@@ -45,7 +54,7 @@ class AttributeSchema:
     def from_dict(raw: dict[str, Any]) -> "AttributeSchema":
         """Returns the schema that a schema file holds."""
         attributes = tuple(
-            Attribute(name=attribute["name"], values=tuple(attribute["values"]))
+            Attribute(name=nfc(attribute["name"]), values=tuple(map(nfc, attribute["values"])))
             for attribute in raw["attributes"]
         )
         return AttributeSchema(dataset=raw["dataset"], attributes=attributes)

@@ -7,10 +7,12 @@ file under its final name is always whole.
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 import pyarrow as pa
@@ -124,6 +126,35 @@ def read_csv(path: Path, *, schema: pa.Schema) -> pa.Table:
     types = pa.csv.ConvertOptions(column_types=schema, include_columns=schema.names)
     read = partial(pa.csv.read_csv, path, convert_options=types)
     return _read(read, path, f"a table of {schema.names}")
+
+
+def speller(root: Path) -> Callable[[str], str]:
+    """Returns a function that gives a path relative to a folder the spelling it has on disk.
+
+    The path is normalised. Where no file has its name, it is that of a file whose name differs in
+    its Unicode form only, or has slashes for backslashes; without one it stays as written.
+    """
+    names_in = cache(_names_in)
+
+    def spelled(path: str) -> str:
+        path = normpath(path)
+        if (path.isascii() and "\\" not in path) or (root / path).exists():
+            return path
+        found = root
+        for part in normpath(path.replace("\\", "/")).split("/"):
+            found /= names_in(found).get(unicodedata.normalize("NFC", part), part)
+        return found.relative_to(root).as_posix() if found.exists() else path
+
+    return spelled
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    """Returns the names in a folder by their NFC form; empty where there is no such folder."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except (OSError, ValueError):
+        return {}
+    return {unicodedata.normalize("NFC", name): name for name in names}
 
 
 def write_json(value: Any, path: Path) -> None:

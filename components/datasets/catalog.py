@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from components import tables
-from components.attributes import Attribute, AttributeSchema
+from components.attributes import Attribute, AttributeSchema, nfc
 from components.datasets.labelled import Label, LabelledImages, Region, Unusable, seen_values
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
@@ -89,7 +89,8 @@ def build_catalog(
 
 def _without(labelled: LabelledImages, excluded: Collection[str]) -> list[Label]:
     present = {label.attribute for label in labelled.labels}
-    if unknown := sorted(set(excluded) - present):
+    excluded = {*map(nfc, excluded)}
+    if unknown := sorted(excluded - present):
         raise HemlineError(
             f"data.exclude_attributes: {labelled.source} has no attribute {unknown[0]!r}; "
             f"it has {', '.join(sorted(present))}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
 
+from components.attributes import nfc
 from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion
 from components.datasets.fashionai import read_fashionai
@@ -13,6 +14,7 @@ from components.datasets.published import read_published
 from components.datasets.table import read_table_format
 from components.datasets.zappos50k import read_zappos50k
 from components.errors import HemlineError
+from components.files import speller
 
 READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "fashionai": read_fashionai,
@@ -37,38 +39,56 @@ def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> 
     if not root.is_dir():
         raise HemlineError(f"data.root: no folder {root}; `make demo` or `dvc pull` brings it")
     if data_format == "published":  # the one format of several data sets
-        return cleaned(read_published(root, dataset=dataset))
-    return cleaned(READERS[data_format](root))
+        return cleaned(read_published(root, dataset=dataset), spelled=speller(root))
+    return cleaned(READERS[data_format](root), spelled=speller(root))
 
 
-def cleaned(labelled: LabelledImages) -> LabelledImages:
+def cleaned(
+    labelled: LabelledImages, *, spelled: Callable[[str], str] = normpath
+) -> LabelledImages:
     """Returns the same with every path normalised, every label once, and every text UTF-8.
 
-    `./a.jpg` and `x/../a.jpg` are `a.jpg`. Labels whose text is not UTF-8 are quarantined; outside
-    labels, backslashes and numbers stand for such bytes. Where an image has one value of an
-    attribute, all values of an attribute are quarantined of which an image has several.
+    `./a.jpg` and `x/../a.jpg` are `a.jpg`; `spelled`, which normalises, may also give a path the
+    spelling of its file. Names of attributes, values and groups are in NFC. Labels whose text is
+    not UTF-8 are quarantined; outside labels, backslashes and numbers stand for such bytes. Where
+    an image has one value of an attribute, all values of an attribute are quarantined of which an
+    image has several.
     """
     texts, unusable = _apart(labelled.labels)
-    labels = list(dict.fromkeys(x._replace(path=normpath(x.path)) for x in texts))
+    path_of = {path: spelled(path) for path in dict.fromkeys(label.path for label in texts)}
+    labels = list(
+        dict.fromkeys(
+            x._replace(path=path_of[x.path], attribute=nfc(x.attribute), value=nfc(x.value))
+            for x in texts
+        )
+    )
     contradicting = _contradicting(labels) if labelled.one_value_each else {}
-    unusable += [(normpath(path), why, more) for path, why, more in labelled.unusable]
+    unusable += [(spelled(path), why, more) for path, why, more in labelled.unusable]
     unusable += contradicting.values()
-    counts = {**labelled.left_out, "repeated labels": len(texts) - len(labels)}
+    counts = {
+        **labelled.left_out,
+        "repeated labels": len(texts) - len(labels),
+        "paths in another spelling than their files": sum(
+            normpath(path) != found for path, found in path_of.items()
+        ),
+    }
     return replace(
         labelled,
         dataset=printable(labelled.dataset),
         labels=[label for label in labels if (label.path, label.attribute) not in contradicting],
         values_of={
-            printable(attribute): [printable(value) for value in values]
+            nfc(printable(attribute)): [nfc(printable(value)) for value in values]
             for attribute, values in labelled.values_of.items()
         },
         groups={
-            normpath(path): printable(group)
+            spelled(path): nfc(printable(group))
             for path, group in labelled.groups.items()
             if printable(path) == path
         },
-        triplets=replace(labelled.triplets, paths=[*map(normpath, labelled.triplets.paths)]),
-        regions=[x._replace(path=normpath(x.path)) for x in labelled.regions],
+        triplets=replace(labelled.triplets, paths=[*map(spelled, labelled.triplets.paths)]),
+        regions=[
+            x._replace(path=spelled(x.path), attribute=nfc(x.attribute)) for x in labelled.regions
+        ],
         unusable=[(printable(path), why, printable(more)) for path, why, more in unusable],
         left_out={printable(what): number for what, number in counts.items() if number},
     )

@@ -19,7 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 
-from components import tables
+from components import files, tables
 from components.datasets.labelled import csv_lines, printable, table_of
 from components.embedding.source import Pixels, Source
 from components.errors import HemlineError
@@ -80,8 +80,9 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
     root = root if "://" in root else str(Path(root).absolute())
     items = _number(listed, numbered)
+    spelled = str if "://" in root else files.speller(Path(root))
     addresses = [
-        path if "://" in path or path.startswith("/") else f"{root}/{path}"
+        path if "://" in path or path.startswith("/") else f"{root}/{spelled(path)}"
         for path in items[PATH].to_pylist()
     ]
     if "content" not in items.column_names:

@@ -65,12 +65,13 @@ def embed_all(
         HemlineError: the model does not know an attribute, or no image can be read.
     """
     on_gpu = params.gpus_per_worker > 0
+    schema = package.schema
     recipe = Recipe(
         model_name=model_name,
         model_version=model_version,
         model_sha256=files.sha256(package.folder / NETWORK_FILE),
         image_size_px=package.image_size_px,
-        attributes={n: package.schema.index(n) for n in attributes or package.schema.names},
+        attributes={schema.names[x]: x for x in map(schema.index, attributes or schema.names)},
         precision=resolve_precision(params.precision, on_gpu=on_gpu),
     )
     plans = plan_parts(source, out, recipe=recipe, images_per_part=params.images_per_part)

@@ -4,6 +4,7 @@
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from components.attributes import nfc
 from components.errors import HemlineError
 from components.tables import Catalog
 
@@ -125,7 +127,7 @@ def rows_that_hold(
         column = _column(condition.column, items, lookup)
         if column is not None:
             holds_n &= _compare(condition, column)
-        elif lookup is not None and condition.column in lookup.schema.names:
+        elif lookup is not None and nfc(condition.column) in lookup.schema.names:
             holds_n &= _compare_labels(condition, items["image"].to_numpy(), lookup)
         else:
             raise _unknown_column(condition, items, lookup)
@@ -143,12 +145,16 @@ def _column(name: str, items: pa.Table, lookup: CatalogLookup | None) -> pa.Chun
 
 
 def _compare(condition: Condition, column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    value = condition.value
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = _as_numbers(condition, column)
+        if not value.isascii():  # in NFD: what pyarrow 25 gives for NFC is NFD
+            column = pc.utf8_normalize(column, form="NFD")
+            value = unicodedata.normalize("NFD", value)
     try:
-        given = _typed(condition.value, column.type)
+        given = _typed(value, column.type)
         holds = _COMPARE[condition.operator](column, given)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise HemlineError(
@@ -185,11 +191,11 @@ def _typed(value: str, column: pa.DataType) -> pa.Scalar:
 def _compare_labels(
     condition: Condition, images_n: NDArray[np.int64], lookup: CatalogLookup
 ) -> NDArray[np.bool_]:
-    name = condition.column
+    name, value = condition.column, nfc(condition.value)
     values = lookup.schema.attributes[lookup.schema.index(name)].values
-    if condition.value not in values:
-        raise HemlineError(f"{name} has no value {condition.value!r}; it has {', '.join(values)}")
-    has_n = np.isin(images_n, lookup.with_value(name, values.index(condition.value)))
+    if value not in values:
+        raise HemlineError(f"{name} has no value {value!r}; it has {', '.join(values)}")
+    has_n = np.isin(images_n, lookup.with_value(name, values.index(value)))
     if condition.operator in {"=", "=="}:
         return has_n
     if condition.operator == "!=":

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Option, echo
 
+from components.attributes import nfc
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode, read_bytes
@@ -117,7 +118,7 @@ def search(
 def _weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]:
     """Returns the weight of each attribute that is asked for, given as NAME or NAME=WEIGHT."""
     weights: dict[str, float] = {}
-    for text in texts:
+    for text in map(nfc, texts):
         name, equals, weight = (text, "", "") if text in known else text.rpartition("=")
         name = name or text
         if name not in known:

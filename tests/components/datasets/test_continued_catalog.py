@@ -1,6 +1,7 @@
 """Catalogs that continue another: which numbers and positions stay, and when none does."""
 
 import hashlib
+import json
 import shutil
 
 import pytest
@@ -145,3 +146,24 @@ def test_continuing_what_did_not_change_changes_nothing(root, tmp_path):
     tables.write_catalog(build(root, previous=previous), tmp_path / "two")
 
     assert_same_files(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_catalog_of_another_unicode_form_is_continued(tmp_path):
+    nfc, nfd = "d\u00e9collet\u00e9", "de\u0301collete\u0301"
+    rows = [f"{nfd}.png,{nfd},v", f"b.png,{nfd},{nfd}"]
+    root = write_files(tmp_path, {f"{nfd}.png": png(0), "b.png": png(1)})
+    write_files(root, {"labels.csv": "\n".join(["image,attribute,value", *rows])})
+    tables.write_catalog(build(root), tmp_path / "first")
+    schema = tmp_path / "first/schema.json"
+    written = json.dumps(nfc)
+    assert written in schema.read_text()
+    # as versions before 0.2 wrote it
+    schema.write_text(schema.read_text().replace(written, json.dumps(nfd)))
+    write_files(root, {"labels.csv": "\n".join(["image,attribute,value", *rows]).replace(nfd, nfc)})
+    first = tables.read_catalog(tmp_path / "first")
+    second = build(root, previous=first, exclude=[])
+
+    assert second.schema == first.schema
+    assert [x.name for x in second.schema.attributes] == [nfc]
+    assert second.images.equals(first.images)
+    assert second.labels.equals(first.labels)

@@ -51,6 +51,72 @@ def test_paths_are_normalised_wherever_they_stand(written, path):
     assert result.unusable == [(path, "no_value", "line 3")]
 
 
+NFC, NFD = "d\u00e9collet\u00e9", "de\u0301collete\u0301"
+
+
+def test_names_are_one_in_whatever_unicode_form():
+    result = cleaned(
+        labelled(
+            Label("a.jpg", NFD, "v"),
+            Label("a.jpg", NFC, "v"),
+            Label("b.jpg", NFC, NFD),
+            Label("c.jpg", NFC, NFC),
+            groups={"a.jpg": NFD, "b.jpg": NFC},
+            values_of={NFD: [NFD, "v"]},
+        )
+    )
+
+    assert result.labels == [
+        Label("a.jpg", NFC, "v"),
+        Label("b.jpg", NFC, NFC),
+        Label("c.jpg", NFC, NFC),
+    ]
+    assert result.groups == {"a.jpg": NFC, "b.jpg": NFC}
+    assert result.values_of == {NFC: [NFC, "v"]}
+    assert result.left_out == {"repeated labels": 1}
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "written"),
+    [
+        (f"{NFD}/{NFD}.jpg", f"{NFC}/{NFC}.jpg"),
+        (f"{NFC}/{NFC}.jpg", f"{NFD}/{NFD}.jpg"),
+        (f"{NFC}/{NFD}.jpg", f"x/..\\{NFD}\\{NFC}.jpg"),
+        ("x/a.jpg", "x\\a.jpg"),
+        ("x/a.jpg", ".\\x\\a.jpg"),
+    ],
+)
+def test_a_path_in_another_form_is_that_of_its_file(tmp_path, on_disk, written):
+    write_files(tmp_path, {on_disk: b"", "b.jpg": b""})
+    rows = f"{written},neck,v\n{on_disk},hem,long\nb.jpg,neck,v\n"
+    write_files(tmp_path, {"labels.csv": HEADER + rows.encode()})
+    result = read_labels(tmp_path, data_format="table")
+
+    assert [label.path for label in result.labels] == [on_disk, on_disk, "b.jpg"]
+    assert result.left_out == {"paths in another spelling than their files": 1}
+
+
+@pytest.mark.parametrize(
+    "path", [f"{NFC}.jpg", f"{NFC}/a\\b.jpg", "x\\a.jpg", "../\\ä.jpg", "/ä.jpg"]
+)
+def test_a_path_of_no_file_stays_as_written(tmp_path, path):
+    write_files(tmp_path, {"labels.csv": HEADER + f"{path},neck,v\n".encode()})
+    result = read_labels(tmp_path, data_format="table")
+
+    assert [label.path for label in result.labels] == [path]
+    assert result.left_out == {}
+
+
+def test_of_two_files_that_look_alike_each_is_itself(tmp_path):
+    paths = [f"{NFC}.jpg", f"{NFD}.jpg", "x\\a.jpg", "x/a.jpg"]
+    write_files(tmp_path, dict.fromkeys(paths, b""))
+    rows = "".join(f"{path},neck,v\n" for path in paths)
+    write_files(tmp_path, {"labels.csv": HEADER + rows.encode()})
+
+    labels = read_labels(tmp_path, data_format="table").labels
+    assert [label.path for label in labels] == paths
+
+
 def test_repeated_labels_are_counted_once(tmp_path):
     label = Label("a.jpg", "neck", "v", "test", "query")
     others = [label._replace(role="gallery"), label._replace(value="u"), label._replace(split=None)]

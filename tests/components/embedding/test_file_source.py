@@ -115,6 +115,17 @@ def test_a_manifest_in_csv_that_cannot_be_used(tmp_path: Path, content: str, mes
         list_files(str(tmp_path / "list.csv"), numbered=NONE)
 
 
+def test_a_manifests_path_in_another_form_is_read(tmp_path: Path) -> None:
+    nfc, nfd = "d\u00e9collet\u00e9", "de\u0301collete\u0301"
+    write_files(tmp_path, {f"{nfd}/a.png": png(0), "x/b.png": png(1)})
+    written = [f"{nfc}/a.png", "x\\b.png"]
+    pq.write_table(pa.table({"path": written}), tmp_path / "list.parquet")
+    source = list_files(str(tmp_path / "list.parquet"), numbered=NONE)
+    assert source.items["path"].to_pylist() == written
+    for found, seed in zip(read(source), (0, 1), strict=True):
+        np.testing.assert_array_equal(found, decode(png(seed), image_size_px=32))
+
+
 def test_numbers_as_contents_become_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": [7], "content": [3]}), tmp_path / "list.parquet")
     items = list_files(str(tmp_path / "list.parquet"), numbered=NONE).items

@@ -118,6 +118,28 @@ def test_texts_are_numbers_where_both_sides_are(text: str, images: list[int]) ->
     assert WRITTEN["image"].to_numpy()[holds].tolist() == images
 
 
+def test_names_are_compared_in_one_unicode_form() -> None:
+    nfc, nfd = "d\u00e9collet\u00e9", "de\u0301collete\u0301"
+    items = pa.table({"image": [0, 1, 2], "cut": [nfc, nfd, "v"]})
+    attributes = (Attribute(name=nfc, values=("none", nfc)),)
+    known = CatalogLookup(
+        Catalog(
+            schema=AttributeSchema(dataset="d", attributes=attributes),
+            numbering=Numbering(origin="o", next_image=3),
+            images=images_table("abc"),
+            labels=labels_table([(0, 0, 0), (2, 0, 1)]),
+            triplets=tables.PUBLISHED_TRIPLETS.empty_table(),
+            quarantine=tables.quarantine_table([]),
+            left_out={},
+        )
+    )
+    for form in (nfc, nfd):
+        holds = rows_that_hold([parse_condition(f"cut={form}")], items, None)
+        assert holds.tolist() == [True, True, False]
+        holds = rows_that_hold([parse_condition(f"{form}={form}")], items, known)
+        assert holds.tolist() == [False, False, True]
+
+
 def test_numbers_and_a_text_have_no_order() -> None:
     with pytest.raises(HemlineError, match="stock>1O compares '1O' with a column of numbers"):
         rows_that_hold([parse_condition("stock>1O")], WRITTEN, None)
