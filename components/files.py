@@ -140,8 +140,10 @@ def speller(root: Path) -> Callable[[str], str]:
         path = normpath(path)
         if (path.isascii() and "\\" not in path) or (root / path).exists():
             return path
-        found = root
-        for part in normpath(path.replace("\\", "/")).split("/"):
+        found, other = root, normpath(path.replace("\\", "/"))
+        if other.startswith("/"):
+            return path
+        for part in other.split("/"):
             found /= names_in(found).get(unicodedata.normalize("NFC", part), part)
         return found.relative_to(root).as_posix() if found.exists() else path
 

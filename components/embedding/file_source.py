@@ -4,10 +4,11 @@ fsspec reads URLs: s3://, gs://, https://, …, with the driver's package instal
 """
 
 import itertools
-from collections import deque
-from collections.abc import Iterable, Sequence
+import os
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -23,12 +24,9 @@ from components import files, tables
 from components.datasets.labelled import csv_lines, printable, table_of
 from components.embedding.source import Pixels, Source
 from components.errors import HemlineError
-from components.images.decode import UnreadableImageError, decode, first_line, read_bytes
+from components.images.decode import UnreadableImageError, decode, first_line, read_bytes, suffixes
 
 PATH = "path"
-_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-)  # of `decode.FORMATS`
 _AT_ONCE = 16  # a remote store answers slowly
 
 
@@ -51,12 +49,22 @@ class FileReader:
                     yield error
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Folder:
+    """Images that were listed, what was passed over, and paths whose names are not UTF-8."""
+
+    images: pa.Table
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    bad_names: Collection[str] = ()
+
+
 def list_files(where: str, *, numbered: pa.Table) -> Source:
     """Returns the images of a folder or of a manifest.
 
-    A folder's images are all files below it with the suffix of an image format, except hidden
-    ones. A manifest is a file that ends in .parquet or .csv, with a column `path`: an absolute
-    path, a URL, or relative to the manifest's folder. Its other columns are kept with the images.
+    A folder's images are all files below it with the suffix of an image format, links to folders
+    followed, except hidden ones; other files are counted. A manifest is a file that ends in
+    .parquet or .csv, with a column `path`: an absolute path, a URL, or relative to the manifest's
+    folder. Its other columns are kept with the images.
 
     The images of an earlier run (`numbered`: `tables.EMBEDDED_ITEMS`) keep their numbers, and new
     ones are numbered after them.
@@ -68,37 +76,48 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
         system, place = url_to_fs(where, use_listings_cache=False)
         is_manifest = PurePosixPath(place).suffix in {".parquet", ".csv"}
         if is_manifest:
-            listed = _read_manifest(system, place, where)
+            folder = _Folder(images=_read_manifest(system, place, where))
         else:
-            listed = _read_folder(system, place)
+            folder = _read_folder(system, place)
     except HemlineError:
         raise
     except Exception as error:  # each driver has its own kinds
         raise HemlineError(f"{where} cannot be read: {error}") from error
-    if not len(listed):
-        raise HemlineError(f"{where} holds no images ({', '.join(sorted(_SUFFIXES))})")
+    if not len(folder.images):
+        raise HemlineError(f"{where} holds no images ({', '.join(sorted(suffixes()))})")
     root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
     root = root if "://" in root else str(Path(root).absolute())
-    items = _number(listed, numbered)
+    items = _number(folder.images, numbered)
     spelled = str if "://" in root else files.speller(Path(root))
     addresses = [
         path if "://" in path or path.startswith("/") else f"{root}/{spelled(path)}"
         for path in items[PATH].to_pylist()
     ]
+    if folder.bad_names:
+        named = zip(items[PATH].to_pylist(), addresses, strict=True)
+        addresses = ["" if path in folder.bad_names else address for path, address in named]
     if "content" not in items.column_names:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             versions = list(pool.map(_version_at, addresses))
         items = items.append_column("content", pa.array(versions, pa.string()))
     names = dict.fromkeys([*tables.EMBEDDED_ITEMS.names, *items.column_names])
-    return Source(items=items.select([*names]), addresses=addresses, root=root, reader=FileReader())
+    return Source(
+        items=items.select([*names]),
+        addresses=addresses,
+        root=root,
+        reader=FileReader(),
+        passed_over=folder.passed_over,
+    )
 
 
 def read_address(address: str) -> bytes:
     """Returns the bytes of the file at a path or URL.
 
     Raises:
-        UnreadableImageError: missing.
+        UnreadableImageError: missing, or bad_name for an empty address.
     """
+    if not address:
+        raise UnreadableImageError("bad_name", "the name is not UTF-8; rename the file")
     if "://" not in address:
         return read_bytes(Path(address))
     try:
@@ -108,18 +127,55 @@ def read_address(address: str) -> bytes:
         raise UnreadableImageError("missing", first_line(error)) from error
 
 
-def _read_folder(system: AbstractFileSystem, place: str) -> pa.Table:
-    """Returns path and content of the image files below a folder, by path."""
+def _read_folder(system: AbstractFileSystem, place: str) -> _Folder:
+    """Returns path and content of the image files below a folder, by path, and what else is there.
+
+    A name that is not UTF-8 is written with the numbers of its bytes.
+    """
     if not system.isdir(place):
         raise HemlineError(f"{place} is neither a folder nor a .parquet or .csv file")
-    found = system.find(place, detail=True)
-    rows = []
+    found, passed_over = _files_below(system, place)
+    rows, bad_names, read = [], set(), suffixes()
     for name in sorted(found):
         path = PurePosixPath(name).relative_to(place.rstrip("/"))
-        hidden = any(part.startswith(".") for part in path.parts)
-        if path.suffix.lower() in _SUFFIXES and not hidden:
-            rows.append({PATH: str(path), "content": _version(found[name])})
-    return pa.Table.from_pylist(rows, schema=pa.schema([(PATH, "string"), ("content", "string")]))
+        suffix = printable(path.suffix.lower())
+        if any(part.startswith(".") for part in path.parts):
+            passed_over["hidden files"] += 1
+        elif suffix in read:
+            rows.append({PATH: printable(str(path)), "content": _version(found[name])})
+            if printable(str(path)) != str(path):
+                bad_names.add(printable(str(path)))
+        else:
+            passed_over[
+                f"files with the suffix {suffix}" if suffix else "files without suffix"
+            ] += 1
+    listed = pa.Table.from_pylist(rows, schema=pa.schema([(PATH, "string"), ("content", "string")]))
+    return _Folder(images=listed, passed_over=passed_over, bad_names=bad_names)
+
+
+def _files_below(
+    system: AbstractFileSystem, place: str
+) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
+    """Returns what the file system says of each file below a folder, and folders passed over.
+
+    Links to folders are followed, but not into a folder that is read anyway, nor out to one above.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    passed_over: Counter[str] = Counter()
+    waiting, followed = [place], [Path(os.path.realpath(place))]
+    while waiting:
+        for name, info in sorted(system.find(waiting.pop(0), detail=True).items()):
+            # only local folders have links; hidden ones are hidden files
+            if not info.get("islink") or "/." in name[len(place) :] or not Path(name).is_dir():
+                found[name] = info
+                continue
+            target = Path(os.path.realpath(name))
+            if any(target.is_relative_to(x) or x.is_relative_to(target) for x in followed):
+                passed_over["links to folders that are read anyway or hold this one"] += 1
+            else:
+                followed.append(target)
+                waiting.append(name)
+    return found, passed_over
 
 
 def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Table:

@@ -3,8 +3,8 @@
 Shape letters: n images, S side in pixels.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -40,13 +40,14 @@ class Source:
 
     `items` are `tables.EMBEDDED_ITEMS` and further columns, by ascending number, `addresses` what
     the reader takes for each of them. Paths are relative to `root`; None: to the root of the
-    catalog's data.
+    catalog's data. `passed_over` counts the files that are no images to embed, by what they are.
     """
 
     items: pa.Table
     addresses: Sequence[str]
     root: str | None
     reader: Reader
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

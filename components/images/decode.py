@@ -16,6 +16,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is read; other formats of Pillow start outside programs or are no photographs."""
 
 
+def suffixes() -> frozenset[str]:
+    """Returns the suffixes of the files that are read, in lower case."""
+    named = Image.registered_extensions()
+    return frozenset(suffix for suffix, name in named.items() if name in FORMATS)
+
+
 class UnreadableImageError(Exception):
     """An image cannot be used.
 

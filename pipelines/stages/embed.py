@@ -60,6 +60,8 @@ def embed(
         source = stored_images(store_location(store), tables.read_catalog(catalog).images)
     else:
         source = list_files(images, numbered=numbered_images(embeddings))
+        for what, number in source.passed_over.items():
+            console.print(f"passed over: {number} {what}", markup=False)
     embed_with(version, source, embeddings, attributes=attribute, params=params, where=where)
 
 

@@ -97,10 +97,13 @@ def test_a_path_in_another_form_is_that_of_its_file(tmp_path, on_disk, written):
 
 
 @pytest.mark.parametrize(
-    "path", [f"{NFC}.jpg", f"{NFC}/a\\b.jpg", "x\\a.jpg", "../\\ä.jpg", "/ä.jpg"]
+    "path", [f"{NFC}.jpg", f"{NFC}/a\\b.jpg", "x\\a.jpg", "../\\ä.jpg", "/d\u00e9.jpg", "\\a.jpg"]
 )
 def test_a_path_of_no_file_stays_as_written(tmp_path, path):
-    write_files(tmp_path, {"labels.csv": HEADER + f"{path},neck,v\n".encode()})
+    rows = f"{path},neck,v\n".encode()
+    write_files(
+        tmp_path, {"labels.csv": HEADER + rows, NFD: b"", "de\u0301.jpg": b"", "a.jpg": b""}
+    )
     result = read_labels(tmp_path, data_format="table")
 
     assert [label.path for label in result.labels] == [path]

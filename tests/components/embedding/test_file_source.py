@@ -35,11 +35,49 @@ def test_a_folders_images_by_path(folder: Path) -> None:
     assert source.items["path"].to_pylist() == ["a/[1] *?.jpeg", "a::b.png", "b.PNG", "z.gif"]
     assert source.items["image"].to_pylist() == [0, 1, 2, 3]
     assert source.root == str(folder)
+    assert source.passed_over == {"hidden files": 1, "files with the suffix .txt": 1}
     *pixels, damaged = read(source)
     for found, seed in zip(pixels, (2, 3, 1), strict=True):
         np.testing.assert_array_equal(found, decode(png(seed), image_size_px=32))
     assert isinstance(damaged, UnreadableImageError)
     assert damaged.reason == "not_an_image"
+
+
+def test_every_suffix_of_a_format_that_is_read(tmp_path: Path) -> None:
+    names = ["a.jfif", "b.JPE", "c.jpg", "d.jpeg", "e.webp", "f.tif", "g.apng"]
+    write_files(tmp_path, {name: png(seed) for seed, name in enumerate([*names, "h.pdf", "i"])})
+    source = list_files(str(tmp_path), numbered=NONE)
+    assert source.items["path"].to_pylist() == names
+    assert source.passed_over == {"files with the suffix .pdf": 1, "files without suffix": 1}
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    root = write_files(tmp_path / "in", {"a/b.png": png(0), "c.txt": ""})
+    out = write_files(tmp_path / "out", {"d.png": png(1), "deep/e.png": png(2)})
+    (root / "x").symlink_to(out)
+    (root / "y").symlink_to(out / "deep")
+    (root / "z").symlink_to("a")
+    (root / ".w").symlink_to(tmp_path)
+    (out / "up").symlink_to(root)
+    (out / "top").symlink_to("/")
+    (root / "file.png").symlink_to(out / "d.png")
+    source = list_files(str(root), numbered=NONE)
+    assert source.items["path"].to_pylist() == ["a/b.png", "file.png", "x/d.png", "x/deep/e.png"]
+    assert source.passed_over == {
+        "hidden files": 1,
+        "files with the suffix .txt": 1,
+        "links to folders that are read anyway or hold this one": 4,
+    }
+    for found, seed in zip(read(source), (0, 1, 1, 2), strict=True):
+        np.testing.assert_array_equal(found, decode(png(seed), image_size_px=32))
+
+
+def test_a_name_that_is_not_utf_8_costs_its_image_only(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.png": png(0), "x\udce4.png": png(1), "x/xe4.png": png(2)})
+    source = list_files(str(tmp_path), numbered=NONE)
+    assert source.items["path"].to_pylist() == ["a.png", "x/xe4.png", "x\\xe4.png"]
+    *_, unread = read(source)
+    assert (unread.reason, unread.detail) == ("bad_name", "the name is not UTF-8; rename the file")
 
 
 def test_numbers_stay(folder: Path) -> None:
