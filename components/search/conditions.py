@@ -27,6 +27,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">": pc.greater,
     "<": pc.less,
 }
+_COLUMN, _ATTRIBUTE = "column:", "attribute:"
 _NUMBER = r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-][0-9]+)?"
 """A text that is a number: `00123` and `12E4` are not, nor what is too long to be exact."""
 _FORM = re.compile(r"(?P<column>.+?)\s*(?P<operator>[!<>=]=|[<>=])\s*(?P<value>.*)", re.DOTALL)
@@ -111,8 +112,9 @@ def rows_that_hold(
 
     A column is one of the items' or of the catalog's images; a missing value fulfils no condition.
     Texts, such as those of a manifest in CSV, are compared as numbers where both sides are numbers.
-    Where no column has the name, it is an attribute's: `=` holds where one of an item's values is
-    the given one, `!=` where the item has a label and none is.
+    Other names are attributes': `=` holds where one of an item's values is the given one, `!=`
+    where the item has a label and none is. `column:` and `attribute:` before a name that both have
+    say which is meant.
 
     Args:
         conditions: all must hold.
@@ -120,18 +122,36 @@ def rows_that_hold(
         lookup: what the catalog says of the items, if there is one.
 
     Raises:
-        HemlineError: there is no such column or value, or they cannot be compared.
+        HemlineError: there is no such column or value, a name is both a column's and an
+            attribute's, or they cannot be compared.
     """
     holds_n = np.ones(items.num_rows, bool)
     for condition in conditions:
-        column = _column(condition.column, items, lookup)
+        column, attribute = _found(condition.column, items, lookup)
+        if column is not None and attribute is not None:
+            raise HemlineError(
+                f"the condition {condition}: {attribute} is a column and an attribute; write "
+                f"{_COLUMN}{condition} or {_ATTRIBUTE}{condition}"
+            )
         if column is not None:
             holds_n &= _compare(condition, column)
-        elif lookup is not None and nfc(condition.column) in lookup.schema.names:
-            holds_n &= _compare_labels(condition, items["image"].to_numpy(), lookup)
+        elif lookup is not None and attribute is not None:
+            holds_n &= _compare_labels(condition, attribute, items["image"].to_numpy(), lookup)
         else:
             raise _unknown_column(condition, items, lookup)
     return holds_n
+
+
+def _found(
+    name: str, items: pa.Table, lookup: CatalogLookup | None
+) -> tuple[pa.ChunkedArray | None, str | None]:
+    """Returns the column and the attribute of a name, which may say by its beginning which."""
+    names = lookup.schema.names if lookup is not None else []
+    column = _column(name, items, lookup)
+    if column is None and name.startswith(_COLUMN):
+        return _column(name.removeprefix(_COLUMN), items, lookup), None
+    attribute = name if nfc(name) in names else name.removeprefix(_ATTRIBUTE)
+    return column, attribute if nfc(attribute) in names else None
 
 
 def _column(name: str, items: pa.Table, lookup: CatalogLookup | None) -> pa.ChunkedArray | None:
@@ -189,9 +209,9 @@ def _typed(value: str, column: pa.DataType) -> pa.Scalar:
 
 
 def _compare_labels(
-    condition: Condition, images_n: NDArray[np.int64], lookup: CatalogLookup
+    condition: Condition, name: str, images_n: NDArray[np.int64], lookup: CatalogLookup
 ) -> NDArray[np.bool_]:
-    name, value = condition.column, nfc(condition.value)
+    value = nfc(condition.value)
     values = lookup.schema.attributes[lookup.schema.index(name)].values
     if value not in values:
         raise HemlineError(f"{name} has no value {value!r}; it has {', '.join(values)}")

@@ -140,6 +140,45 @@ def test_names_are_compared_in_one_unicode_form() -> None:
         assert holds.tolist() == [False, False, True]
 
 
+def test_an_attribute_may_be_called_like_a_column() -> None:
+    attributes = (
+        Attribute(name="width", values=("narrow", "wide")),
+        Attribute(name="shop", values=("a", "b")),
+        Attribute(name="fit", values=("slim", "loose")),
+    )
+    known = CatalogLookup(
+        Catalog(
+            schema=AttributeSchema(dataset="d", attributes=attributes),
+            numbering=Numbering(origin="o", next_image=4),
+            images=images_table("abcd"),
+            labels=labels_table([(0, 0, 1), (2, 0, 0), (2, 1, 1), (0, 2, 1)]),
+            triplets=tables.PUBLISHED_TRIPLETS.empty_table(),
+            quarantine=tables.quarantine_table([]),
+            left_out={},
+        )
+    )
+
+    def found(text: str) -> list[int]:
+        holds = rows_that_hold([parse_condition(text)], ITEMS, known)
+        return ITEMS["image"].to_numpy()[holds].tolist()
+
+    assert found("attribute:width=wide") == [0]
+    assert found("attribute:width!=wide") == [2]
+    assert found("column:width=8") == [0, 2]
+    assert found("attribute:shop=b") == [2]
+    assert found("column:shop=b") == [0]
+    assert found("attribute:fit=loose") == found("fit=loose") == [0]
+    assert found("column:height>5") == found("height>5") == [0, 2]
+    for text in ("width=wide", "width>=8", "shop=b"):
+        expected = f"is a column and an attribute; write column:{text} or attribute:{text}"
+        with pytest.raises(HemlineError, match=expected):
+            found(text)
+    with pytest.raises(HemlineError, match="no column 'attribute:hem'"):
+        found("attribute:hem=1")
+    with pytest.raises(HemlineError, match="no column 'column:fit'"):
+        found("column:fit=slim")
+
+
 def test_numbers_and_a_text_have_no_order() -> None:
     with pytest.raises(HemlineError, match="stock>1O compares '1O' with a column of numbers"):
         rows_that_hold([parse_condition("stock>1O")], WRITTEN, None)
