@@ -89,6 +89,7 @@ class Description:
         attributes: in the order of the schema.
         splits: those of the data set itself; empty where it gives none.
         triplets: those that the data set publishes; often none.
+        lookalikes: attributes, and values of one, that differ in case or blanks only, in words.
         left_out: how many rows of the files carry nothing, by what they are.
         quarantine_counts: rows of `quarantine` by stage and reason, the most frequent first.
     """
@@ -101,6 +102,7 @@ class Description:
     attributes: tuple[AttributeDescription, ...]
     splits: tuple[SplitDescription, ...]
     triplets: tuple[TripletsDescription, ...]
+    lookalikes: tuple[str, ...]
     left_out: Mapping[str, int]
     quarantine_counts: Mapping[str, Mapping[str, int]]
     quarantine: tuple[QuarantinedRow, ...]
@@ -173,16 +175,17 @@ def _describe(
         for stage, of_stage in quarantine.items()
         for path, reason, detail in of_stage
     )
+    attributes = tuple(
+        _attribute(name, different[different["attribute"] == name], values)
+        for name, values in values_of.items()
+    )
     return Description(
         dataset=dataset,
         num_images=num_images,
         num_labels=len(different),
         num_groups=int(groups.nunique()),
         num_grouped_images=int(groups.notna().sum()),
-        attributes=tuple(
-            _attribute(name, different[different["attribute"] == name], values)
-            for name, values in values_of.items()
-        ),
+        attributes=attributes,
         splits=tuple(
             SplitDescription(split=split, roles=_roles(of_split), **_sizes(of_split))
             for split, of_split in _parts(labels, "split", _SPLITS)
@@ -190,6 +193,10 @@ def _describe(
         triplets=tuple(
             TripletsDescription(split=split, attribute=attribute, num_triplets=number)
             for (split, attribute), number in triplets.items()
+        ),
+        lookalikes=(
+            *_lookalikes("attributes", {x.name: x.num_labels for x in attributes}),
+            *(line for x in attributes for line in _lookalikes(x.name, x.labels_per_value)),
         ),
         left_out=dict(left_out),
         quarantine_counts=_counts(rows),
@@ -205,6 +212,17 @@ def _attribute(name: str, labels: pd.DataFrame, values: Iterable[str]) -> Attrib
         num_labels=len(labels),
         labels_per_value={value: int(counts.get(value, 0)) for value in values},
     )
+
+
+def _lookalikes(what: str, num_labels: Mapping[str, int]) -> Iterator[str]:
+    """Yields a line for names with labels that differ in case or blanks only."""
+    alike: dict[str, list[str]] = {}
+    for name in (name for name, number in num_labels.items() if number):
+        alike.setdefault("".join(name.split()).casefold(), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            shown = " and ".join(f"{name!r} ({num_labels[name]:,})" for name in names)
+            yield f"{what}: {shown} differ in case or blanks only"
 
 
 def _roles(labels: pd.DataFrame) -> tuple[RoleDescription, ...]:

@@ -123,6 +123,8 @@ def _print(described: Description, *, whole_quarantine: bool) -> None:
     rows = [(x.split, x.attribute, f"{x.num_triplets:,}") for x in described.triplets]
     triplets = _table("published triplets", ["split", "attribute"], ["triplets"], rows=rows)
     console.print(triplets if rows else "no published triplets")
+    for line in described.lookalikes:
+        console.print(plain(line))
     for what, number in described.left_out.items():
         console.print(plain(f"left out: {number:,} {what}"))
     if described.quarantine:

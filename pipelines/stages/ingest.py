@@ -5,6 +5,7 @@ from pathlib import Path
 
 from components import tables
 from components.datasets.catalog import build_catalog
+from components.datasets.description import describe_catalog
 from components.datasets.read import read_labels
 from components.errors import HemlineError
 from components.params import DataParams, load_section
@@ -50,6 +51,8 @@ def _print(built: Catalog) -> None:
     reasons = Counter(built.quarantine["reason"].to_pylist())
     for what, number in [*reasons.most_common(), *built.left_out.items()]:
         console.print(f"{what}: {number}", markup=False)
+    for line in describe_catalog(built).lookalikes:
+        console.print(line, markup=False)
 
 
 def _previous(catalog: Path) -> Catalog | None:

@@ -57,6 +57,28 @@ def catalog(tmp_path):
     return build_catalog(LABELLED, tmp_path, exclude_attributes=[])
 
 
+def test_names_that_differ_in_case_or_blanks_only_are_listed():
+    rows = [
+        *[("a.png", "fit", value) for value in ("slim", "Slim", "slim fit", "Slim  Fit", "loose")],
+        ("b.png", "fit", "slim"),
+        ("b.png", "Fit ", "loose"),
+        ("b.png", "hem", "Loose"),
+    ]
+    labelled = LabelledImages(
+        dataset="toy",
+        labels=[Label(*row) for row in rows],
+        source="toy.csv",
+        values_of={"fit": ["LOOSE"]},  # published, and no label has it
+    )
+
+    assert describe_labels(labelled).lookalikes == (
+        "attributes: 'fit' (6) and 'Fit ' (1) differ in case or blanks only",
+        "fit: 'Slim' (1) and 'slim' (2) differ in case or blanks only",
+        "fit: 'Slim  Fit' (1) and 'slim fit' (1) differ in case or blanks only",
+    )
+    assert describe_labels(LABELLED).lookalikes == ()
+
+
 def test_labels_are_counted_as_by_hand():
     described = describe_labels(LABELLED)
 

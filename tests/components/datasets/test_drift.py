@@ -35,6 +35,7 @@ def described(*, quarantined=(), **counts: dict[str, int]) -> Description:
         ),
         splits=(),
         triplets=(),
+        lookalikes=(),
         left_out={},
         quarantine_counts={},
         quarantine=rows,

@@ -49,6 +49,18 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) 
     return captured.err if status else captured.out
 
 
+def test_values_that_differ_in_case_only_are_listed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (folder / "pictures/labels.csv").open("a") as file:
+        file.write("\n0.png,neck,V")
+    line = "neck: 'v' (6) and 'V' (1) differ in case or blanks only"
+    run(["ingest", "--data", "pictures", "--catalog", "data/catalog"])
+    assert line in capsys.readouterr().out
+    assert line in shown(capsys)
+    assert as_json(capsys)["lookalikes"] == [line]
+
+
 def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     read: dict[str, Any] = json.loads(shown(capsys, *arguments, "--json"))
     return read
