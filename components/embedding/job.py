@@ -168,6 +168,8 @@ class Embedder:
             torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
         ):
             embeddings_nKD = self._network(torch.tensor(pixels_nSS3, device=self._device), asked_nK)
+            if self._bf16:  # a version that hemline 0.1 exported has lengths of 0.996 to 1.004
+                embeddings_nKD = nn.functional.normalize(embeddings_nKD.float(), dim=-1)
         halves_nKD = embeddings_nKD.half().cpu().contiguous().numpy()
         tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(halves_nKD)
         columns = [*batch.drop_columns("pixels").columns, tensors]

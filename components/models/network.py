@@ -77,8 +77,15 @@ class AttentionNetwork(EmbeddingNetwork):
 
 
 def unit_length(vectors_BKD: Tensor) -> Tensor:
-    """Returns the vectors divided by their Euclidean length."""
-    return nn.functional.normalize(vectors_BKD, dim=-1)
+    """Returns the vectors divided by their Euclidean length, in float32 even under autocast.
+
+    In bfloat16, lengths would be 0.996 to 1.004. It is the lengths' type that makes the quotient
+    float32: a cast of the vectors would be exported as a claim that they are float32 already, and
+    the graph would fail under autocast.
+    """
+    dtype = torch.float64 if vectors_BKD.dtype == torch.float64 else torch.float32
+    lengths_BK1 = torch.linalg.vector_norm(vectors_BKD, dim=-1, keepdim=True, dtype=dtype)
+    return vectors_BKD / lengths_BK1.clamp_min(1e-12)
 
 
 def weighted_sum(maps_BKHW: Tensor, features_BCHW: Tensor) -> Tensor:

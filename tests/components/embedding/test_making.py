@@ -1,9 +1,12 @@
 """Parts of embeddings: every image once, only what is new is read, and runs that stop resume."""
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builders import write_files
@@ -84,6 +87,18 @@ def test_another_model_embeds_all_again(folder: Path, tmp_path: Path) -> None:
     assert set(noted(notes).values()) == {2}
     embeddings = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
     assert embeddings.model_version == 2
+
+
+def test_a_graph_that_normalises_in_bf16_gives_lengths_of_one(folder, tmp_path: Path) -> None:
+    """As those do that hemline 0.1 exported; its parts, whose lengths differ, are made again."""
+    out, notes, recipe = tmp_path / "out", tmp_path / "notes", replace(RECIPE, precision="bf16")
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out, recipe=recipe)
+    vectors = [part.embeddings_nD for part in read_embeddings(out).vectors("collar")]
+    lengths = np.linalg.norm(np.concatenate(vectors).astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, 1, rtol=0, atol=6e-4)  # float16's own rounding
+    as_before = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()
+    assert recipe.digest != as_before
+    assert RECIPE.digest == hashlib.sha256(json.dumps(asdict(RECIPE)).encode()).hexdigest()
 
 
 def test_one_attribute_alone(folder: Path, tmp_path: Path) -> None:

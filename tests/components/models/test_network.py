@@ -1,5 +1,8 @@
 """What every network promises: one backbone pass, rows that do not meet, no map per attribute."""
 
+import copy
+from functools import partial
+
 import pytest
 import torch
 from comparison import ROUNDING, randomise, relative_error
@@ -15,7 +18,7 @@ from small_network import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from components.models.backbones import Backbone
-from components.models.network import AttentionNetwork, EmbeddingNetwork
+from components.models.network import AttentionNetwork, EmbeddingNetwork, unit_length
 
 torch.set_num_threads(1)
 
@@ -102,6 +105,34 @@ def test_shapes_and_unit_length(named, height):
     if isinstance(network, AttentionNetwork):
         maps = network.spatial_attention(images, ATTRIBUTES_BK)
         assert maps.shape == (2, 3, height // 16, 6)
+
+
+def test_lengths_are_one_in_bf16_too(named):
+    network = copy.deepcopy(named[1]).float()
+    images = random_images(2, 3, 32, 32, dtype=torch.float32)
+    exported = torch.export.export(network, (images, ATTRIBUTES_BK)).module()
+    for made in (network, exported):
+        plain = made(images, ATTRIBUTES_BK)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            embeddings = made(images, ATTRIBUTES_BK)
+            trained = network.forward_branches(images, ATTRIBUTES_BK)[0]
+        assert not torch.equal(embeddings, plain), "autocast was on"
+        for each in (embeddings, trained):
+            assert each.dtype == torch.float32
+            lengths = each.double().norm(dim=-1)
+            torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=0, atol=1e-6)
+
+
+def test_lengths_in_float32_have_torchs_own_bits_forward_and_backward():
+    vectors = torch.randn(64, 3, EMBEDDING_DIM, generator=torch.Generator().manual_seed(3))
+    vectors[0] = 0
+    slopes = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(4))
+    found = []
+    for normalise in (unit_length, partial(torch.nn.functional.normalize, dim=-1)):
+        leaf = vectors.clone().requires_grad_()
+        unit = normalise(leaf)
+        found.append((unit, *torch.autograd.grad(unit, leaf, slopes)))
+    assert all(map(torch.equal, *found))
 
 
 def test_maps_without_a_scale_sum_to_one(images):
