@@ -117,13 +117,14 @@ TRAINING = pa.schema(
 )
 """The learning curve: mean losses of an epoch, and validation MAP (percent) after it."""
 
-_MAPS = ("map", "map_low", "map_high", "random_map")
+_MAPS = ("map", "map_low", "map_high", "random_map", "gain", "gain_low", "gain_high")
 MAP_PER_ATTRIBUTE = pa.schema(
     [("attribute", pa.string()), *((name, pa.float64()) for name in _MAPS)]
 )
 """MAP (percent) of each attribute, of the model and of a random ranking: DVC's bar plots.
 
-map_low to map_high is the model's 95 % interval over queries.
+gain is the share (percent) of the way from a random ranking to a perfect one; _low to _high are
+95 % intervals over queries.
 """
 
 QUERY_SCORES = pa.schema(

@@ -23,6 +23,7 @@ from components.evaluation.metrics import (
     bootstrap_interval,
     count_relevant,
     expected_random_average_precision,
+    gain,
     ndcg_at,
     precision_at,
     r_precision,
@@ -39,6 +40,8 @@ MEASURES: Mapping[str, Measure] = {
     "ndcg_at_10": partial(ndcg_at, k=10),
 }
 """What is reported of queries, by the names of the means."""
+
+_INTERVALS = ("map_low", "map_high", "gain_low", "gain_high")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +139,15 @@ def report(
 ) -> dict[str, Any]:
     """Returns the figures of an evaluation as they are written to disk, all in percent.
 
-    `map_low` to `map_high` is the 95 % bootstrap interval of MAP over queries; the overall one
-    samples from the queries of all attributes together.
+    `gain` is what MAP has of the way from a random ranking to a perfect one (`metrics.gain`).
+    `map_low` to `map_high` and `gain_low` to `gain_high` are 95 % intervals, from one bootstrap
+    over queries; the overall ones sample from the queries of all attributes together.
     """
     overall = _means(*results.values())
     return {
         "map": overall.pop("map"),
         "random_map": overall.pop("random_map"),
+        "gain": overall.pop("gain"),
         "triplet_accuracy": triplet_accuracy,
         **overall,
         "attributes": {
@@ -152,11 +157,30 @@ def report(
     }
 
 
+def not_above_random(figures: Mapping[str, Any]) -> list[str]:
+    """Returns the attributes of a report whose gain may be 0: its interval reaches down to it.
+
+    None in a report of an older version, which has no gain.
+    """
+    return [name for name, row in figures["attributes"].items() if row.get("gain_low", 1) <= 0]
+
+
+def gain_text(row: Mapping[str, Any]) -> str:
+    """Returns the gain of a report, or of an attribute in it; empty in one of an older version."""
+    if "gain" not in row:
+        return ""
+    return f"{row['gain']:.1f} ({row['gain_low']:.1f} to {row['gain_high']:.1f})"
+
+
 def metrics_of(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
     """Returns the scores of a report under flat names such as `test.map.neck_design`."""
-    names = ("random_map", "map_low", "map_high", "triplet_accuracy", *MEASURES)
+    names = ("random_map", *_INTERVALS, "gain", "triplet_accuracy", *MEASURES)
     overall = {name: figures[name] for name in names}
-    per_attribute = {f"map.{name}": row["map"] for name, row in figures["attributes"].items()}
+    per_attribute = {
+        f"{score}.{name}": row[score]
+        for name, row in figures["attributes"].items()
+        for score in ("map", "gain")
+    }
     return {f"{prefix}.{name}": value for name, value in {**overall, **per_attribute}.items()}
 
 
@@ -183,17 +207,19 @@ def _result(queries: Items, gallery: Items) -> AttributeResult:
 
 
 def _means(*results: AttributeResult) -> dict[str, float]:
-    """Returns the means over all queries in percent, MAP's interval, and the number of queries."""
+    """Returns means over all queries in percent, gain, intervals, and the number of queries."""
     scores = {
         name: np.concatenate([result.scores[name] for result in results])
         for name in results[0].scores
     }
-    low, high = bootstrap_interval(scores["map"])
+    ap_Q, random_Q = scores["map"], scores["random_map"]
     means = {name: float(score_Q.mean()) for name, score_Q in scores.items()}
-    means |= {"map_low": low, "map_high": high}
+    means["gain"] = float(gain(ap_Q, random_Q))
+    ends = bootstrap_interval(ap_Q) + bootstrap_interval(ap_Q, random_Q, statistic=gain)
+    means |= dict(zip(_INTERVALS, ends, strict=True))
     return {
         **{name: 100 * mean for name, mean in means.items()},
-        "num_queries": len(scores["map"]),
+        "num_queries": len(ap_Q),
         "num_unmatched": sum(result.num_unmatched for result in results),
     }
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from components.errors import HemlineError
-from components.evaluation.metrics import bootstrap_interval
+from components.evaluation.metrics import bootstrap_interval, gain
 from components.evaluation.query_scores import QueryScores
 from components.params import GateParams
 
@@ -40,12 +40,28 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeChange:
-    """MAP of an attribute in percent; the champion's is None if it does not know the attribute."""
+    """MAP of an attribute in percent; the champion's is None if it does not know the attribute.
+
+    `gain` is the challenger's, with its 95 % interval, as `evaluation.report` has it; these and a
+    random ranking's MAP are None in a verdict of an older version.
+    """
 
     name: str
     num_queries: int
     champion_map: float | None
     challenger_map: float
+    random_map: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+
+    @property
+    def gain_text(self) -> str:
+        """The gain with its interval, and in words where it may be 0; empty where unknown."""
+        if self.gain is None or self.gain_low is None:
+            return ""
+        text = f"{self.gain:.1f} ({self.gain_low:.1f} to {self.gain_high:.1f})"
+        return text if self.gain_low > 0 else f"{text}, not above random"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +149,9 @@ def _sanity(scores: QueryScores, queries: pd.DataFrame, limits: GateParams) -> l
     deviation = max(abs(length - 1) for length in scores.norm_range)
     closest = max(scores.mean_similarity, key=lambda name: scores.mean_similarity[name])
     similarity = scores.mean_similarity[closest]
-    gain = _percent(queries["average_precision"] - queries["random_average_precision"])
+    above = _percent(queries["average_precision"] - queries["random_average_precision"])
     return [
-        Rule("MAP above a random ranking's", gain, "above", limits.min_above_random),
+        Rule("MAP above a random ranking's", above, "above", limits.min_above_random),
         Rule("length of embeddings, from 1", deviation, "at most", limits.norm_tolerance),
         Rule("highest mean similarity", similarity, "at most", limits.max_mean_similarity, closest),
     ]
@@ -181,13 +197,22 @@ def _changes(
 
 def _attributes(queries: pd.DataFrame) -> tuple[AttributeChange, ...]:
     return tuple(
-        AttributeChange(
-            name=str(name),
-            num_queries=len(rows),
-            champion_map=None if rows["champions"].isna().any() else _percent(rows["champions"]),
-            challenger_map=_percent(rows["average_precision"]),
-        )
-        for name, rows in queries.groupby("attribute", sort=False)
+        _change(str(name), rows) for name, rows in queries.groupby("attribute", sort=False)
+    )
+
+
+def _change(name: str, rows: pd.DataFrame) -> AttributeChange:
+    scores = rows["average_precision"].to_numpy(), rows["random_average_precision"].to_numpy()
+    low, high = bootstrap_interval(*scores, statistic=gain)
+    return AttributeChange(
+        name=name,
+        num_queries=len(rows),
+        champion_map=None if rows["champions"].isna().any() else _percent(rows["champions"]),
+        challenger_map=_percent(rows["average_precision"]),
+        random_map=_percent(rows["random_average_precision"]),
+        gain=100 * float(gain(*scores)),
+        gain_low=100 * low,
+        gain_high=100 * high,
     )
 
 

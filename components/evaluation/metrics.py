@@ -1,4 +1,4 @@
-"""Retrieval metrics of each query, and the interval of their mean.
+"""Retrieval metrics of each query, and the intervals of their means.
 
 Shape letters: Q queries, G gallery items, P pairs of a query and an item that is relevant to it, R
 number of items relevant to a query, k ranks looked at.
@@ -6,6 +6,8 @@ number of items relevant to a query, k ranks looked at.
 Every metric is NaN for a query without a relevant item: means leave such queries out. Equal
 similarities count by the mean over all orders of equal items; see `ranking.py`.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,28 +93,46 @@ def expected_random_average_precision(
     return np.where(num_relevant_Q > 0, expected_Q, np.nan)
 
 
+def gain(
+    ap_Q: NDArray[np.float64], random_Q: NDArray[np.float64], *, axis: int = -1
+) -> NDArray[np.float64]:
+    """Returns how far MAP lies from a random ranking's (0) towards a perfect one's (1), a scalar.
+
+    (MAP - random) / (1 - random), the chance-corrected form of Cohen's kappa, random the mean over
+    the same queries of `expected_random_average_precision`; negative where MAP is below it. 0 where
+    a random ranking is perfect: there is nothing to gain. Rounded to 12 digits: equal embeddings,
+    which score as a random ranking does, gain 0 and not the last bits.
+    """
+    random = random_Q.mean(axis=axis)
+    above = ap_Q.mean(axis=axis) - random
+    share = np.divide(above, 1 - random, out=np.zeros_like(above), where=random < 1)
+    return share.round(12) + 0.0  # -0.0 is 0.0
+
+
 def bootstrap_interval(
-    scores_Q: NDArray[np.float64],
-    *,
+    *scores_Q: NDArray[np.float64],
+    statistic: Callable[..., NDArray[np.float64]] = np.mean,
     confidence: float = 0.95,
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Returns the percentile bootstrap interval of the mean over queries, of which none is NaN.
+    """Returns the percentile bootstrap interval of a statistic of queries, by default the mean.
 
-    Each resample is Q queries sampled with replacement; the ends are the (1 - confidence) / 2 and
-    (1 + confidence) / 2 quantiles, linearly interpolated, of the resamples' means. The same seed
-    gives the same interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    section 13.3.
+    Each resample is Q queries sampled with replacement, with all of their scores, none NaN; the
+    ends are the (1 - confidence) / 2 and (1 + confidence) / 2 quantiles, linearly interpolated, of
+    the resamples' statistics. The same seed gives the same resamples. Source: Efron and Tibshirani,
+    An Introduction to the Bootstrap, 1993, section 13.3.
     """
-    if len(scores_Q) == 1:  # SciPy needs two
-        return float(scores_Q[0]), float(scores_Q[0])
+    num_queries = len(scores_Q[0])
+    if num_queries == 1:  # SciPy needs two
+        return float(statistic(*scores_Q)), float(statistic(*scores_Q))
     found = bootstrap(
-        (scores_Q,),
-        np.mean,
+        scores_Q,
+        statistic,
+        paired=len(scores_Q) > 1,
         confidence_level=confidence,
         n_resamples=num_resamples,
-        batch=max(1, _DRAWN_AT_ONCE // len(scores_Q)),
+        batch=max(1, _DRAWN_AT_ONCE // num_queries),
         method="percentile",
         rng=seed,
     )

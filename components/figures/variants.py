@@ -39,27 +39,33 @@ class MeasuredVariant:
 def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
     """Returns a row per variant and seed, best overall MAP first, a random ranking's last.
 
-    MAP and attention in percent; `map_low` to `map_high` is the 95 % interval over queries; unknown
-    values are empty. Columns named after attributes hold their MAP, those with `_low` and `_high`
-    its interval.
+    MAP, gain and attention in percent; `_low` to `_high` are 95 % intervals over queries; unknown
+    values are empty, as the gain is where an older version measured. Columns named after attributes
+    hold their MAP.
     """
     ranked = sorted(trained, key=lambda measured: -measured.figures["map"])
     last = {"variant": RANDOM, **_quality(ranked[0].figures, score="random_map")}
     table = pd.DataFrame([*map(_row, ranked), last])
     whole = dict.fromkeys(("seed", "num_parameters"), "Int64")  # though some may be missing
-    return table.astype(whole)
+    return table.astype({**whole, "gain": float})
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row per variant: mean overall MAP over its seeds, best first, random's last.
+    """Returns a row per variant: mean overall MAP and gain over its seeds, best MAP first.
 
-    `map_low` and `map_high` are the lowest and highest of the seeds; `standard_deviation` is that
-    of a sample, empty for one seed.
+    A random ranking's is the last. `map_low` and `map_high` are the lowest and highest of the
+    seeds; `standard_deviation` is that of a sample, empty for one seed.
     """
     is_random = table["variant"] == RANDOM
-    scores = table[~is_random].groupby("variant")["map"]
-    means = scores.agg(["mean", "min", "max", "std", "count"]).sort_values("mean", ascending=False)
-    means.columns = pd.Index(["map", "map_low", "map_high", "standard_deviation", "num_seeds"])
+    variants = table[~is_random].groupby("variant")
+    means = variants.agg(
+        map=("map", "mean"),
+        map_low=("map", "min"),
+        map_high=("map", "max"),
+        gain=("gain", "mean"),
+        standard_deviation=("map", "std"),
+        num_seeds=("map", "count"),
+    ).sort_values("map", ascending=False)
     both = pd.concat([means.reset_index(), table.loc[is_random, ["variant", "map"]]])
     return both.astype({"num_seeds": "Int64"})
 
@@ -141,13 +147,19 @@ def _row(measured: MeasuredVariant) -> dict[str, Any]:
 
 
 def _quality(figures: Mapping[str, Any], *, score: str) -> dict[str, Any]:
-    """Returns overall MAP and that of each attribute, with their intervals where there are some."""
-    quality = {}
-    for name, row in {"map": figures, **figures["attributes"]}.items():
-        quality[name] = row[score]
-        for end in ("low", "high"):
-            quality[f"{name}_{end}"] = row.get(f"{score}_{end}")
+    """Returns a score of all queries with their gain, and the score of each attribute.
+
+    Each has its interval, where there is one; of a random ranking, no gain is shown.
+    """
+    gain = {} if score == "random_map" else figures
+    quality = _with_interval("map", figures, score) | _with_interval("gain", gain, "gain")
+    for name, row in figures["attributes"].items():
+        quality |= _with_interval(name, row, score)
     return quality
+
+
+def _with_interval(name: str, row: Mapping[str, Any], score: str) -> dict[str, Any]:
+    return {f"{name}{end}": row.get(f"{score}{end}") for end in ("", "_low", "_high")}
 
 
 def _cell(row: "pd.Series[Any]", name: str) -> str:

@@ -49,5 +49,6 @@ def model_card(facts: Facts) -> str:
         named=named,
         measured={**measured, "all": facts.evaluation},
         num_values={one.name: len(one.values) for one in facts.schema.attributes},
+        not_above_random=[name for name, row in measured.items() if row.get("gain_low", 1) <= 0],
         unmeasured=[name for name in facts.schema.names if name not in measured],
     )

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluation.attention import attention_maps
+from components.evaluation.evaluation import not_above_random
 from components.evaluation.examples import best_median_worst
 from components.figures.space import space_svg, subsample
 from components.report.content import Figure, Measured, Report, StoreTiles, Strip
@@ -54,6 +55,8 @@ def compose(
     notes = [f"The champion is not shown: {reason}."] if reason else []
     if papers.reason:
         notes.append(f"The papers are not shown: {papers.reason}.")
+    if names := not_above_random(measured.figures):
+        notes.append(f"Not above a random ranking: {', '.join(names)} (their gain may be 0).")
     sections, worst, medians = [], [], []
     for attribute in measured.results:
         searches = searches_of(measured, pictures, attribute)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.evaluation.evaluation import held_out_images
+from components.evaluation.evaluation import gain_text, held_out_images
 from components.figures.charts import learning_svg, quality_svg
 from components.provenance.origin import Champion
 from components.report.content import Figure, Measured, Table
@@ -52,6 +52,10 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
             "overall MAP",
             f"{figures['map']:.2f} (95 % interval {figures['map_low']:.1f} to "
             f"{figures['map_high']:.1f}), a random ranking {figures['random_map']:.2f}",
+        ),
+        (
+            "overall gain",
+            f"{gain_text(figures)} % of the way from a random ranking to a perfect one",
         ),
         ("triplets in order", f"{figures['triplet_accuracy']:.2f} %"),
         (
@@ -121,11 +125,11 @@ def scores_table(measured: Measured, champion: Champion | None) -> Table:
     rows = []
     for name, row in {**figures["attributes"], ALL: figures}.items():
         interval = f"{row['map_low']:.1f} to {row['map_high']:.1f}"
-        own = [name, _cell(row["map"]), interval, _cell(row["random_map"])]
+        own = [name, _cell(row["map"]), interval, _cell(row["random_map"]), gain_text(row)]
         theirs = [] if champion is None else [_cell(of_champion.get(name))]
         others = [format(row[key], form) if key in row else "" for key, form in columns.values()]
         rows.append([*own, *theirs, *others])
-    header = ["attribute", "MAP", "95 % interval", "random", *title, *columns]
+    header = ["attribute", "MAP", "95 % interval", "random", "gain", *title, *columns]
     return Table(caption="Scores on the test split, percent", header=header, rows=rows)
 
 

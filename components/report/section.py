@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.attributes import Attribute
 from components.evaluation.attention import attention_maps
-from components.evaluation.evaluation import queries_and_gallery
+from components.evaluation.evaluation import gain_text, queries_and_gallery
 from components.evaluation.examples import (
     Confusion,
     Nearest,
@@ -157,8 +157,8 @@ def section_of(measured: Measured, searches: Searches, attribute: int) -> Attrib
         name=name,
         summary=(
             f"MAP {row['map']:.2f} ({row['map_low']:.1f} to {row['map_high']:.1f}), a random "
-            f"ranking {row['random_map']:.2f}; {row['num_queries']} queries, "
-            f"{row['num_gallery']} items in the gallery."
+            f"ranking {row['random_map']:.2f}, gain {gain_text(row)} %; "
+            f"{row['num_queries']} queries, {row['num_gallery']} items in the gallery."
         ),
         searches=searches.best_median_worst(),
         attention=_attention(measured, searches, attribute),

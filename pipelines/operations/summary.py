@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from components import files, tables
 from components.embedding.embeddings import read_embeddings
+from components.evaluation.evaluation import gain_text, not_above_random
 from components.params import DataParams, load_section
 from components.registry import versions
 from pipelines.shell import options
@@ -36,13 +37,21 @@ def summary(
     path = source.images["path"][median_query(scores, attribute)].as_py()
     image = Path(load_section(params, DataParams).root) / path
     rows = [
-        (name, f"{row['map']:.2f}", f"{row['random_map']:.2f}", str(row["num_queries"]))
+        (
+            name,
+            f"{row['map']:.2f}",
+            f"{row['random_map']:.2f}",
+            gain_text(row),
+            str(row["num_queries"]),
+        )
         for name, row in {**figures["attributes"], "all": figures}.items()
     ]
-    columns = ("hemline", "random", "queries")
+    columns = ("hemline", "random", "gain, %", "queries")
     maps = table("MAP on the test split, percent", ["attribute"], columns, rows=rows)
     maps.rows[-1].style = "bold"
     console.print(maps)
+    if names := not_above_random(figures):
+        console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
     console.print(
         f"model       {version.uri} in {tracking().address}\n"
         f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"

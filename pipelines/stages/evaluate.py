@@ -17,8 +17,10 @@ from components.evaluation.encode import encode
 from components.evaluation.evaluation import (
     bars_of,
     evaluate_retrieval,
+    gain_text,
     held_out_images,
     metrics_of,
+    not_above_random,
     report,
 )
 from components.evaluation.query_scores import query_scores, write_query_scores
@@ -55,6 +57,7 @@ def evaluate(
 ) -> None:
     """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
 
+    The gain is what MAP has of the way from a random ranking to a perfect one, in percent.
     If the data set says in which region an attribute shows, measure the share of attention in it
     too. The report shows the results, and which values are confused with which.
     """
@@ -123,4 +126,9 @@ def evaluate(
     for file in (metrics, queries, report_file):
         runs.log_file(file, tracking=where, run_id=run_id)
     recording.record_outputs(run, tracking=where, run_id=run_id)
-    console.print(f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}")
+    console.print(
+        f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}, "
+        f"gain {gain_text(figures)} %"
+    )
+    if names := not_above_random(figures):
+        console.print(f"not above a random ranking: {', '.join(names)}", markup=False)

@@ -139,8 +139,8 @@ def test_csv_has_a_header_and_the_schemas_columns(tmp_path):
     files.write_csv(rows, tmp_path / "m.csv", schema=tables.MAP_PER_ATTRIBUTE)
 
     assert (tmp_path / "m.csv").read_text().splitlines() == [
-        '"attribute","map","map_low","map_high","random_map"',
-        '"neck",61.5,,,20.5',
+        '"attribute","map","map_low","map_high","random_map","gain","gain_low","gain_high"',
+        '"neck",61.5,,,20.5,,,',
     ]
 
 

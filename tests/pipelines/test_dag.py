@@ -165,7 +165,7 @@ def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["train.margin"] == "0.1"
-    logged = {"valid_map", "loss", "images_per_s", "test.map", "test.random_map"}
+    logged = {"valid_map", "loss", "images_per_s", "test.map", "test.random_map", "test.gain"}
     assert run.data.metrics.keys() >= logged | {"test.images_per_s"}
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
     for name, row in figures["attributes"].items():
@@ -248,7 +248,10 @@ def test_summary_shows_every_attribute_and_what_to_try(project: Project) -> None
     shown = project.run("hemline", "summary").stdout
     figures = json.loads((project.folder / "metrics/evaluation.json").read_text())
     for name, row in figures["attributes"].items():
-        assert re.search(rf"{name}\s+│\s+{row['map']:.2f}\s+│\s+{row['random_map']:.2f}", shown)
+        assert re.search(
+            rf"{name}\s+│\s+{row['map']:.2f}\s+│\s+{row['random_map']:.2f}\s+│\s+{row['gain']:.1f}",
+            shown,
+        )
     for command in ("hemline search --image", "mlflow ui", "dvc exp run -S train.margin=0.3"):
         assert command in shown
 

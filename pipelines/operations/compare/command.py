@@ -14,6 +14,7 @@ from typer import Argument, Option
 
 from components import files
 from components.errors import HemlineError
+from components.evaluation.evaluation import not_above_random
 from components.figures.variants import (
     MeasuredVariant,
     as_markdown,
@@ -231,6 +232,10 @@ def _report(trials: Sequence[Trial], out: Path) -> None:
     means = over_seeds(table)
     has_seeds = len(means) < len(table)
     markdown = "\n".join(map(as_markdown, [means, table] if has_seeds else [table]))
+    for variant in measured:
+        if names := not_above_random(variant.figures):
+            who = f"{variant.variant}, seed {variant.seed}"
+            markdown += f"\n{who}: not above a random ranking in {', '.join(names)}.\n"
     files.write_text(markdown, out / "table.md")
     files.write_text(table.to_csv(index=False), out / "table.csv")
     line = "the lowest to the highest seed" if has_seeds else "the 95 % interval over queries"

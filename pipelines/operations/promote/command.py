@@ -115,10 +115,12 @@ def print_verdict(verdict: Verdict) -> None:
             str(row.num_queries),
             "none" if row.champion_map is None else f"{row.champion_map:.2f}",
             f"{row.challenger_map:.2f}",
+            "" if row.random_map is None else f"{row.random_map:.2f}",
+            row.gain_text,
         )
         for row in verdict.attributes
     ]
-    columns = ("queries", "champion", "challenger")
+    columns = ("queries", "champion", "challenger", "random", "challenger's gain, %")
     rules = table("Rules", ["rule"], ["measured", "must be", ""])
     for rule in verdict.rules:
         rules.add_row(

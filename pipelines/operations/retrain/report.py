@@ -160,10 +160,13 @@ def _attributes(verdict: Verdict) -> str:
             row.num_queries,
             None if row.champion_map is None else f"{row.champion_map:.2f}",
             f"{row.challenger_map:.2f}",
+            None if row.random_map is None else f"{row.random_map:.2f}",
+            row.gain_text or None,
         )
         for row in verdict.attributes
     ]
-    return _table(["attribute", "queries", "champion MAP", "challenger MAP"], rows)
+    maps = ("champion MAP", "challenger MAP", "random MAP", "challenger's gain, %")
+    return _table(["attribute", "queries", *maps], rows)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -13,8 +13,10 @@ from components.errors import HemlineError
 from components.evaluation.evaluation import (
     bars_of,
     evaluate_retrieval,
+    gain_text,
     held_out_images,
     metrics_of,
+    not_above_random,
     overall_map,
     report,
 )
@@ -158,12 +160,18 @@ def test_a_query_in_the_gallery_is_not_its_own_match():
     assert results[0].num_unmatched == 1
 
 
+def gain_of(score: float, random: float) -> float:
+    return 100 * (score - random) / (100 - random)
+
+
 def test_report():
     results = evaluate_retrieval(table(ROWS), "test", TEST_IMAGES, at_angles(ANGLES))
     written = report(results, SCHEMA, triplet_accuracy=91.5)
     random_map = 100 * expected_random_average_precision(np.array([2, 1]), np.array([3, 3]))
     assert written["map"] == pytest.approx(overall_map(results))
     assert written["random_map"] == pytest.approx((random_map[0] + 3 * random_map[1]) / 4)
+    assert written["gain"] == pytest.approx(gain_of(written["map"], written["random_map"]))
+    assert written["gain_low"] < written["gain"] < written["gain_high"]
     assert written["triplet_accuracy"] == 91.5
     assert written["num_queries"] == 4
     assert written["r_precision"] == pytest.approx(100 * (1 / 2 + 0 + 1 + 0) / 4)
@@ -174,6 +182,10 @@ def test_report():
         "map_low": pytest.approx(100 * low),
         "map_high": pytest.approx(100 * high),
         "random_map": pytest.approx(random_map[1]),
+        # random is the same of every query: each end is a resample's MAP, corrected
+        "gain": pytest.approx(gain_of(100 * (1 / 3 + 1 + 1 / 3) / 3, random_map[1])),
+        "gain_low": pytest.approx(gain_of(100 * low, random_map[1])),
+        "gain_high": pytest.approx(gain_of(100 * high, random_map[1])),
         "precision_at_1": pytest.approx(100 / 3),
         "precision_at_10": pytest.approx(10),  # one relevant item, of three in all
         "recall_at_10": 100,
@@ -222,14 +234,53 @@ def test_a_report_as_flat_metrics_and_as_bars():
         "test.ndcg_at_10",
         "test.random_map",
         "test.triplet_accuracy",
+        "test.gain",
+        "test.gain_low",
+        "test.gain_high",
         "test.map.length",
         "test.map.collar",
+        "test.gain.length",
+        "test.gain.collar",
     }
     assert (flat["test.map"], flat["test.map.collar"]) == (figures["map"], collar["map"])
     columns = tables.MAP_PER_ATTRIBUTE.names
     bars = {bar["attribute"]: [bar[name] for name in columns[1:]] for bar in bars_of(figures)}
     assert bars.keys() == {"length", "collar"}
-    assert bars["collar"] == [collar[x] for x in ("map", "map_low", "map_high", "random_map")]
+    drawn = ("map", "map_low", "map_high", "random_map", "gain", "gain_low", "gain_high")
+    assert bars["collar"] == [collar[x] for x in drawn]
+
+
+def test_attributes_that_are_not_above_random_are_named():
+    """Collar is embedded by its values, length by noise, and sleeve as one point for all."""
+    rng = np.random.default_rng(5)
+    schema = AttributeSchema(
+        dataset="by hand",
+        attributes=tuple(
+            Attribute(name=name, values=("a", "b")) for name in ("length", "collar", "sleeve")
+        ),
+    )
+    values = rng.integers(2, size=(200, 3))
+    rows = [
+        (image, attribute, values[image, attribute], "test", ROLES[image >= 50])
+        for image in range(200)
+        for attribute in range(3)
+    ]
+    embeddings = rng.normal(size=(200, 3, 4)).astype(np.float32)
+    embeddings[:, 1] = np.eye(4)[values[:, 1]]
+    embeddings[:, 2] = [1, 0, 0, 0]
+    embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
+    results = evaluate_retrieval(table(rows), "test", np.arange(200), embeddings)
+    figures = report(results, schema, triplet_accuracy=50)
+    assert not_above_random(figures) == ["length", "sleeve"]
+    assert gain_text(figures["attributes"]["collar"]) == "100.0 (100.0 to 100.0)"
+    assert gain_text(figures["attributes"]["sleeve"]) == "0.0 (0.0 to 0.0)"
+    assert figures["attributes"]["sleeve"]["map"] > 45, "MAP alone looks like something"
+
+
+def test_figures_of_an_older_version_have_no_gain_and_are_read():
+    older = {"map": 60.0, "random_map": 50.0, "attributes": {"collar": {"map": 60.0}}}
+    assert not_above_random(older) == []
+    assert gain_text(older) == ""
 
 
 def test_held_out_images_are_ascending_and_once_each():

@@ -214,6 +214,28 @@ def test_the_first_champion_needs_sanity_alone() -> None:
     assert [row.champion_map for row in verdict.attributes] == [None, None]
 
 
+def test_the_challengers_gain_stands_beside_its_map() -> None:
+    """A MAP of 60 where a random ranking has 20 is half of what there is to gain."""
+    high, low = [0.9] * 20 + [0.3] * 20, [0.1, 0.3] * 20
+    sleeve, skirt = judged(scores({"sleeve": high, "skirt": low})).attributes
+    assert (sleeve.random_map, sleeve.gain) == pytest.approx((20, 50))
+    assert 30 < sleeve.gain_low < 40
+    assert 60 < sleeve.gain_high < 70
+    assert sleeve.gain_text.startswith("50.0 (")
+    assert skirt.gain_low <= 0 <= skirt.gain_high
+    assert skirt.gain_text.endswith(", not above random")
+
+
+def test_a_verdict_of_an_older_version_is_read_without_gains() -> None:
+    plain = json.loads(judged(scores(even(0.9, 0.5))).to_json())
+    for row in plain["attributes"]:
+        for name in ("random_map", "gain", "gain_low", "gain_high"):
+            del row[name]
+    verdict = Verdict.from_json(json.dumps(plain))
+    assert verdict.passed
+    assert [row.gain_text for row in verdict.attributes] == ["", ""]
+
+
 def test_a_verdict_comes_back_from_json() -> None:
     verdict = judged(scores({**even(0.9, 0.5), "collar": [0.3]}), scores(even(0.7, 0.6)))
     assert Verdict.from_json(verdict.to_json()) == verdict

@@ -17,6 +17,7 @@ from components.evaluation.metrics import (
     average_precision_of,
     bootstrap_interval,
     expected_random_average_precision,
+    gain,
     ndcg_at,
     precision_at,
     r_precision,
@@ -258,3 +259,44 @@ def test_interval_of_many_scores_is_that_of_the_normal_distribution():
 
 def test_interval_of_one_score_is_the_score():
     assert bootstrap_interval(np.array([0.25])) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("score", "random", "expected"),
+    [
+        (0.774, 0.751, 0.0924),  # most items share the value: a high MAP, and little learned
+        (0.7644, 0.2175, 0.6989),
+        (0.543, 0.539, 0.0087),
+        (0.2, 0.6, -1.0),
+        (0.5, 0.5, 0.0),
+        (1.0, 0.9, 1.0),
+        (1.0, 1.0, 0.0),  # every item is relevant: nothing to gain
+    ],
+)
+def test_gain_is_the_share_of_the_way_from_random_to_perfect(score, random, expected):
+    # of means over queries, not the mean of the queries' own
+    ap, by_chance = np.array([score - 0.1, score + 0.1]), np.array([random, random])
+    assert gain(ap, by_chance) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_gains_interval_is_that_of_the_resamples_of_maps_interval():
+    rng = np.random.default_rng(1)
+    ap, by_chance = rng.random((2, 30))
+    draws = np.random.default_rng(4)
+    resamples = [draws.integers(30, size=30) for _ in range(200)]
+    gains = [
+        (ap[drawn].mean() - by_chance[drawn].mean()) / (1 - by_chance[drawn].mean())
+        for drawn in resamples
+    ]
+    maps = [ap[drawn].mean() for drawn in resamples]
+    settings = {"confidence": 0.9, "num_resamples": 200, "seed": 4}
+    for values, found in [
+        (gains, bootstrap_interval(ap, by_chance, statistic=gain, **settings)),
+        (maps, bootstrap_interval(ap, **settings)),
+    ]:
+        assert found == pytest.approx((np.percentile(values, 5), np.percentile(values, 95)))
+
+
+def test_the_gains_interval_of_one_query_is_its_gain():
+    one = bootstrap_interval(np.array([0.4]), np.array([0.2]), statistic=gain)
+    assert one == pytest.approx((0.25, 0.25))

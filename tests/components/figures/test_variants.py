@@ -1,6 +1,7 @@
 """Variants side by side: the table, and charts that are looked at in their pixels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ BLUE = (31, 119, 180)
 
 def measured(variant: str, score: float, *, seed: int = 3, **others) -> MeasuredVariant:
     quality = {"map": score, "map_low": score - 2, "map_high": score + 3, "random_map": 20.0}
+    quality |= {"gain": score - 20, "gain_low": score - 25, "gain_high": score - 10}
     neck = {"map": score / 2, "random_map": 10.0}
     return MeasuredVariant(
         variant=variant,
@@ -73,6 +75,7 @@ def test_markdown_has_a_row_per_variant_with_its_interval(table):
     rows = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
     assert "map_low" not in rows[0]
     assert rows[0]["map"] == "62.50 (60.5 to 65.5)"
+    assert rows[0]["gain"] == "42.50 (37.5 to 52.5)"
     assert rows[0]["neck"] == "31.25"
     assert rows[0]["seed"] == "3"
     assert rows[0]["attention_in_region"] == "31.00"
@@ -84,6 +87,20 @@ def test_markdown_has_a_row_per_variant_with_its_interval(table):
         "map": "20.00",
         "neck": "10.00",
     }
+
+
+def test_a_variant_that_an_older_version_measured_has_no_gain(table):
+    older = measured("older", 50.0)
+    figures = {name: value for name, value in older.figures.items() if "gain" not in name}
+    both = tabulate([measured("newer", 60.0), replace(older, figures=figures)])
+    lines = as_markdown(over_seeds(both)).splitlines()
+    assert lines[2:4] == [
+        "| newer | 60.00 (60.0 to 60.0) | 40.00 |  | 1 |",
+        "| older | 50.00 (50.0 to 50.0) |  |  | 1 |",
+    ]
+    alone = tabulate([replace(older, figures=figures)])
+    assert alone["gain"].isna().all()
+    assert over_seeds(alone)["map"].tolist() == [50, 20]
 
 
 def test_seeds_are_set_side_by_side_and_their_mean_counts():
@@ -103,10 +120,10 @@ def test_seeds_are_set_side_by_side_and_their_mean_counts():
     assert means["standard_deviation"].iloc[0] == 3
     assert means["standard_deviation"].isna().tolist() == [False, True, False, True]
     assert as_markdown(means).splitlines()[2:] == [
-        "| ag_man | 61.00 (58.0 to 64.0) | 3.00 | 3 |",
-        "| asen | 50.00 (50.0 to 50.0) |  | 1 |",
-        "| csn | 47.00 (39.0 to 62.0) | 13.00 | 3 |",
-        "| random ranking | 20.00 |  |  |",
+        "| ag_man | 61.00 (58.0 to 64.0) | 41.00 | 3.00 | 3 |",
+        "| asen | 50.00 (50.0 to 50.0) | 30.00 |  | 1 |",
+        "| csn | 47.00 (39.0 to 62.0) | 27.00 | 13.00 | 3 |",
+        "| random ranking | 20.00 |  |  |  |",
     ]
 
 

@@ -15,7 +15,14 @@ SCHEMA = AttributeSchema(
         Attribute(name="hem", values=("straight", "cut")),
     ),
 )
-SCORES = {"num_queries": 4, "map": 61.234, "map_low": 50.0, "map_high": 70.456, "random_map": 21.7}
+OLD_SCORES = {
+    "num_queries": 4,
+    "map": 61.234,
+    "map_low": 50.0,
+    "map_high": 70.456,
+    "random_map": 21.7,
+}
+SCORES = OLD_SCORES | {"gain": 50.49, "gain_low": 36.15, "gain_high": 62.25}
 FACTS = Facts(
     model_name="hemline",
     schema=SCHEMA,
@@ -32,7 +39,7 @@ FACTS = Facts(
         **SCORES,
         "triplet_accuracy": 88.125,
         "num_parameters": 11_600_000,
-        "attributes": {"sleeve": SCORES | {"map": 70.0}, "neck|line": SCORES | {"map": 55.0}},
+        "attributes": {"sleeve": SCORES | {"map": 70.0}, "neck|line": SCORES | {"gain_low": -3.0}},
     },
     run_id="1a69",
     commit="c0ffee",
@@ -51,12 +58,13 @@ LINES = [
     "Data: `raw/mine`, read as my_data. Split: random.",
     "| train | train | 80 | 90 |",
     "| test | query | 3 | 4 |",
-    # measured: values, queries, MAP, interval, random
-    "| sleeve | 2 | 4 | 70.00 | 50.00 to 70.46 | 21.70 |",
-    "| neck\\|line | 3 | 4 | 55.00 | 50.00 to 70.46 | 21.70 |",
-    "| all |  | 4 | 61.23 | 50.00 to 70.46 | 21.70 |",
+    # measured: values, queries, MAP, interval, random, gain, interval
+    "| sleeve | 2 | 4 | 70.00 | 50.00 to 70.46 | 21.70 | 50.5 | 36.1 to 62.2 |",
+    "| neck\\|line | 3 | 4 | 61.23 | 50.00 to 70.46 | 21.70 | 50.5 | -3.0 to 62.2 |",
+    "| all |  | 4 | 61.23 | 50.00 to 70.46 | 21.70 | 50.5 | 36.1 to 62.2 |",
     "Triplets in the right order: 88.12 %.",
     # limits
+    "- Not above a random ranking, as far as the test queries tell: neck|line.",
     "- Not measured, for want of test queries: hem.",
     # lineage
     "| MLflow run | 1a69 |",
@@ -109,3 +117,10 @@ def test_a_card_of_a_run_outside_git_says_so() -> None:
 def test_a_card_of_measured_attributes_alone_names_none_as_unmeasured() -> None:
     measured = replace(SCHEMA, attributes=SCHEMA.attributes[:2])
     assert "Not measured, for want" not in model_card(replace(FACTS, schema=measured))
+
+
+def test_a_card_of_an_evaluation_without_gains_leaves_them_empty() -> None:
+    older = {"triplet_accuracy": 88.0, **OLD_SCORES, "attributes": {"sleeve": OLD_SCORES}}
+    card = model_card(replace(FACTS, evaluation=older))
+    assert "| sleeve | 2 | 4 | 61.23 | 50.00 to 70.46 | 21.70 |  |  |" in card.split("\n")
+    assert "Not above" not in card

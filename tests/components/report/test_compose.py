@@ -121,13 +121,19 @@ def test_a_report_has_all_its_parts(measured: Measured) -> None:
     assert [len(strip.tiles) for strip in found.attention] == [1 + 3] * 2
     assert "80 of the 80" in found.spaces.caption
     assert "after epoch 0 (30.00)" in found.learning.caption
+    gain = found.scores.header.index("gain")
+    overall = measured.figures
+    text = f"{overall['gain']:.1f} ({overall['gain_low']:.1f} to {overall['gain_high']:.1f})"
+    assert found.scores.rows[-1][gain] == text
     facts = dict(found.facts)
+    assert facts["overall gain"].startswith(f"{text} %")
     assert facts["commit"] == "c0ffee, with local changes"
     assert facts["network"] == "name ag_man; 1.23 M parameters"
     assert facts["split"] == "train 1, valid 1, test 40 images; 20 test queries; method random"
     assert found.notes == [
         "The champion is not shown: the registry has no champion.",
         "The papers are not shown: none of the papers reports on the data set by hand.",
+        "Not above a random ranking: length, collar (their gain may be 0).",  # embedded by noise
     ]
     text = render(found)
     assert "<script" not in text

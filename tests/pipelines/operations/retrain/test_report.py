@@ -21,6 +21,16 @@ VERDICT = Verdict(
     ),
     attributes=(
         AttributeChange(name="neck|line", num_queries=9, champion_map=None, challenger_map=50),
+        AttributeChange(
+            name="hem",
+            num_queries=7,
+            champion_map=70,
+            challenger_map=77.4,
+            random_map=75.1,
+            gain=9.24,
+            gain_low=-2,
+            gain_high=20,
+        ),
     ),
 )
 
@@ -62,6 +72,7 @@ def test_the_page_shows_verdict_and_findings_in_whole_tables() -> None:
     assert "| exit code | 10 |" in page
     assert "| change of MAP |  | 1.25 | at least 0 | yes |" in page
     assert "| largest drop | neck/line | 7 | at most 5 | **no** |" in page
-    assert "| neck/line | 9 | - | 50.00 |" in page
+    assert "| neck/line | 9 | - | 50.00 | - | - |" in page
+    assert "| hem | 7 | 70.00 | 77.40 | 75.10 | 9.2 (-2.0 to 20.0), not above random |" in page
     assert "- neck shifted" in page
     assert "| champion after | - |" in page
