@@ -10,11 +10,12 @@ that holds `Annotations` or `Tests`. That is the data root, or a folder one or t
 parts of the challenge (train1, train2, base, web, z_rank/Tests/question.csv, answer_a.csv) lie
 where they were extracted side by side.
 
-A file `truth.parquet` in that folder, as `hemline wardrobe` writes it, says where attributes show.
+A file `truth.parquet` in that folder, as `hemline wardrobe` writes it, says where attributes show,
+and in its metadata (`files.write_table`'s `about`) what the data set is called.
 """
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -89,7 +90,7 @@ def read_fashionai(root: Path) -> LabelledImages:
             labels += named
             num_unlabelled += not named
     return LabelledImages(
-        dataset="FashionAI",
+        dataset=_dataset_of(folders),
         labels=labels,
         source=str(found[0]) if len(found) == 1 else f"{root} ({len(found)} annotation files)",
         values_of=FASHIONAI_VALUES,
@@ -133,6 +134,13 @@ def _problem(attribute: str, letters: str) -> tuple[str, str] | None:
     if letters != "?" and (len(letters) != num_values or set(letters) - set("ynm")):
         return "unknown_value", f"{attribute} {letters!r}; it has {num_values} letters of y, n, m"
     return None
+
+
+def _dataset_of(folders: Iterable[Path]) -> str:
+    """Returns the name that a data set in FashionAI's layout gives itself, else FashionAI."""
+    truths = [folder / TRUTH_FILE for folder in folders if (folder / TRUTH_FILE).exists()]
+    told = [files.read_about(truth, schema=TRUTH_SCHEMA) for truth in truths]
+    return next((str(about["dataset"]) for about in told if "dataset" in about), "FashionAI")
 
 
 def _read_truth(folder: Path, *, root: Path) -> list[Region]:

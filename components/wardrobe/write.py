@@ -18,6 +18,9 @@ from components.datasets.fashionai import FASHIONAI_VALUES, TRUTH_FILE, TRUTH_SC
 from components.errors import HemlineError
 from components.wardrobe.picture import Truth, draw_picture, sample_spec
 
+DATASET = "wardrobe"
+"""What the data set calls itself, in FashionAI's layout: reports and cards take it from here."""
+
 _MIN_IMAGE_SIZE_PX = 64
 _JPEG_QUALITY = 90
 _IMAGES_PER_CHUNK = 32
@@ -142,7 +145,7 @@ def _write_labels(file: Path, images: list[_Written]) -> None:
 def _write_truth(file: Path, images: list[_Written]) -> None:
     rows = chain.from_iterable(_truth_rows(image) for image in images)
     table = pa.Table.from_pylist(list(rows), schema=TRUTH_SCHEMA)
-    files.write_table(table, file, schema=TRUTH_SCHEMA)
+    files.write_table(table, file, schema=TRUTH_SCHEMA, about={"dataset": DATASET})
 
 
 def _truth_rows(image: _Written) -> Iterator[dict[str, object]]:

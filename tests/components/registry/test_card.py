@@ -55,7 +55,7 @@ FACTS = Facts(
 
 LINES = [
     # data and split
-    "Data: `raw/mine`, read as my_data. Split: random.",
+    "Data: my_data, read from `raw/mine`. Split: random.",
     "| train | train | 80 | 90 |",
     "| test | query | 3 | 4 |",
     # measured: values, queries, MAP, interval, random, gain, interval

@@ -99,6 +99,23 @@ def test_folder_holds_nothing_but_images_labels_and_truth(wardrobe):
     assert set(contents(wardrobe)) == listed | {"Annotations/label.csv", "truth.parquet"}
 
 
+def test_the_drawn_data_set_names_itself_and_is_not_called_fashionai(wardrobe):
+    assert read_labels(wardrobe, data_format="fashionai").dataset == "wardrobe"
+    # beside other parts of a challenge, one or two folders down
+    assert read_labels(wardrobe.parent, data_format="fashionai").dataset == "wardrobe"
+
+
+def test_a_truth_without_a_name_is_of_fashionai(wardrobe, tmp_path):
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/label.csv").write_bytes(
+        (wardrobe / "Annotations/label.csv").read_bytes()
+    )
+    assert read_labels(tmp_path, data_format="fashionai").dataset == "FashionAI"
+    truth = pq.read_table(wardrobe / "truth.parquet").replace_schema_metadata(None)
+    pq.write_table(truth, tmp_path / "truth.parquet")
+    assert read_labels(tmp_path, data_format="fashionai").dataset == "FashionAI"
+
+
 def test_attributes_are_labelled_equally_often(wardrobe):
     counts = Counter(folder for _, folder, _ in label_rows(wardrobe))
     assert counts == {f"{attribute}_labels": NUM_IMAGES // 8 for attribute in ATTRIBUTES}
