@@ -111,11 +111,15 @@ TRIPLETS = pa.schema([("epoch", pa.int16()), ("attribute", pa.int16()), *_SLOTS]
 BATCHES = pa.schema([("epoch", pa.int16()), ("batch", pa.int32()), ("image", pa.int64())])
 """One row per image of a planned batch, one row group per epoch."""
 
-_LOSSES = ("loss", "ranking_loss", "classification_loss")
+_LOSSES = ("loss", "ranking_loss", "classification_loss", "active_share")
+_VALIDATED = ("valid_map", "valid_random_map", "valid_gain_low", "valid_mean_similarity")
 TRAINING = pa.schema(
-    [("epoch", pa.int32()), *((name, pa.float64()) for name in (*_LOSSES, "valid_map"))]
+    [("epoch", pa.int32()), *((name, pa.float64()) for name in (*_LOSSES, *_VALIDATED))]
 )
-"""The learning curve: mean losses of an epoch, and validation MAP (percent) after it."""
+"""The learning curve: means over an epoch, and figures of the validation split after it.
+
+active_share: share of triplets or pairs that still count; `training.validation` has the others.
+"""
 
 _MAPS = ("map", "map_low", "map_high", "random_map", "gain", "gain_low", "gain_high")
 MAP_PER_ATTRIBUTE = pa.schema(

@@ -26,6 +26,30 @@ def triplet_loss(
     return (margin - similarity_to_positive_B + similarity_to_negative_B).clamp(min=0).mean()
 
 
+def share_of_triplets_that_count(
+    anchors_BD: Tensor, positives_BD: Tensor, negatives_BD: Tensor, *, margin: float
+) -> Tensor:
+    """Returns the share of the triplets that `triplet_loss` is not 0 for, a scalar."""
+    lead_B = ((positives_BD - negatives_BD) * anchors_BD).sum(dim=-1)
+    return (lead_B < margin).float().mean()
+
+
+def share_of_pairs_that_count(
+    embeddings_BKD: Tensor, values_BKV: Tensor, *, margin: float
+) -> Tensor:
+    """Returns the share of positive pairs that still have something to learn from, a scalar.
+
+    Of all pairs of an anchor and a positive, for anchors that have a negative too, it is the share
+    whose similarity is not above that of the anchor's closest negative by more than the margin. 0
+    where there is no such pair.
+    """
+    similarity_KBB, positive_KBB, negative_KBB = pairs = _all_pairs(embeddings_BKD, values_BKV)
+    closest_KB1 = similarity_KBB.masked_fill(~negative_KBB, -torch.inf).amax(-1, keepdim=True)
+    pair_KBB = positive_KBB & pairs.is_anchor[..., None]
+    counts_KBB = pair_KBB & (similarity_KBB <= closest_KB1 + margin)
+    return counts_KBB.sum() / pair_KBB.sum().clamp(min=1)
+
+
 def batch_triplet_loss(embeddings_BKD: Tensor, values_BKV: Tensor, *, margin: float) -> Tensor:
     """Returns the mean of all triplet losses of a batch that are not 0, a scalar.
 

@@ -102,7 +102,7 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
         num_images = (state.step - first_step) * run.plan.images_per_step
         speed = num_images / (time.monotonic() - start)
         losses = state.epoch_losses / run.plan.num_steps  # shared after the last step
-        valid_map = validate(
+        validated = validate(
             state.network,
             run.store,
             run.splits,
@@ -110,7 +110,7 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
             place=place,
             autocast=run.autocast(place.device),
         )
-        row = {**_by_name(losses), "valid_map": valid_map}
+        row = {**_by_name(losses), **validated}
         if place.is_first:
             workers = float(place.world_size)
             log({**row, "images_per_s": speed, "world_size": workers}, step=epoch, kind="epoch")
@@ -178,19 +178,20 @@ def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> No
 
 
 def _share(sums: Tensor, place: Place) -> None:
-    """Makes sums [3] the mean of all workers' sums, the same on each of them."""
+    """Makes sums [4] the mean of all workers' sums, the same on each of them."""
     if place.world_size > 1:
         torch.distributed.all_reduce(sums)
         sums /= place.world_size
 
 
 def _by_name(losses: Tensor) -> dict[str, float | None]:
-    """Returns losses [3] by name; a classification loss of NaN is of a network without one."""
-    total, ranking, classification = losses.tolist()
+    """Returns losses [4] by name; a classification loss of NaN is of a network without one."""
+    total, ranking, classification, active_share = losses.tolist()
     return {
         "loss": total,
         "ranking_loss": ranking,
         "classification_loss": None if math.isnan(classification) else classification,
+        "active_share": active_share,
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
@@ -11,13 +11,24 @@ from torch import Tensor
 from components.losses.ranking import (
     batch_triplet_loss,
     multi_similarity_loss,
+    share_of_pairs_that_count,
+    share_of_triplets_that_count,
     supervised_contrastive_loss,
     triplet_loss,
 )
 from components.params import TrainParams
 
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""Ranks embeddings [B, K, D] by the values [B, K, V] of their images; returns a scalar loss."""
+
+class Ranked(NamedTuple):
+    """A ranking loss, and the share of triplets or pairs that still count, without a gradient."""
+
+    loss: Tensor
+    active_share: Tensor
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor], Ranked]
+"""Ranks embeddings [B, K, D] by the values [B, K, V] of their images; returns scalars."""
 
 
 def build_objective(params: TrainParams) -> Objective:
@@ -25,7 +36,7 @@ def build_objective(params: TrainParams) -> Objective:
     if params.objective == "triplet":
         return partial(loss_of_triplets, margin=params.margin)
     if params.objective == "batch_triplet":
-        loss = partial(batch_triplet_loss, margin=params.margin)
+        loss: Loss = partial(batch_triplet_loss, margin=params.margin)
     elif params.objective == "multi_similarity":
         loss = partial(
             multi_similarity_loss,
@@ -38,19 +49,23 @@ def build_objective(params: TrainParams) -> Objective:
         loss = partial(
             supervised_contrastive_loss, temperature=params.temperature, margin=params.margin
         )
-    return partial(_loss_of_all_batches, loss=loss)
+    return partial(_loss_of_all_batches, loss=loss, margin=params.margin)
 
 
-def loss_of_triplets(embeddings: Tensor, values: Tensor, *, margin: float) -> Tensor:
+def loss_of_triplets(embeddings: Tensor, values: Tensor, *, margin: float) -> Ranked:
     """Returns the papers' triplet loss of embeddings [3T, 1, D].
 
     Neighbours in the batch are (anchor, positive, negative) of one attribute.
     """
-    anchors, positives, negatives = embeddings.float().unflatten(0, (-1, 3)).unbind(1)
-    return triplet_loss(anchors, positives, negatives, margin=margin)
+    slots = embeddings.float().unflatten(0, (-1, 3)).unbind(1)
+    with torch.no_grad():
+        active_share = share_of_triplets_that_count(*slots, margin=margin)
+    return Ranked(triplet_loss(*slots, margin=margin), active_share)
 
 
-def _loss_of_all_batches(embeddings: Tensor, values: Tensor, *, loss: Objective) -> Tensor:
+def _loss_of_all_batches(
+    embeddings: Tensor, values: Tensor, *, loss: Loss, margin: float
+) -> Ranked:
     """Returns the loss over the batches of all workers, the same on each of them.
 
     Every label of the global batch meets every other: workers exchange their embeddings.
@@ -58,7 +73,9 @@ def _loss_of_all_batches(embeddings: Tensor, values: Tensor, *, loss: Objective)
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         embeddings = _GatherBatches.apply(embeddings)
         values = _GatherBatches.apply(values.to(torch.uint8)).bool()
-    return loss(embeddings, values)
+    with torch.no_grad():
+        active_share = share_of_pairs_that_count(embeddings, values, margin=margin)
+    return Ranked(loss(embeddings, values), active_share)
 
 
 class _GatherBatches(torch.autograd.Function):

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from components import files
 from components.errors import HemlineError
 from components.models.network import EmbeddingNetwork
-from components.training.step import Learner
+from components.training.step import Learner, Losses
 from components.training.trained import save_weights
 
 BEST_WEIGHTS = "best.safetensors"
@@ -33,7 +33,7 @@ class TrainingState:
         epoch: the epoch that is being trained, from 0.
         step: optimisation steps done in this epoch.
         steps_done: optimisation steps done in the run.
-        epoch_losses: sums of the epoch's losses so far, float64 [3] on the device.
+        epoch_losses: sums of the epoch's `Losses` so far, float64 [4] on the device.
         recent_losses: the same, since they were last reported.
         curve: metrics of every finished epoch.
     """
@@ -58,7 +58,7 @@ class TrainingState:
         self.scheduler = scheduler
         self.epoch = self.step = self.steps_done = 0
         device = next(learner.parameters()).device
-        self.epoch_losses = torch.zeros(3, dtype=torch.float64, device=device)
+        self.epoch_losses = torch.zeros(len(Losses._fields), dtype=torch.float64, device=device)
         self.recent_losses = torch.zeros_like(self.epoch_losses)
         self.curve: list[EpochMetrics] = []
         self._average = None
@@ -86,7 +86,7 @@ class TrainingState:
         return len(maps) - 1 - maps.index(max(maps)) if maps else 0
 
     def finish_step(self, losses: Tensor) -> None:
-        """Updates the weights by their gradients; counts the step and its detached losses [3]."""
+        """Updates the weights by their gradients; counts the step and its detached losses [4]."""
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.scheduler.step()

@@ -27,12 +27,14 @@ from components.training.objectives import Objective
 class Losses(NamedTuple):
     """Scalars of a step; `total` is what is minimised.
 
-    `classification` is NaN where the network does not classify.
+    `classification` is NaN where the network does not classify; `active_share` is the share of
+    triplets or pairs that still count.
     """
 
     total: Tensor
     ranking: Tensor
     classification: Tensor
+    active_share: Tensor
 
 
 class Outputs(NamedTuple):
@@ -97,13 +99,13 @@ class Learner(nn.Module):
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
         """Returns the losses of a batch from the network's outputs for it."""
-        ranking = self._objective(outputs.embeddings, batch.values)
+        ranking, active_share = self._objective(outputs.embeddings, batch.values)
         if outputs.logits is None:
             nothing = torch.full_like(ranking.detach(), torch.nan)
-            return Losses(ranking, ranking.detach(), nothing)
+            return Losses(ranking, ranking.detach(), nothing, active_share)
         classification = attribute_classification_loss(outputs.logits, batch.labelled)
         total = self.combine(classification, ranking)
-        return Losses(total, ranking.detach(), classification.detach())
+        return Losses(total, ranking.detach(), classification.detach(), active_share)
 
 
 def take_gradients(

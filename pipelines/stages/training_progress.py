@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from components.tracking.journal import Reader, Row
+from components.training.validation import trouble
 from pipelines.shell.reporting import console, progress_bar
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -19,7 +20,7 @@ def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iter
     """Shows the rows that a journal gains while the block lasts.
 
     A terminal shows a bar with losses, speed and time left; a log gets a line now and then; both
-    get a line for every epoch.
+    get a line for every epoch, and a warning while the network does not learn.
     """
     display = _Display(Reader(journal), num_epochs=num_epochs, num_steps=num_steps)
     done = Event()
@@ -60,14 +61,21 @@ class _Display:
         last_step = None
         for row in self._reader.read():
             if row.kind == "epoch":
-                console.print(
-                    f"epoch {row.step + 1}/{self._num_epochs}: loss {row.metrics['loss']:.4f}, "
-                    f"validation MAP {row.metrics['valid_map']:.2f}"
-                )
+                self._show_epoch(row.step + 1, row.metrics)
             elif row.kind == "step":
                 last_step = row
         if last_step:
             self._show_step(last_step)
+
+    def _show_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        console.print(
+            f"epoch {epoch}/{self._num_epochs}: loss {metrics['loss']:.4f}, "
+            f"{metrics['active_share']:.0%} of triplets or pairs count; "
+            f"validation MAP {metrics['valid_map']:.2f}, random {metrics['valid_random_map']:.2f}, "
+            f"mean similarity {metrics['valid_mean_similarity']:.3f}"
+        )
+        if found := trouble(metrics, epoch=epoch, num_epochs=self._num_epochs):
+            console.print(f"warning: {found}", style="bold yellow")
 
     def _show_step(self, row: Row) -> None:
         epoch = (row.step - 1) * self._num_epochs // self._num_steps + 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loss_batches import CLOSE, anchors, one_value_each, unit_vectors
 
-from components.losses.ranking import batch_triplet_loss, triplet_loss
+from components.losses.ranking import batch_triplet_loss, share_of_pairs_that_count, triplet_loss
 
 
 def loop(embeddings_BKD, values_BKV, *, margin):
@@ -38,6 +38,30 @@ def test_equals_a_loop_over_the_definition(values, seed, margin):
     (found,) = torch.autograd.grad(loss, embeddings)
     (wanted,) = torch.autograd.grad(expected, embeddings)
     torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+@given(
+    values=arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(1, 4))),
+    seed=st.integers(0, 100),
+    margin=st.sampled_from([0.0, 0.2, 1.0]),
+)
+def test_the_share_of_pairs_that_count_equals_a_loop(values, seed, margin):
+    embeddings, values = unit_vectors(*values.shape[:2], 4, seed=seed), torch.from_numpy(values)
+    counts = [
+        bool(similarity[p] <= max(similarity[n] for n in negatives) + margin)
+        for similarity, positives, negatives in anchors(embeddings, values)
+        for p in positives
+    ]
+    share = share_of_pairs_that_count(embeddings, values, margin=margin).item()
+    assert share == pytest.approx(sum(counts) / max(len(counts), 1))
+
+
+def test_all_pairs_of_one_point_count_and_none_of_values_far_apart():
+    values = one_value_each([0, 0, 1, 1])
+    point = torch.tensor([1.0, 0.0]).expand(4, 1, 2)
+    apart = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
+    shares = [share_of_pairs_that_count(x, values, margin=0.2).item() for x in (point, apart)]
+    assert shares == [1, 0]
 
 
 def test_one_triplet_costs_what_the_papers_triplet_loss_says():

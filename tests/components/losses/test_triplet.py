@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from components.losses.ranking import triplet_loss
+from components.losses.ranking import share_of_triplets_that_count, triplet_loss
 
 TRIPLETS = arrays(
     np.float64,
@@ -33,6 +33,15 @@ def test_a_wrong_and_a_right_triplet_by_hand():
     anchors = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     loss = triplet_loss(anchors, torch.tensor([far, near]), torch.tensor([near, far]), margin=0.2)
     torch.testing.assert_close(loss, torch.tensor(0.2))
+
+
+def test_the_triplets_that_count_are_those_with_a_loss():
+    """Cosines 0.6 and 0.8 count; 0.8 and 0.6 do for a margin of 0.3, not for one of 0.1."""
+    near, far = torch.tensor([0.8, 0.6]), torch.tensor([0.6, 0.8])
+    anchors = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    slots = anchors, torch.stack([far, near]), torch.stack([near, far])
+    shares = [share_of_triplets_that_count(*slots, margin=margin).item() for margin in (0.1, 0.3)]
+    assert shares == [0.5, 1.0]
 
 
 def test_gradient():

@@ -265,7 +265,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(inputs, tmp_path):
 
 def test_training_stops_when_validation_does_not_improve(inputs, tmp_path, monkeypatch):
     maps = iter([50.0, 60.0, 60.0, 70.0])
-    monkeypatch.setattr(loop, "validate", lambda *_, **__: next(maps))
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: {"valid_map": next(maps)})
     run, _ = train_all(inputs, tmp_path, early_stopping_epochs=1)
     assert [record["valid_map"] for record in run.state.curve] == [50, 60, 60]
     again, rows = train_all(inputs, tmp_path, early_stopping_epochs=1)

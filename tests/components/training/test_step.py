@@ -239,12 +239,13 @@ def test_two_workers_take_the_step_of_one(inputs, tmp_path, two_workers, number)
     workers = [torch.load(two_workers / f"{number}-{rank}.pt") for rank in range(2)]
     run = build(inputs, tmp_path / "state", objective=OF_TWO_WORKERS[number][0])
     losses = one_step(run, run.state.learner)
-    total, ranking, classification = (
+    total, ranking, classification, active_share = (
         torch.stack(both) for both in zip(*(w["losses"] for w in workers), strict=True)
     )
     torch.testing.assert_close(ranking, losses.ranking.expand(2))
     torch.testing.assert_close(classification.mean(), losses.classification)
     torch.testing.assert_close(total.mean(), losses.total)
+    torch.testing.assert_close(active_share, losses.active_share.expand(2))
     for name in workers[0]["gradients"]:
         assert torch.equal(workers[0]["gradients"][name], workers[1]["gradients"][name])
     assert_same_gradients(workers[0]["gradients"], run)

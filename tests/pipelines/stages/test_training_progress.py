@@ -15,6 +15,14 @@ STEP = {
     "step.images_per_s": 80.4,
     "step.data_wait_share": 0.021,
 }
+EPOCH = {
+    "loss": 1.25,
+    "active_share": 0.305,
+    "valid_map": 43.21,
+    "valid_random_map": 21.7,
+    "valid_gain_low": 20.0,
+    "valid_mean_similarity": 0.312,
+}
 WITHOUT_BRANCH = {name: value for name, value in STEP.items() if "classification" not in name}
 
 
@@ -29,7 +37,7 @@ def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
     with training_progress(path, num_epochs=2, num_steps=20):
         for row, step, kind in (
             (STEP, 5, "step"),
-            ({"loss": 1.25, "valid_map": 43.21}, 0, "epoch"),
+            (EPOCH, 0, "epoch"),
             (WITHOUT_BRANCH, 15, "step"),
         ):
             writer.append(row, step=step, kind=kind)
@@ -39,7 +47,10 @@ def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
         "step 5/20  epoch 1/2  loss 1.500 (ranking 1.000 + classification 0.500)  80 images/s  "
         "2.1% waiting for data  0:00:0"
     )
-    assert epoch == "epoch 1/2: loss 1.2500, validation MAP 43.21"
+    assert epoch == (
+        "epoch 1/2: loss 1.2500, 30% of triplets or pairs count; validation MAP 43.21, "
+        "random 21.70, mean similarity 0.312"
+    )
     assert last.startswith("step 15/20  epoch 2/2  loss 1.500 (ranking 1.000)  80 images/s")
 
 
@@ -49,7 +60,7 @@ def test_a_log_gets_a_line_now_and_then_and_every_epoch(journal, capsys):
         for step in range(1, 6):
             writer.append(STEP, step=step)
             time.sleep(0.6)
-        writer.append({"loss": 1.0, "valid_map": 50.0}, step=0, kind="epoch")
+        writer.append(EPOCH, step=0, kind="epoch")
     shown = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in shown] == ["step", "epoch"]
 
@@ -57,7 +68,26 @@ def test_a_log_gets_a_line_now_and_then_and_every_epoch(journal, capsys):
 def test_what_was_trained_before_is_not_shown_again(journal, capsys):
     writer, path = journal
     writer.append(STEP, step=5)
-    writer.append({"loss": 1.0, "valid_map": 50.0}, step=0, kind="epoch")
+    writer.append(EPOCH, step=0, kind="epoch")
     with training_progress(path, num_epochs=2, num_steps=10):
         pass
     assert not capsys.readouterr().out
+
+
+def test_a_training_that_learns_nothing_is_warned_of_after_some_epochs(journal, capsys):
+    writer, path = journal
+    with training_progress(path, num_epochs=9, num_steps=90):
+        for epoch in range(3):
+            writer.append(EPOCH | {"valid_gain_low": -1.0}, step=epoch, kind="epoch")
+        writer.append(EPOCH | {"valid_mean_similarity": 0.99}, step=3, kind="epoch")
+        writer.append(EPOCH, step=4, kind="epoch")
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown] == [
+        *["epoch"] * 3,
+        "warning:",
+        "epoch",
+        "warning:",
+        "epoch",
+    ]
+    assert "no better than random after 3 epochs" in shown[3]
+    assert "the embeddings have collapsed" in shown[5]
