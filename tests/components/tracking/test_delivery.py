@@ -308,7 +308,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_rows(
     port = _free_port()
     server = Tracking(uri=f"http://127.0.0.1:{port}", artifact_root="")
     journal = Journal(path)
-    with Delivery(path, server, run_id, patience_s=20):
+    with Delivery(path, server, run_id, patience_s=60):
         with _serving(tracking, port):
             _append(journal, 1, 20)
             journal.append({"loss": math.nan}, step=21)
@@ -425,7 +425,7 @@ def _spy(monkeypatch: pytest.MonkeyPatch) -> list[list]:
     return sent
 
 
-def _wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def _wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
