@@ -33,9 +33,15 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 class DataParams:
     """Section `data`: which data set is read, and how much of it may be unusable."""
 
-    format: Literal["fashionai", "deepfashion", "darn", "zappos50k", "published", "table"] = (
-        "fashionai"
-    )
+    format: Literal[
+        "fashionai",
+        "deepfashion",
+        "deepfashion_fine",
+        "darn",
+        "zappos50k",
+        "published",
+        "table",
+    ] = "fashionai"
     root: str = "data/raw/wardrobe"
     dataset: str | None = None
     exclude_attributes: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ from posixpath import normpath
 
 from components.attributes import nfc
 from components.datasets.darn import read_darn
-from components.datasets.deepfashion import read_deepfashion
+from components.datasets.deepfashion import read_deepfashion, read_deepfashion_fine
 from components.datasets.fashionai import read_fashionai
 from components.datasets.labelled import Label, LabelledImages, Unusable, printable
 from components.datasets.published import read_published
@@ -19,6 +19,7 @@ from components.files import speller
 READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "fashionai": read_fashionai,
     "deepfashion": read_deepfashion,
+    "deepfashion_fine": read_deepfashion_fine,
     "darn": read_darn,
     "zappos50k": read_zappos50k,
     "table": read_table_format,

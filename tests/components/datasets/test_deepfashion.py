@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders import write_files
 
-from components.datasets.deepfashion import TYPES, read_deepfashion
+from components.datasets.deepfashion import TYPES, read_deepfashion, read_deepfashion_fine
 from components.datasets.labelled import Label
 from components.errors import HemlineError
 
@@ -159,8 +159,8 @@ def test_a_file_that_does_not_begin_with_a_count_is_refused(tmp_path, name, cont
         (CLOTH, "print 6", "expected the name of an attribute and its type, 1 to 5, got 'print 6'"),
         (CLOTH, "a-line", "expected the name of an attribute and its type"),
         (CLOTH, "3", "expected the name of an attribute and its type"),
-        (ATTRIBUTES, "img/b.jpg 1 1 1 1", "expected a path and 5 numbers, .* got 4"),
-        (ATTRIBUTES, "img/b.jpg 1 1 1 1 1 1", "expected a path and 5 numbers, .* got 6"),
+        (ATTRIBUTES, "img/b.jpg 1 1 1 1", "expected 5 numbers, .* got 4"),
+        (ATTRIBUTES, "img/b.jpg 1 1 1 1 1 1", "expected 5 numbers, .* got 6"),
         (ATTRIBUTES, "img/b.jpg 1 -1 2 1 1", r"'2' is none of 1 \(yes\), -1 \(no\), 0 \(unknown\)"),
         (ATTRIBUTES, "img/b.jpg 1 1 1 1 y", "'y' is none of 1"),
         (PARTITION, "img/b.jpg valid", "one of train, val, test, got 'img/b.jpg valid'"),
@@ -173,3 +173,54 @@ def test_a_line_that_is_not_of_the_format_is_named(tmp_path, name, line, expecte
     files = FILES | {name: f"{int(count) + 1}\n{rest}\n{line}\n"}
     with pytest.raises(HemlineError, match=rf"{name} line {int(count) + 4}: .*{expected}"):
         read_deepfashion(write_files(tmp_path, files))
+
+
+FINE = {
+    "Anno_fine/list_attr_cloth.txt": (
+        "6\nattribute_name attribute_type\nfloral 1\nsolid 1\nlong_sleeve 2\nno_dress 3\n"
+        "v_neckline 4\nloose 6\n"
+    ),
+    "Anno_fine/train.txt": "img/A/img_01.jpg\nimg/A/img_02.jpg\n",
+    "Anno_fine/train_attr.txt": "1 1 0 1 0 0\n0 0 0 0 0 0\n",
+    "Anno_fine/val.txt": "img/B/img_01.jpg\n",
+    "Anno_fine/val_attr.txt": "0 0 1 0 0 1 \n",
+    "Anno_fine/test.txt": "img/C/img_01.jpg\n",
+    "Anno_fine/test_attr.txt": "0 1 0 0 1 0\n",
+}
+
+
+def test_the_fine_annotation_is_a_data_set_of_its_own(tmp_path):
+    labelled = read_deepfashion_fine(write_files(tmp_path, {**FINE, "Img/img/A/img_01.jpg": ""}))
+
+    assert labelled.dataset == "DeepFashion-fine"
+    assert labelled.labels == [
+        Label("Img/img/A/img_01.jpg", "texture", "floral", "train"),
+        Label("Img/img/A/img_01.jpg", "texture", "solid", "train"),
+        Label("Img/img/A/img_01.jpg", "length", "no_dress", "train"),
+        Label("Img/img/B/img_01.jpg", "sleeve", "long_sleeve", "valid"),
+        Label("Img/img/B/img_01.jpg", "fit", "loose", "valid"),
+        Label("Img/img/C/img_01.jpg", "texture", "solid", "test"),
+        Label("Img/img/C/img_01.jpg", "neckline", "v_neckline", "test"),
+    ]
+    assert labelled.values_of["texture"] == ["floral", "solid"]
+    assert labelled.values_of["fabric"] == []
+    assert labelled.left_out == {"images without an attribute": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("val_attr.txt", "0 0 1 0 0\n", r"val_attr\.txt line 1: expected 6 numbers, .* got 5"),
+        ("val_attr.txt", "0 0 1 0 0 2\n", r"val_attr\.txt line 1: '2' is none of 1 \(yes\)"),
+        ("val.txt", "a.jpg\nb.jpg\n", r"val_attr\.txt has 1 lines and val\.txt 2; .* again"),
+        ("list_attr_cloth.txt", "1\nname type\nfloral 7\n", "line 3: .* its type, 1 to 6, got"),
+    ],
+)
+def test_a_fine_annotation_that_is_not_of_the_format_is_named(tmp_path, name, content, expected):
+    with pytest.raises(HemlineError, match=expected):
+        read_deepfashion_fine(write_files(tmp_path, FINE | {f"Anno_fine/{name}": content}))
+
+
+def test_a_copy_with_the_fine_annotation_only_names_its_format(tmp_path):
+    with pytest.raises(HemlineError, match=r"has Anno_fine .*: set data\.format: deepfashion_fine"):
+        read_deepfashion(write_files(tmp_path, FINE))
