@@ -72,6 +72,7 @@ QUARANTINE_REASONS = (
     "not_a_file",
     "empty_file",
     "not_an_image",
+    "unread_format",
     "too_large",
     "truncated",
     # of labels

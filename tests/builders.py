@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pyarrow as pa
 from PIL import Image
 
@@ -26,6 +27,13 @@ def encoded(image: Image.Image, file_format: str = "PNG", **options: Any) -> byt
     """Returns the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def heic(image: Image.Image, **options: Any) -> bytes:
+    """Returns the bytes of a HEIC file, as telephones write them."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=90, chroma=444, **options)
     return buffer.getvalue()
 
 

@@ -28,7 +28,13 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_STATUS = {"too_large": 413, "not_an_image": 415, "missing": 404, "outside_root": 404}
+_STATUS = {
+    "too_large": 413,
+    "not_an_image": 415,
+    "unread_format": 415,
+    "missing": 404,
+    "outside_root": 404,
+}
 
 
 class MemoryRequest(Request):
@@ -105,5 +111,5 @@ def _too_large(error: RequestEntityTooLarge) -> ResponseReturnValue:
 
 def _unreadable(error: UnreadableImageError) -> ResponseReturnValue:
     status = _STATUS.get(error.reason, 400)
-    text = f"The picture cannot be used ({error}). What is read: {', '.join(FORMATS)}."
+    text = f"The picture cannot be used ({error}). What is read: {', '.join(FORMATS)}, HEIC."
     return render_template("error.html", heading=HTTP_STATUS_CODES[status], text=text), status

@@ -3,23 +3,62 @@
 import io
 import math
 import os
+import re
+import struct
 import warnings
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, twice its warning level
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What is read; other formats of Pillow start outside programs or are no photographs."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+"""What is read; other formats of Pillow start outside programs or are no photographs.
+
+HEIC is read besides, where the package pillow-heif is installed.
+"""
+
+_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO/IEC 23008-12, annex B
+_UNREAD = {  # how files of formats begin that are pictures all the same
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"8BPS": "Photoshop (PSD)",
+    b"%PDF": "PDF",
+    b"%!PS": "PostScript",
+    b"<svg": "SVG",
+    b"FUJIFILM": "a camera's raw format",
+    b"\0\0\0\x18ftypcrx ": "a camera's raw format",
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+_LARGEST_PROFILE = 2**24  # bytes; those of printers have 0.5 to 3 MB
+_SRGB_TOLERANCE = 3  # of 255, between profiles of sRGB by different makers
+
+_TO_UPRIGHT = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+T = TypeVar("T")
 
 
 def suffixes() -> frozenset[str]:
     """Returns the suffixes of the files that are read, in lower case."""
     named = Image.registered_extensions()
-    return frozenset(suffix for suffix, name in named.items() if name in FORMATS)
+    return frozenset([*_HEIC_SUFFIXES, *(x for x, name in named.items() if name in FORMATS)])
 
 
 class UnreadableImageError(Exception):
@@ -40,14 +79,16 @@ def image_size(data: bytes) -> tuple[int, int]:
     """Returns width and height in pixels of the upright image, from the header alone.
 
     Raises:
-        UnreadableImageError: empty_file, not_an_image or too_large.
+        UnreadableImageError: empty_file, not_an_image, unread_format or too_large.
     """
-    with _open(data) as image:
-        return _upright_size(image)
+    return _look(io.BytesIO(data), _upright_size)
 
 
 def decode(data: bytes, *, image_size_px: int) -> NDArray[np.uint8]:
-    """Returns RGB pixels [S, S, 3]: upright, short side resized to S (bilinear), centre cropped.
+    """Returns sRGB pixels [S, S, 3]: upright, short side resized to S (bilinear), centre cropped.
+
+    Pixels of an embedded colour profile other than sRGB are converted; without one they are taken
+    to be sRGB. Metadata that cannot be read is left out of account.
 
     The first frame of an animation is taken; transparent pixels come out white. Where S is at most
     half of a JPEG's short side, the JPEG is decoded at the smallest of its own scales (1/2, 1/4,
@@ -55,23 +96,18 @@ def decode(data: bytes, *, image_size_px: int) -> NDArray[np.uint8]:
     differ by 1.6 of 255 on average, the most detailed of them by 5.3, a pixel by 77 at most.
 
     Raises:
-        UnreadableImageError: empty_file, not_an_image, too_large or truncated.
+        UnreadableImageError: empty_file, not_an_image, unread_format, too_large or truncated.
     """
-    with _open(data) as image:
-        width, height = _upright_size(image)
-        stored_width = image.width
-        try:
-            image.draft("RGB", (image_size_px, image_size_px))
-            scale = math.ceil(stored_width / image.width)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)  # a copy would cost as much as decoding
-            rgb = _flatten(image)
-        except UnreadableImageError:
-            raise
-        except Exception as error:  # Pillow's decoders raise many kinds for damaged data
-            raise UnreadableImageError("truncated", first_line(error)) from error
-        extent = rgb.size if scale == 1 else (width / scale, height / scale)
-        return np.asarray(_resize_and_crop(rgb, image_size_px, extent))
+    return _look(io.BytesIO(data), partial(_pixels, image_size_px=image_size_px))
+
+
+def has_foreign_colours(file: IO[bytes]) -> bool:
+    """Returns whether `decode` converts the colours of an image, from the header alone.
+
+    Raises:
+        UnreadableImageError: empty_file, not_an_image, unread_format or too_large.
+    """
+    return _look(file, lambda image: _conversion(image) is not None)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -123,17 +159,44 @@ def boxes_in_crop(
     return np.asarray(inside_N4.clip(0, 1))
 
 
-def _open(data: bytes) -> Image.Image:
-    if not data:
+def _look(file: IO[bytes], use: Callable[[Image.Image], T]) -> T:
+    """Returns what is to be learned from an image; its metadata never costs it."""
+    try:
+        with _open(file) as image:
+            return use(image)
+    except UnreadableImageError as error:
+        file.seek(0)
+        bare, profile = _without_metadata(file.read())
+        if not bare:
+            raise
+        try:
+            with _open(io.BytesIO(bare)) as image:
+                if profile:
+                    image.info["icc_profile"] = profile
+                return use(image)
+        except UnreadableImageError:
+            raise error from None
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    start = file.read(64)
+    file.seek(0)
+    if not start:
         raise UnreadableImageError("empty_file", "0 bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = _open_heic(file) if _is_heic(start) else Image.open(file, formats=FORMATS)
+    except UnreadableImageError:
+        raise
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("too_large", first_line(error)) from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("not_an_image", f"starts with {data[:8]!r}") from error
+        for signature, name in _UNREAD.items():
+            if start.startswith(signature):
+                remedy = "which is not read: convert it to JPEG or PNG"
+                raise UnreadableImageError("unread_format", f"{name}, {remedy}") from error
+        raise UnreadableImageError("not_an_image", f"starts with {start[:8]!r}") from error
     except Exception as error:  # a damaged header makes Pillow's plugins raise many kinds
         raise UnreadableImageError("not_an_image", first_line(error)) from error
     if image.width * image.height > MAX_PIXELS:
@@ -142,26 +205,141 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _is_heic(start: bytes) -> bool:
+    """Returns whether a file's first box names HEIC among the kinds of file that it is."""
+    brands = start[8 : int.from_bytes(start[:4])]
+    named = {brands[at : at + 4] for at in range(0, len(brands), 4)}
+    return start[4:8] == b"ftyp" and not named.isdisjoint(_HEIC_BRANDS)
+
+
+def _open_heic(file: IO[bytes]) -> Image.Image:
+    try:
+        from pillow_heif import HeifImageFile  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        remedy = "HEIC, which takes another package: pip install pillow-heif"
+        raise UnreadableImageError("unread_format", remedy) from error
+    return HeifImageFile(file)
+
+
+def _without_metadata(data: bytes) -> tuple[bytes, bytes]:
+    """Returns a file without the metadata for which Pillow refuses it, and its colour profile.
+
+    That is damage to a PNG's, or more than 1 MB in a text or a profile, an AVIF's EXIF, and a
+    TIFF's resolution per centimetre. Empty for other formats, whose metadata costs nothing, and
+    where the file has kept its profile.
+    """
+    if byte_order := {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4]):
+        # the directory's entry, tag 296: 3 is centimetres, of which Pillow makes inches
+        by_unit = {x: struct.pack(byte_order + "HHIHH", 296, 3, 1, x, 0) for x in (2, 3)}
+        return data.replace(by_unit[3], by_unit[2]), b""
+    if data[4:12] == b"ftypavif":
+        return re.sub(rb"(infe.{8})Exif", rb"\1none", data, flags=re.DOTALL), b""
+    if not data.startswith(_PNG):
+        return b"", b""
+    kept, profile, start = [_PNG], b"", len(_PNG)
+    while chunk := data[start : start + 12 + int.from_bytes(data[start : start + 4])]:
+        start += len(chunk)
+        kind, content, checksum = chunk[4:8], chunk[8:-4], chunk[-4:]
+        is_whole = zlib.crc32(kind + content).to_bytes(4) == checksum
+        if kind[:1].isupper() or (kind in {b"tRNS", b"eXIf"} and is_whole):
+            kept.append(chunk)
+        elif kind == b"iCCP" and is_whole:
+            packed = content.partition(b"\0")[2][1:]  # after its name and the method of packing
+            with suppress(zlib.error):
+                profile = zlib.decompressobj().decompress(packed, _LARGEST_PROFILE)
+    return b"".join(kept), profile
+
+
+def _pixels(image: Image.Image, *, image_size_px: int) -> NDArray[np.uint8]:
+    width, height = _upright_size(image)
+    stored_width = image.width
+    try:
+        image.draft("RGB", (image_size_px, image_size_px))
+        scale = math.ceil(stored_width / image.width)
+        image.load()
+        conversion = _conversion(image)
+        flat = _flatten(_upright(image), conversion.input_mode if conversion else "RGB")
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged data
+        raise UnreadableImageError("truncated", first_line(error)) from error
+    extent = flat.size if scale == 1 else (width / scale, height / scale)
+    square = _resize_and_crop(flat, image_size_px, extent)
+    return np.asarray(conversion.apply(square) if conversion else square)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns how an image is to be turned: a key of `_TO_UPRIGHT`, or another number."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns it itself
     try:
         # PngImageFile's own method would decode the image to look for EXIF behind its pixels
-        lies_on_its_side = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in {5, 6, 7, 8}
-    except Exception:  # damaged EXIF does not cost the image: decoding ignores it too
-        lies_on_its_side = False
+        return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF does not cost the image
+        return 1
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    lies_on_its_side = _orientation(image) in {5, 6, 7, 8}
     return (image.height, image.width) if lies_on_its_side else image.size
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """Returns an image turned as its EXIF says.
+
+    `ImageOps.exif_transpose` writes the EXIF anew, and fails at a tag that it cannot write.
+    """
+    method = _TO_UPRIGHT.get(_orientation(image))
+    return image if method is None else image.transpose(method)
+
+
+def _conversion(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    """Returns what converts an image's colours to sRGB; None where they need none."""
+    profile = image.info.get("icc_profile")
+    conversion = _to_srgb(profile) if profile and isinstance(profile, bytes) else None
+    if conversion is None or image.mode == "LAB":
+        return None
+    is_grey = image.mode in _GREY_MODES
+    fits = {"RGB": image.mode != "CMYK", "CMYK": image.mode == "CMYK", "L": is_grey}
+    return conversion if fits[conversion.input_mode] else None
+
+
+@lru_cache(maxsize=16)  # the pictures of a shop have few profiles
+def _to_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """Returns the conversion from a profile to sRGB; None for sRGB, and for what is damaged."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}[source.profile.xcolor_space]
+        conversion = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except Exception:  # a damaged profile makes ImageCms raise many kinds
+        return None
+    # sRGB goes by many names, and its profiles round in many ways: what counts is what they do
+    levels = np.linspace(0, 255, 16).round().astype(np.uint8)
+    every = np.stack(np.meshgrid(*[levels] * len(mode), indexing="ij"), axis=-1)
+    probe = Image.fromarray(every.reshape(-1, 16, len(mode)).squeeze(), mode)
+    change = np.asarray(conversion.apply(probe), int) - np.asarray(probe.convert("RGB"))
+    return None if np.abs(change).max() <= _SRGB_TOLERANCE else conversion
+
+
+def _flatten(image: Image.Image, mode: str) -> Image.Image:
+    """Returns an image in the mode RGB, CMYK or L, what is transparent mixed with white."""
     if image.mode == "F":
         raise UnreadableImageError("not_an_image", "pixels are floats, which have no defined range")
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip them to 8, not scale them
         scaled = (np.asarray(image) // 256).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(scaled).convert("RGB")
+        return Image.fromarray(scaled).convert(mode)
     if not image.has_transparency_data:
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return image if image.mode == mode else image.convert(mode)
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    return Image.alpha_composite(white, rgba).convert(mode)
 
 
 def _resize_and_crop(image: Image.Image, size_px: int, extent: tuple[float, float]) -> Image.Image:

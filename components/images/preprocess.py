@@ -4,7 +4,9 @@ One task makes one shard. Shards are keyed by content, see `keyed_parts.py`: tho
 are kept, and one that is made again takes over the images that it held.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +18,12 @@ import ray
 from numpy.typing import NDArray
 
 from components import tables
-from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.images.decode import (
+    UnreadableImageError,
+    decode,
+    has_foreign_colours,
+    read_bytes,
+)
 from components.images.keyed_parts import parts_by_number, remove_unnamed
 from components.images.store import (
     Shard,
@@ -30,6 +37,7 @@ from components.images.store import (
 )
 
 RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then rebuilt
+_CONVERTED = b"colours converted to sRGB"  # changes the keys of such images alone
 _IMAGES_PER_BATCH = 64  # in memory while a shard is made
 
 
@@ -41,7 +49,7 @@ class Preprocessed(NamedTuple):
 
 
 class _Job(TypedDict):
-    """A shard to make: its index and key, and number, path and SHA-256 of its images."""
+    """A shard to make: its index and key, and number, path and content of its images."""
 
     index: int
     key: str
@@ -79,8 +87,8 @@ def preprocess(
         num_workers: Ray tasks at a time, one CPU each; 0: this process makes the shards.
         on_progress: called with the number of images done since its last call.
     """
-    jobs = _jobs(images, images_per_shard=images_per_shard, image_size_px=image_size_px)
-    shards = _present(store, jobs)
+    jobs = _jobs(images, root, images_per_shard=images_per_shard, image_size_px=image_size_px)
+    shards = _present(store, jobs, root=root, image_size_px=image_size_px)
     on_progress(sum(len(job["image"]) for job in jobs if job["index"] in shards))
     # the manifest never names a shard that is being made: a killed run leaves no false key
     ordered = list(shards.values())
@@ -102,21 +110,38 @@ def preprocess(
     return Preprocessed(quarantine, num_decoded)
 
 
-def _present(store: Path, jobs: list[_Job]) -> dict[int, Shard]:
+def _present(store: Path, jobs: list[_Job], *, root: Path, image_size_px: int) -> dict[int, Shard]:
     """Returns the shards that need not be made again, by index, in the order of the jobs.
 
     The key must be that of the same index: it hashes contents, and image numbers go with the index.
+    What a shard has in quarantine must still be unreadable: a later decoder may read more.
     """
     listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
     return {
         job["index"]: shard
         for job in jobs
-        if (shard := listed.get(shard_file(job["index"]))) and shard.key == job["key"]
+        if (shard := listed.get(shard_file(job["index"])))
+        and shard.key == job["key"]
+        and not any(_can_be_read(root / path, image_size_px) for path, _, _ in shard.quarantined)
     }
 
 
-def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> list[_Job]:
+def _can_be_read(path: Path, image_size_px: int) -> bool:
+    try:
+        decode(read_bytes(path), image_size_px=image_size_px)
+    except UnreadableImageError:
+        return False
+    return True
+
+
+def _jobs(images: pa.Table, root: Path, *, images_per_shard: int, image_size_px: int) -> list[_Job]:
     """Returns a job for every range of image numbers that holds images."""
+    with ThreadPoolExecutor() as pool:
+        contents = pool.map(
+            partial(_content, root), images["path"].to_pylist(), images["sha256"].to_pylist()
+        )
+        column = images.schema.get_field_index("sha256")
+        images = images.set_column(column, "sha256", pa.array(contents, pa.string()))
     jobs = []
     for index, rows in parts_by_number(images, images_per_part=images_per_shard):
         image, path, sha256 = (rows[name].to_pylist() for name in ("image", "path", "sha256"))
@@ -125,6 +150,19 @@ def _jobs(images: pa.Table, *, images_per_shard: int, image_size_px: int) -> lis
         )
         jobs.append(_Job(index=index, key=key, image=image, path=path, sha256=sha256))
     return jobs
+
+
+def _content(root: Path, path: str, sha256: str) -> str:
+    """Returns what stands for an image in keys and shards: the SHA-256 of its file.
+
+    Where its colours are converted it is another one, which no shard made before that has.
+    """
+    try:
+        with (root / path).open("rb") as file:
+            is_converted = has_foreign_colours(file)
+    except (OSError, UnreadableImageError):
+        return sha256
+    return hashlib.sha256(sha256.encode() + _CONVERTED).hexdigest() if is_converted else sha256
 
 
 def _map_on_ray(

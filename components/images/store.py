@@ -55,7 +55,7 @@ def shard_key(
 
 
 class StoredImages(NamedTuple):
-    """Images of a shard: their numbers [n], SHA-256 of their files [n], and pixels [n, S, S, 3]."""
+    """Images of a shard: their numbers [n], contents [n] (SHA-256), and pixels [n, S, S, 3]."""
 
     images: list[int]
     sha256s: list[str]
@@ -109,7 +109,7 @@ def read_hashes(folder: Path) -> pa.Table:
 def read_reusable(
     path: Path, *, image_size_px: int, recipe: str
 ) -> dict[tuple[int, str], NDArray[np.uint8]]:
-    """Returns the pixels [S, S, 3] in a shard by image number and SHA-256 of the file.
+    """Returns the pixels [S, S, 3] in a shard by image number and content (SHA-256).
 
     Empty where there is no such shard, where it was made in another way, or where it is damaged.
     """

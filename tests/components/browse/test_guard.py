@@ -120,7 +120,7 @@ def test_what_is_no_picture_is_415(client: FlaskClient) -> None:
     for data in (b"not a picture", svg, b"%PDF-1.7 ...", encoded(noise(8, 8), "ICO")):
         status, page = post(client, data)
         assert status == 415
-        assert "What is read: JPEG, PNG" in page
+        assert "What is read: JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, JPEG2000, HEIC" in page
 
 
 def test_damaged_and_missing_pictures_are_400(client: FlaskClient) -> None:

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from builders import encoded, heic, noise
 from flask.testing import FlaskClient
 from PIL import Image
 from shops import COLLARS, NUM_ITEMS, SCHEMA, SIDE_PX, Shop, picture
@@ -85,6 +86,12 @@ def test_several_attributes_with_weights(client: FlaskClient, champion: Shelf) -
     page = upload(client, NEW, attribute=[*weights], all_items="1", top_k="20", **fields)
     assert len(shown(page)) == 20
     assert_same_ranking(shown(page), expected(champion, NEW, weights))
+
+
+@pytest.mark.parametrize("data", [heic(noise(40, 40)), encoded(noise(40, 40), "AVIF")])
+def test_pictures_of_telephones_and_shops(client: FlaskClient, data: bytes) -> None:
+    assert len(shown(upload(client, data, attribute="collar", all_items="1"))) > 0
+    assert {"image/avif", "image/heic"} <= {*re.findall(r"image/\w+", client.get("/").text)}
 
 
 def test_items_without_a_label_take_part_only_if_asked(client: FlaskClient) -> None:

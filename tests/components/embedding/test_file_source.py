@@ -45,6 +45,7 @@ def test_a_folders_images_by_path(folder: Path) -> None:
 
 def test_every_suffix_of_a_format_that_is_read(tmp_path: Path) -> None:
     names = ["a.jfif", "b.JPE", "c.jpg", "d.jpeg", "e.webp", "f.tif", "g.apng"]
+    names += ["g.avif", "g.heic", "g.jp2"]
     write_files(tmp_path, {name: png(seed) for seed, name in enumerate([*names, "h.pdf", "i"])})
     source = list_files(str(tmp_path), numbered=NONE)
     assert source.items["path"].to_pylist() == names

@@ -4,17 +4,19 @@ import io
 import os
 import resource
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import encoded, noise, png_header
+from builders import encoded, heic, noise, png_header
 from PIL import Image, ImageDraw
+from profiles import DISPLAY_P3, rgb_profile, srgb_of_rgb
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from components.images.decode import MAX_PIXELS, UnreadableImageError, decode, image_size
+from components.images.decode import FORMATS, MAX_PIXELS, UnreadableImageError, decode, image_size
 from components.images.decode import read_bytes as read_image_bytes
 
 SIZE, PHOTOGRAPH_SIZE = 32, 112
@@ -175,13 +177,61 @@ def test_the_crop_of_an_extreme_shape_is_its_middle():
     assert blue.max() > 230
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("file_format", [*FORMATS, "HEIC"])
 def test_formats(file_format):
-    pixels = decode(encoded(halves(64, 64), file_format), image_size_px=SIZE)
+    picture = halves(64, 64)
+    data = heic(picture) if file_format == "HEIC" else encoded(picture, file_format)
+    pixels = decode(data, image_size_px=SIZE)
 
     # 4: chroma is quantised and, beside the edge between the halves, subsampled
+    assert image_size(data) == (64, 64)
     assert np.abs(pixels[:, 2].astype(int) - RED).max() <= 4
     assert np.abs(pixels[:, -3].astype(int) - BLUE).max() <= 4
+
+
+def test_a_jpeg_2000_stream_without_its_box():
+    data = encoded(halves(64, 64), "JPEG2000", no_jp2=True)
+
+    assert data[:4] == b"\xff\x4f\xff\x51"
+    assert (decode(data, image_size_px=SIZE)[:, 2] == RED).all()
+
+
+def test_a_telephones_picture_is_upright_and_has_its_colours():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colour, profile = (200, 60, 60), rgb_profile(DISPLAY_P3, 2.2)
+    data = heic(Image.new("RGB", (64, 48), colour), exif=exif.tobytes(), icc_profile=profile)
+    found = decode(data, image_size_px=SIZE)[SIZE // 2, SIZE // 2].astype(int)
+
+    assert image_size(data) == (48, 64)
+    assert np.abs(found - srgb_of_rgb(colour, DISPLAY_P3, 2.2)).max() <= 3
+
+
+def test_heic_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+
+    for call, options in ((image_size, {}), (decode, {"image_size_px": SIZE})):
+        with pytest.raises(UnreadableImageError, match=r"HEIC.*pip install pillow-heif") as error:
+            call(heic(halves(64, 64)), **options)
+        assert error.value.reason == "unread_format"
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\xff\x0a\xfa\x7f\x09", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"%PDF-1.7", "PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg">', "SVG"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "camera's raw format"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(start, name):
+    with pytest.raises(UnreadableImageError, match=f"{name}.*convert it to JPEG") as error:
+        image_size(start + bytes(100))
+    assert error.value.reason == "unread_format"
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA"])
@@ -305,10 +355,11 @@ def test_the_largest_allowed_size_is_read_from_the_header():
     assert image_size(png_header(MAX_PIXELS, 1)) == (MAX_PIXELS, 1)
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("file_format", [*FORMATS, "HEIC"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_truncated_file_is_refused(file_format, share):
-    data = encoded(noise(200, 200), file_format)
+    picture = noise(200, 200)
+    data = heic(picture) if file_format == "HEIC" else encoded(picture, file_format)
     cut = data[: int(len(data) * share)]
 
     # WebP and TIFF cannot be opened without their end

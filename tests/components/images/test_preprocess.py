@@ -9,15 +9,16 @@ from itertools import count
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import encoded, noise, png_header, write_files
+from builders import encoded, images_table, noise, png_header, write_files
 from PIL import Image
+from profiles import ADOBE_RGB, SRGB_ITSELF, rgb_profile
 
 from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.read import read_labels
 from components.images.decode import decode
 from components.images.preprocess import preprocess
-from components.images.store import ImageStore
+from components.images.store import ImageStore, read_shards
 
 NUM_IMAGES, PER_SHARD, SIZE = 30, 8, 32
 TRUNCATED = 5
@@ -316,6 +317,71 @@ def test_every_file_ends_in_the_store_or_in_the_quarantine(tmp_path):
         "folder.jpg": "missing",
         "gone.jpg": "missing",
     }
+
+
+def keys(store):
+    return [shard.key for shard in read_shards(store)]
+
+
+def test_keys_of_pictures_without_a_profile_are_those_of_earlier_versions(tmp_path):
+    """The store that version 0.1 made of these files is kept."""
+    root = write_files(tmp_path, {"0.png": picture(0), "1.png": picture(1)})
+    rows = images_table([f"{i:064x}" for i in range(2)])
+    preprocess(
+        rows,
+        root,
+        tmp_path / "store",
+        image_size_px=32,
+        images_per_shard=8,
+        num_workers=0,
+        on_progress=lambda _: None,
+    )
+
+    assert keys(tmp_path / "store") == [
+        "5746580ae7fab0847a915cdf60c29f2ed40295152159e4bd445f49a6d310ca67"
+    ]
+
+
+def test_of_a_store_by_an_earlier_decoder_only_converted_pictures_are_made_again(
+    data, tmp_path, monkeypatch
+):
+    profile, store = rgb_profile(ADOBE_RGB, 2.2), tmp_path / "store"
+    (data / "09.png").write_bytes(encoded(noise(40, 50), icc_profile=profile))
+    (data / "10.png").write_bytes(encoded(noise(40, 50), icc_profile=SRGB_ITSELF))
+    with monkeypatch.context() as earlier:  # it knew no profiles
+        earlier.setattr("components.images.decode._conversion", lambda image: None)
+        run(data, store)
+    before, made_at = keys(store), times(store)
+    dull = ImageStore(store).gather(np.array([9]))
+    time.sleep(0.02)
+    _, num_decoded, _ = run_and_count(data, store)
+
+    assert num_decoded == 1
+    assert [a == b for a, b in zip(keys(store), before, strict=True)] == [True, False, True, True]
+    assert [a == b for a, b in zip(times(store), made_at, strict=True)] == [True, False, True, True]
+    assert_holds(store, data, range(NUM_IMAGES))
+    assert not np.array_equal(ImageStore(store).gather(np.array([9])), dull)
+
+
+def test_what_can_be_read_by_now_leaves_the_quarantine(data, store):
+    """The file is the same: the decoder reads more, or the file was away for a while."""
+    path = data / "12.png"
+    content = path.read_bytes()
+    labelled = read_labels(data, data_format="table")
+    images = build_catalog(labelled, data, exclude_attributes=[]).images
+    options = {"image_size_px": 48, "images_per_shard": PER_SHARD, "num_workers": 0}
+    path.unlink()
+    first = preprocess(images, data, store, on_progress=lambda _: None, **options)
+    made_at = times(store)
+    time.sleep(0.02)
+    path.write_bytes(content)
+    second = preprocess(images, data, store, on_progress=lambda _: None, **options)
+
+    assert first.quarantine["path"].to_pylist() == ["05.png", "12.png"]
+    assert second.quarantine["path"].to_pylist() == ["05.png"]
+    assert second.num_decoded == 1
+    assert [a == b for a, b in zip(times(store), made_at, strict=True)] == [True, False, True, True]
+    assert_holds(store, data, range(NUM_IMAGES), image_size_px=48)
 
 
 def test_without_images_the_store_is_empty(data, tmp_path):

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from builders import encoded, heic, noise
 from mlflow import pyfunc
 from mlflow.exceptions import MlflowException
+from profiles import ADOBE_RGB, rgb_profile
 
 from components.registry import registration
 from components.tracking.runs import Tracking, start_run
@@ -104,6 +106,14 @@ def test_bytes_text_and_paths_give_the_same(model, pictures, expected, tmp_path:
     ):
         found = model.predict(frame)
         check_same(found["embedding"], np.stack([expected[0, 1]] * len(frame)))
+
+
+def test_every_format_and_colour_profile_that_hemline_reads(model, example) -> None:
+    picture = noise(60, 60)
+    profiled = encoded(picture, "JPEG", icc_profile=rgb_profile(ADOBE_RGB, 2.2))
+    files = [encoded(picture, "AVIF"), encoded(picture, "JPEG2000"), heic(picture), profiled]
+    found = model.predict(pd.DataFrame({"image": files, "attribute": "skirt"}))
+    check_same(found["embedding"], example.embeddings(files)[:, 1])
 
 
 def test_an_image_of_many_rows_is_decoded_and_embedded_once(model, pictures, calls) -> None:
