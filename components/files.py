@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from posixpath import normpath
 from typing import Any
@@ -23,6 +24,7 @@ import yaml
 from components.errors import HemlineError
 
 _ABOUT = b"hemline"  # the key of our metadata in Parquet files
+_READ_AT_ONCE = 2**20  # bytes, while a checksum is made
 
 
 def write_table(
@@ -98,6 +100,42 @@ def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum(path: Path) -> str:
+    """Returns the CRC-32 of a file's bytes, in hexadecimal: it tells damage, not intent."""
+    value = 0
+    with path.open("rb", buffering=0) as file:
+        while data := file.read(_READ_AT_ONCE):
+            value = zlib.crc32(data, value)
+    return f"{value:08x}"
+
+
+def problem_of(path: Path, written: str | None) -> str:
+    """Returns what is wrong with a file whose checksum was `written`; empty where nothing is.
+
+    None is for a file of an older hemline, which may hold anything. A file that this process has
+    found whole is not read again, as long as its size and time of change stay.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return "is missing"
+    if written is None:
+        return ""
+    found = _checksum_at(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    return "" if found == written else f"is damaged (CRC-32 {found}, written was {written})"
+
+
+@lru_cache(maxsize=2**16)
+def _checksum_at(path: Path, *_version: int) -> str:
+    return checksum(path)
+
+
+def check(path: Path, written: str | None, *, remedy: str) -> None:
+    """Raises a HemlineError where a file is missing or is not as it was written."""
+    if problem := problem_of(path, written):
+        raise HemlineError(f"{path} {problem}: {remedy}")
 
 
 def content_key(params: Mapping[str, Any], paths: Iterable[Path]) -> str:

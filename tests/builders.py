@@ -84,3 +84,10 @@ def labels_table(rows: Iterable[tuple[int, int, int]]) -> pa.Table:
     names = tables.LABELS.names[:3]  # the data set says nothing of splits and roles
     records = [dict(zip(names, row, strict=True)) for row in rows]
     return pa.Table.from_pylist(records, schema=tables.LABELS)
+
+
+def flip_a_bit(path: Path, *, share: float = 0.5) -> None:
+    """Changes one bit of a file, at that share of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * share)] ^= 4
+    path.write_bytes(data)

@@ -10,8 +10,8 @@ The manifest is written last and names every part: what it does not name does no
 lies in the folder of every attribute, with the same images in the same order.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -51,7 +51,8 @@ class Embeddings:
     `model_name` and `model_version` are those of the registry, `model_sha256` is the hash of the
     exported graph, `precision` fp32 or bf16, `digest` a hash of all items' paths and contents. The
     items' paths are relative to `root`; None: to the root of the catalog's data. A part of 0 images
-    stands for unreadable ones, which `num_quarantined` counts.
+    stands for unreadable ones, which `num_quarantined` counts. `crc32` has the checksums of files
+    by their paths in the folder; an older hemline made none.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Embeddings:
     digest: str
     num_quarantined: int
     parts: tuple[Part, ...]
+    crc32: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_images(self) -> int:
@@ -94,9 +96,18 @@ class Embeddings:
         """Returns a row per embedded image: `tables.EMBEDDED_ITEMS` and the manifest's own columns.
 
         Raises:
-            HemlineError: the file is missing.
+            HemlineError: the file is missing or damaged.
         """
+        self.check(self.folder / ITEMS)
         return files.read_table(self.folder / ITEMS, schema=None)
+
+    def written(self, path: Path) -> str | None:
+        """Returns the checksum of a file of the folder when it was written; None: not known."""
+        return self.crc32.get(path.relative_to(self.folder).as_posix())
+
+    def check(self, path: Path) -> None:
+        """Raises a HemlineError where a file of the folder is missing or damaged."""
+        files.check(path, self.written(path), remedy=_remedy(path))
 
     def summary(self) -> str:
         """Returns what was embedded and what could not be read, in a line each, for people."""
@@ -112,14 +123,16 @@ class Embeddings:
         """Yields an attribute's vectors, a part at a time.
 
         Raises:
-            HemlineError: images were not embedded for the attribute, or a part is missing.
+            HemlineError: images were not embedded for the attribute, or a part is missing or
+                damaged.
         """
         if attribute not in self.attributes:
             known = ", ".join(self.attributes)
             raise HemlineError(f"no attribute {attribute!r}; images are embedded for {known}")
         for part in self.parts:
             if part.num_images:
-                yield read_vectors(part_path(self.folder, attribute, part.key))
+                path = part_path(self.folder, attribute, part.key)
+                yield read_vectors(path, crc32=self.written(path))
 
 
 def part_path(folder: Path, attribute: str, key: str) -> Path:
@@ -152,19 +165,19 @@ def read_embeddings(folder: Path) -> Embeddings:
         ) from error
 
 
-def read_vectors(path: Path) -> Vectors:
-    """Returns the vectors of a part of an attribute.
+def _remedy(path: Path) -> str:
+    return f"remove {path} and make it again with `hemline embed` or `dvc repro embed`"
+
+
+def read_vectors(path: Path, *, crc32: str | None) -> Vectors:
+    """Returns the vectors of a part of an attribute; its checksum is None where it has none.
 
     Raises:
-        HemlineError: the file is missing.
+        HemlineError: the file is missing or damaged.
     """
+    files.check(path, crc32, remedy=_remedy(path))
     columns = ["image", "embedding"]
-    try:
-        table = pq.read_table(path, columns=columns, partitioning=None, memory_map=True)
-    except FileNotFoundError as error:
-        raise HemlineError(
-            f"{path} is missing; make it again with `hemline embed` or `dvc repro embed`"
-        ) from error
+    table = pq.read_table(path, columns=columns, partitioning=None, memory_map=True)
     vectors: pa.FixedSizeListArray = table["embedding"].combine_chunks()
     return Vectors(
         images_n=table["image"].to_numpy(),

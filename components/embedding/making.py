@@ -4,7 +4,7 @@ Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from components import files, tables
 from components.embedding.embeddings import (
     ITEMS,
+    MANIFEST,
     Embeddings,
     Part,
     part_path,
@@ -27,8 +28,10 @@ from components.embedding.part_files import (
     held_earlier,
     is_complete,
     read_record,
+    record_path,
     remove_unnamed,
     write_part,
+    written_checksums,
 )
 from components.embedding.source import Reader, Source
 from components.errors import HemlineError
@@ -167,8 +170,12 @@ class _PartInMaking:
     def write(self) -> None:
         """Writes the part."""
         for key in {key for key, _ in self._held.values()}:
-            paths = [part_path(self._out, name, key) for name in self._recipe.attributes]
-            vectors = np.stack([read_vectors(path).embeddings_nD for path in paths], axis=1)
+            crc32 = written_checksums(self._out, key)
+            parts = [
+                read_vectors(part_path(self._out, name, key), crc32=crc32.get(name))
+                for name in self._recipe.attributes
+            ]
+            vectors = np.stack([part.embeddings_nD for part in parts], axis=1)
             self._embeddings |= {
                 image: vectors[row] for image, (part, row) in self._held.items() if part == key
             }
@@ -199,7 +206,9 @@ def _conclude(
     )
     attributes = tuple(recipe.attributes)
     key = next(part.key for part in parts if part.num_images)
-    first = read_vectors(part_path(out, attributes[0], key))
+    crc32 = _checksums(records, out, kept={plan.key for plan in plans if plan.is_done})
+    first_path = part_path(out, attributes[0], key)
+    first = read_vectors(first_path, crc32=crc32.get(first_path.relative_to(out).as_posix()))
     embeddings = Embeddings(
         folder=out,
         model_name=recipe.model_name,
@@ -214,7 +223,28 @@ def _conclude(
         ),
         num_quarantined=len(unread),
         parts=parts,
+        crc32=crc32,
     )
     write_embeddings(embeddings)
     remove_unnamed(out, records, attributes=attributes)
     return embeddings
+
+
+def _checksums(records: Iterable[str], out: Path, *, kept: Collection[str]) -> dict[str, str]:
+    """Returns the checksums of files by their paths in `out`, as they were when written.
+
+    Those of vectors are in the records of their parts, given by key; those of records that were
+    kept are in the earlier manifest, if it was written by then.
+    """
+    earlier = {}
+    if (out / MANIFEST).exists():
+        earlier = files.read_json(out / MANIFEST).get("crc32", {})
+    checksums = {name: files.checksum(out / name) for name in (ITEMS, tables.QUARANTINE_FILE)}
+    for key in records:
+        for attribute, crc32 in written_checksums(out, key).items():
+            checksums[part_path(out, attribute, key).relative_to(out).as_posix()] = crc32
+        record = record_path(out, key)
+        name = record.relative_to(out).as_posix()
+        is_known = key in kept and name in earlier
+        checksums[name] = earlier[name] if is_known else files.checksum(record)
+    return checksums

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import files, tables
-from components.embedding.embeddings import MANIFEST, Embeddings, part_path, read_embeddings
+from components.embedding.embeddings import (
+    ITEMS,
+    MANIFEST,
+    Embeddings,
+    part_path,
+    read_embeddings,
+)
 from components.errors import HemlineError
 from components.images import keyed_parts
 
@@ -61,6 +68,13 @@ def read_record(folder: Path, key: str) -> pa.Table:
     return files.read_table(record_path(folder, key), schema=tables.EMBEDDING_RECORD)
 
 
+def written_checksums(folder: Path, key: str) -> dict[str, str]:
+    """Returns the checksums of a part's vectors by attribute; an older hemline wrote none."""
+    about = files.read_about(record_path(folder, key), schema=tables.EMBEDDING_RECORD)
+    checksums: dict[str, str] = about.get("crc32", {})
+    return checksums
+
+
 def is_complete(folder: Path, key: str, *, attributes: Collection[str]) -> bool:
     """Returns whether a part has all its files; one without readable images has a record only."""
     if not record_path(folder, key).exists():
@@ -92,13 +106,14 @@ def write_part(
 
     `embeddings_mKD` has the images without a reason in the record, in its order; None for none.
     """
+    about: dict[str, Any] = {"recipe": recipe.digest}
     if embeddings_mKD is not None:
         embedded = record.filter(pc.is_null(record["reason"])).select(["image", "path"])
         write = partial(_write_attribute, embedded, recipe=recipe)
         paths = [part_path(folder, name, key) for name in recipe.attributes]
         with ThreadPoolExecutor() as pool:  # compressing is most of it, and holds no lock
-            list(pool.map(write, recipe.attributes, np.moveaxis(embeddings_mKD, 1, 0), paths))
-    about = {"recipe": recipe.digest}
+            done = pool.map(write, recipe.attributes, np.moveaxis(embeddings_mKD, 1, 0), paths)
+            about["crc32"] = dict(zip(recipe.attributes, done, strict=True))
     files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
 
 
@@ -109,7 +124,8 @@ def _write_attribute(
     path: Path,
     *,
     recipe: Recipe,
-) -> None:
+) -> str:
+    """Writes a part of an attribute and returns the file's checksum."""
     num_images, embedding_dim = embeddings_mD.shape
     schema = tables.embeddings_schema(embedding_dim)
     flat = pa.array(np.ascontiguousarray(embeddings_mD).ravel(), pa.float16())
@@ -121,6 +137,7 @@ def _write_attribute(
         pa.repeat(pa.scalar(recipe.model_version, pa.int32()), num_images),
     ]
     files.write_table(pa.table(columns, names=schema.names), path, schema=schema)
+    return files.checksum(path)
 
 
 def held_earlier(
@@ -134,7 +151,8 @@ def held_earlier(
     contents = dict(zip(items["image"].to_pylist(), items["content"].to_pylist(), strict=True))
     held = {}
     for path in sorted((folder / _RECORDS).glob(f"part-{key.partition('-')[0]}-*.parquet")):
-        if files.read_about(path, schema=tables.EMBEDDING_RECORD) != {"recipe": recipe.digest}:
+        about = files.read_about(path, schema=tables.EMBEDDING_RECORD)
+        if about.get("recipe") != recipe.digest:
             continue
         earlier = path.stem.removeprefix("part-")
         if not is_complete(folder, earlier, attributes=recipe.attributes):
@@ -163,19 +181,37 @@ def copy_parts(embeddings: Embeddings, out: Path) -> None:
     """Copies the parts that `out` lacks; not the manifest, which the job writes.
 
     Each part's record is copied last, so that a run that was killed resumes where it stopped.
+
+    Raises:
+        HemlineError: a file is missing or damaged.
     """
     for part in embeddings.parts:
         if is_complete(out, part.key, attributes=embeddings.attributes):
             continue
         if part.num_images:
             for name in embeddings.attributes:
-                _copy(part_path(embeddings.folder, name, part.key), part_path(out, name, part.key))
-        _copy(record_path(embeddings.folder, part.key), record_path(out, part.key))
+                path = part_path(embeddings.folder, name, part.key)
+                _copy(embeddings, path, part_path(out, name, part.key))
+        _copy(embeddings, record_path(embeddings.folder, part.key), record_path(out, part.key))
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(embeddings: Embeddings, source: Path, target: Path) -> None:
+    embeddings.check(source)
     with files.replacing(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def listed_files(embeddings: Embeddings) -> list[Path]:
+    """Returns the files that embeddings consist of, besides the manifest."""
+    folder = embeddings.folder
+    vectors = [
+        part_path(folder, name, part.key)
+        for name in embeddings.attributes
+        for part in embeddings.parts
+        if part.num_images
+    ]
+    records = [record_path(folder, part.key) for part in embeddings.parts]
+    return [folder / ITEMS, folder / tables.QUARANTINE_FILE, *vectors, *records]
 
 
 def read_complete(folder: Path) -> Embeddings:

@@ -32,6 +32,8 @@ class QueryScores:
         attributes: all attributes that the network knows, with or without a query.
         norm_range: smallest and largest length of an embedding.
         mean_similarity: mean similarity of the test images by attribute.
+        model: identity of the trained model, `training/trained.py`; None: of an older hemline, or
+            measured of a package.
     """
 
     queries: pa.Table
@@ -39,6 +41,7 @@ class QueryScores:
     attributes: tuple[str, ...]
     norm_range: tuple[float, float]
     mean_similarity: Mapping[str, float]
+    model: str | None = None
 
 
 def query_scores(
@@ -48,6 +51,7 @@ def query_scores(
     schema: AttributeSchema,
     known: AttributeSchema,
     splits: str,
+    model: str | None = None,
 ) -> QueryScores:
     """Returns the results of an evaluation of the test split.
 
@@ -57,6 +61,7 @@ def query_scores(
         schema: attributes of the catalog.
         known: attributes that the network knows.
         splits: SHA-256 of the splits table.
+        model: identity of the trained model.
     """
     measured = embeddings_nND[:, list(results)].astype(np.float64)
     norms = np.linalg.norm(measured, axis=-1)
@@ -78,6 +83,7 @@ def query_scores(
         mean_similarity={
             name: mean_similarity(measured[:, place]) for place, name in enumerate(names)
         },
+        model=model,
     )
 
 
@@ -165,4 +171,5 @@ def read_query_scores(path: Path) -> QueryScores:
         attributes=tuple(about["attributes"]),
         norm_range=tuple(about["norm_range"]),
         mean_similarity=about["mean_similarity"],
+        model=about.get("model"),
     )

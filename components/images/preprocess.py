@@ -49,10 +49,14 @@ class Preprocessed(NamedTuple):
 
 
 class _Job(TypedDict):
-    """A shard to make: its index and key, and number, path and content of its images."""
+    """A shard to make: its index and key, and number, path and content of its images.
+
+    `earlier` is the shard that the manifest names under that index: what it holds is taken over.
+    """
 
     index: int
     key: str
+    earlier: Shard | None
     image: list[int]
     path: list[str]
     sha256: list[str]
@@ -87,8 +91,11 @@ def preprocess(
         num_workers: Ray tasks at a time, one CPU each; 0: this process makes the shards.
         on_progress: called with the number of images done since its last call.
     """
-    jobs = _jobs(images, root, images_per_shard=images_per_shard, image_size_px=image_size_px)
-    shards = _present(store, jobs, root=root, image_size_px=image_size_px)
+    listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
+    jobs = _jobs(
+        images, listed, root=root, images_per_shard=images_per_shard, image_size_px=image_size_px
+    )
+    shards = _present(jobs, root=root, image_size_px=image_size_px)
     on_progress(sum(len(job["image"]) for job in jobs if job["index"] in shards))
     # the manifest never names a shard that is being made: a killed run leaves no false key
     ordered = list(shards.values())
@@ -110,17 +117,16 @@ def preprocess(
     return Preprocessed(quarantine, num_decoded)
 
 
-def _present(store: Path, jobs: list[_Job], *, root: Path, image_size_px: int) -> dict[int, Shard]:
+def _present(jobs: list[_Job], *, root: Path, image_size_px: int) -> dict[int, Shard]:
     """Returns the shards that need not be made again, by index, in the order of the jobs.
 
     The key must be that of the same index: it hashes contents, and image numbers go with the index.
     What a shard has in quarantine must still be unreadable: a later decoder may read more.
     """
-    listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
     return {
         job["index"]: shard
         for job in jobs
-        if (shard := listed.get(shard_file(job["index"])))
+        if (shard := job["earlier"])
         and shard.key == job["key"]
         and not any(_can_be_read(root / path, image_size_px) for path, _, _ in shard.quarantined)
     }
@@ -134,7 +140,14 @@ def _can_be_read(path: Path, image_size_px: int) -> bool:
     return True
 
 
-def _jobs(images: pa.Table, root: Path, *, images_per_shard: int, image_size_px: int) -> list[_Job]:
+def _jobs(
+    images: pa.Table,
+    listed: dict[str, Shard],
+    *,
+    root: Path,
+    images_per_shard: int,
+    image_size_px: int,
+) -> list[_Job]:
     """Returns a job for every range of image numbers that holds images."""
     with ThreadPoolExecutor() as pool:
         contents = pool.map(
@@ -148,7 +161,10 @@ def _jobs(images: pa.Table, root: Path, *, images_per_shard: int, image_size_px:
         key = shard_key(
             image=image, path=path, sha256=sha256, image_size_px=image_size_px, recipe=RECIPE
         )
-        jobs.append(_Job(index=index, key=key, image=image, path=path, sha256=sha256))
+        earlier = listed.get(shard_file(index))
+        jobs.append(
+            _Job(index=index, key=key, earlier=earlier, image=image, path=path, sha256=sha256)
+        )
     return jobs
 
 
@@ -175,17 +191,20 @@ def _map_on_ray(
 
 def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _Made:
     path = store / shard_file(job["index"])
-    held = read_reusable(path, image_size_px=image_size_px, recipe=RECIPE)
+    held = {}
+    if earlier := job["earlier"]:  # of a shard that is not listed, nobody knows whether it is whole
+        held = read_reusable(path, crc32=earlier.crc32, image_size_px=image_size_px, recipe=RECIPE)
     quarantined: list[tuple[str, str, str]] = []
     batches = _batches(
         job, root=root, held=held, image_size_px=image_size_px, quarantined=quarantined
     )
-    write_shard(path, batches, image_size_px=image_size_px, recipe=RECIPE)
+    crc32 = write_shard(path, batches, image_size_px=image_size_px, recipe=RECIPE)
     shard = {
         "file": path.name,
         "key": job["key"],
         "num_images": len(job["image"]) - len(quarantined),
         "quarantined": quarantined,
+        "crc32": crc32,
     }
     num_decoded = sum(x not in held for x in zip(job["image"], job["sha256"], strict=True))
     return _Made(index=job["index"], shard=shard, num_decoded=num_decoded)

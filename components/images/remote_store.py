@@ -72,6 +72,7 @@ def publish_store(store: Path, url: str) -> int:
         for shard in shards:
             name, file = _remote_name(shard), store / shard.file
             if there.get(name) != file.stat().st_size:
+                shard.check(store)
                 system.put_file(str(file), f"{root}/{name}")
                 num_uploaded += 1
         system.put_file(str(store / _MANIFEST), f"{root}/{_NEW_MANIFEST}")
@@ -110,6 +111,11 @@ def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], fold
         if shard not in kept:
             with files.replacing(folder / shard.file) as temporary:
                 system.get_file(f"{root}/{_remote_name(shard)}", str(temporary))
+                if problem := files.problem_of(temporary, shard.crc32):
+                    raise HemlineError(
+                        f"{_remote_name(shard)} {problem}: remove it there and publish the store "
+                        "again"
+                    )
             kept.append(shard)
             write_manifest(folder, kept, image_size_px=size)
     write_manifest(folder, wanted, image_size_px=size)

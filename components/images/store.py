@@ -26,12 +26,18 @@ _SHARD = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One shard as the manifest lists it."""
+    """One shard as the manifest lists it; an older hemline gave its file no checksum, crc32."""
 
     file: str
     key: str
     num_images: int
     quarantined: tuple[tuple[str, str, str], ...]
+    crc32: str | None = None
+
+    def check(self, folder: Path) -> None:
+        """Raises a HemlineError where the shard's file is missing or damaged."""
+        remedy = f"remove {folder / self.file} and run `dvc repro preprocess`"
+        files.check(folder / self.file, self.crc32, remedy=remedy)
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> "Shard":
@@ -64,8 +70,11 @@ class StoredImages(NamedTuple):
 
 def write_shard(
     path: Path, batches: Iterable[StoredImages], *, image_size_px: int, recipe: str
-) -> None:
-    """Writes a shard's images, in the order of their numbers; pixels may be reused after each."""
+) -> str:
+    """Writes a shard's images, in the order of their numbers, and returns the file's checksum.
+
+    Pixels may be reused after each batch.
+    """
     pixels_type = pa.fixed_shape_tensor(pa.uint8(), (image_size_px, image_size_px, 3))
     schema = _SHARD.append(pa.field("pixels", pixels_type)).with_metadata({"recipe": recipe})
     with (
@@ -83,6 +92,7 @@ def write_shard(
                 pa.ExtensionArray.from_storage(pixels_type, tensors),
             ]
             writer.write_batch(pa.record_batch(columns, schema=schema))
+    return files.checksum(path)
 
 
 def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> None:
@@ -107,12 +117,14 @@ def read_hashes(folder: Path) -> pa.Table:
 
 
 def read_reusable(
-    path: Path, *, image_size_px: int, recipe: str
+    path: Path, *, crc32: str | None, image_size_px: int, recipe: str
 ) -> dict[tuple[int, str], NDArray[np.uint8]]:
     """Returns the pixels [S, S, 3] in a shard by image number and content (SHA-256).
 
     Empty where there is no such shard, where it was made in another way, or where it is damaged.
     """
+    if files.problem_of(path, crc32):
+        return {}
     held = {}
     try:
         file = _open(path)
@@ -170,10 +182,13 @@ class ImageStore:
             HemlineError: there is no manifest, or a shard that it names is missing or damaged.
         """
         self.image_size_px = int(files.read_json(folder / "manifest.json")["image_size_px"])
-        shards = [_map(folder / shard.file) for shard in read_shards(folder)]
-        batches = [batch for shard in shards for batch in shard.to_batches()]
+        listed = read_shards(folder)
+        shards = [_map(folder / shard.file).to_batches() for shard in listed]
+        batches = [batch for shard in shards for batch in shard]
         numbers = [batch.column("image").to_numpy() for batch in batches]
         counts = [len(images) for images in numbers]
+        self._folder, self._unchecked = folder, dict(enumerate(listed))
+        self._shard_of_batch = np.repeat(np.arange(len(shards)), [*map(len, shards)])
         self._pixels = [batch.column("pixels").to_numpy_ndarray() for batch in batches]
         self._batch_of_row = np.repeat(np.arange(len(batches)), counts)
         self._place_of_row = np.concatenate([np.arange(n) for n in counts] or [np.arange(0)])
@@ -186,7 +201,8 @@ class ImageStore:
         """Returns the pixels of images [n] as a fresh array [n, S, S, 3].
 
         Raises:
-            HemlineError: the store does not hold one of the images.
+            HemlineError: the store does not hold one of the images, or its shard is damaged, which
+                is looked at once.
         """
         rows = np.searchsorted(self.images, images)
         found = rows < len(self.images)
@@ -194,9 +210,18 @@ class ImageStore:
         if not found.all():
             absent = images[~found][:5].tolist()
             raise HemlineError(f"the store does not hold images {absent}; run `dvc repro`")
+        self._check_shards(self._batch_of_row[rows])
         found_at = zip(self._batch_of_row[rows], self._place_of_row[rows], strict=True)
         size = self.image_size_px
         out = np.empty((len(images), size, size, 3), np.uint8)
         for row, (batch, place) in enumerate(found_at):
             out[row] = self._pixels[batch][place]  # one copy, from the map to where it is wanted
         return out
+
+    def _check_shards(self, batches: NDArray[np.int64]) -> None:
+        """Checks the shards of batches that are about to be read for the first time."""
+        if self._unchecked:
+            for shard in np.unique(self._shard_of_batch[batches]).tolist():
+                if shard in self._unchecked:
+                    self._unchecked[shard].check(self._folder)
+                    del self._unchecked[shard]

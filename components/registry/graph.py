@@ -76,7 +76,8 @@ def write_package(
     )
     with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
         torch.export.save(exported, file)
-    description = {"image_size_px": image_size_px, "schema": schema.as_dict()}
+    crc32 = files.checksum(folder / NETWORK_FILE)
+    description = {"image_size_px": image_size_px, "crc32": crc32, "schema": schema.as_dict()}
     files.write_json(description, folder / PACKAGE_FILE)
 
 

@@ -21,17 +21,27 @@ PACKAGE_FILE = "package.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A model package that was written or downloaded: the folder of its files, and its network."""
+    """A model package that was written or downloaded: the folder of its files, and its network.
+
+    An older hemline gave the network's file no checksum, crc32.
+    """
 
     folder: Path
     schema: AttributeSchema
     image_size_px: int
+    crc32: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return read_package, (self.folder,)  # without the loaded network: other processes read it
 
     def load_network(self, device: str = "cpu") -> "Embedder":
-        """Returns the network from pixels to embeddings, on a device."""
+        """Returns the network from pixels to embeddings, on a device.
+
+        Raises:
+            HemlineError: its file is missing or damaged.
+        """
+        remedy = "fetch the version again, or make another one with `dvc repro -f register`"
+        files.check(self.folder / NETWORK_FILE, self.crc32, remedy=remedy)
         # torch takes seconds to import, which finding a version need not pay
         from components.registry.graph import load_graph  # noqa: PLC0415
 
@@ -75,4 +85,5 @@ def read_package(folder: Path) -> Package:
         folder=folder,
         schema=AttributeSchema.from_dict(content["schema"]),
         image_size_px=content["image_size_px"],
+        crc32=content.get("crc32"),
     )

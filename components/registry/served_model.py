@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -45,6 +46,7 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         self.attributes = [a["name"] for a in package["schema"]["attributes"]]
         self.image_size_px = package["image_size_px"]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        _check(Path(context.artifacts["network"]), package["crc32"])
         exported = torch.export.load(context.artifacts["network"])
         self.network = move_to_device_pass(exported, self.device).module()
 
@@ -122,6 +124,15 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         for image, embeddings_KD in zip(batch, embeddings_BKD, strict=True):
             for place, index in image.attributes.items():
                 yield place, embeddings_KD[every.index(index)].copy()  # frees the batch
+
+
+def _check(network: Path, crc32: str) -> None:
+    """Raises a MlflowException where the graph's file is not as it was written."""
+    found = f"{zlib.crc32(network.read_bytes()):08x}"
+    if found != crc32:
+        raise MlflowException(
+            f"{network} is damaged (CRC-32 {found}, written was {crc32}): download it again"
+        )
 
 
 class _Decoded(NamedTuple):

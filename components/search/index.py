@@ -23,7 +23,14 @@ from components import files
 from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError
 from components.search.search import Neighbours
-from components.search.vector_map import index_folder, index_key, mapped_vectors
+from components.search.vector_map import (
+    check_index_file,
+    index_folder,
+    index_key,
+    map_path,
+    mapped_vectors,
+    written_checksum,
+)
 
 MIN_INDEXED = 50_000
 """Fewer vectors get no index: comparing with all of them takes ten milliseconds."""
@@ -43,13 +50,15 @@ _TIED = 1e-5  # similarities this close share a rank: half precision says no mor
 class IndexFacts:
     """How an index was built, and how many of its lists a search looks into.
 
-    Recall is the share of the ten nearest (exactly) that were found, over held-out queries.
+    Recall is the share of the ten nearest (exactly) that were found, over held-out queries. An
+    older hemline gave the lists no checksum, crc32.
     """
 
     num_vectors: int
     num_lists: int
     num_probes: int
     recall: float
+    crc32: str | None = None
 
 
 class AttributeIndex:
@@ -91,12 +100,12 @@ class AttributeIndex:
     @cached_property
     def _lists(self) -> Any:
         faiss = _faiss()
+        remedy = "make it again with `hemline index`"
+        check_index_file(self._path, self.facts.crc32, remedy=remedy)
         try:
             return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
-            raise HemlineError(
-                f"{self._path} cannot be read ({error}): make it again with `hemline index`"
-            ) from error
+            raise HemlineError(f"{self._path} cannot be read ({error}): {remedy}") from error
 
 
 def read_index(embedded: Embeddings, attribute: str) -> AttributeIndex | None:
@@ -134,10 +143,27 @@ def build_index(
     with files.replacing(lists) as temporary:
         _faiss().write_index(index, os.fspath(temporary))
     built = IndexFacts(
-        num_vectors=int(index.ntotal), num_lists=num_lists, num_probes=num_probes, recall=recall
+        num_vectors=int(index.ntotal),
+        num_lists=num_lists,
+        num_probes=num_probes,
+        recall=recall,
+        crc32=files.checksum(lists),
     )
     files.write_json(asdict(built), facts)
     return AttributeIndex(lists, built)
+
+
+def index_files(embedded: Embeddings) -> dict[Path, str | None]:
+    """Returns the files that speed up searching these embeddings, with their checksums."""
+    found = {}
+    for attribute in embedded.attributes:
+        lists, facts = _paths(embedded, attribute)
+        if facts.exists():
+            found[lists] = IndexFacts(**files.read_json(facts)).crc32
+        vectors = map_path(embedded, attribute)
+        if vectors.exists():
+            found[vectors] = written_checksum(vectors)
+    return found
 
 
 def _paths(embedded: Embeddings, attribute: str) -> tuple[Path, Path]:

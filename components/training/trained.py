@@ -55,6 +55,7 @@ def write_trained_model(
     with files.replacing(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(weights.read_bytes())
     description = {
+        "crc32": files.checksum(folder / WEIGHTS_FILE),
         "model": asdict(model_params),
         "schema": schema.as_dict(),
         "image_size_px": image_size_px,
@@ -62,8 +63,25 @@ def write_trained_model(
     files.write_json(description, folder / DESCRIPTION_FILE)
 
 
+def trained_files(folder: Path) -> dict[Path, str | None]:
+    """Returns the weights of the model in a folder, with their checksum; None: it has none."""
+    return {folder / WEIGHTS_FILE: files.read_json(folder / DESCRIPTION_FILE).get("crc32")}
+
+
+def identity(folder: Path) -> str:
+    """Returns a hash of weights and description of the model in a folder."""
+    return files.content_key({}, [folder / WEIGHTS_FILE, folder / DESCRIPTION_FILE])
+
+
 def read_trained_model(folder: Path) -> TrainedModel:
-    """Returns the model in a folder."""
+    """Returns the model in a folder.
+
+    Raises:
+        HemlineError: a file of it is missing or damaged.
+    """
+    for path, crc32 in trained_files(folder).items():
+        remedy = f"`dvc checkout --force {folder}` brings it back, `dvc repro -f train` makes it"
+        files.check(path, crc32, remedy=remedy)
     description = files.read_json(folder / DESCRIPTION_FILE)
     schema = AttributeSchema.from_dict(description["schema"])
     # the backbone's own weights are part of the trained ones

@@ -39,6 +39,7 @@ COMMANDS = {
     "rollback": "Go back to the previous champion and its embeddings.",
     "lineage": "Print where a version or a run comes from, or what was made from a commit.",
     "reproduce": "Rerun what made a version, a run or a commit, and compare the results.",
+    "check": "Look for damaged files: shards, weights, packages, embeddings, indexes.",
     "summary": "Print the results of the last run, and what to try next.",
 }
 

@@ -31,7 +31,7 @@ from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose, render
 from components.report.content import Measured
 from components.tracking import runs
-from components.training.trained import read_trained_model
+from components.training.trained import identity, read_trained_model
 from pipelines.shell import options
 from pipelines.shell.environment import store_location, tracking
 from pipelines.shell.reporting import console, progress
@@ -99,6 +99,7 @@ def evaluate(
         schema=trained.schema,
         known=trained.schema,
         splits=tables.split_digest(splits),
+        model=identity(model),
     )
     write_query_scores(scores, queries)
     files.write_csv(bars_of(figures), bars, schema=tables.MAP_PER_ATTRIBUTE)

@@ -3,16 +3,17 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.files import read_json
+from components.errors import HemlineError
+from components.files import read_about, read_json
 from components.provenance import recording
 from components.provenance.origin import read_origin
 from components.registry import versions
 from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
 from components.registry.registration import register_package
-from components.tables import SPLITS_REPORT_FILE
+from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
 from components.tracking import runs
-from components.training.trained import read_trained_model
+from components.training.trained import identity, read_trained_model
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -24,12 +25,17 @@ def register(
     run: options.Run = options.RUN,
     splits: options.Splits = options.SPLITS,
     metrics: options.Metrics = options.EVALUATION,
+    queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
 ) -> None:
-    """Export the network, log it and its card to its run, and register it as challenger."""
+    """Export the network, log it and its card to its run, and register it as challenger.
+
+    Only the network that was evaluated is registered.
+    """
     where = tracking()
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
+    check_evaluated(model, queries)
     origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
@@ -57,3 +63,18 @@ def register(
     recording.tag_version(version, tracking=where, run_id=run_id)
     versions.write_registration(version, registration)
     console.print(f"registered {version.uri} as {versions.CHALLENGER}")
+
+
+def check_evaluated(model: Path, queries: Path) -> None:
+    """Refuses a model that is not the one whose evaluation lies in the project.
+
+    Raises:
+        HemlineError: weights or description have changed since, or nothing was evaluated.
+    """
+    evaluated = read_about(queries, schema=QUERY_SCORES).get("model")
+    if evaluated not in (None, identity(model)):  # None: an older hemline did not say
+        raise HemlineError(
+            f"{model} is not the model that was evaluated: its weights or its description have "
+            f"changed since {queries} was written; `dvc checkout --force {model}` brings that "
+            "model back, `dvc repro -f evaluate` measures this one"
+        )

@@ -1,9 +1,12 @@
 """Files on disk: what is written is read back, whole or not at all."""
 
+import zlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import flip_a_bit
 
 from components import files, tables
 from components.errors import HemlineError
@@ -212,3 +215,38 @@ def test_a_content_key_depends_on_params_and_content_alone(tmp_path):
     assert key == files.content_key({"train": {"lr": 2, "seed": 1}}, [copy])
     assert key != files.content_key({"train": {"seed": 2, "lr": 2}}, [file])
     assert key != files.content_key({"train": {"seed": 1, "lr": 2}}, [other])
+
+
+def test_the_checksum_is_the_crc_of_zip_files(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"123456789")
+    assert files.checksum(path) == "cbf43926"  # the check value of CRC-32/ISO-HDLC
+    path.write_bytes(bytes(3 * 2**20 + 1))  # longer than what is read at once
+    assert files.checksum(path) == f"{zlib.crc32(bytes(3 * 2**20 + 1)):08x}"
+
+
+def test_any_flipped_bit_is_a_problem_and_so_is_a_missing_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"some bytes")
+    written = files.checksum(path)
+    assert files.problem_of(path, written) == ""
+    for share in (0, 0.3, 0.99):
+        flip_a_bit(path, share=share)
+        assert "is damaged (CRC-32" in files.problem_of(path, written)
+        assert files.problem_of(path, None) == "", "an older hemline wrote no checksum"
+        flip_a_bit(path, share=share)
+        assert files.problem_of(path, written) == ""
+    path.unlink()
+    assert files.problem_of(path, None) == "is missing"
+    with pytest.raises(HemlineError, match=r"file is missing: make it"):
+        files.check(path, written, remedy="make it")
+
+
+def test_a_file_that_was_found_whole_is_not_read_again(tmp_path, monkeypatch):
+    path, read = tmp_path / "file", []
+    path.write_bytes(b"x")
+    written, checksum = files.checksum(path), files.checksum
+    monkeypatch.setattr(files, "checksum", lambda path: read.append(path) or checksum(path))
+    for _ in range(3):
+        files.check(path, written, remedy="")
+    assert read == [path]

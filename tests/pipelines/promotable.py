@@ -198,9 +198,13 @@ class Promotable:
         folder = self.folder / "data/store"
         images = list(range(len(pixels_nSS3)))
         batch = StoredImages(images, ["00" * 32] * len(images), pixels_nSS3)
-        write_shard(folder / shard_file(0), [batch], image_size_px=SIZE_PX, recipe="r")
+        path = folder / shard_file(0)
         shard = Shard(
-            file=shard_file(0), key=str(len(images)), num_images=len(images), quarantined=()
+            file=path.name,
+            key=str(len(images)),
+            num_images=len(images),
+            quarantined=(),
+            crc32=write_shard(path, [batch], image_size_px=SIZE_PX, recipe="r"),
         )
         write_manifest(folder, [shard], image_size_px=SIZE_PX)
 

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -62,9 +62,14 @@ def compare_weights(recorded: Path, again: Path, *, tolerance: float) -> Differe
     return _judge(apart, same=same, tolerance=tolerance)
 
 
-def compare_metrics(recorded: Path, again: Path, *, tolerance: float) -> Difference:
+def compare_metrics(
+    recorded: Path, again: Path, *, tolerance: float, left_out: Collection[str] = ()
+) -> Difference:
     """Compares the numbers of two JSON or CSV files, by their place in them."""
-    ours, theirs = _numbers(recorded), _numbers(again)
+    ours, theirs = (
+        {place: number for place, number in _numbers(path).items() if place not in left_out}
+        for path in (recorded, again)
+    )
     if odd := sorted(ours.keys() ^ theirs.keys()):
         return Difference(Agreement.DIFFERENT, f"only one of them has {odd[0]}")
     apart = {name: _distance(ours[name], theirs[name]) for name in ours}

@@ -22,6 +22,8 @@ def package_of(embedded: Embeddings) -> Package:
             answer.
     """
     cached = cache_folder() / "models" / embedded.model_sha256
+    if cached.exists() and files.sha256(cached / NETWORK_FILE) != embedded.model_sha256:
+        shutil.rmtree(cached)  # a damaged copy
     if not cached.exists():
         _fetch(embedded, cached)
     return read_package(cached)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from builders import write_files
+from builders import flip_a_bit, write_files
 from embedding_runs import (
     ATTRIBUTES,
     RECIPE,
@@ -22,7 +22,9 @@ from embedding_runs import (
     run,
 )
 
-from components.embedding.embeddings import part_path, read_embeddings
+from components import files, tables
+from components.embedding.embeddings import ITEMS, MANIFEST, part_path, read_embeddings
+from components.embedding.part_files import listed_files, record_path
 from components.errors import HemlineError
 
 
@@ -74,6 +76,61 @@ def test_a_part_that_lost_a_file_is_made_again(folder: Path, tmp_path: Path) -> 
     run(list_again(str(folder), out, NotingReader(notes=notes)), out)
     assert noted(notes).total() == 8, "the images of that part"
     assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+
+
+def test_a_flipped_bit_is_found_when_its_file_is_read(folder: Path, tmp_path: Path) -> None:
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    embeddings = read_embeddings(out)
+    for path in listed_files(embeddings):
+        assert files.checksum(path) == embeddings.written(path)
+    part = part_path(out, "collar", embeddings.parts[1].key)
+    flip_a_bit(part)
+    list(embeddings.vectors("hem / cuff"))
+    with pytest.raises(HemlineError, match=r"part-00001-.* is damaged .*: remove .*`hemline embed"):
+        list(embeddings.vectors("collar"))
+    (folder / "09.png").unlink()
+    with pytest.raises(HemlineError, match=r"part-00001-.* is damaged"):  # nor is it taken over
+        run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    part.unlink()
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    flip_a_bit(out / ITEMS)
+    with pytest.raises(HemlineError, match=r"items\.parquet is damaged"):
+        read_embeddings(out).items()
+
+
+def test_a_record_that_was_damaged_since_is_not_taken_for_whole(folder, tmp_path: Path) -> None:
+    """A later run, which keeps the part, keeps its checksums."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    before = read_embeddings(out)
+    path = record_path(out, before.parts[0].key)
+    table = files.read_table(path, schema=tables.EMBEDDING_RECORD)
+    about = files.read_about(path, schema=tables.EMBEDDING_RECORD) | {"more": 1}
+    files.write_table(table, path, schema=tables.EMBEDDING_RECORD, about=about)
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    assert read_embeddings(out) == before
+    assert "is damaged" in files.problem_of(path, before.written(path))
+
+
+def test_embeddings_of_an_older_hemline_are_read_and_kept(folder: Path, tmp_path: Path) -> None:
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    manifest = files.read_json(out / MANIFEST)
+    del manifest["crc32"]
+    files.write_json(manifest, out / MANIFEST)
+    for part in manifest["parts"]:
+        path = record_path(out, part["key"])
+        table = files.read_table(path, schema=tables.EMBEDDING_RECORD)
+        about = {"recipe": RECIPE.digest}
+        files.write_table(table, path, schema=tables.EMBEDDING_RECORD, about=about)
+    assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    notes.unlink()
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    assert not noted(notes)
+    embeddings = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    assert embeddings.written(part_path(out, "collar", embeddings.parts[0].key)) is None
 
 
 def test_another_model_embeds_all_again(folder: Path, tmp_path: Path) -> None:

@@ -1,14 +1,22 @@
 """Files of parts: copies of complete ones, once, and what counts as complete embeddings."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import flip_a_bit
 
 from components import files, tables
-from components.embedding.embeddings import Embeddings, Part, read_embeddings, write_embeddings
+from components.embedding.embeddings import (
+    Embeddings,
+    Part,
+    part_path,
+    read_embeddings,
+    write_embeddings,
+)
 from components.embedding.part_files import (
     Recipe,
     copy_parts,
@@ -86,6 +94,15 @@ def test_what_is_there_is_not_copied_again(made, tmp_path: Path) -> None:
     copy_parts(made, tmp_path / "copy")
     after = times_in(tmp_path / "copy")
     assert {path for path in after if after[path] != before[path]} == {record}
+
+
+def test_a_damaged_part_is_not_copied(made, tmp_path: Path) -> None:
+    path = part_path(made.folder, "collar", PARTS[0].key)
+    listed = replace(made, crc32={path.relative_to(made.folder).as_posix(): files.checksum(path)})
+    flip_a_bit(path)
+    with pytest.raises(HemlineError, match=r"part-00000-a\.parquet is damaged"):
+        copy_parts(listed, tmp_path / "copy")
+    assert not is_complete(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
 
 
 def times_in(folder: Path) -> dict[Path, int]:

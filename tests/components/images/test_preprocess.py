@@ -9,7 +9,7 @@ from itertools import count
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import encoded, images_table, noise, png_header, write_files
+from builders import encoded, flip_a_bit, images_table, noise, png_header, write_files
 from PIL import Image
 from profiles import ADOBE_RGB, SRGB_ITSELF, rgb_profile
 
@@ -153,6 +153,16 @@ def test_of_a_shard_that_is_made_again_only_new_images_are_decoded(data, store, 
     _, num_decoded, _ = run_and_count(data, tmp_path / "from scratch")
     assert num_decoded == 35
     assert contents(store) == contents(tmp_path / "from scratch")
+
+
+def test_what_a_damaged_shard_holds_is_decoded_again(data, store):
+    flip_a_bit(shard_files(store)[-1])
+    write_files(data, {f"{i:02}.png": picture(i) for i in range(NUM_IMAGES, 35)})
+    label(data, range(35))
+    _, num_decoded, _ = run_and_count(data, store)
+
+    assert num_decoded == 6 + 5, "the images of the last shard, and the new ones"
+    assert_holds(store, data, range(35))
 
 
 def test_a_removed_image_leaves_a_hole_and_nothing_is_decoded(data, store):

@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from builders import flip_a_bit
 from fsspec.implementations.memory import MemoryFileSystem
 
 from components.errors import HemlineError
@@ -41,9 +42,11 @@ def write_store(folder, versions):
         pixels = np.stack([pixels_of(image, version) for image in images])
         path = folder / shard_file(index)
         batch = StoredImages(images.tolist(), ["00" * 32] * PER_SHARD, pixels)
-        write_shard(path, [batch], image_size_px=SIZE, recipe="r")
+        crc32 = write_shard(path, [batch], image_size_px=SIZE, recipe="r")
         key = hashlib.sha256(path.read_bytes()).hexdigest()
-        shards.append(Shard(file=path.name, key=key, num_images=PER_SHARD, quarantined=()))
+        shards.append(
+            Shard(file=path.name, key=key, num_images=PER_SHARD, quarantined=(), crc32=crc32)
+        )
     write_manifest(folder, shards, image_size_px=SIZE)
     return folder
 
@@ -165,6 +168,22 @@ def test_a_damaged_upload_is_made_good(location, tmp_path):
 
     assert publish_store(store, location.address) == 1
     assert_shows(location.local(), [0, 0])
+
+
+def test_a_flipped_bit_is_neither_published_nor_fetched(location, tmp_path):
+    store = write_store(tmp_path / "store", [0, 0])
+    publish_store(store, location.address)
+    system, root = fsspec.core.url_to_fs(location.address)
+    name = min(name for name in system.ls(root, detail=False) if "shard" in name)
+    data = bytearray(system.cat_file(name))
+    data[-300] ^= 1
+    system.pipe_file(name, bytes(data))
+    with pytest.raises(HemlineError, match=r"shard-00000-.* is damaged .*: remove it there"):
+        location.local()
+    flip_a_bit(store / shard_file(0))
+    system.rm_file(name)
+    with pytest.raises(HemlineError, match=r"shard-00000\.arrow is damaged"):
+        publish_store(store, location.address)
 
 
 READER = """

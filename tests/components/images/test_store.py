@@ -5,10 +5,11 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import flip_a_bit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import tables
+from components import files, tables
 from components.errors import HemlineError
 from components.images.perceptual_hash import perceptual_hashes
 from components.images.store import (
@@ -47,13 +48,15 @@ def write_store(folder, shards):
             StoredImages(images[i : i + 2], sha256s[i : i + 2], pixels[i : i + 2])
             for i in range(0, len(images), 2)
         ]
-        write_shard(folder / shard_file(index), batches, image_size_px=SIZE, recipe="r")
+        path = folder / shard_file(index)
+        crc32 = write_shard(path, batches, image_size_px=SIZE, recipe="r")
         listed.append(
             Shard(
                 file=shard_file(index),
                 key=f"key {index}",
                 num_images=len(images),
                 quarantined=((f"{index}.png", "truncated", "detail"),),
+                crc32=crc32,
             )
         )
     write_manifest(folder, listed, image_size_px=SIZE)
@@ -95,6 +98,32 @@ def test_gathered_pixels_are_a_copy(folder):
 def test_an_image_that_the_store_does_not_hold_is_named(folder, absent):
     with pytest.raises(HemlineError, match=rf"does not hold images \[{absent}\]"):
         ImageStore(folder).gather(np.array([5, absent, 0]))
+
+
+def in_pixels(path, image):
+    return path.read_bytes().index(PIXELS[image].tobytes()) / path.stat().st_size
+
+
+def test_a_flipped_bit_is_found_when_its_shard_is_read(tmp_path):
+    write_store(tmp_path, SHARDS)
+    path = tmp_path / shard_file(2)
+    flip_a_bit(path, share=in_pixels(path, 7) + 1e-9)
+    store = ImageStore(tmp_path)
+
+    assert np.array_equal(store.gather(np.array([8, 0]))[0], PIXELS[8])
+    for _ in range(2):
+        with pytest.raises(HemlineError, match=r"shard-00002\.arrow is damaged .*: remove .*run"):
+            store.gather(np.array([0, 5]))
+
+
+def test_a_store_without_checksums_is_read(tmp_path):
+    write_store(tmp_path, SHARDS)
+    manifest = files.read_json(tmp_path / "manifest.json")
+    for entry in manifest["shards"]:
+        assert files.checksum(tmp_path / entry["file"]) == entry.pop("crc32")
+    files.write_json(manifest, tmp_path / "manifest.json")
+
+    assert np.array_equal(ImageStore(tmp_path).gather(np.array([5]))[0], PIXELS[5])
 
 
 @pytest.mark.parametrize("shards", [[], [[]]])
@@ -196,7 +225,7 @@ def test_an_empty_store_has_no_hashes(tmp_path):
 
 
 def reusable(path, **changes):
-    return read_reusable(path, **({"image_size_px": SIZE, "recipe": "r"} | changes))
+    return read_reusable(path, **({"crc32": None, "image_size_px": SIZE, "recipe": "r"} | changes))
 
 
 def test_images_can_be_taken_over_by_number_and_content(folder):

@@ -1,17 +1,19 @@
 """The package in use: attention maps, one network per package, other devices and processes."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from builders import noise
+from builders import flip_a_bit, noise
 from torch import Tensor, nn
 
+from components import files
 from components.errors import HemlineError
 from components.images.transforms import normalise
 from components.registry.graph import write_package
-from components.registry.package import Package, read_package
+from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 
 NAMES = ["neck|line", "sleeve"]
 ASKED_1K = torch.tensor([[2, 0]])
@@ -80,6 +82,17 @@ def test_the_network_is_loaded_once_and_not_pickled(example, pixels, monkeypatch
     assert other == package
     np.testing.assert_array_equal(other.embed_each(pixels, ["skirt"])["skirt"], vectors[1])
     assert len(loads) == 2
+
+
+def test_a_flipped_bit_of_the_graph_is_found(example, pixels, tmp_path) -> None:
+    shutil.copytree(example.package.folder, tmp_path / "copy")
+    flip_a_bit(tmp_path / "copy" / NETWORK_FILE, share=0.9)
+    with pytest.raises(HemlineError, match=r"network\.pt2 is damaged"):
+        read_package(tmp_path / "copy").embed_each(pixels, ["skirt"])
+    content = files.read_json(example.package.folder / PACKAGE_FILE)
+    del content["crc32"]
+    files.write_json(content, tmp_path / "copy" / PACKAGE_FILE)
+    assert read_package(tmp_path / "copy").crc32 is None, "as of an older hemline"
 
 
 def test_everything_moves_to_the_device(example) -> None:

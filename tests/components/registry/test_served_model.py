@@ -5,15 +5,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from builders import encoded, heic, noise
+from builders import encoded, flip_a_bit, heic, noise
 from mlflow import pyfunc
 from mlflow.exceptions import MlflowException
 from profiles import ADOBE_RGB, rgb_profile
 
-from components.registry import registration
+from components.registry import registration, versions
 from components.tracking.runs import Tracking, start_run
 
 SAME = 0.9999  # cosine: the graph may order float32 sums differently for another batch
@@ -21,14 +22,18 @@ TEXT = pd.StringDtype()
 
 
 @pytest.fixture(scope="module")
-def model(example, tmp_path_factory: pytest.TempPathFactory) -> pyfunc.PyFuncModel:
-    """The model, loaded from a registry where no pickle may be."""
+def version(example, tmp_path_factory: pytest.TempPathFactory) -> versions.RegisteredVersion:
     folder = tmp_path_factory.mktemp("mlflow")
     tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "files"))
     run_id = start_run(tracking, params={}, tags={})
-    version = registration.register_package(
+    return registration.register_package(
         example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id
     )
+
+
+@pytest.fixture(scope="module")
+def model(version) -> pyfunc.PyFuncModel:
+    """The model, loaded from a registry where no pickle may be."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         return pyfunc.load_model(version.uri)
@@ -65,6 +70,13 @@ def check_same(found: pd.Series, expected_RD: np.ndarray) -> None:
     vectors_RD = np.stack(list(found))
     assert (np.einsum("rd,rd->r", vectors_RD, expected_RD) >= SAME).all()
     np.testing.assert_allclose(np.linalg.norm(vectors_RD, axis=1), 1, atol=1e-5)
+
+
+def test_a_graph_with_a_flipped_bit_is_not_served(version, tmp_path) -> None:
+    copy = mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(tmp_path))
+    flip_a_bit(Path(copy) / "artifacts/network.pt2", share=0.9)
+    with pytest.raises(MlflowException, match=r"network\.pt2 is damaged .* download it again"):
+        pyfunc.load_model(copy)
 
 
 def test_no_attribute_asks_for_all_of_them(model, example, pictures, expected) -> None:

@@ -1,13 +1,14 @@
 """The finder: names, filters, weights, reranking, and the index beside exact search."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from builders import images_table, labels_table
+from builders import flip_a_bit, images_table, labels_table
 from embedded_folders import unit_vectors, write_embedded_folder
 
 from components import files, tables
@@ -232,7 +233,27 @@ def test_a_map_of_other_embeddings_is_not_read(embedded: Embeddings) -> None:
 def test_a_map_cut_short_is_an_error_that_names_it(embedded: Embeddings) -> None:
     path = write_map(embedded, "collar")
     path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(HemlineError, match=r"vectors-.*\.arrow is damaged .* `hemline index`"):
+        find(Finder(embedded, None), {"collar": QUERY["collar"]}, top_k=1)
+    path.with_suffix(".json").unlink()  # as an older hemline wrote it
     with pytest.raises(HemlineError, match=r"vectors-.*\.arrow is not whole .* `hemline index`"):
+        find(Finder(embedded, None), {"collar": QUERY["collar"]}, top_k=1)
+
+
+def test_a_flipped_bit_of_a_map_is_found(embedded: Embeddings, monkeypatch) -> None:
+    path, read = write_map(embedded, "collar"), []
+    try:
+        os.setxattr(path, "user.hemline.test", b"")
+    except OSError:
+        pytest.skip("no extended attributes here")
+    checksum = files.checksum
+    monkeypatch.setattr(files, "checksum", lambda path: read.append(path) or checksum(path))
+    for _ in range(2):
+        files._checksum_at.cache_clear()  # as another process
+        find(Finder(embedded, None), {"collar": QUERY["collar"]}, top_k=1)
+    assert read == [path], "once after it was written"
+    flip_a_bit(path)
+    with pytest.raises(HemlineError, match=r"vectors-.*\.arrow is damaged"):
         find(Finder(embedded, None), {"collar": QUERY["collar"]}, top_k=1)
 
 

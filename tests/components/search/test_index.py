@@ -1,17 +1,19 @@
 """The approximate index against exact search, with FAISS itself, on vectors like real ones."""
 
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from builders import flip_a_bit
 from embedded_folders import write_embedded_folder
 
 from components import files
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
-from components.search.index import MIN_RECALL, build_index, read_index
+from components.search.index import MIN_RECALL, AttributeIndex, build_index, read_index
 from components.search.vector_map import index_folder, mapped_vectors, remove_stale, write_map
 
 NUM_ITEMS, DIM = 12_000, 24
@@ -106,7 +108,8 @@ def test_an_index_of_other_embeddings_is_not_read(built: Embeddings) -> None:
     assert read_index(other, "a b") is None
     write_map(other, "a b")
     remove_stale(other, "a b")
-    assert [path.suffix for path in target.iterdir()] == [".arrow"]
+    assert {path.suffix for path in target.iterdir()} == {".arrow", ".json"}
+    assert not [*target.glob("lists-*")]
 
 
 def test_a_killed_build_leaves_no_index(
@@ -133,8 +136,24 @@ def test_a_damaged_index_is_an_error_that_names_it(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     index = read_index(small, "a")
     assert index is not None
-    with pytest.raises(HemlineError, match=r"lists-.*\.faiss cannot be read .* `hemline index`"):
+    with pytest.raises(HemlineError, match=r"lists-.*\.faiss is damaged .* `hemline index`"):
         index.nearest(QUERIES[0], top_k=1)
+    without = AttributeIndex(path, replace(index.facts, crc32=None))  # of an older hemline
+    with pytest.raises(HemlineError, match=r"lists-.*\.faiss cannot be read .* `hemline index`"):
+        without.nearest(QUERIES[0], top_k=1)
+
+
+def test_a_flipped_bit_of_an_index_is_found(tmp_path: Path) -> None:
+    small = write_embedded_folder(tmp_path, {"a": ITEMS[:3000]})
+    build_index(small, "a")
+    (path,) = index_folder(small, "a").glob("*.faiss")
+    assert read_index(small, "a").nearest(QUERIES[0], top_k=1).images.size == 1
+    flip_a_bit(path)
+    with pytest.raises(HemlineError, match=r"lists-.*\.faiss is damaged"):
+        read_index(small, "a").nearest(QUERIES[0], top_k=1)
+    path.unlink()
+    with pytest.raises(HemlineError, match=r"lists-.*\.faiss is missing: make it again with"):
+        read_index(small, "a").nearest(QUERIES[0], top_k=1)
 
 
 def test_without_faiss_the_error_names_the_package(

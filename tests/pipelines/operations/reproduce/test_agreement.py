@@ -1,6 +1,7 @@
 """Weights, numbers and embeddings side by side."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from components import files
 from components.errors import HemlineError
 from pipelines.operations.reproduce.agreement import (
     Agreement,
@@ -130,3 +132,15 @@ def test_embeddings_are_compared_image_by_image_in_whatever_parts(tmp_path: Path
     fewer = write_embedded_folder(tmp_path / "d", [0, 1, 2, 3, 5], vectors, per_part=5)
     assert "other images" in compare_embeddings(ours, fewer, tolerance=9).detail
     assert compare_embeddings(ours, tmp_path / "none", tolerance=9).verdict is DIFFERENT
+
+
+def test_a_value_that_is_left_out_does_not_count(tmp_path: Path) -> None:
+    """The checksum in a model's description: its weights may differ within their tolerance."""
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    files.write_json({"crc32": "0d559d9d", "model": {"embedding_dim": 8}}, ours)
+    files.write_json({"crc32": "4ee9ebf2", "model": {"embedding_dim": 8}}, theirs)
+    compare = partial(compare_metrics, ours, theirs, tolerance=0)
+    assert compare().verdict is DIFFERENT
+    assert compare(left_out=["crc32"]).verdict is IDENTICAL
+    files.write_json({"crc32": "4ee9ebf2", "model": {"embedding_dim": 9}}, theirs)
+    assert compare(left_out=["crc32"]).verdict is DIFFERENT

@@ -1,0 +1,95 @@
+"""Operation `check`: every stored file against the checksum that was made when it was written."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from typer import Exit
+
+from components import files
+from components.embedding.embeddings import MANIFEST, read_embeddings
+from components.embedding.part_files import listed_files
+from components.errors import HemlineError
+from components.images.store import read_shards
+from components.registry import versions
+from components.registry.package import NETWORK_FILE
+from components.search.index import index_files
+from components.training.trained import DESCRIPTION_FILE, trained_files
+from pipelines.shell import options
+from pipelines.shell.environment import tracking
+from pipelines.shell.exit_codes import FAILED
+from pipelines.shell.reporting import console, plain, progress, table
+
+Checksums = Mapping[Path, str | None]
+"""The checksum of each file when it was written; None: an older hemline made none."""
+
+
+def check(
+    *,
+    store: options.Store = options.STORE,
+    model: options.Model = options.MODEL,
+    registration: options.Registration = options.REGISTRATION,
+    embeddings: options.Embeddings = options.EMBEDDINGS,
+    embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
+) -> None:
+    """Read all shards, weights, packages, embeddings and indexes, and name what is damaged.
+
+    What is not there is passed over. Exit status: 1 if a file is damaged or missing.
+    """
+    folders = [embeddings, *sorted(path.parent for path in embeddings_root.glob(f"*/{MANIFEST}"))]
+    places: dict[str, Callable[[], Checksums]] = {
+        str(store): lambda: {store / shard.file: shard.crc32 for shard in read_shards(store)},
+        str(model): lambda: trained_files(model) if (model / DESCRIPTION_FILE).exists() else {},
+        "registry": lambda: _packages(registration),
+        **{str(folder): partial(_embedded, folder) for folder in folders},
+    }
+    listed: dict[str, Checksums] = {}
+    problems: list[str] = []
+    for place, list_files in places.items():
+        try:
+            listed[place] = list_files()
+        except HemlineError as error:  # what names its files is damaged itself
+            problems.append(str(error))
+    with progress("checking", total=sum(map(len, listed.values())), unit="files") as advance:
+        for written in listed.values():
+            for path, crc32 in written.items():
+                if problem := files.problem_of(path, crc32):
+                    problems.append(f"{path} {problem}")
+                advance(1)
+    rows = [
+        (place, str(len(written)), str([*written.values()].count(None)))
+        for place, written in listed.items()
+        if written
+    ]
+    console.print(table("checked", ["place"], ["files", "without a checksum"], rows=rows))
+    for problem in problems:
+        console.print(plain(problem))
+    if problems:
+        raise Exit(FAILED)
+    num_unknown = sum([*written.values()].count(None) for written in listed.values())
+    if num_unknown:
+        console.print(f"{num_unknown} files, of an older hemline, have no checksum: they are there")
+    console.print("no file is missing, or known to be damaged")
+
+
+def _embedded(folder: Path) -> Checksums:
+    """Returns the files of embeddings, if there are some, and of their indexes."""
+    if not (folder / MANIFEST).exists():
+        return {}
+    embedded = read_embeddings(folder)
+    written = {path: embedded.written(path) for path in listed_files(embedded)}
+    return written | index_files(embedded)
+
+
+def _packages(registration: Path) -> Checksums:
+    """Returns the graphs of the project's version and of the champion, if it has registered one."""
+    return dict(_graphs(registration)) if registration.exists() else {}
+
+
+def _graphs(registration: Path) -> Iterator[tuple[Path, str | None]]:
+    where, ours = tracking(), versions.read_registration(registration)
+    champion = versions.champion(where)
+    for number in {ours.version, champion or ours.version}:
+        version = versions.RegisteredVersion(name=ours.name, version=number)
+        package = versions.download(version, tracking=where)
+        yield package.folder / NETWORK_FILE, package.crc32
