@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from components import files
 from components.embedding.embeddings import Embeddings
 from components.params import DataParams, load_section
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
