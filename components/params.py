@@ -39,6 +39,9 @@ class DataParams:
         "deepfashion_fine",
         "darn",
         "zappos50k",
+        "shopping100k",
+        "imaterialist",
+        "celeba",
         "published",
         "table",
     ] = "fashionai"

@@ -27,7 +27,7 @@ file could be seen: that the list begins with its number of rows and names of co
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from components.datasets.index_files import numbered_lines, read_paths
+from components.datasets.index_files import numbered_lines, read_counted, read_paths
 from components.datasets.labelled import Label, LabelledImages
 from components.errors import HemlineError
 
@@ -134,7 +134,7 @@ def read_attributes(path: Path, *, types: Sequence[str] = TYPES) -> list[tuple[s
             a type.
     """
     attributes = []
-    for number, text in _rows(path):
+    for number, text in read_counted(path)[1]:
         *name, kind = text.rsplit(maxsplit=1)
         if not name or kind not in map(str, range(1, len(types) + 1)):
             raise HemlineError(
@@ -147,7 +147,7 @@ def read_attributes(path: Path, *, types: Sequence[str] = TYPES) -> list[tuple[s
 
 def _read_partition(path: Path) -> Mapping[str, str]:
     splits: dict[str, str] = {}
-    for number, text in _rows(path):
+    for number, text in read_counted(path)[1]:
         image, *cells = text.split()
         if len(cells) != 1 or cells[0] not in SPLIT_OF:
             raise HemlineError(
@@ -165,7 +165,7 @@ def _read_partition(path: Path) -> Mapping[str, str]:
 
 def _positive_attributes(path: Path, *, num_attributes: int) -> Iterator[tuple[str, list[int]]]:
     """Yields path and positions of the attributes of an image, one row in memory at a time."""
-    for number, text in _rows(path):
+    for number, text in read_counted(path)[1]:
         image, *cells = text.split()
         yield image, _positive(cells, num_attributes=num_attributes, where=f"{path} line {number}")
 
@@ -183,24 +183,6 @@ def _positive(cells: Sequence[str], *, num_attributes: int, where: str) -> list[
     for _ in range(cells.count("1")):  # the real file has 289,222,000 cells to pass over
         positions.append(cells.index("1", positions[-1] + 1 if positions else 0))
     return positions
-
-
-def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    """Yields number and text of the lines after the first two, which count and name them."""
-    lines = numbered_lines(path)
-    _, count = next(lines, (1, ""))
-    if not count.isdecimal():
-        raise HemlineError(f"{path} line 1: expected the number of rows, got {count!r}")
-    next(lines, None)
-    num_rows = 0
-    for line in lines:
-        yield line
-        num_rows += 1
-    if num_rows != int(count):
-        raise HemlineError(
-            f"{path}: its first line counts {count} rows, but {num_rows} follow; "
-            "the file is not whole: extract it again"
-        )
 
 
 def _image_prefix(root: Path) -> str:

@@ -54,6 +54,35 @@ def read_paths(path: Path) -> list[str]:
     return [text for _, text in lines]
 
 
+def read_counted(path: Path) -> tuple[str, Iterator[tuple[int, str]]]:
+    """Returns the second line of a file, which names its columns, and the rows below it.
+
+    The first line is the number of rows; each row comes with the number of its line.
+
+    Raises:
+        HemlineError: the file is missing, or its first line is no number; later, that it counts
+            other rows than there are.
+    """
+    lines = numbered_lines(path)
+    _, count = next(lines, (1, ""))
+    if not count.isdecimal():
+        raise HemlineError(f"{path} line 1: expected the number of rows, got {count!r}")
+    _, header = next(lines, (2, ""))
+
+    def rows() -> Iterator[tuple[int, str]]:
+        num_rows = 0
+        for line in lines:
+            yield line
+            num_rows += 1
+        if num_rows != int(count):
+            raise HemlineError(
+                f"{path}: its first line counts {count} rows, but {num_rows} follow; "
+                "the file is not whole: extract it again"
+            )
+
+    return header, rows()
+
+
 def read_index(path: Path, *, num_images: int | None = None, num_ids: int = 3) -> NDArray[np.int64]:
     """Returns the numbers [n, 3] in a file of three whole numbers per line.
 

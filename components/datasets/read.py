@@ -6,11 +6,14 @@ from pathlib import Path
 from posixpath import normpath
 
 from components.attributes import nfc
+from components.datasets.celeba import read_celeba
 from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion, read_deepfashion_fine
 from components.datasets.fashionai import read_fashionai
+from components.datasets.imaterialist import read_imaterialist
 from components.datasets.labelled import Label, LabelledImages, Unusable, printable
 from components.datasets.published import read_published
+from components.datasets.shopping100k import read_shopping100k
 from components.datasets.table import read_table_format
 from components.datasets.zappos50k import read_zappos50k
 from components.errors import HemlineError
@@ -22,6 +25,9 @@ READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "deepfashion_fine": read_deepfashion_fine,
     "darn": read_darn,
     "zappos50k": read_zappos50k,
+    "shopping100k": read_shopping100k,
+    "imaterialist": read_imaterialist,
+    "celeba": read_celeba,
     "table": read_table_format,
 }
 
