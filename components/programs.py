@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from shutil import which
 
 import psutil
 
@@ -57,6 +58,8 @@ def read(
             command, cwd=folder, check=False, capture_output=True, stdin=subprocess.DEVNULL
         )
     except OSError as error:
+        if which(command[0]) is None:
+            raise HemlineError(f"{command[0]} is not installed, or not on PATH") from error
         raise HemlineError(f"`{' '.join(command)}` cannot be run: {error}") from error
     if done.returncode not in statuses:
         said = done.stderr.decode(errors="replace").strip()

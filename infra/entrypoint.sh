@@ -29,6 +29,8 @@ if [[ ! -e $workspace/.git ]]; then
     git clone --quiet "${HEMLINE_GIT_URL:?$workspace is no clone, and there is no URL to clone}" "$workspace"
 fi
 cd "$workspace"
+git rev-parse --git-dir > /dev/null ||
+    fail "git does not read $workspace, for the reason above (another user's clone: trust it, as the image does)"
 if [[ -n ${HEMLINE_GIT_URL:-} ]]; then
     # a killed retrain may have left a commit that is not pushed: it stays, and is resumed
     git pull --quiet --ff-only || fail "$workspace and $(git rev-parse --abbrev-ref '@{u}') have" \

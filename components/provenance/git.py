@@ -1,34 +1,79 @@
 """Git, run as a program; no other file runs it."""
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+import shlex
+from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from components import programs
 from components.errors import HemlineError
+
+# what git says, and what libgit2 says, which DVC uses
+_DISTRUSTED = re.compile(
+    r"--add safe\.directory (?P<quoted>.+)|repository path '(?P<plain>.+)' is not owned"
+)
 
 
 def read(*arguments: str, folder: Path | None = None) -> str:
     """Returns what a git command prints, without the last line break.
 
     Raises:
-        HemlineError: it failed; the message is its own.
+        HemlineError: it failed; the message is its own, or `distrust`.
     """
-    return programs.read(["git", *arguments], folder=folder).rstrip("\n")
+    return _read(["git", *arguments], folder=folder).rstrip("\n")
 
 
 def head() -> str:
     """Returns the commit that is checked out.
 
     Raises:
-        HemlineError: there is none.
+        HemlineError: there is none, or git cannot tell.
+    """
+    commit = find_head()
+    if commit is None:
+        raise HemlineError("this folder has no git commit: git init, git add, git commit")
+    return commit
+
+
+def find_head() -> str | None:
+    """Returns the commit that is checked out; None outside a repository and before a first commit.
+
+    Raises:
+        HemlineError: there is a repository that git cannot read, be it missing itself.
     """
     try:
         return read("rev-parse", "--verify", "HEAD^{commit}")
     except HemlineError as error:
-        raise HemlineError(
-            f"this folder has no git commit ({error}): git init, git add, git commit"
-        ) from error
+        repository = _repository()
+        if repository is None:
+            return None
+        try:
+            state = read("status", "--porcelain=v2", "--branch", "--untracked-files=no")
+        except HemlineError as unreadable:
+            raise HemlineError(
+                f"the commit of this code is not known: {repository} is there, and {unreadable}; "
+                "mend that (a moved worktree: `git worktree repair`), or clone again"
+            ) from unreadable
+        if "# branch.oid (initial)" in state.splitlines():
+            return None
+        raise HemlineError(f"the commit of this code is not known: {error}") from error
+
+
+def distrust(said: str) -> str | None:
+    """Returns why git or DVC refused a checkout that another user owns, with the remedy.
+
+    `said` is their message; None where it is about something else.
+    """
+    found = _DISTRUSTED.search(said)
+    if found is None:
+        return None
+    folder = found["quoted"] or shlex.quote(found["plain"])
+    return (
+        f"git does not trust {folder}, which belongs to another user. If you trust whoever can "
+        f"write there: `git config --global --add safe.directory {folder}`"
+    )
 
 
 def prefix() -> str:
@@ -60,7 +105,9 @@ def upstream(name: str) -> str:
 
 def changed_files() -> list[str]:
     """Returns the tracked files that differ from the commit, staged or not."""
-    return _listed(read("diff", "--name-only", "--no-renames", "-z", "HEAD"))
+    # not `git diff`, which compares any two folders where it may not read the repository
+    listed = read("status", "--porcelain", "--no-renames", "--untracked-files=no", "-z")
+    return [line[3:] for line in _listed(listed)]
 
 
 def unrecorded(paths: Iterable[str]) -> list[str]:
@@ -123,6 +170,24 @@ def push(remote_name: str, refs: Sequence[str]) -> None:
     )
 
 
+def _read(command: Sequence[str], *, folder: Path | None, statuses: Collection[int] = (0,)) -> str:
+    try:
+        return programs.read(command, folder=folder, statuses=statuses)
+    except HemlineError as error:
+        raise HemlineError(distrust(str(error)) or str(error)) from error
+
+
+def _repository() -> Path | None:
+    """Returns what makes the current folder part of a repository, be it readable or not."""
+    if named := os.environ.get("GIT_DIR"):
+        return Path(named)
+    ceilings = os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep)
+    here = Path.cwd()
+    around = takewhile(lambda folder: str(folder) not in ceilings, here.parents)
+    found = (folder / ".git" for folder in (here, *around))
+    return next((path for path in found if os.path.lexists(path)), None)
+
+
 def _config(key: str) -> str:
     return read("config", "--get", "--default", "", key)
 
@@ -134,7 +199,7 @@ def _listed(output: str) -> list[str]:
 
 def _diff(*arguments: str, folder: Path) -> str:
     options = ["--binary", "--no-color", "--no-ext-diff"]
-    return programs.read(
+    return _read(
         ["git", "-c", "core.quotePath=true", "diff", *options, *arguments],
         folder=folder,
         statuses=(0, 1),  # 1: --no-index found a difference

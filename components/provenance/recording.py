@@ -51,10 +51,12 @@ def git_tags() -> dict[str, str]:
     """Returns the commit and whether the tree differs from it; empty outside a git repository.
 
     What the pipeline itself writes, `dvc.lock` and outputs that git keeps, does not count.
+
+    Raises:
+        HemlineError: there is a repository that git cannot read, such as another user's.
     """
-    try:
-        commit = git.head()
-    except HemlineError:
+    commit = git.find_head()
+    if commit is None:
         return {}
     tags = {origin.COMMIT_TAG: commit, origin.DIRTY_TAG: str(_local_changes() != "").lower()}
     try:
@@ -164,9 +166,7 @@ def tag_version(version: RegisteredVersion, *, tracking: Tracking, run_id: str) 
 
 def _local_changes() -> str:
     """Returns a patch of the code against its commit; "" where it is the same or has no commit."""
-    try:
-        git.head()
-    except HemlineError:
+    if git.find_head() is None:
         return ""
     return git.patch(without=[dvc_files.LOCK, *dvc_files.uncached_outputs()])
 

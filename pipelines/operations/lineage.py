@@ -191,7 +191,7 @@ def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
 
 def _commit(run: Origin) -> str:
     if run.commit is None:
-        return "not in a git repository"
+        return "none was recorded: there was no git repository"
     patch = f", with local changes ({origin.FOLDER}/{origin.PATCH_FILE})"
     return f"{run.commit}{patch if run.has_local_changes else ''}"
 

@@ -32,7 +32,8 @@ def run(
         HemlineError: it failed; the message has the end of what it printed.
     """
     place = ["--cd", str(folder)] if folder else []
-    programs.run([*_DVC, *place, *arguments], environment=environment)
+    with _trusted():
+        programs.run([*_DVC, *place, *arguments], environment=environment)
 
 
 def experiments() -> set[str]:
@@ -41,12 +42,18 @@ def experiments() -> set[str]:
     Raises:
         HemlineError: DVC cannot list them, for instance outside a git repository.
     """
-    return set(programs.read([*_DVC, "exp", "list", "--all-commits", "--name-only"]).split())
+    with _trusted():
+        return set(programs.read([*_DVC, "exp", "list", "--all-commits", "--name-only"]).split())
 
 
 def tree(revision: str) -> DVCFileSystem:
-    """Returns the files of a revision, those of git and those of DVC."""
-    return DVCFileSystem(".", rev=revision)
+    """Returns the files of a revision, those of git and those of DVC.
+
+    Raises:
+        HemlineError: there is no such revision, or it cannot be read.
+    """
+    # resolved first: in a checkout that DVC does not trust, no file would seem to exist
+    return DVCFileSystem(".", rev=resolve(revision))
 
 
 def resolve(revision: str) -> str:
@@ -195,7 +202,18 @@ def _pipeline(repo: Repo, names: Iterable[str] | None) -> list[PipelineStage]:
 @contextmanager
 def _repo(folder: Path | None = None) -> Iterator[Repo]:
     try:
-        with Repo(folder) as repo:
+        with _trusted(), Repo(folder) as repo:
             yield repo
     except DvcException as error:
         raise HemlineError(f"DVC: {error}") from error
+
+
+@contextmanager
+def _trusted() -> Iterator[None]:
+    """Says what to do where DVC, whose git is libgit2, does not trust the checkout."""
+    try:
+        yield
+    except Exception as error:  # libgit2's own kind passes through DVC
+        if refused := git.distrust(str(error)):
+            raise HemlineError(refused) from error
+        raise

@@ -1,11 +1,13 @@
 """What the entry point does before it retrains: the newest commit, and never another one's pins."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from manifests import INFRA
@@ -67,6 +69,53 @@ def test_it_clones_pulls_and_ends_as_the_retrain_does(remote, tmp_path):
     git(tmp_path / "author", "push", "-q", "origin", "main")
     assert enter(remote, HEMLINE_SUCCESS_CODES="0 1").returncode == 0
     assert (tmp_path / "workspace/new.txt").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run a program as another user")
+def test_another_users_workspace_is_read_as_the_image_has_it_and_refused_elsewhere(remote):
+    """A clone that belongs to root, entered as user 10001."""
+    with TemporaryDirectory(dir="/tmp") as name:  # pytest's own folders are closed to other users
+        place = Path(name)
+        place.chmod(0o755)
+        git(place, "clone", "-q", str(remote), "workspace")
+        (place / "infra").mkdir()
+        for script in ("entrypoint.sh", "askpass.sh"):
+            shutil.copy(INFRA / script, place / "infra")
+        shutil.copy(INFRA.parent / "constraints.txt", place)
+        (place / "bin").mkdir()
+        (place / "bin/hemline").write_text("#!/bin/sh\nid -u; git rev-parse HEAD\n")
+        (place / "bin/hemline").chmod(0o755)
+        dockerfile = (INFRA / "docker/Dockerfile").read_text()
+        (setting,) = re.findall(r"^RUN (git config --system .*)$", dockerfile, re.M)
+        environment = {
+            "PATH": f"{place / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": name,
+            "HEMLINE_WORKSPACE": str(place / "workspace"),
+            "GIT_CONFIG_SYSTEM": str(place / "gitconfig"),
+        }
+
+        def enter_as_other() -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [place / "infra/entrypoint.sh"],
+                env=environment,
+                cwd=place,
+                user=10001,
+                group=10001,
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        refused = enter_as_other()
+        assert refused.returncode == 1
+        assert f"git config --global --add safe.directory {place}/workspace" in refused.stderr
+        assert "diverged" not in refused.stderr
+        subprocess.run(setting, shell=True, env=environment, check=True)
+        (place / "gitconfig").chmod(0o644)
+        done = enter_as_other()
+        assert done.stdout.split() == ["10001", git(place / "workspace", "rev-parse", "HEAD")]
+        assert done.returncode == 0, done.stderr
 
 
 def test_it_refuses_a_commit_with_other_pins(remote, tmp_path):

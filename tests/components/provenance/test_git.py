@@ -114,3 +114,93 @@ def test_a_patch_of_a_folder_of_the_repository_has_changes_around_it(
     patch = adapter.patch(without=[Path("dvc.lock")])
     assert "+changed" in patch
     assert "dvc.lock" not in patch
+
+
+@pytest.fixture
+def distrusted(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory: a repository that git takes for another user's."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch, for its tests
+    return repository
+
+
+def test_a_checkout_of_another_user_is_an_error_with_the_remedy(distrusted: Path) -> None:
+    remedy = f"`git config --global --add safe.directory {distrusted}`"
+    for call in (adapter.head, adapter.find_head, adapter.changed_files, adapter.branch):
+        with pytest.raises(HemlineError, match="belongs to another user") as error:
+            call()
+        assert remedy in str(error.value), call
+    with pytest.raises(HemlineError) as error:
+        adapter.patch(without=[])
+    assert remedy in str(error.value)
+
+
+def test_the_remedy_works_in_folders_with_odd_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "it's $HOME & more"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    git("init", "-q")
+    config = tmp_path / "config"
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(HemlineError) as error:
+        adapter.find_head()
+    remedy = str(error.value).split("`")[1]
+    subprocess.run(remedy, shell=True, check=True)
+    assert adapter.find_head() is None
+
+
+def test_what_libgit2_says_has_the_same_remedy() -> None:
+    said = "unexpected error - /a b/.git/: repository path '/a b' is not owned by current user"
+    assert "`git config --global --add safe.directory '/a b'`" in str(adapter.distrust(said))
+    assert adapter.distrust("fatal: bad object HEAD") is None
+
+
+def test_no_commit_is_no_error_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert adapter.find_head() is None, "no repository"
+    git("init", "-q")
+    assert adapter.find_head() is None, "no commit yet"
+
+
+def test_git_that_is_missing_is_an_error_in_a_repository_alone(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    monkeypatch.setenv("PATH", str(outside))
+    with pytest.raises(HemlineError, match="git is not installed, or not on PATH"):
+        adapter.find_head()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(outside.parent))
+    monkeypatch.chdir(outside)
+    assert adapter.find_head() is None
+
+
+def test_a_worktree_whose_repository_is_gone_and_a_broken_head_are_errors(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git("worktree", "add", "-q", "--detach", "copy")
+    monkeypatch.chdir(repository / "copy")
+    assert adapter.find_head() == git("rev-parse", "HEAD")
+    (repository / ".git").rename(repository / "moved")
+    with pytest.raises(HemlineError, match="git worktree repair"):
+        adapter.find_head()
+    (repository / "moved").rename(repository / ".git")
+    monkeypatch.chdir(repository)
+    (repository / ".git/refs/heads/main").write_text("1" * 40 + "\n")  # an object that is not there
+    with pytest.raises(HemlineError, match="the commit of this code is not known"):
+        adapter.find_head()
+
+
+def test_shallow_clones_and_bare_ones_have_a_commit(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = adapter.head()
+    folder = tmp_path_factory.mktemp("clones")
+    for option in ("--depth=1", "--bare"):
+        git("clone", "-q", option, repository.as_uri(), str(folder / option))
+        monkeypatch.chdir(folder / option)
+        assert adapter.find_head() == commit, option

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from mlflow.utils.validation import _validate_tag_name
 
+from components.errors import HemlineError
 from components.files import read_json
 from components.provenance import dvc_files, origin, recording
 from components.provenance.dvc_files import LOCK, format_lock
@@ -152,6 +153,10 @@ def test_what_stages_write_is_no_local_change(
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(repository))
     assert recording.git_tags() == {}, "outside a repository"
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(HemlineError, match=r"safe\.directory"):  # no tags would look like no git
+        recording.git_tags()
 
 
 def test_a_stage_that_has_yet_to_run_again_does_not_say_what_it_reads(repository: Path) -> None:
