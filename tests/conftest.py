@@ -39,6 +39,7 @@ _CLUSTERS = [
     "test_job",
     "test_preprocess_kills",
     "test_preprocess",
+    "test_cluster",
 ]
 # what Python, pytest and the tools of `make check` keep
 _TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")

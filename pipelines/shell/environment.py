@@ -93,17 +93,26 @@ def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator
 
     Does nothing where it is not needed, for work in this process alone. A Ray that is started here
     counts at least `num_cpus`, even if the machine has fewer and workers share them.
+
+    Raises:
+        HemlineError: RAY_ADDRESS leads nowhere, or to a cluster that cannot be joined.
     """
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not needed:
         yield
         return
-    import ray.data  # noqa: PLC0415 - a second of import time that only the Ray stages need
+    # a second of import time that only the Ray stages need
+    import ray.data  # noqa: PLC0415
 
-    address = os.environ.get("RAY_ADDRESS") or "local"  # "local": never some cluster nearby
-    # with a dashboard: without one, Ray Train keeps warning that it cannot reach it
-    counted = max(num_cpus or 0, os.cpu_count() or 1) if address == "local" else None
-    context = ray.init(address=address, num_cpus=counted, logging_level=logging.ERROR)
+    from pipelines.shell.cluster import join  # noqa: PLC0415
+
+    address = os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        context = join(address)
+    else:  # never some cluster nearby
+        # with a dashboard: without one, Ray Train keeps warning that it cannot reach it
+        counted = max(num_cpus or 0, os.cpu_count() or 1)
+        context = ray.init(address="local", num_cpus=counted, logging_level=logging.ERROR)
     if context.dashboard_url:
         console.print(f"Ray dashboard: http://{context.dashboard_url}")
     # stages show their own progress, and need not be told that Ray's is off
