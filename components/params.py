@@ -26,6 +26,12 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Precision = Literal["auto", "bf16", "fp32"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
+# how a path begins that DVC, for which data.root is a dependency, does not take for a file
+_URL = re.compile(
+    r"[a-z][a-z0-9+.-]*://|(azure|dvc|gdrive|git|gs|hdfs|https?|memory|oss|remote|s3|ssh|webdavs?|webhdfs):",
+    re.I,
+)
+
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -49,6 +55,21 @@ class DataParams:
     dataset: str | None = None
     exclude_attributes: list[str] = field(default_factory=list)
     max_quarantined_share: Share = 0.01
+
+    @model_validator(mode="after")
+    def _root_is_a_folder_to_dvc(self) -> "DataParams":
+        if _URL.match(self.root):
+            raise ValueError(
+                f"root is a folder of this machine, and DVC takes {self.root!r} for a URL. A "
+                f"folder of that name is './{self.root}'; `dvc import-url` fetches data from a URL"
+            )
+        if self.root.endswith((".dvc", ".dvc/")):
+            raise ValueError(f"root is the folder that DVC keeps, not its file (got {self.root!r})")
+        if not self.root or set(Path(self.root).parts) <= {".."}:
+            raise ValueError(
+                f"root is a folder that does not hold the project itself, as {self.root!r} does"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

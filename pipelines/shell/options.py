@@ -9,7 +9,9 @@ from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE
 
 Format = Annotated[Literal["table", "json"], Option("--format", help="Output format.")]
 Params = Annotated[Path, Option(help="The params file.")]
-Data = Annotated[Path, Option(help="Folder of the data set.")]
+Data = Annotated[
+    Path | None, Option(help="Folder of the data set, if it is not data.root of the params.")
+]
 Catalog = Annotated[Path, Option(help="Folder of the catalog.")]
 Store = Annotated[Path, Option(help="Folder of the image store.")]
 StoreAddress = Annotated[str, Option(help="Folder or URL of the image store.")]

@@ -15,17 +15,18 @@ from pipelines.shell.reporting import console
 
 
 def ingest(
-    *, data: options.Data, catalog: options.Catalog, params: options.Params = options.PARAMS
+    *, catalog: options.Catalog, data: options.Data = None, params: options.Params = options.PARAMS
 ) -> None:
     """Read labels and image headers; write schema, images, labels and quarantine.
 
     A catalog that is there already is continued: its images keep their numbers.
     """
     section = load_section(params, DataParams)
-    labelled = read_labels(data, data_format=section.format, dataset=section.dataset)
+    folder = data or Path(section.root)
+    labelled = read_labels(folder, data_format=section.format, dataset=section.dataset)
     built = build_catalog(
         labelled,
-        data,
+        folder,
         exclude_attributes=section.exclude_attributes,
         previous=_previous(catalog),
     )

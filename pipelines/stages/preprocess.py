@@ -1,5 +1,6 @@
 """Stage `preprocess`: the catalog's images → the store."""
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -20,19 +21,20 @@ Publish = Annotated[
 
 def preprocess(
     *,
-    data: options.Data,
     catalog: options.Catalog,
     store: options.Store,
+    data: options.Data = None,
     publish: Publish = None,
     params: options.Params = options.PARAMS,
 ) -> None:
     """Decode, resize and crop all images into memory-mapped shards."""
     section = load_section(params, PreprocessParams)
+    data_section = load_section(params, DataParams)
     images = tables.read_catalog(catalog).images
     with ray_session(), progress("preprocessing", total=images.num_rows) as advance:
         done = run_preprocess(
             images,
-            data,
+            data or Path(data_section.root),
             store,
             image_size_px=section.image_size_px,
             images_per_shard=section.images_per_shard,
@@ -47,7 +49,7 @@ def preprocess(
     tables.check_quarantined_share(
         done.quarantine.num_rows,
         images.num_rows,
-        allowed=load_section(params, DataParams).max_quarantined_share,
+        allowed=data_section.max_quarantined_share,
         where=store / tables.QUARANTINE_FILE,
     )
     if publish:

@@ -67,7 +67,7 @@ def set_share(folder: Path, share: float) -> None:
     write_params(folder, params)
 
 
-INGEST = ["ingest", "--data", "pictures", "--catalog", "catalog"]
+INGEST = ["ingest", "--catalog", "catalog"]
 ROWS = [(f"{n}.png", "sleeve", ("long", "short")[n % 2]) for n in range(6)]
 
 
