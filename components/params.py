@@ -78,7 +78,7 @@ class PreprocessParams:
 
     image_size_px: Annotated[int, Field(ge=32, multiple_of=16)] = 96
     images_per_shard: PositiveInt = 1024
-    num_workers: PositiveInt = 2
+    num_workers: Annotated[int, Field(ge=0)] = 2
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -237,7 +237,7 @@ class CheckpointParams:
 class EmbedParams:
     """Section `embed`: batch embedding with a registered model."""
 
-    num_workers: PositiveInt = 2
+    num_workers: Annotated[int, Field(ge=0)] = 2
     cpus_per_worker: PositiveInt = 1
     gpus_per_worker: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     batch_size_per_worker: PositiveInt = 64

@@ -1,9 +1,9 @@
-"""Small embeddings of given vectors, as `hemline embed` writes them, and embedding without Ray."""
+"""Small embeddings of given vectors, as `hemline embed` writes them."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,6 @@ from components.embedding.embeddings import (
     write_embeddings,
 )
 from components.embedding.part_files import Recipe, write_part
-from components.embedding.source import Reader
-
-if TYPE_CHECKING:
-    from components.embedding.job import LoadNetwork
 
 
 def write_embedded_folder(
@@ -97,17 +93,6 @@ def write_embedded_folder(
         )
     )
     return read_embeddings(folder)
-
-
-def embed_here(
-    batches: list[pa.Table], reader: Reader, recipe: Recipe, *, load_network: "LoadNetwork"
-) -> Iterator[pa.Table]:
-    """Does in this process what `embedding/job.py` does on Ray: a `making.Embed`."""
-    from components.embedding import job  # noqa: PLC0415 - torch and Ray, which few tests need
-
-    embedder = job.Embedder(load_network=load_network, recipe=recipe, num_threads=1, device="cpu")
-    for batch in batches:
-        yield embedder(job.read_batch(batch, reader=reader, image_size_px=recipe.image_size_px))
 
 
 def unit_vectors(count: int, dim: int, *, seed: int = 0) -> NDArray[np.float32]:

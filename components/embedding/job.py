@@ -1,4 +1,4 @@
-"""The Ray Data job that embeds images with a registered model, every attribute in one pass.
+"""Embedding images with a registered model, every attribute in one pass: a Ray Data job, or here.
 
 Tasks read and decode a batch of images, actors that hold the network embed it, and `making.py`, in
 this process, puts batches together into parts; it also has the schemas of batches.
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 from torch import nn
 
@@ -75,7 +74,8 @@ def embed_all(
         precision=resolve_precision(params.precision, on_gpu=on_gpu),
     )
     plans = plan_parts(source, out, recipe=recipe, images_per_part=params.images_per_part)
-    needed = not all(plan.is_done for plan in plans)
+    is_on_ray = params.num_workers > 0
+    needed = is_on_ray and not all(plan.is_done for plan in plans)
     num_readers = ceil(params.num_readers * source.reader.num_cpus)
     num_cpus = params.num_workers * params.cpus_per_worker + num_readers
     with ray_session(needed=needed, num_cpus=num_cpus), progress as on_progress:
@@ -84,7 +84,11 @@ def embed_all(
             plans,
             out,
             recipe=recipe,
-            embed=partial(embed_on_ray, load_network=package.load_network, params=params),
+            embed=partial(
+                embed_on_ray if is_on_ray else embed_here,
+                load_network=package.load_network,
+                params=params,
+            ),
             batch_size=params.batch_size_per_worker,
             on_progress=on_progress,
         )
@@ -102,6 +106,8 @@ def embed_on_ray(
 
     `load_network` is called once in every actor; it must be picklable.
     """
+    import ray.data  # noqa: PLC0415 - a second that a few images in this process need not wait
+
     read = partial(read_batch, reader=reader, image_size_px=recipe.image_size_px)
     whole_block = {"batch_size": None, "batch_format": "pyarrow"}  # a block holds one batch
     embedded = (
@@ -120,8 +126,7 @@ def embed_on_ray(
             fn_constructor_kwargs={
                 "load_network": load_network,
                 "recipe": recipe,
-                "num_threads": params.cpus_per_worker,
-                "device": "cuda" if params.gpus_per_worker else "cpu",
+                "params": params,
             },
             compute=ray.data.ActorPoolStrategy(size=min(params.num_workers, len(batches))),
             num_cpus=params.cpus_per_worker,
@@ -129,6 +134,20 @@ def embed_on_ray(
         )
     )
     yield from embedded.iter_batches(**whole_block)
+
+
+def embed_here(
+    batches: list[pa.Table],
+    reader: Reader,
+    recipe: Recipe,
+    *,
+    load_network: LoadNetwork,
+    params: EmbedParams,
+) -> Iterator[pa.Table]:
+    """Yields the batches with their embeddings, made in this process: a `making.Embed`."""
+    embedder = Embedder(load_network=load_network, recipe=recipe, params=params)
+    for batch in batches:
+        yield embedder(read_batch(batch, reader=reader, image_size_px=recipe.image_size_px))
 
 
 def read_batch(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Table:
@@ -148,14 +167,12 @@ def read_batch(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Tab
 
 
 class Embedder:
-    """Embeds batches; lives in an actor."""
+    """Embeds batches; lives in an actor, or in this process."""
 
-    def __init__(
-        self, *, load_network: LoadNetwork, recipe: Recipe, num_threads: int, device: str
-    ) -> None:
-        torch.set_num_threads(num_threads)
-        self._device = torch.device(device)
-        self._network = load_network(device)
+    def __init__(self, *, load_network: LoadNetwork, recipe: Recipe, params: EmbedParams) -> None:
+        torch.set_num_threads(params.cpus_per_worker)
+        self._device = torch.device("cuda" if params.gpus_per_worker else "cpu")
+        self._network = load_network(self._device.type)
         self._asked = torch.tensor(list(recipe.attributes.values()), device=self._device)
         self._bf16 = recipe.precision == "bf16"
 

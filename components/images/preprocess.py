@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
-import ray
 from numpy.typing import NDArray
 
 from components import tables
@@ -184,6 +183,8 @@ def _content(root: Path, path: str, sha256: str) -> str:
 def _map_on_ray(
     make: Callable[[_Job], _Made], jobs: list[_Job], num_workers: int
 ) -> Iterator[_Made]:
+    import ray.data  # noqa: PLC0415 - a second that a few images in this process need not wait
+
     tasks = ray.data.TaskPoolStrategy(size=min(num_workers, len(jobs)))
     data = ray.data.from_items(jobs, override_num_blocks=len(jobs))
     yield from data.map(make, num_cpus=1, compute=tasks).iter_rows()

@@ -31,7 +31,8 @@ def preprocess(
     section = load_section(params, PreprocessParams)
     data_section = load_section(params, DataParams)
     images = tables.read_catalog(catalog).images
-    with ray_session(), progress("preprocessing", total=images.num_rows) as advance:
+    is_on_ray = section.num_workers > 0
+    with ray_session(needed=is_on_ray), progress("preprocessing", total=images.num_rows) as advance:
         done = run_preprocess(
             images,
             data or Path(data_section.root),

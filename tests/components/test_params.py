@@ -130,7 +130,7 @@ REFUSED = {
     "not a choice": ({"data.format": "zip"}, "data.format: .*'fashionai', .*'table'.*(got 'zip')"),
     "below the range": ({"train.margin": -0.1}, "train.margin: .*0.*(got -0.1)"),
     "above the range": ({"data.max_quarantined_share": 1.5}, "data.max_quar.*1.*(got 1.5)"),
-    "zero workers": ({"embed.num_workers": 0}, "embed.num_workers: .*greater than 0.*(got 0)"),
+    "zero readers": ({"embed.num_readers": 0}, "embed.num_readers: .*greater than 0.*(got 0)"),
     "epochs beyond int16": ({"sampling.num_epochs": 2**15}, "sampling.num_epochs: .*(got 32768)"),
     "size that no backbone halves": (
         {"preprocess.image_size_px": 100},

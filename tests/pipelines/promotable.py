@@ -15,12 +15,12 @@ import pyarrow as pa
 import torch
 import yaml
 from builders import PROJECT, images_table, labels_table
-from embedded_folders import embed_here
 from PIL import Image
 from torch import Tensor, nn
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
+from components.embedding.job import embed_here
 from components.embedding.making import make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.embedding.source import stored_images
@@ -35,7 +35,7 @@ from components.images.store import (
     write_manifest,
     write_shard,
 )
-from components.params import GateParams, load_section
+from components.params import EmbedParams, GateParams, load_section
 from components.registry import registration, versions
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, read_package
@@ -143,7 +143,9 @@ class Promotable:
             plan_parts(source, out, recipe=recipe, images_per_part=IMAGES_PER_PART),
             out,
             recipe=recipe,
-            embed=partial(embed_here, load_network=package.load_network),
+            embed=partial(
+                embed_here, load_network=package.load_network, params=EmbedParams(num_workers=0)
+            ),
             batch_size=len(images),
             on_progress=lambda _: None,
         )

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from builders import encoded, noise
-from embedded_folders import embed_here
 from numpy.typing import NDArray
 from ray import cloudpickle
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from components import files, tables
 from components.embedding.embeddings import Embeddings, part_path, read_embeddings
 from components.embedding.file_source import FileReader, list_files
-from components.embedding.job import embed_on_ray
+from components.embedding.job import embed_here, embed_on_ray
 from components.embedding.making import Embed, OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe, numbered_images
 from components.embedding.source import Pixels, Source
@@ -127,7 +126,7 @@ def list_again(folder: str, out: Path, reader: NotingReader) -> Source:
 
 
 on_ray = partial(embed_on_ray, load_network=load_network, params=PARAMS)
-in_process = partial(embed_here, load_network=load_network)
+in_process = partial(embed_here, load_network=load_network, params=PARAMS)
 
 
 def run(

@@ -66,6 +66,7 @@ class Colour(nn.Module):
 
 
 def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_path: Path) -> None:
+    """Nor does it where there are no workers: what is embedded is the same."""
     values = ("a", "b")
     attributes = tuple(Attribute(name=name, values=values) for name in ATTRIBUTES)
     schema = AttributeSchema(dataset="noise", attributes=attributes)
@@ -79,18 +80,20 @@ def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_
 
     done = [
         embed_all(
-            list_files(str(folder), numbered=numbered_images(tmp_path / "out")),
+            list_files(str(folder), numbered=numbered_images(tmp_path / out)),
             read_package(tmp_path / "package"),
-            tmp_path / "out",
+            tmp_path / out,
             model_name="hemline",
             model_version=3,
-            params=replace(PARAMS, precision="auto"),
+            params=replace(PARAMS, precision="auto", num_workers=num_workers),
             ray_session=session,
             progress=nullcontext(lambda _: None),
         )
-        for _ in range(2)
+        for out, num_workers in (("out", 2), ("out", 2), ("here", 0))
     ]
-    assert asked == [(True, 4), (False, 4)], "two actors and two readers of a CPU each"
+    assert asked[:2] == [(True, 4), (False, 4)], "two actors and two readers of a CPU each"
+    assert not asked[2][0]
+    assert replace(done[2], folder=done[0].folder) == done[0], "also the checksums of vectors"
     assert done[0] == done[1] == read_embeddings(tmp_path / "out")
     assert (done[0].num_images, done[0].num_quarantined) == (20, 2)
     assert done[0].precision == resolve_precision("auto", on_gpu=False), "never auto"
