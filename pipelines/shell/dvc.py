@@ -20,7 +20,7 @@ from components.errors import HemlineError
 from components.provenance import git
 from components.provenance.dvc_files import LOCK, PIPELINE
 
-_DVC = (sys.executable, "-m", "dvc")
+PYTHON = sys.executable
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     """
     place = ["--cd", str(folder)] if folder else []
     with _trusted():
-        programs.run([*_DVC, *place, *arguments], environment=environment)
+        programs.run([PYTHON, "-m", "dvc", *place, *arguments], environment=environment)
 
 
 def experiments() -> set[str]:
@@ -42,8 +42,9 @@ def experiments() -> set[str]:
     Raises:
         HemlineError: DVC cannot list them, for instance outside a git repository.
     """
+    listing = [PYTHON, "-m", "dvc", "exp", "list", "--all-commits", "--name-only"]
     with _trusted():
-        return set(programs.read([*_DVC, "exp", "list", "--all-commits", "--name-only"]).split())
+        return set(programs.read(listing).split())
 
 
 def tree(revision: str) -> DVCFileSystem:

@@ -34,10 +34,15 @@ class Project:
     """A folder with the project in it, committed to a git repository of its own.
 
     Made of what git tracks here, with tiny params, where there is none.
+
+    Args of the constructor:
+        folder: where it is or is to be.
+        programs: folder whose `python`, `dvc` and `hemline` it uses; None: this environment's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, programs: Path | None = None) -> None:
         self.folder = folder
+        self.programs = programs or Path(sys.executable).parent
         if folder.exists():
             return
         copy_tracked(ROOT, folder)
@@ -49,7 +54,7 @@ class Project:
     def copy(self, folder: Path) -> "Project":
         """Returns a copy to change; its old runs keep their artifacts in the first one's folder."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Project(folder)
+        return Project(folder, programs=self.programs)
 
     def draw(self, out: str, *, num_images: int, seed: int) -> None:
         """Adds pictures of the wardrobe to a folder of the project."""
@@ -65,7 +70,7 @@ class Project:
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs a command in the project's folder, with this environment's programs."""
+        """Runs a command in the project's folder."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -85,7 +90,7 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if name not in outside}
         return {
             **kept,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),  # this copy's code, not the installed checkout's
         }
 

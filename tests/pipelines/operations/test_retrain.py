@@ -1,7 +1,7 @@
 """Nights of a shop, with real git, DVC and MLflow: data arrives, models come, one is refused.
 
 One project goes through all of them, in the order of the tests. Two nights are killed for real; the
-others run in this process, where only their stages are processes of their own.
+others run in this process, where only DVC and its stages are processes of their own.
 """
 
 import csv
@@ -12,6 +12,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from copy import copy
@@ -29,6 +30,7 @@ from components.errors import HemlineError
 from components.params import RetrainParams, load_section
 from pipelines.operations.retrain import command, new_data
 from pipelines.operations.retrain.report import STEPS, RetrainReport
+from pipelines.shell import dvc
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +47,8 @@ SHOP = {
             "sleeve_length",
         ]
     },
-    "preprocess": {"image_size_px": 32},
+    "preprocess": {"image_size_px": 32, "num_workers": 0},  # on Ray: test_dag.py
+    "embed": {"num_workers": 0},
     "split": {"train_share": 0.5, "valid_share": 0.2, "test_share": 0.3, "query_share": 0.5},
     # the first night trains for a single step: the network is as good as untrained
     "sampling": {
@@ -66,10 +69,10 @@ LEARNING = {"sampling": {"num_epochs": 2, "batches_per_epoch": 50}}
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def shop(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> Project:
     """A project with the first images, a remote of git and one of DVC."""
     folder = tmp_path_factory.mktemp("shop")
-    project = Project(folder / "hemline")
+    project = Project(folder / "hemline", programs=warm)
     project.set_params(SHOP)
     draw(project, "480", out=WARDROBE, seed="5")
     project.run("git", "init", "-q", "--bare", str(folder / "git-remote"))
@@ -99,6 +102,7 @@ def working_in(project: Project, **environment: str) -> Iterator[pytest.MonkeyPa
             patch.delenv(name, raising=False)
         for name, value in {**project.environment, **environment}.items():
             patch.setenv(name, value)
+        patch.setattr(dvc, "PYTHON", str(project.programs / "python"))
         yield patch
 
 
@@ -145,7 +149,7 @@ def killed_after(project: Project, line: str) -> str:
     with (
         errors.open("w") as stderr,
         subprocess.Popen(
-            ["python", "-m", "pipelines", "retrain"],
+            [sys.executable, "-m", "pipelines", "retrain"],  # a whole tree of processes to kill
             cwd=project.folder,
             env=project.environment,
             stdout=subprocess.PIPE,
