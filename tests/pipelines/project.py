@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 TINY = {
-    "preprocess": {"image_size_px": 64, "images_per_shard": 128, "num_workers": 1},
+    "preprocess": {"image_size_px": 64, "images_per_shard": 128, "num_workers": 0},
     "split": {"train_share": 0.6, "valid_share": 0.2, "test_share": 0.2},
     "sampling": {
         "num_epochs": 2,

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 # modules that a stage's own process and Ray's workers import: those of Ray Data, of Ray Train
 MODULES = ("components/images/decode.py", "components/training/worker.py")
 SMALL = {
+    "preprocess": {"num_workers": 1},
     "sampling": {"num_epochs": 1, "batches_per_epoch": 1, "evaluation_triplets": 10},
     "train": {"num_workers": 2, "precision": "fp32"},
 }

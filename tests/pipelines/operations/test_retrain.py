@@ -47,8 +47,8 @@ SHOP = {
             "sleeve_length",
         ]
     },
-    "preprocess": {"image_size_px": 32, "num_workers": 0},  # on Ray: test_dag.py
-    "embed": {"num_workers": 0},
+    "preprocess": {"image_size_px": 32},
+    "embed": {"num_workers": 0},  # on Ray: test_dag.py
     "split": {"train_share": 0.5, "valid_share": 0.2, "test_share": 0.3, "query_share": 0.5},
     # the first night trains for a single step: the network is as good as untrained
     "sampling": {
