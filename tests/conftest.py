@@ -19,6 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+# a thread that a failed test left behind would start another Ray, and the next test could not
+os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 # how fast a busy machine makes inputs and takes examples is no property of the code
 settings.register_profile("hemline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hemline")
@@ -35,11 +37,11 @@ _GIT_CONFIG = """
 _CLUSTERS = [
     "test_node_loss",
     "test_job_kills",
-    "test_worker",
-    "test_job",
-    "test_preprocess_kills",
-    "test_preprocess",
     "test_cluster",
+    "test_preprocess",  # from here on in one Ray, see `ray_session`
+    "test_preprocess_kills",
+    "test_job",
+    "test_worker",
 ]
 # what Python, pytest and the tools of `make check` keep
 _TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
@@ -78,6 +80,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """Gives a file's tests to one worker, and all that start Ray clusters to one.
 
     `--dist loadgroup` would, but pytest-xdist 3.8.0 ignores groups under pytest 9.2 (issue 1386).
+    A test that ends its worker, as a Ray that dies does, fails, and is not run again: pytest-xdist
+    would run it until it has lost eight workers, and then leave out all that is left.
     """
     from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - not needed without workers
 
@@ -85,6 +89,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return "clusters" if Path(file).stem in _CLUSTERS else file
+
+        def remove_node(self, node) -> str | None:
+            units = self.assigned_work[node].values()
+            left = [(unit, test) for unit in units for test, is_done in unit.items() if not is_done]
+            if not left:
+                return super().remove_node(node)
+            unit, test = left[0]
+            unit[test] = True
+            super().remove_node(node)
+            return test
 
     return Scheduling(config, log)
 
@@ -131,15 +145,26 @@ def no_store_left():
             os.environ[name] = value
 
 
-@pytest.fixture(scope="module")
-def ray_session():
-    """A real Ray of two CPUs for the tests of a file.
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ends a Ray of this process before files that do not share it."""
+    ray = sys.modules.get("ray")
+    is_shared = nextitem is not None and nextitem.path.stem in _CLUSTERS
+    if ray and ray.is_initialized() and not is_shared:
+        ray.shutdown()
+
+
+@pytest.fixture
+def ray_session() -> None:
+    """A real Ray of two CPUs, the same for all tests that ask for it one after another.
 
     Not for all files: what Ray Train leaves running would slow down the tests that start Ray
     themselves.
     """
     import ray  # noqa: PLC0415 - a second of import time that most tests need not pay
 
+    if ray.is_initialized():
+        return
     for name in ("ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.WARNING)
     ray.init(
@@ -151,8 +176,6 @@ def ray_session():
         log_to_driver=False,  # workers' lines would arrive in the middle of other tests' output
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture
