@@ -6,12 +6,12 @@ A cluster of several nodes cannot live beside the session that other tests share
 import contextlib
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
 import ray
 from embedding_runs import NotingReader, list_again, noted, on_ray, run
+from programs import wait_until
 from ray.cluster_utils import Cluster
 
 
@@ -30,6 +30,7 @@ def main(folder: str, out: Path, notes: Path) -> None:
     lost = out.with_name("node_lost")
     reader = NotingReader(notes=notes, pause_s=0.2, awaited=lost, num_free=48)
     worker = threading.Thread(
+        daemon=True,  # a failure here ends it too
         target=run,
         args=(list_again(folder, out, reader), out),
         kwargs={"embed": on_ray, "images_per_part": 6},
@@ -55,14 +56,6 @@ def actors() -> list[psutil.Process]:
             if "ray::MapWorker" in " ".join(process.cmdline()):
                 found.append(process)
     return found
-
-
-def wait_until(happened) -> None:
-    """Waits for a minute at most."""
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from builders import encoded, noise, write_files
 from embedding_runs import NotingReader, assert_exact, list_again, noted, run
-from programs import begun
+from programs import TIMEOUT_S, begun, kill
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_files(tmp_path_factory.mktemp("in"), {**names, "broken.png": b"x"})
 
 
-def program(name: str, *arguments: Path) -> subprocess.Popen[bytes]:
+def program(name: str, *arguments: Path | int) -> subprocess.Popen[bytes]:
     paths = os.pathsep.join(map(str, (HERE.parents[2], HERE.parents[1], HERE)))
     return subprocess.Popen(
         [sys.executable, str(HERE / name), *map(str, arguments)],
@@ -44,16 +43,17 @@ def records(out: Path) -> set[str]:
     return {path.name for path in out.glob("parts/part-*.parquet")}
 
 
-def kill_driver(folder: Path, out: Path, notes: Path, *, after_s: float) -> None:
-    """Starts embedding, and kills it so long after it has done one part more."""
+def kill_driver(folder: Path, out: Path, notes: Path, *, after: int) -> None:
+    """Starts embedding, and kills it when it has read so many files and done one part more.
+
+    It reads 12 files more than that, and waits: it cannot end before.
+    """
     done = records(out)
     driver = begun(
-        lambda: program("embedding_driver.py", folder, out, notes),
-        when=lambda: bool(records(out) - done),
+        lambda: program("embedding_driver.py", folder, out, notes, after + 12),
+        when=lambda: noted(notes).total() > after and bool(records(out) - done),
     )
-    time.sleep(after_s)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    kill(driver)
 
 
 def test_a_killed_driver_is_resumed(folder: Path, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_killed_driver_is_resumed(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     moments = random.Random(time.time_ns())
     for attempt in range(NUM_KILLS):
-        kill_driver(folder, out, tmp_path / f"notes-{attempt}", after_s=moments.uniform(0, 0.6))
-        assert not (out / "manifest.json").exists(), "it ended before it could be killed"
+        kill_driver(folder, out, tmp_path / f"notes-{attempt}", after=moments.randint(6, 18))
+        assert not (out / "manifest.json").exists()
     done = records(out)
     embedded = {path.name for path in out.glob("attribute=*/part-*")} & done
     assert embedded == done
@@ -75,7 +75,10 @@ def test_a_killed_driver_is_resumed(folder: Path, tmp_path: Path) -> None:
 
 def test_lost_actors_and_nodes_are_replaced(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = program("embedding_node_loss.py", folder, out, tmp_path / "notes").wait(timeout=240)
-    assert done == 0
+    driver = program("embedding_node_loss.py", folder, out, tmp_path / "notes")
+    try:
+        assert driver.wait(timeout=2 * TIMEOUT_S) == 0
+    finally:
+        kill(driver)
     assert (tmp_path / "node_lost").exists()
     assert_complete(folder, out)

@@ -1,18 +1,14 @@
 """Preprocessing killed in the middle: nothing is lost, and the bytes come out the same."""
 
-import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 from builders import encoded, images_table, noise, write_files
-from programs import begun
+from programs import TIMEOUT_S, begun, kill
 
 from components.images.preprocess import preprocess
 from components.images.store import read_shards
@@ -22,6 +18,7 @@ PROJECT = Path(__file__).parents[3]
 
 DRIVER = """
 import sys
+import time
 from pathlib import Path
 import pyarrow.parquet as pq
 import ray
@@ -32,7 +29,8 @@ if __name__ == "__main__":
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     preprocess(
         pq.read_table(root / "images.parquet"), root, store,
-        image_size_px=16, images_per_shard=4, num_workers=1, on_progress=lambda _: None,
+        image_size_px=16, images_per_shard=4, num_workers=1,
+        on_progress=lambda num_images: num_images and time.sleep(1000),  # until it is killed
     )
 """
 
@@ -52,7 +50,7 @@ def data(tmp_path_factory):
     return root, table
 
 
-def run(data, store, *, num_workers=0):
+def run(data, store, *, num_workers=0, on_progress=lambda _: None):
     root, table = data
     preprocess(
         table,
@@ -61,7 +59,7 @@ def run(data, store, *, num_workers=0):
         image_size_px=SIZE,
         images_per_shard=PER_SHARD,
         num_workers=num_workers,
-        on_progress=lambda _: None,
+        on_progress=on_progress,
     )
 
 
@@ -80,17 +78,16 @@ def test_a_killed_driver_is_resumed(data, uninterrupted, tmp_path):
     store = tmp_path / "store"
     command = [sys.executable, "-c", DRIVER, str(data[0]), str(store)]
     driver = begun(
-        lambda: subprocess.Popen(command, cwd=PROJECT), when=lambda: bool(read_shards(store))
+        lambda: subprocess.Popen(command, cwd=PROJECT, start_new_session=True),
+        when=lambda: bool(read_shards(store)),
     )
     its_processes = psutil.Process(driver.pid).children(recursive=True)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    kill(driver)
     for process in its_processes:
         if process.is_running():
             process.kill()
-    psutil.wait_procs(its_processes, timeout=10)
-    num_made = len(read_shards(store))
-    assert 0 < num_made < NUM_IMAGES / PER_SHARD
+    psutil.wait_procs(its_processes, timeout=TIMEOUT_S)
+    assert len(read_shards(store)) == 1
     made = {shard.file: (store / shard.file).stat().st_mtime_ns for shard in read_shards(store)}
 
     run(data, store)
@@ -100,24 +97,20 @@ def test_a_killed_driver_is_resumed(data, uninterrupted, tmp_path):
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_killed_worker_is_replaced(data, uninterrupted, tmp_path):
-    store = tmp_path / "store"
-    job = threading.Thread(target=run, args=(data, store), kwargs={"num_workers": 1})
-    job.start()
-    deadline = time.monotonic() + 60
-    while not read_shards(store):
-        assert job.is_alive(), "it ended before its worker could be killed"
-        assert time.monotonic() < deadline, "no shard was made"
-        time.sleep(0.01)
-    workers = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.name().startswith("ray::Map")
-    ]
-    assert workers, "no worker was decoding"
-    for process in workers:
-        process.kill()
-    assert job.is_alive()
-    job.join(timeout=60)
+    """It is killed when it has made a shard and decodes the next."""
+    killed = []
 
-    assert not job.is_alive()
-    assert contents(store) == uninterrupted
+    def kill_decoders(num_images):
+        if num_images and not killed:
+            processes = psutil.Process().children(recursive=True)
+            killed.extend(x for x in processes if x.name().startswith("ray::Map"))
+            for process in killed:
+                process.kill()
+
+    for attempt in range(3):  # on a busy machine all may be decoded before this process looks
+        store = tmp_path / str(attempt)
+        run(data, store, num_workers=1, on_progress=kill_decoders)
+        assert contents(store) == uninterrupted
+        if killed:
+            return
+    raise AssertionError("no worker was decoding")

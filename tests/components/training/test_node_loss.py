@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from node_loss import LOST_STEP, NUM_EPOCHS, UNDISTURBED
+from programs import TIMEOUT_S, kill
 from safetensors.torch import load_file
 
 from components.training.state import BEST_WEIGHTS, read_curve
@@ -20,10 +21,9 @@ ROOT = Path(__file__).parents[3]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nodes")
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent)))
-    subprocess.run(
+    program = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent / "node_loss.py"), str(folder)],
-        check=True,
-        timeout=500,
+        start_new_session=True,
         env={
             **os.environ,
             "PYTHONPATH": paths,
@@ -32,6 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",  # for a node that is no more
         },
     )
+    try:
+        assert program.wait(timeout=2 * TIMEOUT_S) == 0
+    finally:
+        kill(program)
     return folder
 
 
