@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 WARDROBE := data/raw/wardrobe
 
-.PHONY: help demo test test-slow check prove format clean
+.PHONY: help demo test test-slow check prove image-check format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,9 @@ check: $(VENV)/.installed-dev ## format, lint, types, import direction
 
 prove: $(VENV)/.installed-dev ## a scheduled retrain against PostgreSQL, MLflow, S3, two Ray nodes
 	$(RUN) pytest -q -s -m proof tests/infra
+
+image-check: ## build the container image and run a tiny line in it: root, buildah, debootstrap
+	infra/docker/check_image.sh
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(RUN) ruff format .
