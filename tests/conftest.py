@@ -37,9 +37,9 @@ _GIT_CONFIG = """
 _CLUSTERS = [
     "test_node_loss",
     "test_job_kills",
-    "test_cluster",
     "test_preprocess",  # from here on in one Ray, see `ray_session`
     "test_preprocess_kills",
+    "test_cluster",
     "test_job",
     "test_worker",
 ]
