@@ -2,8 +2,8 @@
 
     python -m benchmarks.short_commands c6b4553
 
-Run it where `make demo` of the older revision has run, whose files the newer one reads. Both work on
-the demo's data and on copies of its registry, in turn, with bytecode cached; the registry has a
+Run it where `make demo` of the older revision has run, whose files the newer one reads. Both work
+on the demo's data and on copies of its registry, in turn, with bytecode cached; the registry has a
 second champion, so that `rollback` goes back to the first. Prints the median of each command's user
 seconds, and their ratio.
 """

@@ -157,21 +157,6 @@ def report(
     }
 
 
-def not_above_random(figures: Mapping[str, Any]) -> list[str]:
-    """Returns the attributes of a report whose gain may be 0: its interval reaches down to it.
-
-    None in a report of an older version, which has no gain.
-    """
-    return [name for name, row in figures["attributes"].items() if row.get("gain_low", 1) <= 0]
-
-
-def gain_text(row: Mapping[str, Any]) -> str:
-    """Returns the gain of a report, or of an attribute in it; empty in one of an older version."""
-    if "gain" not in row:
-        return ""
-    return f"{row['gain']:.1f} ({row['gain_low']:.1f} to {row['gain_high']:.1f})"
-
-
 def metrics_of(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
     """Returns the scores of a report under flat names such as `test.map.neck_design`."""
     names = ("random_map", *_INTERVALS, "gain", "triplet_accuracy", *MEASURES)

@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluation.attention import attention_maps
-from components.evaluation.evaluation import not_above_random
 from components.evaluation.examples import best_median_worst
+from components.evaluation.figures import not_above_random
 from components.figures.space import space_svg, subsample
 from components.report.content import Figure, Measured, Report, StoreTiles, Strip
 from components.report.overview import (

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from components.evaluation.evaluation import gain_text, held_out_images
+from components.evaluation.evaluation import held_out_images
+from components.evaluation.figures import gain_text
 from components.figures.charts import learning_svg, quality_svg
 from components.provenance.origin import Champion
 from components.report.content import Figure, Measured, Table

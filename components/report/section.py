@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from components.attributes import Attribute
 from components.evaluation.attention import attention_maps
-from components.evaluation.evaluation import gain_text, queries_and_gallery
+from components.evaluation.evaluation import queries_and_gallery
 from components.evaluation.examples import (
     Confusion,
     Nearest,
@@ -18,6 +18,7 @@ from components.evaluation.examples import (
     failures,
     nearest_items,
 )
+from components.evaluation.figures import gain_text
 from components.evaluation.ranking import Items
 from components.evaluation.triplet_relations import Triplet, TripletExamples, triplet_examples
 from components.figures.space import space_svg, subsample

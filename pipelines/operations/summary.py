@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from components import files, tables
 from components.embedding.embeddings import read_embeddings
-from components.evaluation.evaluation import gain_text, not_above_random
+from components.evaluation.figures import gain_text, not_above_random
 from components.params import DataParams, load_section
 from components.registry import versions
 from pipelines.shell import options

@@ -17,12 +17,11 @@ from components.evaluation.encode import encode
 from components.evaluation.evaluation import (
     bars_of,
     evaluate_retrieval,
-    gain_text,
     held_out_images,
     metrics_of,
-    not_above_random,
     report,
 )
+from components.evaluation.figures import gain_text, not_above_random
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore

@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from components import files
 from components.errors import HemlineError
-from components.evaluation.evaluation import not_above_random
+from components.evaluation.figures import not_above_random
 from components.figures.variants import (
     MeasuredVariant,
     as_markdown,

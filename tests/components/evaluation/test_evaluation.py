@@ -13,13 +13,12 @@ from components.errors import HemlineError
 from components.evaluation.evaluation import (
     bars_of,
     evaluate_retrieval,
-    gain_text,
     held_out_images,
     metrics_of,
-    not_above_random,
     overall_map,
     report,
 )
+from components.evaluation.figures import gain_text, not_above_random
 from components.evaluation.metrics import bootstrap_interval, expected_random_average_precision
 
 SCHEMA = AttributeSchema(

@@ -1,0 +1,22 @@
+"""What an evaluation's figures say, for those who only read them.
+
+Apart from the evaluation, which imports SciPy: `hemline summary` does not wait for it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def not_above_random(figures: Mapping[str, Any]) -> list[str]:
+    """Returns the attributes of a report whose gain may be 0: its interval reaches down to it.
+
+    None in a report of an older version, which has no gain.
+    """
+    return [name for name, row in figures["attributes"].items() if row.get("gain_low", 1) <= 0]
+
+
+def gain_text(row: Mapping[str, Any]) -> str:
+    """Returns the gain of a report, or of an attribute in it; empty in one of an older version."""
+    if "gain" not in row:
+        return ""
+    return f"{row['gain']:.1f} ({row['gain_low']:.1f} to {row['gain_high']:.1f})"
