@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 
 from benchmarks.machine import machine
 from components.registry import promotion, versions
-from components.registry.versions import MODEL_NAME
 from components.tracking.runs import Tracking
 
 MADE = ("data", "models", "metrics")  # by the demo; only read
@@ -62,7 +61,7 @@ def commands() -> dict[str, list[str]]:
     return {
         "summary": ["summary"],
         "describe": ["describe"],
-        "lineage": ["lineage", f"models:/{MODEL_NAME}/1"],
+        "lineage": ["lineage", "models:/hemline/1"],
         "rollback": ["rollback"],
         "search --id": ["search", "--id", "0", *attribute],
         "search --image": ["search", "--image", f"data/raw/wardrobe/{path}", *attribute],
@@ -74,8 +73,8 @@ def with_two_champions(registry: Path) -> None:
     shutil.copy("mlflow.db", registry)
     tracking = Tracking(uri=f"sqlite:///{registry}", artifact_root=str(registry.parent))
     client = tracking.client()
-    first = client.get_model_version(MODEL_NAME, "1")
-    made = client.create_model_version(MODEL_NAME, source=first.source, run_id=first.run_id)
+    first = client.get_model_version("hemline", "1")
+    made = client.create_model_version("hemline", source=first.source, run_id=first.run_id)
     promotion.move_champion(
         "promote", int(made.version), expected=1, who="a benchmark", tracking=tracking
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from components.credentials import without_credentials
@@ -25,6 +25,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Precision = Literal["auto", "bf16", "fp32"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ExperimentName = Annotated[str, Field(min_length=1, max_length=500)]  # MLflow's limit
 
 # how a path begins that DVC, for which data.root is a dependency, does not take for a file
 _URL = re.compile(
@@ -33,6 +34,9 @@ _URL = re.compile(
 )
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
+# what MLflow takes as a model's name, git in a tag, and every file system as a folder
+_MODEL_NAME = re.compile(r"(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9_-])?")
+_LONGEST_MODEL_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -234,6 +238,31 @@ class CheckpointParams:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class TrackingParams:
+    """Section `tracking`: where on the MLflow server runs are kept."""
+
+    experiment: ExperimentName = "hemline"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class RegistryParams:
+    """Section `registry`: the model whose versions this project makes."""
+
+    model: str = "hemline"
+
+    @field_validator("model")
+    @classmethod
+    def _is_a_name_everywhere(cls, name: str) -> str:
+        if len(name) > _LONGEST_MODEL_NAME or not _MODEL_NAME.fullmatch(name):
+            raise ValueError(
+                "is a name in MLflow's registry, in git tags and of folders: letters and digits of "
+                "ASCII, with . _ - between them (no .. in it, no .lock at its end), up to "
+                f"{_LONGEST_MODEL_NAME} characters"
+            )
+        return name
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class EmbedParams:
     """Section `embed`: batch embedding with a registered model."""
 
@@ -284,6 +313,8 @@ _SECTIONS: dict[str, type] = {
     "model": ModelParams,
     "train": TrainParams,
     "checkpoint": CheckpointParams,
+    "tracking": TrackingParams,
+    "registry": RegistryParams,
     "embed": EmbedParams,
     "gate": GateParams,
     "retrain": RetrainParams,

@@ -18,9 +18,9 @@ from components import files
 from components.errors import HemlineError
 from components.provenance import dvc_files
 from components.registry import versions
-from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.registry.versions import RegisteredVersion
 from components.tables import EVALUATION_FILE
-from components.tracking.runs import EXPERIMENT, AbsentError, Tracking
+from components.tracking.runs import AbsentError, Tracking, find_experiment
 
 COMMIT_TAG = "mlflow.source.git.commit"
 DIRTY_TAG = "hemline.git_dirty"
@@ -181,7 +181,7 @@ def _download(run_id: str, name: str, folder: Path, *, tracking: Tracking) -> Pa
 
 
 def find_runs(commit: str, *, run_file: str | None, tracking: Tracking) -> list[Origin]:
-    """Returns the runs that were made from a commit (full hash), the oldest first.
+    """Returns the runs of the experiment that were made from a commit (full hash), oldest first.
 
     `run_file` is the hash, in the commit's `dvc.lock`, of the file that names the run: it finds the
     run whose results the commit records, which was made earlier.
@@ -192,8 +192,7 @@ def find_runs(commit: str, *, run_file: str | None, tracking: Tracking) -> list[
     wanted = {COMMIT_TAG: commit}
     if run_file:
         wanted[f"{OUTPUT_PREFIX}{RUN_FILE}"] = run_file
-    client = tracking.client()
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    client, experiment = tracking.client(), find_experiment(tracking)
     if experiment is None:
         return []
     found = {
@@ -205,10 +204,10 @@ def find_runs(commit: str, *, run_file: str | None, tracking: Tracking) -> list[
 
 
 def versions_of(run_id: str, *, tracking: Tracking) -> tuple[RegisteredVersion, ...]:
-    """Returns the versions that were registered from a run."""
+    """Returns the versions that were registered from a run, under whatever name."""
     found = tracking.client().search_model_versions(f"run_id='{run_id}'")
-    numbers = sorted(int(version.version) for version in found if version.name == MODEL_NAME)
-    return tuple(RegisteredVersion(name=MODEL_NAME, version=number) for number in numbers)
+    names = sorted((version.name, int(version.version)) for version in found)
+    return tuple(RegisteredVersion(name=name, version=number) for name, number in names)
 
 
 def run_of(version: RegisteredVersion, *, tracking: Tracking) -> str:
@@ -232,9 +231,10 @@ def read_champion(*, tracking: Tracking) -> Champion | None:
     number = versions.champion(tracking)
     if number is None:
         return None
-    run_id = run_of(RegisteredVersion(name=MODEL_NAME, version=number), tracking=tracking)
+    version = RegisteredVersion(name=tracking.model_name, version=number)
+    run_id = run_of(version, tracking=tracking)
     with TemporaryDirectory() as folder:
-        path = versions.run_file(number, EVALUATION_FILE, Path(folder), tracking=tracking)
+        path = versions.run_file(version, EVALUATION_FILE, Path(folder), tracking=tracking)
         evaluation = None if path is None else files.read_json(path)
     return Champion(
         version=number, origin=read_origin(run_id, tracking=tracking), evaluation=evaluation

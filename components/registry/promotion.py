@@ -13,7 +13,6 @@ from typing import Literal
 from components.errors import HemlineError
 from components.registry.versions import (
     CHAMPION,
-    MODEL_NAME,
     RegisteredVersion,
     champion,
     champion_of,
@@ -63,14 +62,16 @@ def champion_embeddings(tracking: Tracking) -> Published:
     number = champion(tracking)
     if number is None:
         raise HemlineError(
-            f"the registry {tracking.address} has no champion: `hemline promote` makes one"
+            f"the registry {tracking.registry_address} has no champion of {tracking.model_name}: "
+            "`hemline promote` makes one"
         )
-    address = read_tag(number, EMBEDDINGS_TAG, tracking=tracking)
+    version = RegisteredVersion(name=tracking.model_name, version=number)
+    address = read_tag(version, EMBEDDINGS_TAG, tracking=tracking)
     if address is None:
         raise HemlineError(
             f"the champion, version {number}, has no embeddings: `hemline promote {number}`"
         )
-    return Published(version=RegisteredVersion(name=MODEL_NAME, version=number), embeddings=address)
+    return Published(version=version, embeddings=address)
 
 
 def read_moves(tracking: Tracking) -> list[Move]:
@@ -108,7 +109,10 @@ def previous_champion(tracking: Tracking) -> int:
     """
     now = champion(tracking)
     if now is None:
-        raise HemlineError(f"the registry {tracking.address} has no champion to roll back")
+        raise HemlineError(
+            f"the registry {tracking.registry_address} has no champion of {tracking.model_name} "
+            "to roll back"
+        )
     stack = _stacked(read_moves(tracking))
     if not stack or stack[-1] != now:
         raise HemlineError(
@@ -168,7 +172,7 @@ def move_champion(
         done=False,
     )
     _write(move, tracking)
-    tracking.client().set_registered_model_alias(MODEL_NAME, CHAMPION, str(version))
+    tracking.client().set_registered_model_alias(tracking.model_name, CHAMPION, str(version))
     _write(replace(move, done=True), tracking)
 
 
@@ -188,4 +192,4 @@ def _stacked(moves: list[Move]) -> list[int]:
 
 def _write(move: Move, tracking: Tracking) -> None:
     name = f"{_MOVE_PREFIX}{move.number:05d}"
-    tracking.client().set_registered_model_tag(MODEL_NAME, name, json.dumps(asdict(move)))
+    tracking.client().set_registered_model_tag(tracking.model_name, name, json.dumps(asdict(move)))

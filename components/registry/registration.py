@@ -13,7 +13,7 @@ from mlflow.types.schema import Array
 from components.files import content_key, write_text
 from components.images import decode
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
-from components.registry.versions import CHALLENGER, MODEL_NAME, RegisteredVersion
+from components.registry.versions import CHALLENGER, RegisteredVersion
 from components.tracking.runs import Tracking
 
 CARD_FILE = "model_card.md"
@@ -44,11 +44,11 @@ def register_package(
     number = _registered_earlier(key, tracking=tracking, run_id=run_id)
     if number is None:
         number = _log(package, key, tracking=tracking, run_id=run_id)
-    client = tracking.client()
+    client, name = tracking.client(), tracking.model_name
     client.log_artifact(run_id, str(package / CARD_FILE))
-    client.update_model_version(MODEL_NAME, str(number), _description(card))
-    client.set_registered_model_alias(MODEL_NAME, CHALLENGER, str(number))
-    return RegisteredVersion(name=MODEL_NAME, version=number)
+    client.update_model_version(name, str(number), _description(card))
+    client.set_registered_model_alias(name, CHALLENGER, str(number))
+    return RegisteredVersion(name=name, version=number)
 
 
 def _key(package: Path) -> str:
@@ -60,7 +60,8 @@ def _key(package: Path) -> str:
 
 def _registered_earlier(key: str, *, tracking: Tracking, run_id: str) -> int | None:
     """Returns the number of the version that a run has of a package; None where it has none."""
-    found = tracking.client().search_model_versions(f"name='{MODEL_NAME}' and run_id='{run_id}'")
+    name = tracking.model_name
+    found = tracking.client().search_model_versions(f"name='{name}' and run_id='{run_id}'")
     numbers = [int(version.version) for version in found if version.tags.get(_KEY_TAG) == key]
     return max(numbers, default=None)
 
@@ -73,7 +74,7 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
     with tracking.answering(), mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(?s).*input example")  # the signature is explicit
         info = mlflow.pyfunc.log_model(
-            name=MODEL_NAME,
+            name=tracking.model_name.replace(".", "_"),  # MLflow takes no dot here
             python_model=str(_SERVED_MODEL),
             artifacts={
                 "network": str(package / NETWORK_FILE),
@@ -84,7 +85,10 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
             signature=_signature(),
             pip_requirements=_requirements(),
         )
-        registered = mlflow.register_model(info.model_uri, MODEL_NAME, tags={_KEY_TAG: key})
+        with tracking.answering(tracking.registry_address):
+            registered = mlflow.register_model(
+                info.model_uri, tracking.model_name, tags={_KEY_TAG: key}
+            )
     return int(registered.version)
 
 

@@ -12,7 +12,6 @@ from components.files import read_json, write_json
 from components.registry.package import Package, read_package
 from components.tracking.runs import AbsentError, Tracking
 
-MODEL_NAME = "hemline"
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 
@@ -41,13 +40,15 @@ def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
     """
     parts = _URI.fullmatch(uri)
     if parts is None:
-        forms = (f"models:/{MODEL_NAME}{which}" for which in ("@champion", "/3", "/latest"))
+        forms = (
+            f"models:/{tracking.model_name}{which}" for which in ("@champion", "/3", "/latest")
+        )
         raise HemlineError(f"{uri!r} names no version of a model; the forms are {', '.join(forms)}")
     known = _known_versions(parts["name"], tracking)
     if parts["which"] not in known:
         listed = ", ".join(f"models:/{parts['name']}{which}" for which in known)
         raise HemlineError(
-            f"{uri} is not in the registry {tracking.address}, which has "
+            f"{uri} is not in the registry {tracking.registry_address}, which has "
             f"{listed or 'no version of ' + parts['name']}; set MLFLOW_TRACKING_URI to the store "
             "that has it, or register one here: dvc repro register"
         )
@@ -69,13 +70,13 @@ def _known_versions(name: str, tracking: Tracking) -> dict[str, int]:
 
 
 def registered_model(tracking: Tracking) -> RegisteredModel | None:
-    """Returns the model with its aliases and tags; None before its first version.
+    """Returns the project's model with its aliases and tags; None before its first version.
 
     Raises:
         HemlineError: the store does not answer.
     """
     try:
-        return tracking.client().get_registered_model(MODEL_NAME)
+        return tracking.client().get_registered_model(tracking.model_name)
     except AbsentError:
         return None
 
@@ -96,28 +97,30 @@ def champion_of(model: RegisteredModel) -> int | None:
     return None if number is None else int(number)
 
 
-def read_tag(version: int, name: str, *, tracking: Tracking) -> str | None:
+def read_tag(version: RegisteredVersion, name: str, *, tracking: Tracking) -> str | None:
     """Returns a tag of a version; None where it has no such tag.
 
     Raises:
         HemlineError: the registry has no such version, or does not answer.
     """
     try:
-        found = tracking.client().get_model_version(MODEL_NAME, str(version))
+        found = tracking.client().get_model_version(version.name, str(version.version))
     except AbsentError:
         raise HemlineError(
-            f"models:/{MODEL_NAME}/{version} is not in the registry {tracking.address}"
+            f"{version.uri} is not in the registry {tracking.registry_address}"
         ) from None
     tag: str | None = found.tags.get(name)
     return tag
 
 
-def write_tag(version: int, name: str, value: str, *, tracking: Tracking) -> None:
+def write_tag(version: RegisteredVersion, name: str, value: str, *, tracking: Tracking) -> None:
     """Sets a tag of a version."""
-    tracking.client().set_model_version_tag(MODEL_NAME, str(version), name, value)
+    tracking.client().set_model_version_tag(version.name, str(version.version), name, value)
 
 
-def run_file(version: int, name: str, folder: Path, *, tracking: Tracking) -> Path | None:
+def run_file(
+    version: RegisteredVersion, name: str, folder: Path, *, tracking: Tracking
+) -> Path | None:
     """Returns a copy, in a folder, of a file of the version's run; None where there is none.
 
     Raises:
@@ -125,7 +128,7 @@ def run_file(version: int, name: str, folder: Path, *, tracking: Tracking) -> Pa
     """
     client = tracking.client()
     try:
-        run_id = client.get_model_version(MODEL_NAME, str(version)).run_id
+        run_id = client.get_model_version(version.name, str(version.version)).run_id
         if not run_id or name not in {file.path for file in client.list_artifacts(run_id)}:
             return None
         return Path(client.download_artifacts(run_id, name, str(folder)))
@@ -145,13 +148,13 @@ def download(
     """
     tracking.activate()
     try:
-        with tracking.answering():
+        with tracking.answering(tracking.registry_address):
             found = mlflow.artifacts.download_artifacts(
                 artifact_uri=version.uri, dst_path=str(into) if into else None
             )
     except (AbsentError, OSError) as error:
         raise HemlineError(
-            f"{version.uri} is not in the registry {tracking.address} ({error}); "
+            f"{version.uri} is not in the registry {tracking.registry_address} ({error}); "
             "set MLFLOW_TRACKING_URI to the store that has it, or run `dvc repro -f register`"
         ) from error
     return read_package(Path(found) / "artifacts")

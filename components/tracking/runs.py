@@ -12,16 +12,15 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
 from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
+from components.params import RegistryParams, TrackingParams
 from components.tables import LEAKS_FILE, SPLITS_REPORT_FILE
-
-EXPERIMENT = "hemline"
 
 _ENTITIES_PER_CALL = 100  # params or tags, MLflow's limit
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
@@ -40,34 +39,63 @@ class AbsentError(HemlineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """Where runs are kept: the URI of the tracking store and the registry.
+    """Where a project's runs and versions are kept: stores, experiment, and the model's name.
 
-    A local store puts artifacts into the folder `artifact_root`; a server decides that itself.
+    `registry_uri` is the store of the versions where it is not that of the runs. Runs are in the
+    experiment of the id `experiment_id`, else of the name `experiment`; None: of any name. A local
+    store puts artifacts into the folder `artifact_root`; a server decides that itself.
+
+    Raises:
+        HemlineError: two servers, and their addresses hold two logins.
     """
 
     uri: str
     artifact_root: str
+    registry_uri: str | None = None
+    experiment: str | None = TrackingParams.experiment
+    experiment_id: str | None = None
+    model_name: str = RegistryParams.model
+
+    def __post_init__(self) -> None:
+        if len({_login(uri) for uri in (self.uri, self.registry_uri) if _is_server(uri)}) < 2:
+            return
+        if "MLFLOW_TRACKING_USERNAME" not in os.environ:  # MLflow has one login, for both
+            raise HemlineError(
+                f"MLflow would send one login to {self.address} and to {self.registry_address}, "
+                "and these addresses do not hold the same: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, which both servers must know, and take logins out of "
+                "MLFLOW_TRACKING_URI and MLFLOW_REGISTRY_URI"
+            )
 
     @property
     def address(self) -> str:
-        """The URI without credentials: what is shown and written down."""
+        """The URI of runs without credentials: what is shown and written down."""
         return without_credentials(self.uri)
 
+    @property
+    def registry_address(self) -> str:
+        """The URI of versions without credentials."""
+        return without_credentials(self.registry_uri or self.uri)
+
     def client(self) -> "StoreClient":
-        """Returns a client of the store."""
+        """Returns a client of the stores."""
         return StoreClient(self)
 
     def activate(self) -> None:
-        """Makes this the store of MLflow's module-level functions."""
-        uri = log_in(self.uri)
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
+        """Makes these the stores of MLflow's module-level functions."""
+        mlflow.set_tracking_uri(log_in(self.uri))
+        given = os.environ.get("MLFLOW_REGISTRY_URI")
+        mlflow.set_registry_uri(log_in(self.registry_uri or self.uri))
+        if given is None and self.registry_uri is None:
+            # MLflow puts it there, where it would look as if somebody wanted a store of its own
+            os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self, address: str | None = None) -> Iterator[None]:
         """Turns MLflow's errors in the block into hemline's, which hold no credentials.
 
         MLflow's own are not chained to them: their texts may hold the store's URI, or signed ones.
+        `address` says which store is asked; by default, that of runs.
 
         Raises:
             AbsentError: the store does not have what was asked for.
@@ -78,23 +106,29 @@ class Tracking:
         except (MlflowException, RequestException) as error:
             code = getattr(error, "error_code", "INTERNAL_ERROR")
             failure = _FAILURES.get(code, "refuses")
-            text = without_credentials(f"the MLflow store {self.address} {failure}: {error}")
+            text = without_credentials(
+                f"the MLflow store {address or self.address} {failure}: {error}"
+            )
             raise (AbsentError if code == _ABSENT else HemlineError)(text) from None
 
 
 class StoreClient:
-    """`mlflow.MlflowClient` of a store, with the errors of `Tracking.answering`."""
+    """`mlflow.MlflowClient` of two stores, with the errors of `Tracking.answering`."""
 
     def __init__(self, tracking: Tracking) -> None:
-        uri = log_in(tracking.uri)
         self._tracking = tracking
-        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._client = MlflowClient(
+            tracking_uri=log_in(tracking.uri),
+            registry_uri=log_in(tracking.registry_uri or tracking.uri),
+        )
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
+        of_registry = "registered_model" in name or "model_version" in name
+        address = self._tracking.registry_address if of_registry else self._tracking.address
 
         def call(*arguments: Any, **named: Any) -> Any:
-            with self._tracking.answering():
+            with self._tracking.answering(address):
                 return method(*arguments, **named)
 
         return call
@@ -107,11 +141,53 @@ def log_in(uri: str) -> str:
     the URI in its messages and prints it. Any other URI is returned as it is.
     """
     address = urlsplit(uri)
-    if address.scheme not in ("http", "https") or "@" not in address.netloc:
+    if not _is_server(uri) or _login(uri) == "":
         return uri
     os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(address.username or ""))
     os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(address.password or ""))
     return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+
+
+def _is_server(uri: str | None) -> bool:
+    return urlsplit(uri or "").scheme in ("http", "https")
+
+
+def _login(uri: str | None) -> str:
+    return urlsplit(uri or "").netloc.rpartition("@")[0]
+
+
+def find_experiment(tracking: Tracking) -> Experiment | None:
+    """Returns the experiment of the project's runs; None before its first run.
+
+    Raises:
+        HemlineError: it was deleted, the store has none of that id, or id and name contradict each
+            other.
+    """
+    client, name, number = tracking.client(), tracking.experiment, tracking.experiment_id
+    try:
+        found: Experiment | None = (
+            client.get_experiment_by_name(name) if number is None else client.get_experiment(number)
+        )
+    except AbsentError:
+        raise HemlineError(
+            f"the MLflow store {tracking.address} has no experiment of the id {number}, which "
+            "MLFLOW_EXPERIMENT_ID asks for; MLFLOW_EXPERIMENT_NAME, or tracking.experiment in "
+            "params.yaml, name one that is made where it is missing"
+        ) from None
+    if found is None:
+        return None
+    if name not in (None, found.name):
+        raise HemlineError(
+            f"experiment {number} of the MLflow store {tracking.address} is {found.name!r}, not "
+            f"{name!r}: unset one of MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME"
+        )
+    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise HemlineError(
+            f"the experiment {found.name!r} of the MLflow store {tracking.address} was deleted: "
+            f"`mlflow experiments restore -x {found.experiment_id}` brings it back, and another "
+            "tracking.experiment in params.yaml leaves it alone"
+        )
+    return found
 
 
 def start_run(
@@ -119,11 +195,11 @@ def start_run(
 ) -> str:
     """Starts a run with all params and tags, credentials left out, and returns its id."""
     client = tracking.client()
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = find_experiment(tracking)
     if experiment is None:
         is_local = tracking.uri.startswith("sqlite:")
         location = Path(tracking.artifact_root).as_uri() if is_local else None
-        experiment_id = client.create_experiment(EXPERIMENT, artifact_location=location)
+        experiment_id = client.create_experiment(tracking.experiment, artifact_location=location)
     else:
         experiment_id = experiment.experiment_id
     run_id = str(client.create_run(experiment_id).info.run_id)
@@ -181,11 +257,10 @@ def read_run(file: Path, tracking: Tracking) -> str:
 
 
 def all_runs(tracking: Tracking) -> Iterator[Run]:
-    """Yields every run that was not deleted, the newest first."""
-    client = tracking.client()
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    token = "" if experiment else None
-    while token is not None:
+    """Yields every run of the project's experiment that was not deleted, the newest first."""
+    client, experiment = tracking.client(), find_experiment(tracking)
+    token: str | None = ""
+    while experiment is not None and token is not None:
         page = client.search_runs([experiment.experiment_id], page_token=token or None)
         yield from page
         token = page.token or None

@@ -88,8 +88,9 @@ def _packages(registration: Path) -> Checksums:
 
 def _graphs(registration: Path) -> Iterator[tuple[Path, str | None]]:
     where, ours = tracking(), versions.read_registration(registration)
-    champion = versions.champion(where)
-    for number in {ours.version, champion or ours.version}:
-        version = versions.RegisteredVersion(name=ours.name, version=number)
+    found, champion = {ours}, versions.champion(where)
+    if champion is not None:
+        found.add(versions.RegisteredVersion(name=where.model_name, version=champion))
+    for version in found:
         package = versions.download(version, tracking=where)
         yield package.folder / NETWORK_FILE, package.crc32

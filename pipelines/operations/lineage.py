@@ -64,10 +64,12 @@ def lineage(
     if commit is not None:
         runs = _made_from(commit, where)
         if not runs:
+            experiment = f"experiment {where.experiment or where.experiment_id}"
             raise HemlineError(
-                f"no run in the MLflow store {where.address} was made from {commit}, and {commit} "
-                "records the results of none. If it should, set MLFLOW_TRACKING_URI to the store "
-                "that has the run; tags of runs of hemline 0.1 may be wrong: hemline lineage --mend"
+                f"no run in the MLflow store {where.address}, {experiment}, was made from "
+                f"{commit}, and {commit} records the results of none. If it should, set "
+                "MLFLOW_TRACKING_URI to the store that has the run, and MLFLOW_EXPERIMENT_NAME to "
+                "its experiment; tags of runs of hemline 0.1 may be wrong: hemline lineage --mend"
             )
         if as_json:
             print(json.dumps([_content(run, where) for run in runs], indent=2))

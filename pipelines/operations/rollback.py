@@ -6,7 +6,7 @@ from typer import Option
 
 from components.errors import HemlineError
 from components.registry import promotion
-from components.registry.versions import MODEL_NAME, RegisteredVersion, champion
+from components.registry.versions import RegisteredVersion, champion
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.promote.publishing import publish, why_not_published
@@ -33,7 +33,7 @@ def rollback(
     After a rollback was killed, this completes it and does no more. The other options are for
     `--embed`.
     """
-    where = tracking()
+    where = tracking(params)
     unfinished = promotion.settle(where)
     if unfinished is None or unfinished.action != "rollback":
         version = _target(to, where)
@@ -57,9 +57,10 @@ def rollback(
         )
     move = promotion.read_moves(where)[-1]
     published = promotion.champion_embeddings(where)
+    previous = f"models:/{where.model_name}/{move.previous}"
     console.print(
-        f"{published.version.uri} is champion, no longer models:/{MODEL_NAME}/{move.previous}, "
-        f"since {move.time} by {move.who}; its embeddings: {published.embeddings}"
+        f"{published.version.uri} is champion, no longer {previous}, since {move.time} by "
+        f"{move.who}; its embeddings: {published.embeddings}"
     )
 
 
@@ -69,4 +70,4 @@ def _target(to: int | None, where: Tracking) -> RegisteredVersion:
         raise HemlineError(
             f"version {target} was never champion: `hemline promote {target}` asks the gate"
         )
-    return RegisteredVersion(name=MODEL_NAME, version=target)
+    return RegisteredVersion(name=where.model_name, version=target)

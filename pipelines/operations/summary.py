@@ -52,12 +52,13 @@ def summary(
     console.print(maps)
     if names := not_above_random(figures):
         console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
+    where = tracking(params)
     console.print(
-        f"model       {version.uri} in {tracking().address}\n"
+        f"model       {version.uri} in {where.registry_address}\n"
         f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"
         f"\nTry next, after `. .venv/bin/activate`:\n"
         f"  hemline search --image {image} --attribute {attribute}\n"
-        f"  mlflow ui --backend-store-uri {tracking().address}\n"
+        f"  mlflow ui --backend-store-uri {where.address}\n"
         f"  dvc exp run -S train.margin=0.3"
     )
 

@@ -6,10 +6,12 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from pipelines.shell import options
 from pipelines.shell.reporting import console
 
 if TYPE_CHECKING:  # fsspec and MLflow, which only some commands need
@@ -62,19 +64,44 @@ def experiment_tags() -> dict[str, str]:
     return {tag: value for tag, value in given.items() if value}
 
 
-def tracking() -> "Tracking":
-    """Returns the store at MLFLOW_TRACKING_URI, or a SQLite file in the project's folder."""
+def tracking(params: Path = options.PARAMS) -> "Tracking":
+    """Returns where runs and versions are kept.
+
+    MLFLOW_TRACKING_URI names the store, by default a SQLite file in the project's folder, and
+    MLFLOW_REGISTRY_URI that of the versions, by default the same. MLFLOW_EXPERIMENT_NAME and
+    MLFLOW_EXPERIMENT_ID count more than the params' experiment. Outside of a project, where there
+    is no params file, names have their defaults.
+    """
+    from components.params import RegistryParams, TrackingParams, load_section  # noqa: PLC0415
     from components.tracking.runs import Tracking, log_in  # noqa: PLC0415
 
     # MLflow's default of seven retries takes four minutes when a server goes down
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     folder = project_folder()
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given:  # programs started from here print it too
-        os.environ["MLFLOW_TRACKING_URI"] = given = log_in(given)
-    return Tracking(
-        uri=given or f"sqlite:///{folder}/mlflow.db",
+    uri, registry_uri, experiment, experiment_id = (
+        os.environ.get(f"MLFLOW_{name}") or None
+        for name in ("TRACKING_URI", "REGISTRY_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID")
+    )
+    in_project = params.exists() or params != options.PARAMS
+    registry = load_section(params, RegistryParams) if in_project else RegistryParams()
+    runs = load_section(params, TrackingParams) if in_project else TrackingParams()
+    if experiment is None and experiment_id is None:
+        experiment = runs.experiment
+    where = Tracking(
+        uri=uri or f"sqlite:///{folder}/mlflow.db",
         artifact_root=str(folder / "mlartifacts"),
+        registry_uri=registry_uri,
+        experiment=experiment,
+        experiment_id=experiment_id,
+        model_name=registry.model,
+    )
+    given = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": registry_uri}
+    bare = {name: log_in(value) for name, value in given.items() if value}
+    os.environ |= bare  # programs started from here print them too
+    return replace(
+        where,
+        uri=bare.get("MLFLOW_TRACKING_URI", where.uri),
+        registry_uri=bare.get("MLFLOW_REGISTRY_URI"),
     )
 
 

@@ -54,7 +54,7 @@ def embed(
     Images that this model has already embedded are kept: after a kill, or after images were added,
     run it again to embed the rest.
     """
-    where = tracking()
+    where = tracking(params)
     version = versions.resolve(model, where) if model else versions.read_registration(registration)
     if images is None:
         source = stored_images(store_location(store), tables.read_catalog(catalog).images)
@@ -82,7 +82,7 @@ def embed_with(
     with shared_scratch() as scratch:  # actors on all nodes load the package
         package = versions.download(version, tracking=where, into=scratch)
         if holds(folder, model_name=version.name, model_version=version.version):
-            read_embeddings(folder).check_model(package, registry=where.address)
+            read_embeddings(folder).check_model(package, registry=where.registry_address)
         embedded = embed_all(
             source,
             package,

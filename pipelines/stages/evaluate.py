@@ -53,6 +53,7 @@ def evaluate(
     bars: Bars,
     queries: options.Queries,
     report_file: ReportFile,
+    params: options.Params = options.PARAMS,
 ) -> None:
     """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
 
@@ -60,7 +61,7 @@ def evaluate(
     If the data set says in which region an attribute shows, measure the share of attention in it
     too. The report shows the results, and which values are confused with which.
     """
-    where = tracking()
+    where = tracking(params)
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
     table = tables.read_splits(splits)

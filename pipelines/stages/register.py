@@ -14,6 +14,7 @@ from components.registry.registration import register_package
 from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
 from components.tracking import runs
 from components.training.trained import identity, read_trained_model
+from pipelines.operations.preset import add_section
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -27,19 +28,22 @@ def register(
     metrics: options.Metrics = options.EVALUATION,
     queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
+    params: options.Params = options.PARAMS,
 ) -> None:
     """Export the network, log it and its card to its run, and register it as challenger.
 
     Only the network that was evaluated is registered.
     """
-    where = tracking()
+    if params.exists():
+        add_section("registry", params)  # dvc.yaml has this stage depend on it
+    where = tracking(params)
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
     check_evaluated(model, queries)
     origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
-            model_name=versions.MODEL_NAME,
+            model_name=where.model_name,
             schema=trained.schema,
             image_size_px=trained.image_size_px,
             splits=read_json(splits / SPLITS_REPORT_FILE),

@@ -73,7 +73,7 @@ def train(
     source = load_section(params, DataParams).root
     folders = [catalog, location.local(), splits, triplets]
     state_folder = _state_folder(params, folders, precision=precision)
-    where = tracking()
+    where = tracking(params)
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
         where,

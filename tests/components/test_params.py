@@ -2,11 +2,17 @@
 
 import json
 import re
+import subprocess
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import yaml
 from builders import PROJECT
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from pydantic import ValidationError
 
 from components.errors import HemlineError
 from components.params import (
@@ -14,6 +20,7 @@ from components.params import (
     EmbedParams,
     ModelParams,
     PreprocessParams,
+    RegistryParams,
     SamplingParams,
     SplitParams,
     TrainParams,
@@ -200,6 +207,13 @@ REFUSED = {
         {"train.objective": "batch_triplet", "sampling.method": "triplets"},
         "train.objective batch_triplet needs sampling.method batches, not triplets",
     ),
+    "model's name with a slash": (
+        {"registry.model": "team/shop"},
+        "registry.model: is a name in MLflow's registry, in git tags and of folders: letters and "
+        "digits of ASCII, with . _ - between them (no .. in it, no .lock at its end), up to 100 "
+        "characters (got 'team/shop')",
+    ),
+    "experiment without a name": ({"tracking.experiment": ""}, "tracking.experiment: "),
     "supcon on triplets": (
         {"train.objective": "supcon", "sampling.method": "triplets"},
         "train.objective supcon needs sampling.method batches, not triplets",
@@ -317,6 +331,28 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content, expected):
         path.write_text(content)
 
     assert refusal(path).startswith(f"{path} {expected}")
+
+
+@given(st.lists(st.sampled_from([*"aZ09._-~^:/?*[\\ @{}é", "lock"]), max_size=9).map("".join))
+@example("team.schema.shop")
+@example("a" * 100)
+def test_a_models_name_is_one_for_mlflow_git_and_folders_or_refused(registry, name):
+    try:
+        checked = RegistryParams(model=name).model
+    except ValidationError:
+        assert not re.fullmatch(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*", name) or ".lock" in name
+        return
+    registry.create_registered_model(checked)
+    registry.delete_registered_model(checked)
+    for tag in (checked, f"retrain-{checked}-1-promoted"):
+        subprocess.run(["git", "check-ref-format", f"refs/tags/{tag}"], check=True)
+    assert Path(checked).name == checked
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    return MlflowClient(uri, uri)
 
 
 def test_params_cannot_be_changed_after_loading():

@@ -86,7 +86,8 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of commands: this one, without settings that lead outside."""
-        outside = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+        stores = ("TRACKING_URI", "REGISTRY_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID")
+        outside = {*(f"MLFLOW_{name}" for name in stores), "RAY_ADDRESS"}
         kept = {name: value for name, value in os.environ.items() if name not in outside}
         return {
             **kept,

@@ -14,7 +14,6 @@ from dvc.cli import main as dvc_main
 
 from components.provenance import recording
 from components.provenance.origin import DataSet
-from components.registry.versions import MODEL_NAME
 from components.tracking import runs
 
 # what each stage does: SMALL_LINE_NOISE is the difference of a machine of another kind
@@ -164,9 +163,9 @@ class SmallLine:
         """Returns the URI of a version that a run made."""
         client = self.tracking.client()
         if not client.search_registered_models():
-            client.create_registered_model(MODEL_NAME)
-        made = client.create_model_version(MODEL_NAME, source=str(self.folder), run_id=run_id)
-        return f"models:/{MODEL_NAME}/{made.version}"
+            client.create_registered_model("hemline")
+        made = client.create_model_version("hemline", source=str(self.folder), run_id=run_id)
+        return f"models:/hemline/{made.version}"
 
     def hash_of(self, path: str) -> str:
         """Returns what dvc.lock says of an output."""

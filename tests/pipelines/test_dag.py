@@ -304,3 +304,27 @@ def test_an_experiment_runs_training_and_what_follows(project: Project) -> None:
     assert all(name in page for name in figures["attributes"])
     assert "valid_map" in page
     assert aliases_of(project) == {**champion, "challenger": 2}
+
+
+def test_another_model_is_registered_alone_and_another_experiment_runs_nothing(
+    project: Project,
+) -> None:
+    run_id = json.loads((project.folder / "models/run.json").read_text())["run_id"]
+    project.set_params({"tracking": {"experiment": "nightly"}, "registry": {"model": "shop"}})
+    assert stages_that_ran(project.run("dvc", "repro", "register").stdout) == ["register"]
+    client = mlflow.MlflowClient(project.tracking_uri)
+    version = client.get_model_version_by_alias("shop", "challenger")
+    assert (version.version, version.run_id) == (1, run_id)
+    assert 'load_model("models:/shop@champion")' in version.description
+    kept = json.loads((project.folder / "models/registration.json").read_text())
+    assert kept["uri"] == "models:/shop/1"
+
+    older = project.folder / "params.yaml"
+    params = yaml.safe_load(older.read_text())
+    del params["registry"], params["tracking"]
+    older.write_text(yaml.safe_dump(params, sort_keys=False))
+    shown = project.run("dvc", "repro", "register").stdout
+    assert stages_that_ran(shown) == ["register"]
+    assert "params.yaml had no section registry" in shown
+    assert aliases_of(project)["challenger"] == 2
+    assert "tracking" not in yaml.safe_load(older.read_text())

@@ -11,7 +11,7 @@ from components.evaluation.query_scores import QueryScores
 from components.params import GateParams, load_section
 from components.registry import promotion, versions
 from components.registry.promotion import champion_embeddings
-from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.registry.versions import RegisteredVersion
 from components.tables import split_digest
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.inputs import Inputs
@@ -54,13 +54,12 @@ def promote(
     )
     verdict = promote_version(version, inputs=inputs, again=again)
     print_verdict(verdict)
-    uri = f"models:/{MODEL_NAME}/{verdict.challenger}"
+    where = tracking(params)
+    uri = f"models:/{where.model_name}/{verdict.challenger}"
     if not verdict.passed:
         console.print(f"{uri} is rejected; nothing was changed")
         raise Exit(REJECTED)
-    console.print(
-        f"{uri} is champion; its embeddings: {champion_embeddings(tracking()).embeddings}"
-    )
+    console.print(f"{uri} is champion; its embeddings: {champion_embeddings(where).embeddings}")
 
 
 def promote_version(
@@ -76,7 +75,7 @@ def promote_version(
         HemlineError: there is no such version, it was rolled back, or it cannot be measured or
             embedded.
     """
-    where = tracking()
+    where = tracking(inputs.params)
     challenger = _resolve(str(version), where)
     champion = versions.champion(where)
     rollback = promotion.was_rolled_back(challenger.version, where)
@@ -99,9 +98,10 @@ def promote_version(
 
 def _resolve(version: str, where: Tracking) -> RegisteredVersion:
     is_short = version.isdecimal() or version == "latest"
-    found = versions.resolve(f"models:/{MODEL_NAME}/{version}" if is_short else version, where)
-    if found.name != MODEL_NAME:
-        raise HemlineError(f"{version} is no version of {MODEL_NAME}")
+    model = where.model_name
+    found = versions.resolve(f"models:/{model}/{version}" if is_short else version, where)
+    if found.name != model:
+        raise HemlineError(f"{version} is no version of {model}, this project's registry.model")
     return found
 
 
@@ -138,7 +138,7 @@ def _verdict(
 ) -> Verdict:
     """Returns the verdict that stands, or a new one, which the version then carries."""
     limits = load_section(inputs.params, GateParams)
-    text = versions.read_tag(challenger.version, promotion.VERDICT_TAG, tracking=where)
+    text = versions.read_tag(challenger, promotion.VERDICT_TAG, tracking=where)
     stored = None if text is None else Verdict.from_json(text)
     is_champion = champion == challenger.version
     against = None if is_champion else champion
@@ -152,7 +152,7 @@ def _verdict(
         champion_version=against,
         limits=limits,
     )
-    versions.write_tag(challenger.version, promotion.VERDICT_TAG, verdict.to_json(), tracking=where)
+    versions.write_tag(challenger, promotion.VERDICT_TAG, verdict.to_json(), tracking=where)
     return verdict
 
 
@@ -163,7 +163,7 @@ def _measured(
     ours = recorded_scores(challenger, where) or measure_again(challenger, inputs, where)
     if champion is None:
         return ours, None
-    version = RegisteredVersion(name=MODEL_NAME, version=champion)
+    version = RegisteredVersion(name=where.model_name, version=champion)
     theirs = recorded_scores(version, where)
     if theirs is not None and theirs.splits == ours.splits:
         return ours, theirs

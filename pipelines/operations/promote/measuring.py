@@ -26,9 +26,7 @@ from pipelines.shell.reporting import console, progress
 def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores | None:
     """Returns the scores that the version's evaluation recorded; None for an older hemline's."""
     with tempfile.TemporaryDirectory() as folder:
-        path = versions.run_file(
-            version.version, tables.QUERY_SCORES_FILE, Path(folder), tracking=where
-        )
+        path = versions.run_file(version, tables.QUERY_SCORES_FILE, Path(folder), tracking=where)
         return None if path is None else read_query_scores(path)
 
 

@@ -28,12 +28,14 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
     folder = (inputs.embeddings_root / f"{version.name}-{version.version}").absolute()
     if holds(inputs.embeddings, model_name=version.name, model_version=version.version):
         embedded = read_embeddings(inputs.embeddings)
-        embedded.check_model(versions.download(version, tracking=where), registry=where.address)
+        embedded.check_model(
+            versions.download(version, tracking=where), registry=where.registry_address
+        )
         copy_parts(embedded, folder)
     images = tables.read_catalog(inputs.catalog).images
     source = stored_images(store_location(inputs.store), images)
     embed_with(version, source, folder, params=inputs.params, where=where)
-    versions.write_tag(version.version, promotion.EMBEDDINGS_TAG, str(folder), tracking=where)
+    versions.write_tag(version, promotion.EMBEDDINGS_TAG, str(folder), tracking=where)
 
 
 def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None:
@@ -42,7 +44,7 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
     Raises:
         HemlineError: they are by another registry's version of the same number.
     """
-    address = versions.read_tag(version.version, promotion.EMBEDDINGS_TAG, tracking=where)
+    address = versions.read_tag(version, promotion.EMBEDDINGS_TAG, tracking=where)
     if address is None:
         return f"{version.uri} has no embeddings"
     try:
@@ -51,5 +53,7 @@ def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None
         return f"the embeddings of {version.uri} are gone ({error})"
     if embeddings.model_version != version.version:
         return f"{address} holds embeddings of version {embeddings.model_version}"
-    embeddings.check_model(versions.download(version, tracking=where), registry=where.address)
+    embeddings.check_model(
+        versions.download(version, tracking=where), registry=where.registry_address
+    )
     return None

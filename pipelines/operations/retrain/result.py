@@ -2,11 +2,12 @@
 
 from components.errors import HemlineError
 from components.evaluation.gate import Verdict
+from components.params import RegistryParams
 from components.provenance import dvc_files, git
 from pipelines.operations.retrain.report import Outcome, RetrainReport
 from pipelines.operations.retrain.state import RetrainState
 from pipelines.shell import dvc
-from pipelines.shell.options import REGISTRATION
+from pipelines.shell.options import PARAMS, REGISTRATION
 from pipelines.shell.reporting import console
 
 
@@ -22,18 +23,22 @@ def commit(report: RetrainReport, state: RetrainState) -> str:
             f"the retrain began on {state.branch or 'no branch'} and finds {here or 'no branch'} "
             f"checked out; git switch {state.branch or state.base}, and start it again"
         )
-    if changed := git.unrecorded(dvc.recorded_paths()):
+    # the params, too: a stage adds a section that DVC asks for and an older file lacks
+    if changed := git.unrecorded([*dvc.recorded_paths(), str(PARAMS)]):
         git.commit_only(changed, _message(report.version, report.verdict))
     return git.head()
 
 
-def tag(verdict: Verdict) -> str:
+def tag(verdict: Verdict, *, model: str) -> str:
     """Tags the commit with version and outcome, once; returns the tag.
+
+    It names the model, unless that has the default name: a repository may hold several projects.
 
     Raises:
         HemlineError: the tag is taken, by a commit that registered another version.
     """
-    name = f"retrain-{verdict.challenger}-{outcome(verdict)}"
+    named = "" if model == RegistryParams().model else f"{model}-"
+    name = f"retrain-{named}{verdict.challenger}-{outcome(verdict)}"
     if not git.read("tag", "--list", name):
         git.tag(name, _message(verdict.challenger, verdict))
     elif _registered(f"refs/tags/{name}") != _registered("HEAD"):

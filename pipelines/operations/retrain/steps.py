@@ -7,6 +7,7 @@ from components import files
 from components.params import RetrainParams
 from components.provenance import git
 from components.registry import promotion, versions
+from components.tracking.runs import Tracking
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.retrain import new_data, result
@@ -33,7 +34,7 @@ def take_steps(
     Raises:
         HemlineError: a step failed; the next retrain resumes there.
     """
-    report.champion_after = versions.champion(tracking())
+    report.champion_after = versions.champion(tracking(params))
     with report.at("fetch data"):
         state = _resume_or_begin(state_file, report)
         report.champion_before = state.champion
@@ -41,7 +42,8 @@ def take_steps(
     with report.at("look for news"):
         if not state.has_news:
             state = save_state(
-                replace(state, judged=_judged_version(), has_news=_has_news()), state_file
+                replace(state, judged=_judged_version(tracking(params)), has_news=_has_news()),
+                state_file,
             )
         report.version = state.judged
         if state.judged and not state.has_news:
@@ -62,12 +64,12 @@ def take_steps(
     if report.version != state.judged:  # else code changed, and what it makes did not
         with report.at("gate and promote"):
             report.verdict = promote_version(report.version, inputs=Inputs(params=params))
-            report.champion_after = versions.champion(tracking())
+            report.champion_after = versions.champion(tracking(params))
     with report.at("commit"):
         report.commit = result.commit(report, state)
     if report.verdict:
         with report.at("tag"):
-            report.tag = result.tag(report.verdict)
+            report.tag = result.tag(report.verdict, model=tracking(params).model_name)
     with report.at("dvc push"):
         result.push_data(report, wanted=section.push)
     with report.at("git push"):
@@ -95,10 +97,12 @@ def _has_news() -> bool:
     return not dvc.is_unchanged() or bool(git.unrecorded(dvc.recorded_paths()))
 
 
-def _judged_version() -> int | None:
+def _judged_version(where: Tracking) -> int | None:
     """Returns the version that the workspace stands for, if the gate has judged it."""
     if not options.REGISTRATION.exists():
         return None
-    version = versions.read_registration(options.REGISTRATION).version
-    verdict = versions.read_tag(version, promotion.VERDICT_TAG, tracking=tracking())
-    return None if verdict is None else version
+    version = versions.read_registration(options.REGISTRATION)
+    if version.name != where.model_name:  # the model was renamed: it has no version of this yet
+        return None
+    verdict = versions.read_tag(version, promotion.VERDICT_TAG, tracking=where)
+    return None if verdict is None else version.version

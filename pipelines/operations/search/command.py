@@ -91,7 +91,7 @@ def search(
     root = root_of(embedded, params)
     needed = request.needed(finder.attributes)
     if model is not None:
-        _check_model(embedded, model)
+        _check_model(embedded, model, params)
     query, shown = _ask(finder, embedded, needed, image=image, item=item, root=root)
     answer = finder.find(query, request)
     results = Results(
@@ -158,13 +158,13 @@ def _ask(
     return finder.picture_query(vectors, copies=finder.same_content(data).tolist()), str(image)
 
 
-def _check_model(embedded: Embeddings, model: str) -> None:
+def _check_model(embedded: Embeddings, model: str, params: Path) -> None:
     """Refuses a model that is not the version that made the embeddings."""
     # MLflow, which a search without --model does not need
     from components.registry import versions  # noqa: PLC0415
 
     made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
-    asked = versions.resolve(model, tracking=tracking())
+    asked = versions.resolve(model, tracking=tracking(params))
     if asked != made_by:
         raise HemlineError(
             f"{model} is {asked.uri}, but {embedded.folder} was embedded by {made_by.uri}, and "

@@ -44,7 +44,7 @@ def _fetch(embedded: Embeddings, cached: Path) -> None:
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     where = tracking()
     package = versions.download(version, tracking=where)
-    embedded.check_model(package, registry=where.address)
+    embedded.check_model(package, registry=where.registry_address)
     cached.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cached.parent) as folder:
         whole = Path(folder) / "package"

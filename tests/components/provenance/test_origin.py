@@ -7,7 +7,7 @@ import pytest
 from components.errors import HemlineError
 from components.files import write_json
 from components.provenance.origin import read_champion, read_origin
-from components.registry.versions import CHAMPION, MODEL_NAME
+from components.registry.versions import CHAMPION
 from components.tracking import runs
 
 
@@ -40,12 +40,12 @@ def test_a_run_outside_git_has_no_commit(tracking: runs.Tracking) -> None:
 def test_the_champion_is_the_version_of_its_alias(tracking: runs.Tracking, tmp_path: Path) -> None:
     assert read_champion(tracking=tracking) is None, "nothing is registered"
     client = tracking.client()
-    client.create_registered_model(MODEL_NAME)
+    client.create_registered_model("hemline")
     assert read_champion(tracking=tracking) is None, "no version carries the alias"
     run_ids = [runs.start_run(tracking, params={}, tags={}) for _ in range(3)]
     for run_id in run_ids:
-        client.create_model_version(MODEL_NAME, source=str(tmp_path), run_id=run_id)
-    client.set_registered_model_alias(MODEL_NAME, CHAMPION, "2")
+        client.create_model_version("hemline", source=str(tmp_path), run_id=run_id)
+    client.set_registered_model_alias("hemline", CHAMPION, "2")
     found = read_champion(tracking=tracking)
     assert (found.version, found.origin.run_id, found.evaluation) == (2, run_ids[1], None)
     write_json({"map": 50.0}, tmp_path / "evaluation.json")

@@ -14,7 +14,7 @@ from components.files import read_json
 from components.provenance import dvc_files, origin, recording
 from components.provenance.dvc_files import LOCK, format_lock
 from components.provenance.origin import DataSet
-from components.registry.versions import MODEL_NAME, RegisteredVersion
+from components.registry.versions import RegisteredVersion
 from components.tracking import runs
 
 SECRET = "hunter2"
@@ -94,10 +94,10 @@ def run_id(tracking: runs.Tracking) -> str:
         runs.log_metrics({"world_size": num_workers}, tracking=tracking, run_id=run_id, step=epoch)
     recording.record_outputs(Path("models/run.json"), tracking=tracking, run_id=run_id)
     client = tracking.client()
-    client.create_registered_model(MODEL_NAME)
-    client.create_model_version(MODEL_NAME, source="x", run_id=run_id)
+    client.create_registered_model("hemline")
+    client.create_model_version("hemline", source="x", run_id=run_id)
     recording.tag_version(
-        RegisteredVersion(name=MODEL_NAME, version=1), tracking=tracking, run_id=run_id
+        RegisteredVersion(name="hemline", version=1), tracking=tracking, run_id=run_id
     )
     return run_id
 
@@ -116,7 +116,7 @@ def test_what_a_run_keeps_is_read_back(tracking, run_id) -> None:
     assert (data.name, data.source, data.counts) == ("small", "data/raw", DATA.counts)
     assert found.split == DATA.digest
     assert found.split.startswith(data.digest)
-    version_1 = RegisteredVersion(name=MODEL_NAME, version=1)
+    version_1 = RegisteredVersion(name="hemline", version=1)
     assert origin.versions_of(run_id, tracking=tracking) == (version_1,)
     assert origin.run_of(version_1, tracking=tracking) == run_id
     assert origin.read_libraries(run_id, tracking=tracking)["mlflow"] == version("mlflow")
@@ -194,7 +194,7 @@ def test_hashes_of_another_run_are_left_alone(tracking) -> None:
 
 
 def test_a_version_is_tagged_with_what_it_is_looked_up_by(tracking, run_id) -> None:
-    tags = tracking.client().get_model_version(MODEL_NAME, "1").tags
+    tags = tracking.client().get_model_version("hemline", "1").tags
     assert tags["hemline.commit"] == git("rev-parse", "HEAD")
     assert tags["hemline.git_dirty"] == "true"
     assert tags["hemline.split"] == DATA.digest

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,9 @@ import pandas as pd
 import pytest
 from fresh_environment import create_environment
 
-from components.registry import promotion, registration
+from components.errors import HemlineError
+from components.provenance import origin
+from components.registry import promotion, registration, versions
 from components.tracking.runs import Tracking, start_run
 
 pytestmark = pytest.mark.slow
@@ -137,6 +140,42 @@ def test_a_consumer_serves_and_is_called(example, scoring, pictures, tmp_path: P
     status, message = refused(address, table.getvalue(), "application/vnd.apache.parquet")
     assert status == 400
     assert "neither base64 text nor a file" in message
+
+
+def test_two_projects_share_a_server_and_nothing_else(published: Tracking, example) -> None:
+    names = {"shop": "of the shop", "hemline": "hemline"}
+    projects = {
+        name: replace(published, model_name=name, experiment=experiment)
+        for name, experiment in names.items()
+    }
+    before = promotion.read_moves(projects["hemline"])
+    made = {}
+    for name, where in projects.items():
+        run_id = start_run(where, params={}, tags={origin.COMMIT_TAG: "c0ffee"})
+        version = registration.register_package(
+            example.package.folder, card=f"# {name}\n", tracking=where, run_id=run_id
+        )
+        made[name] = (run_id, version)
+    assert made["shop"][1].uri == "models:/shop/1"
+    assert made["hemline"][1].uri == "models:/hemline/2"
+    promotion.move_champion("promote", 1, expected=None, who="a test", tracking=projects["shop"])
+    versions.write_tag(
+        made["shop"][1], promotion.EMBEDDINGS_TAG, "/shop-1", tracking=projects["shop"]
+    )
+    assert promotion.champion_embeddings(projects["shop"]).version.uri == "models:/shop/1"
+    assert [move.version for move in promotion.read_moves(projects["shop"])] == [1]
+    assert promotion.read_moves(projects["hemline"]) == before
+    assert versions.champion(projects["hemline"]) == 1
+    with pytest.raises(HemlineError, match="champion, version 1, has no embeddings"):
+        promotion.champion_embeddings(projects["hemline"])
+    for name, where in projects.items():
+        run_id, version = made[name]
+        assert versions.resolve(f"models:/{name}@challenger", where) == version
+        (found,) = origin.find_runs("c0ffee", run_file=None, tracking=where)
+        assert found.run_id == run_id
+        assert origin.versions_of(run_id, tracking=where) == (version,)
+        described = where.client().get_model_version(name, str(version.version)).description
+        assert described == f"# {name}\n"
 
 
 def program(environment: dict[str, str], name: str) -> str:

@@ -19,7 +19,7 @@ from components.registry.promotion import (
     was_champion,
     was_rolled_back,
 )
-from components.registry.versions import champion, write_tag
+from components.registry.versions import RegisteredVersion, champion, write_tag
 from components.tracking.runs import Tracking
 
 NUM_VERSIONS = 4
@@ -209,12 +209,15 @@ def test_what_was_rolled_back_is_told_until_it_is_champion_again(tracking) -> No
 
 
 def test_champion_and_embeddings_come_together(tracking) -> None:
-    with pytest.raises(HemlineError, match="has no champion: `hemline promote` makes one"):
+    with pytest.raises(
+        HemlineError, match="has no champion of hemline: `hemline promote` makes one"
+    ):
         champion_embeddings(tracking)
     promote(1, tracking)
     with pytest.raises(HemlineError, match="version 1, has no embeddings: `hemline promote 1`"):
         champion_embeddings(tracking)
-    write_tag(1, promotion.EMBEDDINGS_TAG, "/shared/hemline-1", tracking=tracking)
+    first = RegisteredVersion(name="hemline", version=1)
+    write_tag(first, promotion.EMBEDDINGS_TAG, "/shared/hemline-1", tracking=tracking)
     found = champion_embeddings(tracking)
     assert (found.version.uri, found.embeddings) == ("models:/hemline/1", "/shared/hemline-1")
 
@@ -223,7 +226,7 @@ def test_without_a_model_there_is_no_champion(tmp_path: Path) -> None:
     empty = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path))
     assert champion(empty) is None
     assert read_moves(empty) == []
-    with pytest.raises(HemlineError, match="has no champion to roll back"):
+    with pytest.raises(HemlineError, match="has no champion of hemline to roll back"):
         previous_champion(empty)
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow import MlflowClient
 
 from components.errors import HemlineError
+from components.provenance import origin
 from components.registry import promotion, registration, versions
 from components.registry.versions import RegisteredVersion, resolve
 from components.tracking.runs import Tracking, start_run
@@ -110,3 +112,31 @@ def test_a_stage_that_is_run_again_does_not_register_twice(example, tmp_path) ->
     assert [register("# A card\n"), register("# A card\n")] == [1, 1]
     assert register("# Another evaluation\n") == 2
     assert resolve("models:/hemline@challenger", store).version == 2
+
+
+def test_versions_go_to_a_registry_of_its_own_under_the_name_that_is_asked_for(
+    example, tmp_path: Path
+) -> None:
+    store = Tracking(
+        uri=f"sqlite:///{tmp_path}/mlflow.db",
+        artifact_root=str(tmp_path / "files"),
+        registry_uri=f"sqlite:///{tmp_path}/models.db",
+        model_name="team.schema.shop",
+    )
+    run_id = start_run(store, params={}, tags={})
+    version = registration.register_package(
+        example.package.folder, card="# A card\n", tracking=store, run_id=run_id
+    )
+    assert version.uri == "models:/team.schema.shop/1"
+    assert MlflowClient(store.uri, store.uri).search_registered_models() == []
+    found = MlflowClient(store.registry_uri, store.registry_uri)
+    assert found.get_model_version("team.schema.shop", "1").run_id == run_id
+    package = versions.download(
+        resolve("models:/team.schema.shop@challenger", store), tracking=store
+    )
+    assert package.schema == example.package.schema
+    promotion.move_champion("promote", 1, expected=None, who="a test", tracking=store)
+    assert versions.champion(store) == 1
+    assert origin.versions_of(run_id, tracking=store) == (version,)
+    with pytest.raises(HemlineError, match=r"/9 is not in the registry sqlite:///.*/models\.db"):
+        resolve("models:/team.schema.shop/9", store)

@@ -1,6 +1,8 @@
 """Runs in a real MLflow store on SQLite."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,43 @@ def test_leaks_are_metrics_and_files_of_the_run(tracking: runs.Tracking, tmp_pat
     assert sorted(attached) == ["splits/leaks.parquet", "splits/report.json"]
     copy = client.download_artifacts(run_id, "splits/report.json", str(tmp_path / "copies"))
     assert Path(copy).read_bytes() == (tmp_path / "report.json").read_bytes()
+
+
+def test_runs_go_to_the_experiment_that_is_named_or_has_the_id(tracking: runs.Tracking) -> None:
+    client = tracking.client()
+    named = replace(tracking, experiment="of another project")
+    first = client.get_run(runs.start_run(named, params={}, tags={})).info
+    by_id = replace(tracking, experiment=None, experiment_id=first.experiment_id)
+    second = client.get_run(runs.start_run(by_id, params={}, tags={})).info
+    assert second.experiment_id == first.experiment_id
+    assert client.get_experiment(first.experiment_id).name == "of another project"
+    for where in (named, by_id):
+        assert {run.info.run_id for run in runs.all_runs(where)} == {first.run_id, second.run_id}
+    assert not {first.run_id, second.run_id} & {run.info.run_id for run in runs.all_runs(tracking)}
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ({"experiment": None, "experiment_id": "4711"}, "no experiment of the id 4711"),
+        ({"experiment": None, "experiment_id": "no number"}, "experiment"),
+        ({"experiment": "another", "experiment_id": "0"}, "'Default', not 'another'"),
+    ],
+    ids=["unknown", "no id", "contradiction"],
+)
+def test_an_experiment_that_cannot_be_meant_is_told(
+    tracking: runs.Tracking, names: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(HemlineError, match=told):
+        runs.start_run(replace(tracking, **names), params={}, tags={})
+
+
+def test_an_experiment_that_was_deleted_is_told_with_the_remedy(tracking: runs.Tracking) -> None:
+    gone = replace(tracking, experiment="gone")
+    number = tracking.client().create_experiment("gone")
+    tracking.client().delete_experiment(number)
+    with pytest.raises(HemlineError, match=f"mlflow experiments restore -x {number}"):
+        runs.start_run(gone, params={}, tags={})
 
 
 def test_a_run_of_another_store_is_named_with_the_remedy(

@@ -39,9 +39,9 @@ ASKS: dict[str, Callable[[Path], object]] = {
     "resolve": lambda _: versions.resolve(VERSION.uri, STORE),
     "download": lambda _: versions.download(VERSION, tracking=STORE),
     "champion": lambda _: versions.champion(STORE),
-    "read_tag": lambda _: versions.read_tag(1, "a", tracking=STORE),
-    "write_tag": lambda _: versions.write_tag(1, "a", "b", tracking=STORE),
-    "run_file": lambda path: versions.run_file(1, "a", path.parent, tracking=STORE),
+    "read_tag": lambda _: versions.read_tag(VERSION, "a", tracking=STORE),
+    "write_tag": lambda _: versions.write_tag(VERSION, "a", "b", tracking=STORE),
+    "run_file": lambda path: versions.run_file(VERSION, "a", path.parent, tracking=STORE),
     "champion_embeddings": lambda _: promotion.champion_embeddings(STORE),
     "read_moves": lambda _: promotion.read_moves(STORE),
     "settle": lambda _: promotion.settle(STORE),
@@ -91,6 +91,20 @@ def test_nothing_that_is_raised_logged_or_printed_has_the_password(
     chain = "".join(traceback.format_exception(told.value))
     for text in (str(told.value), chain, caplog.text, *capfd.readouterr()):
         assert SECRET not in text
+
+
+@pytest.mark.parametrize("name", ["resolve", "download", "champion", "read_tag", "versions_of"])
+def test_a_registry_that_does_not_answer_is_named_and_not_the_store_of_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = Tracking(
+        uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root="", registry_uri=STORE.uri
+    )
+    monkeypatch.setitem(globals(), "STORE", apart)
+    with pytest.raises(HemlineError, match=r"127\.0\.0\.1:9 does not answer") as told:
+        ASKS[name](tmp_path)
+    assert SECRET not in str(told.value)
+    assert "sqlite" not in str(told.value)
 
 
 def _end() -> None:

@@ -58,13 +58,17 @@ def project(begun: Promotable, tmp_path: Path, monkeypatch) -> Promotable:
     return _copy(begun, tmp_path / "project", monkeypatch)
 
 
+def version(number: int) -> RegisteredVersion:
+    return RegisteredVersion(name="hemline", version=number)
+
+
 def _copy(begun: Promotable, folder: Path, patch: pytest.MonkeyPatch) -> Promotable:
     shutil.copytree(begun.folder, folder, ignore=shutil.ignore_patterns("mlartifacts"))
     copied = Promotable(folder=folder)
     _enter(copied, patch)
     copied.set_params()
     versions.write_tag(
-        FIRST,
+        version(FIRST),
         promotion.EMBEDDINGS_TAG,
         str(folder / "data/published/hemline-1"),
         tracking=copied.tracking,
@@ -169,7 +173,9 @@ def test_a_worse_version_is_rejected_and_carries_the_verdict(project: Promotable
 
 def test_a_rejection_stands_until_the_rules_change(project: Promotable) -> None:
     marked = replace(promote_version(WORSE), splits="marked")
-    versions.write_tag(WORSE, promotion.VERDICT_TAG, marked.to_json(), tracking=project.tracking)
+    versions.write_tag(
+        version(WORSE), promotion.VERDICT_TAG, marked.to_json(), tracking=project.tracking
+    )
     assert promote_version(WORSE) == marked, "read back"
     project.set_params(max_attribute_drop=6.0)
     verdict = promote_version(WORSE)
@@ -314,7 +320,7 @@ def test_a_champion_on_another_split_is_measured_on_the_challengers(
     better = project.register(5)
     with pytest.raises(RuntimeError, match=NEEDS_RAY):  # it passed, and is to embed
         promote_version(better)
-    text = versions.read_tag(better, promotion.VERDICT_TAG, tracking=project.tracking)
+    text = versions.read_tag(version(better), promotion.VERDICT_TAG, tracking=project.tracking)
     verdict = Verdict.from_json(str(text))
     assert "measuring models:/hemline/1 on this test split: 180 images" in capsys.readouterr().out
     assert verdict.passed
@@ -338,7 +344,7 @@ def test_versions_without_a_record_are_measured_whatever_size_they_see(
     with pytest.raises(RuntimeError, match=NEEDS_RAY):
         promote_version(number)
     assert "the store has 32 px, the model 16" in capsys.readouterr().out
-    text = versions.read_tag(number, promotion.VERDICT_TAG, tracking=project.tracking)
+    text = versions.read_tag(version(number), promotion.VERDICT_TAG, tracking=project.tracking)
     change = json.loads(str(text))["attributes"][0]
     assert change["challenger_map"] > change["champion_map"] + 10
 

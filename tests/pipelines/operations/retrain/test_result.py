@@ -33,11 +33,22 @@ def git(*arguments: str) -> str:
 def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None:
     write_lock(registration="a" * 32, code="1" * 32)
     commit_only(["dvc.lock"], "Retrain: version 3 rejected")
-    assert result.tag(VERDICT) == result.tag(VERDICT) == NAME
+    assert result.tag(VERDICT, model="hemline") == result.tag(VERDICT, model="hemline") == NAME
     assert git("tag", "--list", "--format=%(contents)", NAME) == (
         "Retrain: version 3 rejected\n\nagainst version 2:\n"
         "not kept: change of MAP -1.235, asked at least 0"
     )
+
+
+def test_a_model_of_another_name_has_tags_of_its_own(repository: Path) -> None:
+    """So that two projects of one repository can both have a third version."""
+    write_lock(registration="a" * 32, code="1" * 32)
+    commit_only(["dvc.lock"], "one")
+    assert result.tag(VERDICT, model="hemline") == NAME
+    write_lock(registration="b" * 32, code="1" * 32)
+    commit_only(["dvc.lock"], "of the other project")
+    assert result.tag(VERDICT, model="shop") == "retrain-shop-3-rejected"
+    assert git("rev-parse", "retrain-shop-3-rejected^{commit}") == git("rev-parse", "HEAD")
 
 
 def write_lock(*, registration: str, code: str) -> None:
@@ -52,10 +63,10 @@ def write_lock(*, registration: str, code: str) -> None:
 def test_a_tag_stands_for_what_was_registered_whatever_code_changed(repository: Path) -> None:
     write_lock(registration="a" * 32, code="1" * 32)
     commit_only(["dvc.lock"], "Retrain: version 3 rejected")
-    assert result.tag(VERDICT) == NAME
+    assert result.tag(VERDICT, model="hemline") == NAME
     write_lock(registration="a" * 32, code="2" * 32)
     commit_only(["dvc.lock"], "code")
-    assert result.tag(VERDICT) == NAME
+    assert result.tag(VERDICT, model="hemline") == NAME
     assert git("rev-parse", f"{NAME}^{{commit}}") == git("rev-parse", "HEAD~1")
 
 
@@ -66,7 +77,7 @@ def test_a_tag_of_another_registration_is_not_moved(repository: Path) -> None:
     write_lock(registration="b" * 32, code="1" * 32)
     commit_only(["dvc.lock"], "another")
     with pytest.raises(HemlineError, match=f"git tag old-{NAME} {NAME}"):
-        result.tag(VERDICT)
+        result.tag(VERDICT, model="hemline")
     assert git("rev-parse", NAME) == git("rev-parse", "HEAD~1")
 
 
@@ -90,14 +101,14 @@ def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
 
     write_lock(registration="a" * 32, code="1" * 32)
     commit_only(["dvc.lock"], "Retrain: version 3 rejected")
-    report = RetrainReport(tag=result.tag(VERDICT))
+    report = RetrainReport(tag=result.tag(VERDICT, model="hemline"))
     with pytest.raises(HemlineError, match="git pull --rebase"):
         result.push_commit(NAME, report, wanted=True)
     assert report.pushed == []
     assert git("ls-remote", "--tags", "origin") == "", "branch and tag, both or none"
 
     git("pull", "-q", "--rebase", "origin", "main")
-    assert result.tag(VERDICT) == NAME
+    assert result.tag(VERDICT, model="hemline") == NAME
     result.push_commit(NAME, report, wanted=True)
     assert report.pushed == ["origin"]
     assert git("rev-parse", "HEAD") == git("ls-remote", "origin", "refs/heads/main").split()[0]
