@@ -10,7 +10,7 @@ from shutil import which
 
 import psutil
 
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 
 _TAIL_LINES = 15
 _GRACE_S = 20  # between SIGTERM and SIGKILL
@@ -42,7 +42,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None)
             raise
     if process.returncode:
         said = "".join(tail).strip() or f"exit status {process.returncode}"
-        raise HemlineError(f"`{' '.join(command)}` failed:\n{said}")
+        raise HemlineError(f"`{command_line(*command)}` failed:\n{said}")
 
 
 def read(
@@ -60,10 +60,10 @@ def read(
     except OSError as error:
         if which(command[0]) is None:
             raise HemlineError(f"{command[0]} is not installed, or not on PATH") from error
-        raise HemlineError(f"`{' '.join(command)}` cannot be run: {error}") from error
+        raise HemlineError(f"`{command_line(*command)}` cannot be run: {error}") from error
     if done.returncode not in statuses:
         said = done.stderr.decode(errors="replace").strip()
-        raise HemlineError(f"`{' '.join(command)}` failed: {said}")
+        raise HemlineError(f"`{command_line(*command)}` failed: {said}")
     return done.stdout.decode(errors="surrogateescape")
 
 

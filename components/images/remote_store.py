@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from components import files
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 from components.images.keyed_parts import remove_unnamed
 from components.images.store import Shard, read_shards, write_manifest
 
@@ -130,9 +130,8 @@ def _read_manifest(system: AbstractFileSystem, root: str, url: str) -> dict[str,
     try:
         manifest: dict[str, Any] = json.loads(system.cat_file(f"{root}/{_MANIFEST}"))
     except FileNotFoundError as error:
-        raise HemlineError(
-            f"{url} has no {_MANIFEST}: `hemline preprocess --publish {url}` publishes one"
-        ) from error
+        command = command_line("hemline", "preprocess", "--publish", url)
+        raise HemlineError(f"{url} has no {_MANIFEST}: `{command}` publishes one") from error
     except Exception as error:  # each driver has its own kinds
         raise HemlineError(f"{url} cannot be read: {error}") from error
     return manifest

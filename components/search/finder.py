@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components import tables
 from components.embedding.embeddings import Embeddings, Vectors
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 from components.search.conditions import CatalogLookup, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
 from components.search.request import Answer, Found, Query, SearchRequest
@@ -147,10 +147,11 @@ class Finder:
         missing = [name for name in attributes if self.index_of(name) is None]
         if not missing:
             return ""
-        options = " ".join(f"--attribute {name}" for name in missing)
+        options = [word for name in missing for word in ("--attribute", name)]
+        command = command_line("hemline", "index", "--embeddings", self._embedded.folder, *options)
         return (
             f"no index of {', '.join(missing)} was built of these embeddings: "
-            f"`hemline index {options}` makes searching them faster"
+            f"`{command}` makes searching them faster"
         )
 
     @property

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from components import files
 from components.attributes import AttributeSchema
+from components.errors import command_line
 from components.images.transforms import normalise
 from components.models.build import build_model
 from components.models.network import AttentionNetwork, EmbeddingNetwork
@@ -80,7 +81,8 @@ def read_trained_model(folder: Path) -> TrainedModel:
         HemlineError: a file of it is missing or damaged.
     """
     for path, crc32 in trained_files(folder).items():
-        remedy = f"`dvc checkout --force {folder}` brings it back, `dvc repro -f train` makes it"
+        checkout = command_line("dvc", "checkout", "--force", folder)
+        remedy = f"`{checkout}` brings it back, `dvc repro -f train` makes it"
         files.check(path, crc32, remedy=remedy)
     description = files.read_json(folder / DESCRIPTION_FILE)
     schema = AttributeSchema.from_dict(description["schema"])

@@ -7,9 +7,14 @@ import pyarrow.compute as pc
 
 from components import files, tables
 from components.embedding.embeddings import read_embeddings
+from components.errors import HemlineError, command_line
 from components.evaluation.figures import gain_text, not_above_random
 from components.params import DataParams, load_section
+from components.provenance import git
 from components.registry import versions
+from components.registry.versions import RegisteredVersion
+from components.tracking.runs import AbsentError, Tracking
+from pipelines.operations.search.embedded import cached_package
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console, table
@@ -21,10 +26,11 @@ def summary(
     catalog: options.Catalog = options.CATALOG,
     queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
+    run: options.Run = options.RUN,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Print MAP per attribute beside a random ranking, the model version, and three commands."""
+    """Print MAP per attribute beside a random ranking, the model version, and what to try next."""
     figures = files.read_json(metrics)
     version = versions.read_registration(registration)
     embedded = read_embeddings(embeddings)
@@ -53,14 +59,50 @@ def summary(
     if names := not_above_random(figures):
         console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
     where = tracking(params)
+    absent = _why_absent(version, where, run=run)
     console.print(
-        f"model       {version.uri} in {where.registry_address}\n"
-        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images\n"
-        f"\nTry next, after `. .venv/bin/activate`:\n"
-        f"  hemline search --image {image} --attribute {attribute}\n"
-        f"  mlflow ui --backend-store-uri {where.address}\n"
-        f"  dvc exp run -S train.margin=0.3"
+        f"model       {version.uri} in {where.registry_address}{absent and f', {absent}'}"
     )
+    console.print(
+        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images"
+    )
+    has_model = not absent or cached_package(embedded).exists()
+    query = ("--image", image) if has_model and image.is_file() else ("--id", path)
+    proposals = [command_line("hemline", "search", *query, "--attribute", attribute)]
+    if where.uri.startswith("sqlite:") and not absent:
+        proposals.append(command_line("mlflow", "ui", "--backend-store-uri", where.uri))
+    if _is_versioned():
+        proposals.append("dvc exp run -S train.margin=0.3")
+    activated = ", after `. .venv/bin/activate`" if Path(".venv/bin/activate").is_file() else ""
+    console.print("\n  ".join([f"\nTry next{activated}:", *proposals]))
+
+
+def _why_absent(version: RegisteredVersion, where: Tracking, *, run: Path) -> str:
+    """Returns why the store does not have the version that this project made; "" where it has it.
+
+    A clone has the files that name a version, and perhaps not the store that it is in.
+    """
+    remedy = "set MLFLOW_TRACKING_URI to the store that has it"
+    uri = where.registry_uri or where.uri
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():  # MLflow would make it
+        return f"which does not exist here: {remedy}"
+    try:
+        found = where.client().get_model_version(version.name, str(version.version))
+    except AbsentError:
+        return f"which does not have it: {remedy}"
+    except HemlineError as error:
+        return f"which does not say whether it has it: {error}"
+    if run.exists() and found.run_id != files.read_json(run)["run_id"]:
+        return f"which has another run's version of that number: {remedy}"
+    return ""
+
+
+def _is_versioned() -> bool:
+    """Returns whether DVC can run an experiment here: a project with a commit."""
+    try:
+        return Path(".dvc").is_dir() and git.find_head() is not None
+    except HemlineError:  # said where a commit is needed
+        return False
 
 
 def median_query(scores: pa.Table, attribute: str) -> int:

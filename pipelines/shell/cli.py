@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from components.credentials import without_credentials
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 
 COMMANDS = {
     "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
@@ -129,8 +129,8 @@ def check_code(here: Path) -> None:
     with_code = (x for x in (here, *here.parents) if all((x / file).exists() for file in files))
     folder = next(with_code, running)
     if not folder.samefile(running):
+        install = command_line("pip", "install", "-e", folder)
         raise HemlineError(
             f"the code in {running} was about to run in the project {folder}, which has its own: "
-            f"run `python -m pipelines ...` in {folder}, or install that code with `pip install -e "
-            f"{folder}`"
+            f"run `python -m pipelines ...` in {folder}, or install that code with `{install}`"
         )

@@ -21,8 +21,11 @@ from rich.text import Text
 _WIDTH_ELSEWHERE = 160  # of tables in a log, where no terminal sets a width
 _SECONDS_BETWEEN_LINES = 30  # of a log
 
-console = Console(
-    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE
+console = Console(  # no markup: names and paths may hold [brackets]
+    highlight=False,
+    markup=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE,
 )
 
 

@@ -15,7 +15,10 @@ from pipelines.shell.reporting import console
 
 
 def ingest(
-    *, catalog: options.Catalog, data: options.Data = None, params: options.Params = options.PARAMS
+    *,
+    catalog: options.Catalog = options.CATALOG,
+    data: options.Data = None,
+    params: options.Params = options.PARAMS,
 ) -> None:
     """Read labels and image headers; write schema, images, labels and quarantine.
 

@@ -21,8 +21,8 @@ Publish = Annotated[
 
 def preprocess(
     *,
-    catalog: options.Catalog,
-    store: options.Store,
+    catalog: options.Catalog = options.CATALOG,
+    store: options.Store = options.STORE,
     data: options.Data = None,
     publish: Publish = None,
     params: options.Params = options.PARAMS,

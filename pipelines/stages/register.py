@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 from components.files import read_about, read_json
 from components.provenance import recording
 from components.provenance.origin import read_origin
@@ -77,8 +77,9 @@ def check_evaluated(model: Path, queries: Path) -> None:
     """
     evaluated = read_about(queries, schema=QUERY_SCORES).get("model")
     if evaluated not in (None, identity(model)):  # None: an older hemline did not say
+        checkout = command_line("dvc", "checkout", "--force", model)
         raise HemlineError(
             f"{model} is not the model that was evaluated: its weights or its description have "
-            f"changed since {queries} was written; `dvc checkout --force {model}` brings that "
+            f"changed since {queries} was written; `{checkout}` brings that "
             "model back, `dvc repro -f evaluate` measures this one"
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from components.errors import command_line
 from components.provenance import dvc_files
 from components.training.trained import DESCRIPTION_FILE, WEIGHTS_FILE
 from pipelines.operations.reproduce import agreement
@@ -120,6 +121,5 @@ def print_comparison(
     where = f"; first in stage {first.stage}, {first.output}: {first.detail}" if first else ""
     console.print(f"{overall(rows)}{where}", markup=False, style="bold")
     if kept:
-        console.print(
-            f"kept: {kept}; `git worktree remove --force {kept}` removes it", markup=False
-        )
+        remove = command_line("git", "worktree", "remove", "--force", kept)
+        console.print(f"kept: {kept}; `{remove}` removes it", markup=False)

@@ -98,6 +98,13 @@ def print_table(results: Results) -> None:
     console.print(table)
 
 
+def missing_pictures(results: Results) -> str:
+    """Returns which picture of a sheet is missing, and of how many; "" where none is."""
+    paths = [Path(results.shown), *(Path(results.address(item)) for item in results.found)]
+    missing = [path for path in paths if not path.is_file()]
+    return f"{missing[0]} is missing ({len(missing)} of {len(paths)} are)" if missing else ""
+
+
 def write_sheet(results: Results, out: Path) -> None:
     """Writes a contact sheet; black frames agree with the query in all attributes asked for.
 
@@ -111,12 +118,8 @@ def write_sheet(results: Results, out: Path) -> None:
         values = _together(item.values, names)
         captions = (f"{rank}.  {item.similarity:.3f}", _listed(values))
         tiles.append(Tile(Path(results.address(item)), verdict(values, of_query), captions))
-    missing = [tile.path for tile in tiles if not tile.path.is_file()]
-    if missing:
-        raise HemlineError(
-            f"no sheet without the pictures: {missing[0]} is missing ({len(missing)} of "
-            f"{len(tiles)} are); leave --sheet out"
-        )
+    if missing := missing_pictures(results):
+        raise HemlineError(f"no sheet without the pictures: {missing}; leave --sheet out")
     write_tiles(tiles, out, title=f"nearest in {' and '.join(names)}: black agrees, red differs")
 
 

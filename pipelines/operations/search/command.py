@@ -8,12 +8,18 @@ from typer import Option, echo
 
 from components.attributes import nfc
 from components.embedding.embeddings import Embeddings, read_embeddings
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
 from components.search.request import Query, SearchRequest, parse_weight
-from pipelines.operations.search.answer import Results, print_json, print_table, write_sheet
+from pipelines.operations.search.answer import (
+    Results,
+    missing_pictures,
+    print_json,
+    print_table,
+    write_sheet,
+)
 from pipelines.operations.search.embedded import package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -107,7 +113,11 @@ def search(
         print_json(results)
     else:
         print_table(results)
-        sheet = sheet or (SHEET if "://" not in root else None)
+    if sheet is None and output_format == "table" and "://" not in root:
+        if missing := missing_pictures(results):
+            echo(f"note: no contact sheet: {missing}", err=True)
+        else:
+            sheet = SHEET
     if sheet is not None:
         write_sheet(results, sheet)
         echo(f"sheet: {sheet}", err=output_format == "json")
@@ -166,8 +176,10 @@ def _check_model(embedded: Embeddings, model: str, params: Path) -> None:
     made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     asked = versions.resolve(model, tracking=tracking(params))
     if asked != made_by:
+        folder = f"{embedded.folder}-{asked.version}"
+        embed = command_line("hemline", "embed", "--model", asked.uri, "--embeddings", folder)
         raise HemlineError(
             f"{model} is {asked.uri}, but {embedded.folder} was embedded by {made_by.uri}, and "
             "vectors of two versions are not comparable: leave --model out, or embed with it: "
-            f"hemline embed --model {asked.uri}, and search that with --embeddings"
+            f"`{embed}`, and search that with --embeddings"
         )

@@ -22,12 +22,17 @@ def package_of(embedded: Embeddings) -> Package:
         HemlineError: the registry has no such version, its graph is another one, or it does not
             answer.
     """
-    cached = cache_folder() / "models" / embedded.model_sha256
+    cached = cached_package(embedded)
     if cached.exists() and files.sha256(cached / NETWORK_FILE) != embedded.model_sha256:
         shutil.rmtree(cached)  # a damaged copy
     if not cached.exists():
         _fetch(embedded, cached)
     return read_package(cached)
+
+
+def cached_package(embedded: Embeddings) -> Path:
+    """Returns the folder in this machine's cache for the package that made embeddings."""
+    return cache_folder() / "models" / embedded.model_sha256
 
 
 def root_of(embedded: Embeddings, params: Path) -> str:

@@ -320,9 +320,10 @@ class TestLargeCatalogue:
         found = find(finder, {"collar": query}, top_k=4)
         assert numbers(found) == ranked(LARGE @ query, range(NUM_LARGE))[:4]
         notice = finder.missing_index(both)
-        assert "`hemline index --attribute collar --attribute length`" in notice
+        command = f"hemline index --embeddings {large.folder}"
+        assert f"`{command} --attribute collar --attribute length`" in notice
         build_index(large, "length")
-        assert "`hemline index --attribute collar`" in Finder(large, None).missing_index(both)
+        assert f"`{command} --attribute collar`" in Finder(large, None).missing_index(both)
         build_index(large, "collar")
         assert Finder(large, None).missing_index(both) == ""
         other = write_embedded_folder(

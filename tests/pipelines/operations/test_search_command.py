@@ -274,8 +274,12 @@ def test_a_sheet_is_written_where_it_is_asked_for(passes, capsys) -> None:
     run(*query)
     assert Path("search/sheet.png").exists()
     Path("raw/0.png").unlink()
+    Path("search/sheet.png").unlink()
+    run(*query)  # a clone that has no pictures
+    assert "no contact sheet: raw/0.png is missing (1 of 6 are)" in capsys.readouterr().err
+    assert not Path("search/sheet.png").exists()
     with pytest.raises(SystemExit):
-        main(["search", *query])
+        main(["search", *query, "--sheet", "sheet.png"])
     assert "raw/0.png is missing" in capsys.readouterr().err
 
 
