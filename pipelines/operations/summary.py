@@ -84,7 +84,8 @@ def _why_absent(version: RegisteredVersion, where: Tracking, *, run: Path) -> st
     """
     remedy = "set MLFLOW_TRACKING_URI to the store that has it"
     uri = where.registry_uri or where.uri
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():  # MLflow would make it
+    is_made = not uri.startswith("sqlite:") or Path(uri.removeprefix("sqlite:///")).exists()
+    if not is_made:  # MLflow would make it
         return f"which does not exist here: {remedy}"
     try:
         found = where.client().get_model_version(version.name, str(version.version))

@@ -59,9 +59,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_id = start_run(where, params={}, tags={})
     files.write_json({"run_id": run_id}, folder / "models/run.json")
     client = where.client()
-    client.create_registered_model(versions.MODEL_NAME)
-    client.create_model_version(versions.MODEL_NAME, source=str(folder), run_id=run_id)
-    version = RegisteredVersion(name=versions.MODEL_NAME, version=1)
+    client.create_registered_model(where.model_name)
+    client.create_model_version(where.model_name, source=str(folder), run_id=run_id)
+    version = RegisteredVersion(name=where.model_name, version=1)
     versions.write_registration(version, folder / "models/registration.json")
     return folder
 
