@@ -24,12 +24,16 @@ clean_up() {
 trap clean_up EXIT
 
 echo "[1/3] base: Debian bookworm with Python 3.11"
-debootstrap --variant=minbase --include=python3.11,python3.11-venv,ca-certificates \
-    bookworm "$work/base" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$work/debootstrap.log" 2>&1 ||
-    { tail -20 "$work/debootstrap.log" >&2; exit 1; }
-ln -s python3.11 "$work/base/usr/bin/python"
+mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+debootstrap --variant=minbase bookworm "$work/base" "$mirror" >"$work/log" 2>&1 ||
+    { tail -20 "$work/log" "$work/base/debootstrap/debootstrap.log" >&2; exit 1; }
 base=$("${buildah[@]}" from scratch)
 "${buildah[@]}" copy --quiet "$base" "$work/base" / >/dev/null
+"${buildah[@]}" run "$base" -- sh -euc '
+    apt-get update
+    apt-get install -y --no-install-recommends python3.11-venv ca-certificates
+    ln -s python3.11 /usr/bin/python
+' >"$work/log" 2>&1 || { tail -20 "$work/log" >&2; exit 1; }
 "${buildah[@]}" commit --quiet --rm "$base" hemline-base >/dev/null
 rm -rf "$work/base"
 

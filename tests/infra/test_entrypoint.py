@@ -153,6 +153,22 @@ def test_a_token_answers_git_and_is_in_no_url(tmp_path):
         assert done.stdout == f"{answer}\n"
 
 
+def test_the_check_of_the_image_names_a_tool_that_is_missing(tmp_path):
+    for tool in ("bash", "dirname", "git", "buildah"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or "/bin/true")
+    done = subprocess.run(
+        [INFRA / "docker/check_image.sh"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "debootstrap is not installed: apt-get install buildah debootstrap git\n"
+    )
+
+
 @pytest.mark.parametrize("minutes", [-2, 2])
 def test_the_night_comes_today_or_tomorrow(minutes):
     at = (datetime.now() + timedelta(minutes=minutes)).strftime("%H:%M")
