@@ -105,8 +105,15 @@ def _splits() -> pa.Table:
     return pa.table(dict(columns)).cast(tables.SPLITS)
 
 
-def write_inputs(folder: Path, *, num_epochs: int, steps_per_epoch: int) -> TrainingInputs:
-    """Writes all that a training run reads."""
+def write_inputs(
+    folder: Path,
+    *,
+    num_epochs: int,
+    steps_per_epoch: int,
+    attributes_per_batch: int = 2,
+    images_per_value: int = 2,
+) -> TrainingInputs:
+    """Writes all that a training run reads; a batch has two values of each attribute in it."""
     inputs = TrainingInputs(
         catalog=folder / "catalog",
         store=StoreLocation(address=str(folder / "store"), cache=folder / "cache"),
@@ -126,7 +133,10 @@ def write_inputs(folder: Path, *, num_epochs: int, steps_per_epoch: int) -> Trai
     )
     files.write_row_groups(triplets, inputs.triplets / "train.parquet", schema=tables.TRIPLETS)
     sampler = BatchSampler(
-        labels, attributes_per_batch=2, values_per_attribute=2, images_per_value=2
+        labels,
+        attributes_per_batch=attributes_per_batch,
+        values_per_attribute=2,
+        images_per_value=images_per_value,
     )
     batches = plan_batches(
         sampler, num_epochs=num_epochs, batches_per_epoch=steps_per_epoch, seed=1

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.slow
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
 NUM_EPOCHS = 3
-# of sums over two workers, the order does not matter; of those over four it does
-FOUR_WORKERS = TrainParams(**TRAIN | {"num_workers": 4, "cpus_per_worker": 1, "max_failures": 1})
+# of sums over two workers, the order does not matter; of those over three it does
+WORKERS = TrainParams(**TRAIN | {"num_workers": 3, "cpus_per_worker": 1, "max_failures": 1})
 
 
 def note(metrics, *, step: int, kind: str, folder: Path) -> None:
@@ -48,7 +48,13 @@ def rows(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> TrainingInputs:
-    return write_inputs(tmp_path_factory.mktemp("inputs"), num_epochs=NUM_EPOCHS, steps_per_epoch=3)
+    return write_inputs(
+        tmp_path_factory.mktemp("inputs"),
+        num_epochs=NUM_EPOCHS,
+        steps_per_epoch=3,
+        attributes_per_batch=1,
+        images_per_value=3,  # 6 a step: 2 of each worker
+    )
 
 
 def published(inputs: TrainingInputs, folder: Path) -> TrainingInputs:
@@ -82,8 +88,8 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
 ) -> None:
     """Killed in the middle of an epoch, it resumes from a checkpoint in its middle."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    run(inputs, undisturbed, FOUR_WORKERS, note)
-    run(published(inputs, tmp_path), disturbed, FOUR_WORKERS, note_and_die_once)
+    run(inputs, undisturbed, WORKERS, note)
+    run(published(inputs, tmp_path), disturbed, WORKERS, note_and_die_once)
 
     whole = rows(undisturbed)
     names = [row.split()[0] for row in whole]
@@ -94,7 +100,7 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
 
 
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
-    run(inputs, tmp_path, replace(FOUR_WORKERS, num_workers=0), note)
+    run(inputs, tmp_path, replace(WORKERS, num_workers=0), note)
     assert [record["epoch"] for record in read_curve(tmp_path / "state")] == [0, 1, 2]
 
 
@@ -107,7 +113,7 @@ def test_what_a_worker_cannot_use_is_told_as_one_message(
         run_training(
             inputs,
             model_params=no_weights,
-            train_params=replace(FOUR_WORKERS, num_workers=1, max_failures=0),
+            train_params=replace(WORKERS, num_workers=1, max_failures=0),
             checkpoint_params=CheckpointParams(every_steps=2, num_to_keep=2),
             state_folder=tmp_path / "state",
             log=partial(note, folder=tmp_path),
@@ -121,6 +127,6 @@ def test_out_of_memory_says_how_much_and_what_to_change(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Learner, "forward", fail)
-    expected = r"cpu is out of memory: 8 images of 32 px a step.*images_at_once.*images_per_value"
+    expected = r"cpu is out of memory: 6 images of 32 px a step.*images_at_once.*images_per_value"
     with pytest.raises(HemlineError, match=expected):
-        run(inputs, tmp_path, replace(FOUR_WORKERS, num_workers=0), note)
+        run(inputs, tmp_path, replace(WORKERS, num_workers=0), note)
