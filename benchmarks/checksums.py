@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.machine import machine
 from components import files, tables
-from components.embedding.embeddings import part_path, read_embeddings
+from components.embedding.embeddings import read_embeddings
 from components.evaluation.encode import encode
 from components.evaluation.evaluation import held_out_images
 from components.images.store import ImageStore, read_shards
@@ -59,7 +59,7 @@ def main() -> None:
     show("graph of a package", package.load_network, [package.folder / NETWORK_FILE])
     embedded = read_embeddings(options.EMBEDDINGS)
     name = embedded.attributes[0]
-    parts = [part_path(embedded.folder, name, x.key) for x in embedded.parts if x.num_images]
+    parts = [embedded.part_path(name, x.key) for x in embedded.parts if x.num_images]
     show(f"parts: `search --id`, {embedded.num_images} images", lambda: search(name), parts)
     show("parts, decoding alone", lambda: list(embedded.vectors(name)), parts)
 

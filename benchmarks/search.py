@@ -31,6 +31,7 @@ from benchmarks.machine import machine
 from components import files, tables
 from components.embedding.embeddings import (
     ITEMS,
+    LAYOUT,
     Embeddings,
     Part,
     part_path,
@@ -133,6 +134,7 @@ def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
             digest=f"{exponent} {num_items}",
             num_quarantined=0,
             parts=tuple(parts),
+            layout=LAYOUT,
         )
     )
     return []

@@ -24,6 +24,7 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Precision = Literal["auto", "bf16", "fp32"]
+Storage = Literal["float16", "float32"]  # names that NumPy, PyTorch and Arrow know
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ExperimentName = Annotated[str, Field(min_length=1, max_length=500)]  # MLflow's limit
 
@@ -272,6 +273,7 @@ class EmbedParams:
     batch_size_per_worker: PositiveInt = 64
     num_readers: PositiveInt = 2
     precision: Precision = "auto"
+    storage: Storage = "float16"
     images_per_part: PositiveInt = 16384
 
 

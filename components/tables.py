@@ -156,14 +156,18 @@ The file's metadata holds the recipe that it was embedded by.
 """
 
 
-def embeddings_schema(embedding_dim: int) -> pa.Schema:
-    """Returns the schema of a part of embeddings."""
+def embeddings_schema(embedding_dim: int, *, storage: str) -> pa.Schema:
+    """Returns the schema of a part of an attribute's embeddings; storage: type of its numbers.
+
+    The attribute stands in the file as text and not in its path: readers guess the type of what is
+    in a path, each in its own way, and would make the number 1 of an attribute `01`.
+    """
     return pa.schema(
         [
             ("image", pa.int64()),
             ("path", pa.string()),
             ("attribute", pa.string()),
-            ("embedding", pa.list_(pa.float16(), embedding_dim)),
+            ("embedding", pa.list_(pa.from_numpy_dtype(storage), embedding_dim)),
             ("model_name", pa.string()),
             ("model_version", pa.int32()),
         ]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ from numpy.typing import NDArray
 from components import files, tables
 from components.embedding.embeddings import (
     ITEMS,
+    LAYOUT,
+    MANIFEST,
+    OLDER_LAYOUT,
+    VECTORS,
     Embeddings,
     Part,
+    part_path,
     read_embeddings,
     write_embeddings,
 )
 from components.embedding.part_files import Recipe, write_part
+from components.params import Storage
 
 
 def write_embedded_folder(
@@ -30,20 +37,22 @@ def write_embedded_folder(
     root: str | None = None,
     model_version: int = 1,
     model_sha256: str = "0" * 64,
+    storage: Storage = "float16",
 ) -> Embeddings:
     """Returns embeddings with the given vectors [n, D] of each attribute.
 
     Args:
         folder: folder to write to.
-        vectors: vectors of each attribute; they are kept in half precision.
+        vectors: vectors of each attribute.
         images: numbers of the images, in the order of the parts; None: from 0.
         part_sizes: images in each part; None: all in one.
         columns: further columns of the items, in the order of the images.
         root: what paths are relative to.
         model_version: version of the model that made them.
         model_sha256: hash of its graph.
+        storage: type of the vectors' numbers.
     """
-    matrices = {name: np.asarray(rows, np.float16) for name, rows in vectors.items()}
+    matrices = {name: np.asarray(rows, storage) for name, rows in vectors.items()}
     num_images, embedding_dim = next(iter(matrices.values())).shape
     numbers = np.arange(num_images) if images is None else np.asarray(images)
     content = b"".join(
@@ -57,6 +66,7 @@ def write_embedded_folder(
         image_size_px=1,
         attributes={name: place for place, name in enumerate(matrices)},
         precision="fp32",
+        storage=storage,
     )
     items = {
         "image": pa.array(numbers, pa.int64()),
@@ -90,8 +100,31 @@ def write_embedded_folder(
             digest=digest,
             num_quarantined=0,
             parts=tuple(parts),
+            storage=storage,
+            layout=LAYOUT,
         )
     )
+    return read_embeddings(folder)
+
+
+def lay_out_as_older(folder: Path) -> Embeddings:
+    """Lays embeddings out as an older hemline did, whose manifest does not say so, and returns them."""
+    embedded = read_embeddings(folder)
+    manifest = files.read_json(folder / MANIFEST)
+    del manifest["layout"], manifest["storage"]
+    crc32 = manifest["crc32"]
+    for attribute, part in product(embedded.attributes, embedded.parts):
+        if part.num_images:
+            path, older = (
+                part_path(folder, attribute, part.key, layout=layout)
+                for layout in (LAYOUT, OLDER_LAYOUT)
+            )
+            older.parent.mkdir(exist_ok=True)
+            path.rename(older)
+            if written := crc32.pop(path.relative_to(folder).as_posix(), None):
+                crc32[older.relative_to(folder).as_posix()] = written
+    (folder / VECTORS).rmdir()
+    files.write_json(manifest, folder / MANIFEST)
     return read_embeddings(folder)
 
 

@@ -1,19 +1,24 @@
 """Embeddings on disk: their manifest, their items, and the vectors part by part.
 
-    manifest.json                         which model, which attributes, which parts
-    items.parquet                         a row per embedded image
-    quarantine.parquet                    images that could not be read
-    attribute=<name>/part-<key>.parquet   `tables.embeddings_schema`
-    parts/part-<key>.parquet              what a part was made from, see `part_files.py`
+    manifest.json                                which model, which attributes, which parts
+    items.parquet                                a row per embedded image
+    quarantine.parquet                           images that could not be read
+    vectors/part-<key>-<attribute>.parquet       `tables.embeddings_schema`
+    parts/part-<key>.parquet                     what a part was made from, see `part_files.py`
 
 The manifest is written last and names every part: what it does not name does not count. Every part
-lies in the folder of every attribute, with the same images in the same order.
+has a file for every attribute, with the same images in the same order.
+
+The folder of vectors holds nothing else, so that programs read it whole. It has no folders inside:
+of a folder `attribute=01`, pandas, pyarrow and polars make the number 1, a folder `_fit` pandas and
+pyarrow pass over in silence, and Spark reads no folder that is not a partition. An older hemline
+wrote folders `attribute=<name>` (`OLDER_LAYOUT`), which are still read.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
 import numpy as np
@@ -23,17 +28,23 @@ from numpy.typing import NDArray
 
 from components import files
 from components.errors import HemlineError
+from components.params import Storage
 from components.registry.package import NETWORK_FILE, Package
 from components.tables import QUARANTINE_FILE
 
-MANIFEST, ITEMS = "manifest.json", "items.parquet"
+MANIFEST, ITEMS, VECTORS = "manifest.json", "items.parquet", "vectors"
+
+LAYOUT, OLDER_LAYOUT = 2, 1
+"""Where vectors lie: in one folder; and as before, attribute=<name>/part-<key>.parquet."""
+
+Numbers = NDArray[np.floating[Any]]
 
 
 class Vectors(NamedTuple):
-    """Image numbers [n], and embeddings of unit length [n, D] in float16."""
+    """Image numbers [n], and embeddings of unit length [n, D] as they are stored."""
 
     images_n: NDArray[np.int64]
-    embeddings_nD: NDArray[np.float16]
+    embeddings_nD: Numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +63,8 @@ class Embeddings:
     exported graph, `precision` fp32 or bf16, `digest` a hash of all items' paths and contents. The
     items' paths are relative to `root`; None: to the root of the catalog's data. A part of 0 images
     stands for unreadable ones, which `num_quarantined` counts. `crc32` has the checksums of files
-    by their paths in the folder; an older hemline made none.
+    by their paths in the folder; an older hemline made none. `storage` is the type of the vectors'
+    numbers, and `layout` says where they lie.
     """
 
     folder: Path
@@ -67,6 +79,8 @@ class Embeddings:
     num_quarantined: int
     parts: tuple[Part, ...]
     crc32: Mapping[str, str] = field(default_factory=dict)
+    storage: Storage = "float16"
+    layout: int = OLDER_LAYOUT
 
     @property
     def num_images(self) -> int:
@@ -131,13 +145,20 @@ class Embeddings:
             raise HemlineError(f"no attribute {attribute!r}; images are embedded for {known}")
         for part in self.parts:
             if part.num_images:
-                path = part_path(self.folder, attribute, part.key)
+                path = self.part_path(attribute, part.key)
                 yield read_vectors(path, crc32=self.written(path))
 
+    def part_path(self, attribute: str, key: str) -> Path:
+        """Returns the path of a part of an attribute."""
+        return part_path(self.folder, attribute, key, layout=self.layout)
 
-def part_path(folder: Path, attribute: str, key: str) -> Path:
+
+def part_path(folder: Path, attribute: str, key: str, *, layout: int = LAYOUT) -> Path:
     """Returns the path of a part of an attribute, whose name is escaped as in a URL."""
-    return folder / f"attribute={quote(attribute, safe='')}" / f"part-{key}.parquet"
+    name = quote(attribute, safe="")
+    if layout == OLDER_LAYOUT:
+        return folder / f"attribute={name}" / f"part-{key}.parquet"
+    return folder / VECTORS / f"part-{key}-{name}.parquet"
 
 
 def write_embeddings(embeddings: Embeddings) -> None:
@@ -157,7 +178,10 @@ def read_embeddings(folder: Path) -> Embeddings:
     try:
         parts = tuple(Part(**part) for part in content.pop("parts"))
         attributes = tuple(content.pop("attributes"))
-        return Embeddings(folder=folder, parts=parts, attributes=attributes, **content)
+        read = Embeddings(folder=folder, parts=parts, attributes=attributes, **content)
+        if read.layout not in (LAYOUT, OLDER_LAYOUT) or read.storage not in get_args(Storage):
+            raise TypeError(f"layout {read.layout}, storage {read.storage}")
+        return read
     except (KeyError, TypeError) as error:
         raise HemlineError(
             f"{folder / MANIFEST} was made by another version of hemline ({error}): "

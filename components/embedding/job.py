@@ -72,6 +72,7 @@ def embed_all(
         image_size_px=package.image_size_px,
         attributes={schema.names[x]: x for x in map(schema.index, attributes or schema.names)},
         precision=resolve_precision(params.precision, on_gpu=on_gpu),
+        storage=params.storage,
     )
     plans = plan_parts(source, out, recipe=recipe, images_per_part=params.images_per_part)
     is_on_ray = params.num_workers > 0
@@ -175,6 +176,7 @@ class Embedder:
         self._network = load_network(self._device.type)
         self._asked = torch.tensor(list(recipe.attributes.values()), device=self._device)
         self._bf16 = recipe.precision == "bf16"
+        self._storage = recipe.storage
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Returns a batch of `read_schema` as `embedded_schema`."""
@@ -187,7 +189,8 @@ class Embedder:
             embeddings_nKD = self._network(torch.tensor(pixels_nSS3, device=self._device), asked_nK)
             if self._bf16:  # a version that hemline 0.1 exported has lengths of 0.996 to 1.004
                 embeddings_nKD = nn.functional.normalize(embeddings_nKD.float(), dim=-1)
-        halves_nKD = embeddings_nKD.half().cpu().contiguous().numpy()
-        tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(halves_nKD)
+        stored_nKD = embeddings_nKD.to(getattr(torch, self._storage)).cpu().contiguous().numpy()
+        tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(stored_nKD)
         columns = [*batch.drop_columns("pixels").columns, tensors]
-        return pa.table(columns, schema=embedded_schema(*halves_nKD.shape[1:]))
+        schema = embedded_schema(*stored_nKD.shape[1:], storage=self._storage)
+        return pa.table(columns, schema=schema)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from components import files, tables
 from components.embedding.embeddings import (
     ITEMS,
+    LAYOUT,
     MANIFEST,
     Embeddings,
+    Numbers,
     Part,
     part_path,
     read_vectors,
@@ -30,12 +31,14 @@ from components.embedding.part_files import (
     read_record,
     record_path,
     remove_unnamed,
+    take_older_layout,
     write_part,
     written_checksums,
 )
 from components.embedding.source import Reader, Source
 from components.errors import HemlineError
 from components.images.keyed_parts import content_key, parts_by_number
+from components.params import Storage
 
 OnProgress = Callable[[int], None]
 """Called with the number of images done since its last call."""
@@ -61,9 +64,10 @@ def read_schema(image_size_px: int) -> pa.Schema:
     return _READ.append(pa.field("pixels", pixels_type))
 
 
-def embedded_schema(num_attributes: int, embedding_dim: int) -> pa.Schema:
+def embedded_schema(num_attributes: int, embedding_dim: int, *, storage: Storage) -> pa.Schema:
     """Returns the schema of a batch that was embedded: embeddings [K, D] in place of pixels."""
-    embedding_type = pa.fixed_shape_tensor(pa.float16(), (num_attributes, embedding_dim))
+    shape = (num_attributes, embedding_dim)
+    embedding_type = pa.fixed_shape_tensor(pa.from_numpy_dtype(storage), shape)
     return _READ.append(pa.field("embedding", embedding_type))
 
 
@@ -88,6 +92,7 @@ def plan_parts(
     source: Source, out: Path, *, recipe: Recipe, images_per_part: int
 ) -> list[PlannedPart]:
     """Returns all parts that the embeddings in `out` will have."""
+    take_older_layout(out)
     names = tables.EMBEDDED_ITEMS.names
     addresses = pa.array(source.addresses, pa.string())
     items = source.items.select(names).append_column("address", addresses)
@@ -138,7 +143,7 @@ class _PartInMaking:
         self._items = plan.items
         self._held = held_earlier(plan.items, out, plan.key, recipe=recipe)
         self._missing = {*plan.items["image"].to_pylist()} - self._held.keys()
-        self._embeddings: dict[int, NDArray[np.float16]] = {}
+        self._embeddings: dict[int, Numbers] = {}
         self._reasons: dict[int, tuple[str, str]] = {}
 
     @property
@@ -224,6 +229,8 @@ def _conclude(
         num_quarantined=len(unread),
         parts=parts,
         crc32=crc32,
+        storage=recipe.storage,
+        layout=LAYOUT,
     )
     write_embeddings(embeddings)
     remove_unnamed(out, records, attributes=attributes)

@@ -8,6 +8,7 @@ Shape letters: m images of a part that could be read; K attributes, D embedding.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -15,24 +16,29 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from components import files, tables
 from components.embedding.embeddings import (
     ITEMS,
+    LAYOUT,
     MANIFEST,
+    VECTORS,
     Embeddings,
+    Numbers,
     part_path,
     read_embeddings,
 )
 from components.errors import HemlineError
 from components.images import keyed_parts
+from components.params import Storage
 
 _RECORDS = "parts"
+_ASIDE = "writing-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +54,14 @@ class Recipe:
     image_size_px: int
     attributes: dict[str, int]
     precision: str
+    storage: Storage = "float16"
 
     @property
     def digest(self) -> str:
         """SHA-256 of all fields; another one than hemline 0.1's, whose bf16 lengths were not 1."""
         made_from = asdict(self)
+        if self.storage == "float16":
+            del made_from["storage"]  # what was stored before there was a choice stays
         if self.precision == "bf16":
             made_from["lengths"] = "float32"
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
@@ -75,11 +84,13 @@ def written_checksums(folder: Path, key: str) -> dict[str, str]:
     return checksums
 
 
-def is_complete(folder: Path, key: str, *, attributes: Collection[str]) -> bool:
+def is_complete(
+    folder: Path, key: str, *, attributes: Collection[str], layout: int = LAYOUT
+) -> bool:
     """Returns whether a part has all its files; one without readable images has a record only."""
     if not record_path(folder, key).exists():
         return False
-    if all(part_path(folder, name, key).exists() for name in attributes):
+    if all(part_path(folder, name, key, layout=layout).exists() for name in attributes):
         return True
     return read_record(folder, key)["reason"].null_count == 0
 
@@ -98,7 +109,7 @@ def write_part(
     folder: Path,
     key: str,
     record: pa.Table,
-    embeddings_mKD: NDArray[np.float16] | None,
+    embeddings_mKD: Numbers | None,
     *,
     recipe: Recipe,
 ) -> None:
@@ -109,10 +120,9 @@ def write_part(
     about: dict[str, Any] = {"recipe": recipe.digest}
     if embeddings_mKD is not None:
         embedded = record.filter(pc.is_null(record["reason"])).select(["image", "path"])
-        write = partial(_write_attribute, embedded, recipe=recipe)
-        paths = [part_path(folder, name, key) for name in recipe.attributes]
+        write = partial(_write_attribute, embedded, folder=folder, key=key, recipe=recipe)
         with ThreadPoolExecutor() as pool:  # compressing is most of it, and holds no lock
-            done = pool.map(write, recipe.attributes, np.moveaxis(embeddings_mKD, 1, 0), paths)
+            done = pool.map(write, recipe.attributes, np.moveaxis(embeddings_mKD, 1, 0))
             about["crc32"] = dict(zip(recipe.attributes, done, strict=True))
     files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
 
@@ -120,15 +130,20 @@ def write_part(
 def _write_attribute(
     embedded: pa.Table,
     attribute: str,
-    embeddings_mD: NDArray[np.float16],
-    path: Path,
+    embeddings_mD: Numbers,
     *,
+    folder: Path,
+    key: str,
     recipe: Recipe,
 ) -> str:
-    """Writes a part of an attribute and returns the file's checksum."""
+    """Writes a part of an attribute and returns the file's checksum.
+
+    It is moved among the vectors when it is whole: a half-written file there, even a hidden one, is
+    one that polars refuses the folder for.
+    """
     num_images, embedding_dim = embeddings_mD.shape
-    schema = tables.embeddings_schema(embedding_dim)
-    flat = pa.array(np.ascontiguousarray(embeddings_mD).ravel(), pa.float16())
+    schema = tables.embeddings_schema(embedding_dim, storage=recipe.storage)
+    flat = pa.array(np.ascontiguousarray(embeddings_mD).ravel())
     columns = [
         *embedded.columns,
         pa.repeat(attribute, num_images),
@@ -136,7 +151,11 @@ def _write_attribute(
         pa.repeat(recipe.model_name, num_images),
         pa.repeat(pa.scalar(recipe.model_version, pa.int32()), num_images),
     ]
-    files.write_table(pa.table(columns, names=schema.names), path, schema=schema)
+    path = part_path(folder, attribute, key)
+    aside = folder / _RECORDS / f"{_ASIDE}{path.name}"
+    files.write_table(pa.table(columns, names=schema.names), aside, schema=schema)
+    path.parent.mkdir(exist_ok=True)
+    aside.replace(path)
     return files.checksum(path)
 
 
@@ -170,11 +189,29 @@ def remove_unnamed(folder: Path, keys: Collection[str], *, attributes: Collectio
     """Removes all parts except those of the given keys, and leftovers of killed writers."""
     named = {record_path(folder, key) for key in keys}
     named |= {part_path(folder, name, key) for key in keys for name in attributes}
-    for place in [*folder.glob("attribute=*"), folder / _RECORDS]:
-        keyed_parts.remove_unnamed(place, "part-*.parquet", named=named)
+    for place in [*folder.glob("attribute=*"), folder / VECTORS, folder / _RECORDS]:
+        keyed_parts.remove_unnamed(place, "*.parquet", named=named)
         if not any(place.iterdir()):
             place.rmdir()
     keyed_parts.remove_unnamed(folder, "part-*.parquet", named=())
+
+
+def take_older_layout(folder: Path) -> None:
+    """Makes the vectors of an older hemline lie where they lie now; the bytes are the same.
+
+    They stay where its manifest says, too, until `remove_unnamed` follows another manifest.
+    """
+    for older in sorted(folder.glob("attribute=*/part-*.parquet")):
+        attribute = unquote(older.parent.name.partition("=")[2])
+        path = part_path(folder, attribute, older.stem.removeprefix("part-"))
+        if path.exists():
+            continue
+        path.parent.mkdir(exist_ok=True)
+        try:
+            os.link(older, path)
+        except OSError:  # a file system without hard links
+            with files.replacing(path) as temporary:
+                shutil.copyfile(older, temporary)
 
 
 def copy_parts(embeddings: Embeddings, out: Path) -> None:
@@ -190,7 +227,7 @@ def copy_parts(embeddings: Embeddings, out: Path) -> None:
             continue
         if part.num_images:
             for name in embeddings.attributes:
-                path = part_path(embeddings.folder, name, part.key)
+                path = embeddings.part_path(name, part.key)
                 _copy(embeddings, path, part_path(out, name, part.key))
         _copy(embeddings, record_path(embeddings.folder, part.key), record_path(out, part.key))
 
@@ -205,7 +242,7 @@ def listed_files(embeddings: Embeddings) -> list[Path]:
     """Returns the files that embeddings consist of, besides the manifest."""
     folder = embeddings.folder
     vectors = [
-        part_path(folder, name, part.key)
+        embeddings.part_path(name, part.key)
         for name in embeddings.attributes
         for part in embeddings.parts
         if part.num_images
@@ -222,7 +259,8 @@ def read_complete(folder: Path) -> Embeddings:
     """
     embeddings = read_embeddings(folder)
     for part in embeddings.parts:
-        if not is_complete(folder, part.key, attributes=embeddings.attributes):
+        layout = embeddings.layout
+        if not is_complete(folder, part.key, attributes=embeddings.attributes, layout=layout):
             raise HemlineError(f"{folder}: files of the part {part.key} are missing")
     return embeddings
 

@@ -1,6 +1,6 @@
 """An approximate index of an attribute's vectors, by FAISS: how millions are searched.
 
-    index/attribute=<name>/lists-<key>.faiss    inverted lists of vectors in half precision
+    index/attribute=<name>/lists-<key>.faiss    inverted lists of vectors, as they are stored
     index/attribute=<name>/lists-<key>.json     `IndexFacts`; written last
 
 The vectors lie in lists, each around a centroid, and a search compares the query with the vectors
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components import files
-from components.embedding.embeddings import Embeddings, Vectors
+from components.embedding.embeddings import Embeddings, Numbers, Vectors
 from components.errors import HemlineError
 from components.search.search import Neighbours
 from components.search.vector_map import (
@@ -171,18 +171,21 @@ def _paths(embedded: Embeddings, attribute: str) -> tuple[Path, Path]:
     return stem.with_suffix(".faiss"), stem.with_suffix(".json")
 
 
-def _trained(vectors_nD: NDArray[np.float16], num_lists: int) -> Any:
-    """Returns an index of empty lists around the centroids of some vectors."""
+def _trained(vectors_nD: Numbers, num_lists: int) -> Any:
+    """Returns an index of empty lists around the centroids of some vectors.
+
+    The lists hold vectors in the precision that they are stored in: nothing is lost.
+    """
     faiss = _faiss()
     dim = vectors_nD.shape[1]
-    index = faiss.IndexIVFScalarQuantizer(
-        faiss.IndexFlatIP(dim),
-        dim,
-        num_lists,
-        faiss.ScalarQuantizer.QT_fp16,
-        faiss.METRIC_INNER_PRODUCT,
-        False,  # the vectors themselves, which are halves already: nothing is lost
-    )
+    around = (faiss.IndexFlatIP(dim), dim, num_lists)
+    if vectors_nD.dtype == np.float32:
+        index = faiss.IndexIVFFlat(*around, faiss.METRIC_INNER_PRODUCT)
+    else:
+        halves, no_residuals = faiss.ScalarQuantizer.QT_fp16, False
+        index = faiss.IndexIVFScalarQuantizer(
+            *around, halves, faiss.METRIC_INNER_PRODUCT, no_residuals
+        )
     index.cp.niter = _ITERATIONS
     index.cp.min_points_per_centroid = 1  # no warning about few vectors
     index.train(vectors_nD.astype(np.float32))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from components.embedding.embeddings import Vectors
+from components.embedding.embeddings import Numbers, Vectors
 
 _ITEMS_AT_ONCE = 2048  # their vectors in single precision stay in a core's cache
 
@@ -72,13 +72,15 @@ def nearest(scored: Iterable[Neighbours], *, top_k: int) -> Neighbours:
     return best
 
 
-def _dot(vectors_nD: NDArray[np.float16], query_D: NDArray[np.float32]) -> NDArray[np.float32]:
+def _dot(vectors_nD: Numbers, query_D: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns the dot product of each finite vector with the query [n].
 
     Integer operations bring half precision to single four times as fast as numpy's `astype`, which
     would be most of a search. einsum gives an item the same bits in whatever slice it comes, which
     BLAS does not (equal vectors shall be equally similar), and wakes no threads.
     """
+    if vectors_nD.dtype == np.float32:
+        return np.asarray(np.einsum("nd,d->n", vectors_nD, query_D))
     bits_nD = vectors_nD.view(np.int16).astype(np.int32)
     bits_nD <<= 13
     bits_nD &= _SIGN_EXPONENT_MANTISSA

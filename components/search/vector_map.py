@@ -51,7 +51,7 @@ def write_map(embedded: Embeddings, attribute: str) -> Path:
         HemlineError: images are not embedded for the attribute, or a part is missing.
     """
     path = map_path(embedded, attribute)
-    vector = pa.list_(pa.float16(), embedded.embedding_dim)
+    vector = pa.list_(pa.from_numpy_dtype(embedded.storage), embedded.embedding_dim)
     schema = pa.schema([("image", pa.int64()), ("embedding", vector)])
     with files.replacing(path) as temporary:
         with pa.ipc.new_file(temporary, schema) as writer:

@@ -63,9 +63,7 @@ def summary(
     console.print(
         f"model       {version.uri} in {where.registry_address}{absent and f', {absent}'}"
     )
-    console.print(
-        f"embeddings  {embeddings}/attribute=*/part-*.parquet, {embedded.num_images} images"
-    )
+    console.print(f"embeddings  {embeddings}/vectors/*.parquet, {embedded.num_images} images")
     has_model = not absent or cached_package(embedded).exists()
     query = ("--image", image) if has_model and image.is_file() else ("--id", path)
     proposals = [command_line("hemline", "search", *query, "--attribute", attribute)]

@@ -60,16 +60,19 @@ def test_a_table_comes_back_as_written(tmp_path, schema, row, num_rows):
     assert files.read_table(tmp_path / "t.parquet", schema=schema).equals(table)
 
 
-def test_embeddings_are_half_floats_of_a_fixed_length(tmp_path):
-    schema = tables.embeddings_schema(4)
-    vector = np.array([0.5, -1, 0.25, 0], np.float16)
+@pytest.mark.parametrize("storage", ["float16", "float32"])
+def test_embeddings_are_floats_of_a_fixed_length(tmp_path, storage):
+    schema = tables.embeddings_schema(4, storage=storage)
+    vector = np.array([0.5, -1, 0.25, 0], storage)
     table = table_of(schema, (0, "a.png", "neck", vector, "toy", 3))
     files.write_table(table, tmp_path / "e.parquet", schema=schema)
 
     read = files.read_table(tmp_path / "e.parquet", schema=schema)
     assert read["embedding"].to_pylist() == [vector.tolist()]
     with pytest.raises(HemlineError, match="another version"):
-        files.read_table(tmp_path / "e.parquet", schema=tables.embeddings_schema(5))
+        files.read_table(
+            tmp_path / "e.parquet", schema=tables.embeddings_schema(5, storage=storage)
+        )
 
 
 def test_a_catalog_comes_back_as_written(tmp_path):

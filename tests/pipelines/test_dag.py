@@ -70,7 +70,7 @@ def test_repro_measures_registers_and_embeds(project: Project, tmp_path: Path) -
     norms = np.linalg.norm([*stored.values()], axis=1)
     np.testing.assert_allclose(norms, 1, atol=2e-3)  # float16 keeps eleven bits
 
-    parts = sorted((project.folder / "data/embeddings").glob("attribute=*/part-*.parquet"))
+    parts = sorted((project.folder / "data/embeddings").glob("vectors/*.parquet"))
     assert len(parts) == 8 * 4  # attributes x parts
     assert str(pq.read_schema(parts[0]).field("embedding").type).startswith("fixed_size_list")
 

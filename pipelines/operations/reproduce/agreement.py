@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from components import files
+from components.embedding.embeddings import VECTORS
 from components.errors import HemlineError
 
 
@@ -150,13 +151,16 @@ def _number(value: Any) -> Any:
 
 
 def _tables(folder: Path) -> dict[str, pa.Table]:
-    """Returns image and embedding by the folder of the attribute, ordered by image."""
-    tables = {}
-    for attribute in sorted(folder.glob("attribute=*")):
-        parts = [pq.ParquetFile(path) for path in sorted(attribute.glob("part-*.parquet"))]
-        read = [part.read(["image", "embedding"]) for part in parts]
-        tables[attribute.name] = pa.concat_tables(read).sort_by("image")
-    return tables
+    """Returns image and embedding by attribute, ordered by image."""
+    paths = [*folder.glob(f"{VECTORS}/*.parquet")] or [*folder.glob("attribute=*/part-*.parquet")]
+    parts: dict[str, list[pa.Table]] = {}
+    for path in sorted(paths):
+        part = pq.ParquetFile(path).read(["image", "attribute", "embedding"])
+        parts.setdefault(part["attribute"][0].as_py(), []).append(part)
+    return {
+        attribute: pa.concat_tables(found).select(["image", "embedding"]).sort_by("image")
+        for attribute, found in parts.items()
+    }
 
 
 def _numbers_in(table: pa.Table) -> NDArray[np.float32]:

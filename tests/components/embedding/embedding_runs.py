@@ -180,5 +180,5 @@ def assert_exact(out: Path, readable: dict[str, Path], unreadable: set[str]) -> 
         np.testing.assert_allclose(found, expected, atol=1e-3)  # float16
     parts = [part for part in embeddings.parts if part.num_images]
     named = {part_path(out, name, part.key) for name in embeddings.attributes for part in parts}
-    assert {*out.glob("attribute=*/*")} == named, "nothing else lies there"
+    assert {*out.glob("vectors/**/*")} == named, "nothing else lies there"
     return embeddings

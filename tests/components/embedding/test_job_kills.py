@@ -64,7 +64,7 @@ def test_a_killed_driver_is_resumed(folder: Path, tmp_path: Path) -> None:
         kill_driver(folder, out, tmp_path / f"notes-{attempt}", after=moments.randint(6, 18))
         assert not (out / "manifest.json").exists()
     done = records(out)
-    embedded = {path.name for path in out.glob("attribute=*/part-*")} & done
+    embedded = {f"{path.name.rpartition('-')[0]}.parquet" for path in out.glob("vectors/*")} & done
     assert embedded == done
     last = tmp_path / "notes-last"
     source = list_again(str(folder), out, NotingReader(notes=last))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builders import flip_a_bit, write_files
+from embedded_folders import lay_out_as_older
 from embedding_runs import (
     ATTRIBUTES,
     RECIPE,
@@ -23,7 +24,14 @@ from embedding_runs import (
 )
 
 from components import files, tables
-from components.embedding.embeddings import ITEMS, MANIFEST, part_path, read_embeddings
+from components.embedding.embeddings import (
+    ITEMS,
+    LAYOUT,
+    MANIFEST,
+    OLDER_LAYOUT,
+    part_path,
+    read_embeddings,
+)
 from components.embedding.part_files import listed_files, record_path
 from components.errors import HemlineError
 
@@ -133,6 +141,77 @@ def test_embeddings_of_an_older_hemline_are_read_and_kept(folder: Path, tmp_path
     assert embeddings.written(part_path(out, "collar", embeddings.parts[0].key)) is None
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_an_older_layout_is_read_and_becomes_the_present_one(
+    folder: Path, tmp_path: Path, is_changed: bool
+) -> None:
+    out, notes = tmp_path / "out", tmp_path / "notes"
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    before = read_embeddings(out)
+    vectors = {attribute: [*before.vectors(attribute)] for attribute in ATTRIBUTES}
+    written = {path.name: path.read_bytes() for path in out.glob("vectors/*")}
+    older = lay_out_as_older(out)
+    assert (before.layout, older.layout) == (LAYOUT, OLDER_LAYOUT)
+    for attribute in ATTRIBUTES:
+        for now, then in zip(vectors[attribute], older.vectors(attribute), strict=True):
+            np.testing.assert_array_equal(now.embeddings_nD, then.embeddings_nD)
+    for path in listed_files(older):
+        assert files.checksum(path) == older.written(path)
+    notes.unlink()
+    if is_changed:  # the rest of its part is copied
+        write_files(folder, {"07.png": picture(31) + b"trailing"})
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    assert noted(notes).keys() - {"broken.jpg", "empty.png"} == (
+        {"07.png"} if is_changed else {*()}
+    )
+    assert not [*out.glob("attribute=*")]
+    assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    if not is_changed:
+        assert read_embeddings(out) == before
+        assert {path.name: path.read_bytes() for path in out.glob("vectors/*")} == written
+
+
+def test_single_precision_is_stored_on_demand(folder: Path, tmp_path: Path) -> None:
+    """It holds what the network gave; the halves are those numbers, rounded."""
+    out, notes, recipe = tmp_path / "out", tmp_path / "notes", replace(RECIPE, storage="float32")
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    halves = [part.embeddings_nD for part in read_embeddings(out).vectors("collar")]
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out, recipe=recipe)
+    assert set(noted(notes).values()) == {2}, "embedded again: halves lack half of the digits"
+    embeddings = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+    assert embeddings.storage == "float32"
+    singles = [part.embeddings_nD for part in embeddings.vectors("collar")]
+    for half, single in zip(halves, singles, strict=True):
+        assert (half.dtype, single.dtype) == (np.float16, np.float32)
+        assert (single != half).any()
+        np.testing.assert_array_equal(half, single.astype(np.float16))
+    write_files(folder, {"07.png": picture(31) + b"trailing"})
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out, recipe=recipe)
+    again = [part.embeddings_nD for part in read_embeddings(out).vectors("collar")]
+    np.testing.assert_array_equal(again[1], singles[1], "kept")
+
+
+def test_what_a_killed_writer_leaves_lies_not_among_the_vectors(
+    folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Polars refuses a folder in which a file has another suffix, even a hidden one."""
+    out, notes = tmp_path / "out", tmp_path / "notes"
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # as a killed process leaves files
+        patch.setattr("os.fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    assert [*out.glob("parts/.*.tmp")]
+    assert not [*out.glob("vectors/*")]
+    run(list_again(str(folder), out, NotingReader(notes=notes)), out)
+    assert not [*out.glob("parts/.*.tmp")]
+    assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
+
+
 def test_another_model_embeds_all_again(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
     run(list_again(str(folder), out, NotingReader(notes=notes)), out)
@@ -155,7 +234,8 @@ def test_a_graph_that_normalises_in_bf16_gives_lengths_of_one(folder, tmp_path: 
     np.testing.assert_allclose(lengths, 1, rtol=0, atol=6e-4)  # float16's own rounding
     as_before = hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()
     assert recipe.digest != as_before
-    assert RECIPE.digest == hashlib.sha256(json.dumps(asdict(RECIPE)).encode()).hexdigest()
+    before_storage = {name: value for name, value in asdict(RECIPE).items() if name != "storage"}
+    assert RECIPE.digest == hashlib.sha256(json.dumps(before_storage).encode()).hexdigest()
 
 
 def test_one_attribute_alone(folder: Path, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from builders import flip_a_bit
+from embedded_folders import lay_out_as_older
 
 from components import files, tables
 from components.embedding.embeddings import (
+    LAYOUT,
     Embeddings,
     Part,
     part_path,
@@ -70,6 +72,7 @@ def made(tmp_path: Path) -> Embeddings:
         digest="d",
         num_quarantined=1,
         parts=PARTS,
+        layout=LAYOUT,
     )
     write_embeddings(embeddings)
     return embeddings
@@ -100,9 +103,22 @@ def test_a_damaged_part_is_not_copied(made, tmp_path: Path) -> None:
     path = part_path(made.folder, "collar", PARTS[0].key)
     listed = replace(made, crc32={path.relative_to(made.folder).as_posix(): files.checksum(path)})
     flip_a_bit(path)
-    with pytest.raises(HemlineError, match=r"part-00000-a\.parquet is damaged"):
+    with pytest.raises(HemlineError, match=r"part-00000-a-collar\.parquet is damaged"):
         copy_parts(listed, tmp_path / "copy")
     assert not is_complete(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
+
+
+def test_an_older_layout_is_copied_into_the_present_one(made, tmp_path: Path) -> None:
+    expected = parts_in(made.folder)
+    older = lay_out_as_older(made.folder)
+    assert {name.partition("/")[0] for name in parts_in(made.folder)} == {
+        "attribute=collar",
+        "attribute=hem%20%2F%20cuff",
+        "parts",
+    }
+    assert read_complete(made.folder) == older
+    copy_parts(older, tmp_path / "copy")
+    assert parts_in(tmp_path / "copy") == expected
 
 
 def times_in(folder: Path) -> dict[Path, int]:
@@ -115,7 +131,7 @@ def test_a_part_without_its_record_is_incomplete(made, tmp_path: Path) -> None:
     assert not is_complete(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
 
 
-@pytest.mark.parametrize("gone", ["attribute=collar", "parts/part-00001-b.parquet"])
+@pytest.mark.parametrize("gone", ["vectors", "parts/part-00001-b.parquet"])
 def test_embeddings_with_a_missing_file_are_incomplete(made, gone) -> None:
     assert read_complete(made.folder) == read_embeddings(made.folder)
     assert holds(made.folder, model_name="hemline", model_version=2)

@@ -68,6 +68,19 @@ def test_recall_is_what_was_promised(built: Embeddings, share: float) -> None:
     assert found / (10 * len(QUERIES)) >= MIN_RECALL
 
 
+def test_single_precision_is_mapped_and_indexed_as_it_is(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(4).normal(size=(2_000, DIM)).astype(np.float32)
+    embedded = write_embedded_folder(tmp_path, {"a": vectors}, storage="float32")
+    write_map(embedded, "a")
+    (mapped,) = mapped_vectors(embedded, "a")
+    np.testing.assert_array_equal(mapped.embeddings_nD, vectors)
+    query = QUERIES[0]
+    nearest = build_index(embedded, "a").nearest(query, top_k=20)
+    assert np.abs(vectors - vectors.astype(np.float16)).max() > 1e-3, "halves would differ"
+    expected = (vectors @ query)[nearest.images]
+    np.testing.assert_allclose(nearest.similarities, expected, atol=1e-6)
+
+
 def test_similarities_are_exact_and_fall(built: Embeddings) -> None:
     index = read_index(built, "a b")
     assert index is not None

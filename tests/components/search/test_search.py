@@ -1,6 +1,7 @@
 """Exact search against a sort in plain Python."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def test_search_is_a_full_sort(data: st.DataObject) -> None:
     queries = whole.integers(-2, 3, (num_attributes, 3))
     weights = whole.integers(1, 4, num_attributes)
     top_k = data.draw(st.integers(1, num_items + 2))
+    storage = data.draw(st.sampled_from([np.float16, np.float32]))
     among = set(whole.permutation(images)[: data.draw(st.integers(0, num_items))].tolist())
 
     expected = sorted(
@@ -38,7 +40,7 @@ def test_search_is_a_full_sort(data: st.DataObject) -> None:
 
     bounds = np.cumsum([0, *sizes])
     parts = [
-        [Vectors(images[a:b], matrix[a:b].astype(np.float16)) for matrix in matrices]
+        [Vectors(images[a:b], matrix[a:b].astype(storage)) for matrix in matrices]
         for a, b in pairwise(bounds)
     ]
     kept = np.isin(np.arange(2 * num_items + 1), list(among))
@@ -61,11 +63,12 @@ def test_similarity_is_the_dot_product_of_halves() -> None:
     np.testing.assert_allclose(scored.similarities, expected, atol=64 * 2.0**-24)
 
 
+@pytest.mark.parametrize("storage", [np.float16, np.float32])
 def test_equal_vectors_are_equally_similar_wherever_they_lie(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, storage: type[np.floating[Any]]
 ) -> None:
     """So that their order is that of their numbers, whatever the slices and the filters."""
-    vectors = np.repeat(unit_vectors(1, 100), 60, axis=0).astype(np.float16)
+    vectors = np.repeat(unit_vectors(1, 100), 60, axis=0).astype(storage)
     parts = [[Vectors(np.arange(60)[::-1], vectors)]]
     query = unit_vectors(1, 100, seed=1)[0]
     for at_once in (1, 7, 60):

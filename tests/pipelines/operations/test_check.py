@@ -28,11 +28,11 @@ KINDS = (
     "mlartifacts/**/network.pt2",
     "data/embeddings/items.parquet",
     "data/embeddings/quarantine.parquet",
-    "data/embeddings/attribute=top/part-*.parquet",
+    "data/embeddings/vectors/part-*-top.parquet",
     "data/embeddings/parts/part-*.parquet",
     "data/embeddings/index/attribute=top/vectors-*.arrow",
     "data/embeddings/index/attribute=top/lists-*.faiss",
-    "data/published/hemline-1/attribute=bottom/part-*.parquet",
+    "data/published/hemline-1/vectors/part-*-bottom.parquet",
 )
 
 
@@ -120,13 +120,13 @@ def test_every_damaged_file_is_named_and_a_damaged_manifest_too(
     shutil.copytree(whole / "data", tmp_path / "data")
     (tmp_path / "data/store/manifest.json").write_text("{")
     for name in ("top", "bottom"):
-        (path,) = tmp_path.glob(f"data/embeddings/attribute={name}/part-*.parquet")
+        (path,) = tmp_path.glob(f"data/embeddings/vectors/part-*-{name}.parquet")
         flip_a_bit(path)
     with chdir(tmp_path), pytest.raises(Exit):
         check()
     printed = capsys.readouterr().out
     assert "data/store/manifest.json is not JSON" in printed
-    assert len(re.findall(r"attribute=(?:top|bottom)/part-\S+ is damaged", printed)) == 2
+    assert len(re.findall(r"vectors/part-\S+-(?:top|bottom).parquet is damaged", printed)) == 2
 
 
 def test_what_an_older_hemline_wrote_has_no_checksum(

@@ -254,7 +254,7 @@ def test_a_champion_by_other_means_is_not_guessed_about(project: Promotable) -> 
     assert champion(project) == FIRST
 
 
-@pytest.mark.parametrize("gone", ["manifest.json", "attribute=top/part-*", ""])
+@pytest.mark.parametrize("gone", ["manifest.json", "vectors/part-*-top.parquet", ""])
 def test_a_rollback_without_its_embeddings_is_refused(project: Promotable, gone) -> None:
     promote_version(BETTER)
     folder = project.folder / "data/published/hemline-1"

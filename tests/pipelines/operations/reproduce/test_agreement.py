@@ -101,8 +101,11 @@ def test_a_curve_is_compared_row_by_row(tmp_path: Path) -> None:
         compare_metrics(tmp_path / "a.png", theirs, tolerance=0)
 
 
+NEW, OLDER = "vectors/part-{}-neck.parquet", "attribute=neck/part-{}.parquet"
+
+
 def write_embedded_folder(
-    folder: Path, images: list[int], vectors: np.ndarray, *, per_part: int
+    folder: Path, images: list[int], vectors: np.ndarray, *, per_part: int, of_part: str = NEW
 ) -> Path:
     kind = pa.list_(pa.float16(), vectors.shape[1])
     for start in range(0, len(images), per_part):
@@ -110,9 +113,9 @@ def write_embedded_folder(
         columns = {
             "image": images[start : start + per_part],
             "embedding": pa.FixedSizeListArray.from_arrays(part.ravel(), type=kind),
-            "model": [folder.name] * len(part),
+            "attribute": ["neck"] * len(part),
         }
-        path = folder / f"attribute=neck/part-{start}-{folder.name}.parquet"
+        path = folder / of_part.format(f"{start}-{folder.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), path)
     return folder
@@ -124,11 +127,13 @@ def test_embeddings_are_compared_image_by_image_in_whatever_parts(tmp_path: Path
     order = [3, 0, 4, 1, 2]
     theirs = write_embedded_folder(tmp_path / "b", order, vectors[order], per_part=5)
     assert compare_embeddings(ours, theirs, tolerance=0).verdict is IDENTICAL
+    older = write_embedded_folder(tmp_path / "o", order, vectors[order], per_part=2, of_part=OLDER)
+    assert compare_embeddings(older, ours, tolerance=0).verdict is IDENTICAL
     moved = vectors.copy()
     moved[2] += 0.25
     other = write_embedded_folder(tmp_path / "c", [0, 1, 2, 3, 4], moved, per_part=3)
     assert compare_embeddings(ours, other, tolerance=0.3).verdict is WITHIN
-    assert "attribute=neck" in compare_embeddings(ours, other, tolerance=0.1).detail
+    assert "in neck " in compare_embeddings(ours, other, tolerance=0.1).detail
     fewer = write_embedded_folder(tmp_path / "d", [0, 1, 2, 3, 5], vectors, per_part=5)
     assert "other images" in compare_embeddings(ours, fewer, tolerance=9).detail
     assert compare_embeddings(ours, tmp_path / "none", tolerance=9).verdict is DIFFERENT
