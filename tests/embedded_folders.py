@@ -108,7 +108,7 @@ def write_embedded_folder(
 
 
 def lay_out_as_older(folder: Path) -> Embeddings:
-    """Lays embeddings out as an older hemline did, whose manifest does not say so, and returns them."""
+    """Returns embeddings, laid out as an older hemline did, whose manifest does not say so."""
     embedded = read_embeddings(folder)
     manifest = files.read_json(folder / MANIFEST)
     del manifest["layout"], manifest["storage"]
