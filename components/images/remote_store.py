@@ -21,6 +21,7 @@ from components.images.keyed_parts import remove_unnamed
 from components.images.store import Shard, read_shards, write_manifest
 
 _MANIFEST, _NEW_MANIFEST = "manifest.json", "manifest.json.new"
+_RETRY = "when its server answers, run the command again, which keeps what is there"
 _SHARD_NAME = re.compile(r"shard-\d+-[0-9a-f]{32}\.arrow")
 
 
@@ -81,7 +82,7 @@ def publish_store(store: Path, url: str) -> int:
             if _SHARD_NAME.fullmatch(name):  # other files there are not ours
                 system.rm_file(f"{root}/{name}")
     except Exception as error:  # each driver has its own kinds
-        raise HemlineError(f"{url} cannot be written: {error}") from error
+        raise HemlineError(f"{url} cannot be written: {error}; {_RETRY}") from error
     return num_uploaded
 
 
@@ -97,7 +98,7 @@ def _copy(url: str, folder: Path) -> None:
         except FileNotFoundError as error:
             lacking = str(error)
         except Exception as error:  # each driver has its own kinds
-            raise HemlineError(f"{url} cannot be read: {error}") from error
+            raise HemlineError(f"{url} cannot be read: {error}; {_RETRY}") from error
     raise HemlineError(f"{url} lacks {lacking}; publish the store again")
 
 
@@ -133,7 +134,7 @@ def _read_manifest(system: AbstractFileSystem, root: str, url: str) -> dict[str,
         command = command_line("hemline", "preprocess", "--publish", url)
         raise HemlineError(f"{url} has no {_MANIFEST}: `{command}` publishes one") from error
     except Exception as error:  # each driver has its own kinds
-        raise HemlineError(f"{url} cannot be read: {error}") from error
+        raise HemlineError(f"{url} cannot be read: {error}; {_RETRY}") from error
     return manifest
 
 

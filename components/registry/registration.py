@@ -71,7 +71,11 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
     tracking.activate()
     # MLflow runs served_model.py once here, before the decoder lies beside it in the package
     sys.modules.setdefault("decode", decode)
-    with tracking.answering(), mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+    with (
+        tracking.answering(moves_files=True),
+        mlflow.start_run(run_id=run_id),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "(?s).*input example")  # the signature is explicit
         info = mlflow.pyfunc.log_model(
             name=tracking.model_name.replace(".", "_"),  # MLflow takes no dot here

@@ -148,7 +148,7 @@ def download(
     """
     tracking.activate()
     try:
-        with tracking.answering(tracking.registry_address):
+        with tracking.answering(tracking.registry_address, moves_files=True):
             found = mlflow.artifacts.download_artifacts(
                 artifact_uri=version.uri, dst_path=str(into) if into else None
             )

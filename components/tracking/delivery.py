@@ -186,8 +186,8 @@ class Delivery:
 def _check_answers(uri: str) -> None:
     """Raises an exception when a server does not answer, within seconds.
 
-    A call that meets a server which is down tries for four minutes inside MLflow, the last two
-    of them asleep: that the server is back goes unnoticed. How often and how long MLflow
+    A call that meets a server which is down tries for a minute inside MLflow, some of it asleep:
+    that the server is back goes unnoticed. How often and how long MLflow
     tries is set for the whole process only. Login and certificates are those of MLflow's settings.
     """
     if not uri.startswith(("http://", "https://")):

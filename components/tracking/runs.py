@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow import environment_variables as settings
 from mlflow.entities import Experiment, LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from requests import RequestException
@@ -24,11 +25,16 @@ from components.tables import LEAKS_FILE, SPLITS_REPORT_FILE
 
 _ENTITIES_PER_CALL = 100  # params or tags, MLflow's limit
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
+_SILENT = "does not answer"
 _FAILURES = {  # what MLflow's error codes mean; any other is a refusal
     _ABSENT: "does not have that",
-    "INTERNAL_ERROR": "does not answer",
-    "TEMPORARILY_UNAVAILABLE": "does not answer",
+    "INTERNAL_ERROR": _SILENT,
+    "TEMPORARILY_UNAVAILABLE": _SILENT,
 }
+_FILES_METHODS = ("log_artifact", "log_artifacts", "download_artifacts")
+# a server answers when it has sent a file on to its own store, or fetched it from there
+_FILES_TIMEOUT_S = 180
+_FILES_RETRIES = 1
 
 _log = logging.getLogger(__name__)
 
@@ -91,24 +97,28 @@ class Tracking:
             os.environ.pop("MLFLOW_REGISTRY_URI", None)
 
     @contextmanager
-    def answering(self, address: str | None = None) -> Iterator[None]:
+    def answering(self, address: str | None = None, *, moves_files: bool = False) -> Iterator[None]:
         """Turns MLflow's errors in the block into hemline's, which hold no credentials.
 
         MLflow's own are not chained to them: their texts may hold the store's URI, or signed ones.
-        `address` says which store is asked; by default, that of runs.
+        `address` says which store is asked; by default, that of runs. Where files are moved, a
+        server that has them from elsewhere gets time to answer.
 
         Raises:
             AbsentError: the store does not have what was asked for.
             HemlineError: the store does not answer, or refuses.
         """
         try:
-            yield
+            with _time_for_files() if moves_files else nullcontext():
+                yield
         except (MlflowException, RequestException) as error:
             code = getattr(error, "error_code", "INTERNAL_ERROR")
             failure = _FAILURES.get(code, "refuses")
-            text = without_credentials(
-                f"the MLflow store {address or self.address} {failure}: {error}"
-            )
+            asked = address or self.address
+            text = without_credentials(f"the MLflow store {asked} {failure}: {error}")
+            if failure == _SILENT and not asked.startswith("sqlite:"):
+                named = "MLFLOW_TRACKING_URI" if asked == self.address else "MLFLOW_REGISTRY_URI"
+                text += f"\n{named} names it: start it again, or name another store"
             raise (AbsentError if code == _ABSENT else HemlineError)(text) from None
 
 
@@ -128,10 +138,34 @@ class StoreClient:
         address = self._tracking.registry_address if of_registry else self._tracking.address
 
         def call(*arguments: Any, **named: Any) -> Any:
-            with self._tracking.answering(address):
+            with self._tracking.answering(address, moves_files=name in _FILES_METHODS):
                 return method(*arguments, **named)
 
         return call
+
+
+@contextmanager
+def _time_for_files() -> Iterator[None]:
+    """Lets MLflow's requests take the time that files take; it has one setting for all requests.
+
+    Threads beside the block have more time too, and a longer time that was set is kept.
+    """
+    before = {
+        setting: setting.get_raw()
+        for setting in (
+            settings.MLFLOW_HTTP_REQUEST_TIMEOUT,
+            settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+        )
+    }
+    timeout_s = settings.MLFLOW_HTTP_REQUEST_TIMEOUT.get()
+    retries = settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    try:
+        settings.MLFLOW_HTTP_REQUEST_TIMEOUT.set(max(timeout_s, _FILES_TIMEOUT_S))
+        settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(min(retries, _FILES_RETRIES))
+        yield
+    finally:
+        for setting, value in before.items():
+            setting.unset() if value is None else setting.set(value)
 
 
 def log_in(uri: str) -> str:

@@ -46,13 +46,16 @@ COMMANDS = {
 # these import more while they work, and end before garbage could matter
 SHORT_COMMANDS = ("describe", "lineage", "rollback", "search", "summary")
 
-# read by MLflow and Ray when they are imported, which is why they are set here
+# read by MLflow, Ray and S3's clients when they are imported, which is why they are set here
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the machine unasked
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # workers start in half the time
+    # of S3's clients, which have retries of their own around it: by their default of five attempts,
+    # a store that hangs is waited for up to seven minutes
+    "AWS_MAX_ATTEMPTS": "2",
 }
 
 

@@ -75,8 +75,9 @@ def tracking(params: Path = options.PARAMS) -> "Tracking":
     from components.params import RegistryParams, TrackingParams, load_section  # noqa: PLC0415
     from components.tracking.runs import Tracking, log_in  # noqa: PLC0415
 
-    # MLflow's default of seven retries takes four minutes when a server goes down
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    # by MLflow's defaults, a server that hangs is waited for a quarter of an hour
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     folder = project_folder()
     uri, registry_uri, experiment, experiment_id = (
         os.environ.get(f"MLFLOW_{name}") or None

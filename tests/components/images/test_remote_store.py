@@ -1,6 +1,7 @@
 """A published store: copied once to a node, brought up to date, and never half seen."""
 
 import hashlib
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from builders import flip_a_bit
 from fsspec.implementations.memory import MemoryFileSystem
+from s3fs import S3FileSystem
 
 from components.errors import HemlineError
 from components.images.remote_store import StoreLocation, publish_store
@@ -23,6 +25,7 @@ from components.images.store import (
     write_manifest,
     write_shard,
 )
+from pipelines.shell.cli import ENVIRONMENT
 
 SIZE, PER_SHARD = 8, 3
 PROJECT = Path(__file__).parents[3]
@@ -244,3 +247,31 @@ def test_what_cannot_be_read_is_named(tmp_path, address, expected):
     with pytest.raises(HemlineError, match=expected) as error:
         StoreLocation(address=address, cache=tmp_path).local()
     assert address in str(error.value)
+
+
+def test_an_s3_that_takes_connections_and_never_answers_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(S3FileSystem):
+        read_timeout, retries = 1, 1
+
+    # what a command waits by the times of the client and of `cli`; docs/operations.md
+    attempts = int(ENVIRONMENT["AWS_MAX_ATTEMPTS"]) * S3FileSystem.retries
+    assert attempts * S3FileSystem.read_timeout < 160
+    fsspec.register_implementation("s3", Impatient, clobber=True)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", ENVIRONMENT["AWS_MAX_ATTEMPTS"])
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"http://127.0.0.1:{server.getsockname()[1]}"
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            start = time.monotonic()
+            with pytest.raises(HemlineError, match="when its server answers, run") as error:
+                StoreLocation(address="s3://bucket/store", cache=tmp_path).local()
+            assert time.monotonic() - start < 20
+        assert "s3://bucket/store cannot be read" in str(error.value)
+        assert address in str(error.value)
+    finally:
+        fsspec.register_implementation("s3", S3FileSystem, clobber=True)

@@ -20,13 +20,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from builders import PROJECT
 from mlflow import MlflowClient
 
 from components.errors import HemlineError
 from components.tracking import delivery as module
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
-from components.tracking.runs import Tracking, start_run
+from components.tracking.runs import Tracking, log_file, start_run
 
 
 @pytest.fixture(scope="module")
@@ -330,6 +331,47 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_rows(
     assert len(ours) == 2, "one when it stopped, one when it went on"
 
 
+@pytest.mark.slow
+def test_a_server_that_hangs_is_an_error_in_time_and_files_get_more_of_it(
+    tracking: Tracking, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = _free_port()
+    server = Tracking(uri=f"http://127.0.0.1:{port}", artifact_root="")
+    quick = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    for name, value in quick.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "file.txt"
+    file.write_text("text")
+    with _serving(tracking, port) as group:
+        assert server.client().get_run(run_id)
+        os.killpg(group, signal.SIGSTOP)
+        start = time.monotonic()
+        with pytest.raises(HemlineError, match="does not answer") as error:
+            server.client().get_run(run_id)
+        assert time.monotonic() - start < 10
+        assert f"{port} does not answer" in str(error.value)
+        assert "MLFLOW_TRACKING_URI names it" in str(error.value)
+        command = subprocess.run(
+            [sys.executable, "-m", "pipelines", "promote"],
+            env={**os.environ, "MLFLOW_TRACKING_URI": server.uri, "PYTHONPATH": str(PROJECT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert command.returncode == 1
+        assert f"hemline: the MLflow store {server.uri} does not answer" in command.stderr
+        assert "Traceback" not in command.stderr
+        # a server that is busy with a file for longer than other answers may take
+        resumed = threading.Timer(4, os.killpg, (group, signal.SIGCONT))
+        resumed.start()
+        log_file(file, tracking=server, run_id=run_id)  # its first request asks where to
+        resumed.join()
+        assert {name: os.environ[name] for name in quick} == quick
+        assert [file.path for file in tracking.client().list_artifacts(run_id)] == ["file.txt"]
+
+
 @pytest.mark.parametrize(
     ("login", "told"),
     [
@@ -439,8 +481,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _serving(tracking: Tracking, port: int) -> Iterator[None]:
-    """Runs MLflow's server with a store until it is killed."""
+def _serving(tracking: Tracking, port: int) -> Iterator[int]:
+    """Runs MLflow's server with a store until it is killed; gives its process group."""
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
     command += ["--host", "127.0.0.1", "--backend-store-uri", tracking.uri]
     process = subprocess.Popen(
@@ -453,7 +495,7 @@ def _serving(tracking: Tracking, port: int) -> Iterator[None]:
     try:
         _wait_until(lambda: _is_up(port) or process.poll() is not None)
         assert process.poll() is None, "the server did not start"
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

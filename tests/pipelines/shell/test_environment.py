@@ -4,10 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
+    MLFLOW_HTTP_REQUEST_BACKOFF_JITTER,
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+)
 
 from components.errors import HemlineError
 from pipelines.shell.environment import tracking
 
+TIMES = ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
 LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 NAMES = tuple(
     f"MLFLOW_{name}"
@@ -18,7 +25,7 @@ NAMES = tuple(
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch):
     """Sets the tracking URI, and forgets afterwards what reading it set."""
-    for name in (*NAMES, *LOGIN):
+    for name in (*NAMES, *LOGIN, *TIMES):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
 
@@ -106,3 +113,18 @@ def test_outside_of_a_project_names_are_the_defaults(given, tmp_path: Path, monk
     assert (tracking().experiment, tracking().model_name) == ("hemline", "hemline")
     with pytest.raises(HemlineError, match=r"params\.yml is missing"):
         tracking(tmp_path / "params.yml")
+
+
+def test_a_store_that_hangs_is_given_up_within_a_minute_unless_told_otherwise(given) -> None:
+    given("http://127.0.0.1:5000")
+    tracking()
+    attempts = 1 + MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    pauses_s = sum(
+        MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.get() * 2**number
+        + MLFLOW_HTTP_REQUEST_BACKOFF_JITTER.get()
+        for number in range(1, attempts - 1)  # the first comes at once
+    )
+    assert attempts * MLFLOW_HTTP_REQUEST_TIMEOUT.get() + pauses_s < 60  # docs/operations.md
+    given("http://127.0.0.1:5000", MLFLOW_HTTP_REQUEST_TIMEOUT="300")
+    tracking()
+    assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 300
