@@ -1,6 +1,7 @@
 """DVC experiments: run in a copy of the workspace, which itself is never changed."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,9 +85,24 @@ def run_experiment(name: str, values: Mapping[str, Any]) -> None:
         HemlineError: the experiment failed; the message has the end of what it printed.
     """
     # ++: params.yaml may lack a key that has a default
-    changes = [f"--set-param=++{key}={json.dumps(value)}" for key, value in values.items()]
+    changes = [f"--set-param=++{key}={override(value)}" for key, value in values.items()]
     options = ["--temp", "--single-item", "--name", name, "--copy-paths", str(dvc_files.LOCK)]
     dvc.run("exp", "run", *options, *changes, *_STAGES)
+
+
+def override(value: Any) -> str:
+    """Returns a value of the params as DVC's overrides (Hydra's) have it.
+
+    They are no JSON: a backslash stands for itself, unless a quotation mark follows.
+    """
+    if isinstance(value, list):
+        return f"[{','.join(map(override, value))}]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = re.sub(
+        r'(\\*)("|$)', lambda found: found[1] * 2 + found[2].replace('"', '\\"'), value
+    )
+    return f'"{escaped}"'
 
 
 def read_result(name: str) -> ExperimentResult:

@@ -8,13 +8,16 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 from project import ROOT, Project
 
 from components.errors import HemlineError
 from components.params import changed, check, resolved
 from pipelines.operations.compare import command as operation
-from pipelines.operations.compare.experiments import experiment_name, read_inputs
+from pipelines.operations.compare.experiments import experiment_name, override, read_inputs
 
 pytestmark = pytest.mark.slow
 
@@ -222,3 +225,13 @@ def test_the_projects_own_variants_can_be_trained_with_every_preset(preset):
     for variants in groups.values():
         for name, values in variants.items():
             check(changed(sections, values), source=name)
+
+
+@example('weights/modèle \\ "1" \\\\')
+@given(st.text(st.sampled_from("\\\"'${}[],=:# \tné")) | st.text())
+def test_dvc_takes_any_text_as_it_is(value: str) -> None:
+    parser = OverridesParser.create()  # what DVC reads `--set-param` with
+    assert parser.parse_override(f"++model.weights={override(value)}").value() == value
+    (listed,) = parser.parse_override(f"++data.exclude={override([value])}").value()
+    assert listed == value
+    assert parser.parse_override(f"++a.b={override(None)}").value() is None
