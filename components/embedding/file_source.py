@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -96,6 +97,7 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     if folder.bad_names:
         named = zip(items[PATH].to_pylist(), addresses, strict=True)
         addresses = ["" if path in folder.bad_names else address for path, address in named]
+    _check_answering(addresses)
     if "content" not in items.column_names:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             versions = list(pool.map(_version_at, addresses))
@@ -209,6 +211,22 @@ def _read_csv(file: BinaryIO, where: str) -> pa.Table:
     texts = [[printable(cell.strip()) or None for cell in row] for _, row in rows]
     columns = zip(*texts, strict=True) if texts else [()] * len(names)
     return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], names=names)
+
+
+def _check_answering(addresses: Sequence[str]) -> None:
+    """Asks each server for one file: one that is down would be waited for with every image.
+
+    Raises:
+        HemlineError: a server does not answer.
+    """
+    for address in {urlsplit(x)[:2]: x for x in addresses if "://" in x}.values():
+        try:
+            system, place = url_to_fs(address)
+            system.exists(place)
+        except (ValueError, ImportError, FileNotFoundError, PermissionError):
+            continue  # of some files alone: they go to the quarantine
+        except Exception as error:  # each driver has its own kinds
+            raise HemlineError(f"{address} cannot be read: {error}") from error
 
 
 def _version_at(address: str) -> str:

@@ -1,11 +1,16 @@
-"""A small network, its package, and pictures, for the tests of what is registered."""
+"""A small network, its package, and pictures, for the tests of what is registered; a silent S3."""
 
+import socket
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 from builders import encoded, noise
+from s3fs import S3FileSystem
 
 from components.attributes import Attribute, AttributeSchema
 from components.images.decode import decode
@@ -63,3 +68,25 @@ def pictures() -> list[bytes]:
     files = [encoded(noise(90, 70, seed=seed), "JPEG") for seed in range(24)]
     files += [encoded(noise(200, 300, seed=seed), "JPEG") for seed in range(24, 36)]
     return [*files, *(encoded(noise(65, 80, seed=seed), "PNG") for seed in range(36, 40))]
+
+
+@pytest.fixture
+def silent_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 that takes connections and never answers; fails tests that wait long."""
+
+    class Impatient(S3FileSystem):
+        read_timeout, retries = 1, 1
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # as all commands set it
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.register_implementation("s3", Impatient, clobber=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        start = time.monotonic()
+        yield address
+        took_s = time.monotonic() - start
+    fsspec.register_implementation("s3", S3FileSystem, clobber=True)
+    assert took_s < 20

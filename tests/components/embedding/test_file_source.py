@@ -217,3 +217,13 @@ def test_what_is_no_place_of_images(tmp_path: Path) -> None:
     ):
         with pytest.raises(HemlineError, match=message):
             list_files(str(where), numbered=NONE)
+
+
+def test_a_server_that_does_not_answer_is_asked_once_and_not_for_each_image(
+    silent_s3: str, tmp_path: Path
+) -> None:
+    lines = ["path", *(f"s3://bucket/{number}.jpg" for number in range(200))]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(HemlineError, match=r"s3://bucket/\d+\.jpg cannot be read") as error:
+        list_files(str(tmp_path / "list.csv"), numbered=NONE)
+    assert silent_s3 in str(error.value)
