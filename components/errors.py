@@ -11,6 +11,10 @@ class HemlineError(ValueError):
     """
 
 
+class DamagedFileError(HemlineError):
+    """A file is not as it was written."""
+
+
 def command_line(*words: object) -> str:
     """Returns a command as a shell takes it: a remedy can be pasted, whatever its paths hold."""
     return shlex.join(map(str, words))

@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 
 _ABOUT = b"hemline"  # the key of our metadata in Parquet files
 _READ_AT_ONCE = 2**20  # bytes, while a checksum is made
@@ -49,7 +49,13 @@ def write_row_groups(tables: Iterable[pa.Table], path: Path, *, schema: pa.Schem
     repeating = [field.name for field in schema if not pa.types.is_nested(field.type)]
     with (
         replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=repeating) as writer,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=repeating,
+            write_page_checksum=True,
+        ) as writer,
     ):
         for table in tables:
             writer.write_table(table.select(schema.names).cast(schema), row_group_size=2**30)
@@ -59,14 +65,15 @@ def read_table(path: Path, *, schema: pa.Schema | None) -> pa.Table:
     """Returns a Parquet file's table; None takes whatever columns it has.
 
     Raises:
-        HemlineError: the file is missing or not Parquet, or has other columns than the schema.
+        HemlineError: the file is missing or not Parquet, has other columns than the schema, or is
+            damaged: pages have checksums, but for those of an older hemline.
     """
-    return _open(path, schema=schema).read()
+    return _whole(_open(path, schema=schema).read, path)
 
 
 def read_row_group(path: Path, index: int, *, schema: pa.Schema) -> pa.Table:
     """Returns one row group (an epoch of triplets or of batches) of a Parquet file."""
-    return _open(path, schema=schema).read_row_group(index)
+    return _whole(partial(_open(path, schema=schema).read_row_group, index), path)
 
 
 def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
@@ -75,7 +82,12 @@ def num_row_groups(path: Path, *, schema: pa.Schema) -> int:
 
 
 def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
-    file = _read(lambda: pq.ParquetFile(path, memory_map=True), path, "a Parquet file")
+    file = _read(
+        lambda: pq.ParquetFile(path, memory_map=True, page_checksum_verification=True),
+        path,
+        "a Parquet file",
+        damaged=_again(path),
+    )
     if schema is not None and not file.schema_arrow.equals(schema):
         raise HemlineError(
             f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
@@ -84,16 +96,37 @@ def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
     return file
 
 
+def _whole(read: Callable[[], pa.Table], path: Path) -> pa.Table:
+    """Returns the table that `read` returns, or says that the file is damaged."""
+    try:
+        return read()
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}){_again(path)}") from error
+
+
+def _again(path: Path) -> str:
+    # without removing it: DVC takes a file of the same size and time for the same
+    return f": remove it; `dvc checkout {path.parent}` brings it back, `dvc repro` makes it again"
+
+
 def _read(
-    read: Callable[[], Any], path: Path, kind: str, *, remedy: str = "; `dvc repro` makes it"
+    read: Callable[[], Any],
+    path: Path,
+    kind: str,
+    *,
+    remedy: str = "; `dvc repro` makes it",
+    damaged: str = "",
 ) -> Any:
-    """Returns what `read` returns, or explains why it failed: no file, or one of another kind."""
+    """Returns what `read` returns, or explains why it failed: no file, or one of another kind.
+
+    `remedy` is for a missing file, `damaged` for one of another kind.
+    """
     try:
         return read()
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing{remedy}") from error
     except (ValueError, pa.ArrowKeyError, yaml.YAMLError) as error:
-        raise HemlineError(f"{path} is not {kind}: {error}") from error
+        raise DamagedFileError(f"{path} is not {kind}: {error}{damaged}") from error
 
 
 def sha256(path: Path) -> str:

@@ -82,7 +82,7 @@ def read_trained_model(folder: Path) -> TrainedModel:
     """
     for path, crc32 in trained_files(folder).items():
         checkout = command_line("dvc", "checkout", "--force", folder)
-        remedy = f"`{checkout}` brings it back, `dvc repro -f train` makes it"
+        remedy = f"remove it; `{checkout}` brings it back, `dvc repro -f train` makes it"
         files.check(path, crc32, remedy=remedy)
     description = files.read_json(folder / DESCRIPTION_FILE)
     schema = AttributeSchema.from_dict(description["schema"])

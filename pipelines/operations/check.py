@@ -26,13 +26,17 @@ Checksums = Mapping[Path, str | None]
 
 def check(
     *,
+    catalog: options.Catalog = options.CATALOG,
     store: options.Store = options.STORE,
+    splits: options.Splits = options.SPLITS,
+    triplets: options.Triplets = options.TRIPLETS,
     model: options.Model = options.MODEL,
+    queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
 ) -> None:
-    """Read all shards, weights, packages, embeddings and indexes, and name what is damaged.
+    """Read all tables, shards, weights, packages, embeddings and indexes; name what is damaged.
 
     What is not there is passed over. Exit status: 1 if a file is damaged or missing.
     """
@@ -50,13 +54,26 @@ def check(
             listed[place] = list_files()
         except HemlineError as error:  # what names its files is damaged itself
             problems.append(str(error))
-    with progress("checking", total=sum(map(len, listed.values())), unit="files") as advance:
+    tables = [
+        path
+        for folder in (catalog, store, splits, triplets, queries.parent)
+        for path in sorted(folder.glob("*.parquet"))
+    ]
+    num_files = len(tables) + sum(map(len, listed.values()))
+    with progress("checking", total=num_files, unit="files") as advance:
+        for path in tables:
+            try:
+                files.read_table(path, schema=None)
+            except HemlineError as error:
+                problems.append(str(error))
+            advance(1)
         for written in listed.values():
             for path, crc32 in written.items():
                 if problem := files.problem_of(path, crc32):
                     problems.append(f"{path} {problem}")
                 advance(1)
-    rows = [
+    rows = [("tables", str(len(tables)), "unknown")] if tables else []
+    rows += [
         (place, str(len(written)), str([*written.values()].count(None)))
         for place, written in listed.items()
         if written

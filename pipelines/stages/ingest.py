@@ -7,7 +7,7 @@ from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.description import describe_catalog
 from components.datasets.read import read_labels
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 from components.params import DataParams, load_section
 from components.tables import Catalog, read_catalog, write_catalog
 from pipelines.shell import options
@@ -64,6 +64,8 @@ def _previous(catalog: Path) -> Catalog | None:
         return None
     try:
         return read_catalog(catalog)
+    except DamagedFileError:  # from scratch, images would lose their numbers
+        raise
     except HemlineError as error:
         console.print(f"numbering images from scratch: {error}", markup=False)
         return None

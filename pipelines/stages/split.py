@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from components import files, tables
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 from components.params import SplitParams, load_section
 from components.sampling.leaks import find_leaks, report_of
 from components.sampling.previous import read_previous, write_assignment
@@ -54,6 +54,8 @@ def _previous(path: Path, source: Catalog, section: SplitParams) -> Assignment |
         return None
     try:
         return read_previous(path, catalog=source, params=section)
+    except DamagedFileError:  # from scratch, what was a test image would not stay one
+        raise
     except HemlineError as error:
         console.print(f"assigning all labels from scratch: {error}")
         return None

@@ -1,6 +1,7 @@
 """Files on disk: what is written is read back, whole or not at all."""
 
 import zlib
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 from builders import flip_a_bit
 
 from components import files, tables
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 
 SCHEMA = pa.schema([("name", pa.string()), ("number", pa.int16())])
 
@@ -90,6 +91,25 @@ def test_a_large_epoch_stays_one_row_group(tmp_path):
 def test_a_missing_table_is_named(tmp_path, read):
     with pytest.raises(HemlineError, match=r"t\.parquet is missing; `dvc repro`"):
         read(tmp_path / "t.parquet", schema=SCHEMA)
+
+
+@pytest.mark.parametrize("read", [files.read_table, partial(files.read_row_group, index=1)])
+def test_a_flipped_bit_in_a_table_is_found(tmp_path, read):
+    path = tmp_path / "t.parquet"
+    values = np.random.default_rng(0).permutation(2**15).tolist()  # which compress badly
+    files.write_row_groups([numbers(1), numbers(*values)], path, schema=SCHEMA)
+    read(path, schema=SCHEMA)
+    for share in (0.1, 0.5, 0.9):
+        flip_a_bit(path, share=share)
+        with pytest.raises(DamagedFileError, match=r"t\.parquet is damaged .*: remove it; `dvc"):
+            read(path, schema=SCHEMA)
+        flip_a_bit(path, share=share)
+
+
+def test_a_table_of_an_older_hemline_is_read(tmp_path):
+    pq.write_table(numbers(1, 2), tmp_path / "t.parquet")  # pages without checksums
+
+    assert files.read_table(tmp_path / "t.parquet", schema=SCHEMA).equals(numbers(1, 2))
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet at all", b"PAR1" + b"\0" * 20])

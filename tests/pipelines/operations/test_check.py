@@ -22,7 +22,9 @@ from components.training.trained import save_weights, write_trained_model
 from pipelines.operations.check import check
 from pipelines.operations.search.embedded import package_of
 
+TABLES = ("data/catalog/images.parquet", "data/splits/splits.parquet")
 KINDS = (
+    *TABLES,
     "data/store/shard-00000.arrow",
     "models/network/weights.safetensors",
     "mlartifacts/**/network.pt2",
@@ -93,15 +95,16 @@ def test_a_flipped_bit_and_a_missing_file_are_named(
     whole: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (path,) = whole.glob(kind)
-    flip_a_bit(path)
+    share = 0.1 if kind in TABLES else 0.5  # where pages are: the second half describes them
+    flip_a_bit(path, share=share)
     with pytest.raises(Exit) as flipped:
         check()
     printed = capsys.readouterr().out
     assert flipped.value.exit_code == 1
     assert re.findall(r"\S+ is damaged", printed) == [f"{_shown(path, whole)} is damaged"]
-    flip_a_bit(path)
-    if kind.startswith("mlartifacts") or "/index/" in kind:
-        return  # what the registry or an index lacks is not there
+    flip_a_bit(path, share=share)
+    if kind.startswith(("mlartifacts", *TABLES)) or "/index/" in kind:
+        return  # what the registry or an index lacks is not there, nor a table
     path.rename(path.with_name("aside"))
     with pytest.raises(Exit):
         check()

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from builders import flip_a_bit
 from PIL import Image
 
 from components import tables
@@ -140,6 +141,18 @@ def test_images_that_are_away_for_a_moment_do_not_lose_their_numbers(
     assert status_of(INGEST) == 0
     assert pq.read_table(folder / "catalog/images.parquet").equals(before)
     assert quarantine(folder) == []
+
+
+def test_a_damaged_catalog_is_not_numbered_from_scratch(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(folder, [(f"{x}.png", "colour", ("red", "blue")[x % 2]) for x in range(40)])
+    ingest = ["ingest", "--data", "pictures", "--catalog", "catalog"]
+    assert status_of(ingest) == 0
+    flip_a_bit(folder / "catalog/images.parquet", share=0.3)
+    message = message_of(ingest, capsys)
+    assert "catalog/images.parquet is damaged" in message
+    assert "`dvc checkout catalog` brings it back" in message
 
 
 def test_the_share_counts_images_not_rows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from builders import PROJECT, images_table
+from builders import PROJECT, flip_a_bit, images_table
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -183,16 +183,26 @@ def test_other_params_assign_all_labels_again_and_say_why(project, capsys, chang
     assert f"assigning all labels from scratch: {path}: {reason}\n" in capsys.readouterr().out
 
 
-def test_another_catalog_and_an_unreadable_file_are_assigned_again(project, capsys):
+def test_another_catalog_is_assigned_again(project, capsys):
     project.write(400)
     before = project.split()
     project.write(400, origin="second")
     assert project.split() == before, "the same seed, from scratch"
     assert "from scratch" in capsys.readouterr().out
 
-    (project.folder / "splits/splits.parquet").write_bytes(b"PAR1 no more")
-    assert project.split() == before
-    assert "is not a Parquet file" in capsys.readouterr().out
+
+def test_a_damaged_file_is_not_assigned_again(project):
+    project.write(400)
+    project.split()
+    path = project.folder / "splits/splits.parquet"
+    flip_a_bit(path, share=0.1)
+    with pytest.raises(HemlineError, match=r"splits\.parquet is damaged .* `dvc checkout"):
+        project.split()
+    path.write_bytes(b"PAR1 no more")
+    with pytest.raises(HemlineError, match=r"is not a Parquet file: .*: remove it; `dvc checkout"):
+        project.split()
+    path.unlink()
+    assert project.split()
 
 
 def test_a_run_that_fails_between_its_files_leaves_the_old_splits(project):
