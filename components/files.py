@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from components.errors import DamagedFileError, HemlineError
+from components.errors import DamagedFileError, HemlineError, command_line
 
 _ABOUT = b"hemline"  # the key of our metadata in Parquet files
 _READ_AT_ONCE = 2**20  # bytes, while a checksum is made
@@ -106,7 +106,8 @@ def _whole(read: Callable[[], pa.Table], path: Path) -> pa.Table:
 
 def _again(path: Path) -> str:
     # without removing it: DVC takes a file of the same size and time for the same
-    return f": remove it; `dvc checkout {path.parent}` brings it back, `dvc repro` makes it again"
+    checkout = command_line("dvc", "checkout", path.parent)
+    return f": remove it; `{checkout}` brings it back, `dvc repro` makes it again"
 
 
 def _read(
