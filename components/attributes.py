@@ -1,8 +1,10 @@
 """The attributes of a data set and their values, by name and by position."""
 
+import re
 import unicodedata
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 from components.errors import HemlineError
 
@@ -13,6 +15,33 @@ def nfc(text: str) -> str:
     `é` may be one character or two (NFD, as Macs write it), and looks the same.
     """
     return unicodedata.normalize("NFC", text)
+
+
+LONGEST_NAME = 200
+"""Characters of a name as it is written: of 250 in MLflow's metrics, of 255 in a folder's name."""
+
+# MLflow takes letters and digits of all languages and _ . - : blank, splits at slashes, refuses
+# what a path would resolve to something else; databases may ignore a blank at the end
+_ESCAPED = re.compile(r"[^\w. -]|^ | $|^\.(?=\.*$)|\n")
+
+
+def metric_part(name: str) -> str:
+    """Returns a name as one part of an MLflow metric, such as the last of `test/map/neck_design`.
+
+    What MLflow refuses there is escaped as in a URL, with a colon for the percent sign: no two
+    names become one, and `name_of_part` gives the name back.
+    """
+    return _ESCAPED.sub(lambda found: "".join(f":{x:02X}" for x in found[0].encode()), name)
+
+
+def name_of_part(part: str) -> str:
+    """Returns the name that `metric_part` wrote."""
+    return unquote(part.replace(":", "%"))
+
+
+def too_long(name: str) -> bool:
+    """Returns whether a name is too long to be written as a metric, or as a folder's name."""
+    return max(len(metric_part(name)), len(quote(name, safe=""))) > LONGEST_NAME
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ LEAKS_FILE = "leaks.parquet"
 UNANSWERABLE_FILE = "unanswerable.parquet"
 BATCHES_FILE = "batches.parquet"  # of a folder of triplets
 EVALUATION_FILE = "evaluation.json"  # of an evaluation
+REPORT_FILE = "report.html"
 QUERY_SCORES_FILE = "queries.parquet"
 
 _LABEL = (("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int16()))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from components import tables
-from components.attributes import Attribute, AttributeSchema, nfc
+from components.attributes import LONGEST_NAME, Attribute, AttributeSchema, nfc, too_long
 from components.datasets.labelled import Label, LabelledImages, Region, Unusable, seen_values
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
@@ -46,7 +46,7 @@ def build_catalog(
 
     Raises:
         HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
-            left with a single value or has more than positions can count.
+            left with a single value, has more than positions can count or a name that is too long.
     """
     labels = _without(labelled, exclude_attributes)
     paths = list(dict.fromkeys(label.path for label in labels))
@@ -133,9 +133,20 @@ def _schema(
         if name in seen:
             values = (*before.get(name, ()), *labelled.values_of.get(name, ()), *seen[name])
             attribute = Attribute(name=name, values=tuple(dict.fromkeys(values)))
+            _check_name(name, source=labelled.source)
             _check_values(attribute, seen[name], source=labelled.source)
             attributes.append(attribute)
     return AttributeSchema(dataset=labelled.dataset, attributes=tuple(attributes))
+
+
+def _check_name(name: str, *, source: str) -> None:
+    if too_long(name):
+        raise HemlineError(
+            f"{source}: the name of attribute {name!r} is too long: it becomes a metric in MLflow "
+            "and a folder of embeddings, where what is no letter or digit of ASCII takes up to 12 "
+            f"characters, and {LONGEST_NAME} are allowed; shorten it, or add it to "
+            "data.exclude_attributes"
+        )
 
 
 def _check_values(attribute: Attribute, seen: Sequence[str], *, source: str) -> None:

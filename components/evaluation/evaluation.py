@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.attributes import AttributeSchema
+from components.attributes import AttributeSchema, metric_part
 from components.errors import HemlineError
 from components.evaluation.metrics import (
     average_precision_of,
@@ -158,15 +158,15 @@ def report(
 
 
 def metrics_of(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
-    """Returns the scores of a report under flat names such as `test.map.neck_design`."""
+    """Returns the scores of a report by MLflow's names, such as `test/map/neck_design`."""
     names = ("random_map", *_INTERVALS, "gain", "triplet_accuracy", *MEASURES)
     overall = {name: figures[name] for name in names}
     per_attribute = {
-        f"{score}.{name}": row[score]
+        f"{score}/{metric_part(name)}": row[score]
         for name, row in figures["attributes"].items()
         for score in ("map", "gain")
     }
-    return {f"{prefix}.{name}": value for name, value in {**overall, **per_attribute}.items()}
+    return {f"{prefix}/{name}": value for name, value in {**overall, **per_attribute}.items()}
 
 
 def bars_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
     """Returns a row per variant and seed, best overall MAP first, a random ranking's last.
 
     MAP, gain and attention in percent; `_low` to `_high` are 95 % intervals over queries; unknown
-    values are empty, as the gain is where an older version measured. Columns named after attributes
-    hold their MAP.
+    values are empty, as the gain is where an older version measured. An attribute's MAP is in the
+    column `map/<attribute>`, its interval in `map_low/<attribute>` and `map_high/<attribute>`.
     """
     ranked = sorted(trained, key=lambda measured: -measured.figures["map"])
     last = {"variant": RANDOM, **_quality(ranked[0].figures, score="random_map")}
@@ -73,11 +73,12 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
 def as_markdown(table: pd.DataFrame) -> str:
     """Returns the table in Markdown, each interval in the cell of its MAP."""
     columns = [str(name) for name in table]
-    ends = {f"{name}_{end}" for name in columns for end in ("low", "high")}
+    ends = {_end(name, end) for name in columns for end in ("low", "high")}
     columns = [name for name in columns if name not in ends]
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)]]
     lines += [[_cell(row, name) for name in columns] for _, row in table.iterrows()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def write_bars(table: pd.DataFrame, path: Path, *, title: str, axis: str) -> None:
@@ -154,12 +155,19 @@ def _quality(figures: Mapping[str, Any], *, score: str) -> dict[str, Any]:
     gain = {} if score == "random_map" else figures
     quality = _with_interval("map", figures, score) | _with_interval("gain", gain, "gain")
     for name, row in figures["attributes"].items():
-        quality |= _with_interval(name, row, score)
+        quality |= _with_interval(f"map/{name}", row, score)
     return quality
 
 
 def _with_interval(name: str, row: Mapping[str, Any], score: str) -> dict[str, Any]:
-    return {f"{name}{end}": row.get(f"{score}{end}") for end in ("", "_low", "_high")}
+    ends = {_end(name, end): row.get(f"{score}_{end}") for end in ("low", "high")}
+    return {name: row.get(score), **ends}
+
+
+def _end(name: str, end: str) -> str:
+    """Returns the column of an end of the interval of `map`, or of `map/<attribute>`."""
+    score, *attribute = name.split("/", 1)
+    return "/".join([f"{score}_{end}", *attribute])
 
 
 def _cell(row: "pd.Series[Any]", name: str) -> str:
@@ -172,8 +180,8 @@ def _cell(row: "pd.Series[Any]", name: str) -> str:
         return str(value)
     if name == "num_parameters":
         return f"{value / 1e6:.2f} M"
-    if name.endswith("_per_s"):
+    if name.endswith("_per_s") and "/" not in name:
         return f"{value:.0f}"
-    low, high = (row.get(f"{name}_{end}") for end in ("low", "high"))
+    low, high = (row.get(_end(name, end)) for end in ("low", "high"))
     interval = "" if low is None or pd.isna(low) else f" ({low:.1f} to {high:.1f})"
     return f"{value:.2f}{interval}"

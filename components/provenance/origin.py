@@ -20,6 +20,7 @@ from components.provenance import dvc_files
 from components.registry import versions
 from components.registry.versions import RegisteredVersion
 from components.tables import EVALUATION_FILE
+from components.tracking.metric_names import metric_name
 from components.tracking.runs import AbsentError, Tracking, find_experiment
 
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -118,7 +119,8 @@ def read_origin(run_id: str, *, tracking: Tracking) -> Origin:
 
 
 def _origin(run: Run) -> Origin:
-    tags, metrics = run.data.tags, run.data.metrics
+    tags = run.data.tags
+    metrics = {metric_name(name): value for name, value in run.data.metrics.items()}
     inputs = {name: value for name, value in tags.items() if name.startswith(INPUT_PREFIX)}
     return Origin(
         run_id=run.info.run_id,
@@ -129,7 +131,7 @@ def _origin(run: Run) -> Origin:
         status=run.info.status,
         repository=tags.get(REPOSITORY_TAG),
         experiment=tags.get(EXPERIMENT_TAG),
-        num_workers=int(metrics["world_size"]) if "world_size" in metrics else None,
+        num_workers=int(metrics["train/world_size"]) if "train/world_size" in metrics else None,
         machine=json.loads(tags.get(MACHINE_TAG, "{}")),
         data_sets=tuple(
             DataSet(
@@ -141,7 +143,7 @@ def _origin(run: Run) -> Origin:
             for found in run.inputs.dataset_inputs
         ),
         split=tags.get(SPLIT_TAG),
-        metrics={name: value for name, value in metrics.items() if name.startswith("test.")},
+        metrics={name: value for name, value in metrics.items() if name.startswith("test/")},
     )
 
 

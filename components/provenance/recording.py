@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Run
+from yaml import YAMLError
 
 from components import files
 from components.credentials import without_credentials
 from components.errors import HemlineError
+from components.params import flat, parse_value, with_defaults
 from components.provenance import dvc_files, git, origin
 from components.provenance.machine import describe_machine, installed_libraries
 from components.provenance.origin import DataSet
@@ -28,7 +32,8 @@ _VERSION_TAGS = {  # tags that a version is looked up by, and the run's tags tha
     origin.EXPERIMENT_TAG: origin.EXPERIMENT_TAG,
 }
 _DIGEST_LENGTH = 32  # hexadecimal digits; MLflow keeps 36
-_LONGEST_NAME = 200  # characters of a path in a tag; MLflow takes 250 in all
+_LONGEST_NAME = 200  # characters of a path in a tag, or of a run's name; MLflow takes 250
+_NAMING = ("data", "preprocess", "split", "sampling", "model", "train")  # shape what is trained
 
 
 def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) -> dict[str, str]:
@@ -45,6 +50,48 @@ def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) 
         origin.MACHINE_TAG: json.dumps(describe_machine()),
         **experiment,
     }
+
+
+def run_name(
+    sections: Mapping[str, Mapping[str, Any]],
+    *,
+    params: Path,
+    data_set: str,
+    experiment: Mapping[str, str],
+) -> str:
+    """Returns a name for people: network, DVC experiment, and what varies, or else the data set.
+
+    `ag_man · wide-margin · train.margin=0.3`. Params vary against those of the commit, or of the
+    experiment's baseline; `sections` are those of now, `experiment` is as for `origin_tags`.
+    """
+    before = _committed_params(params, experiment.get(origin.BASELINE_TAG, "HEAD"))
+    varied = [
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in flat({name: sections[name] for name in _NAMING}).items()
+        if before.get(name, value) != value and name != "model.name"
+    ]
+    parts = (
+        sections["model"]["name"],
+        experiment.get(origin.EXPERIMENT_TAG),
+        ", ".join(varied) or data_set,
+    )
+    return without_credentials(" · ".join(filter(None, parts)))[:_LONGEST_NAME]
+
+
+def _committed_params(params: Path, revision: str) -> dict[str, Any]:
+    """Returns the values of a commit's params file by `section.key`, with the defaults of now.
+
+    None of them where the commit has no such file, or there is no commit.
+    """
+    try:
+        text = git.read("show", f"{revision}:./{os.path.relpath(params)}")
+        raw = parse_value(text)
+    except (HemlineError, YAMLError):
+        return {}
+    if not isinstance(raw, dict):
+        return {}
+    given = {name: keys for name, keys in raw.items() if isinstance(keys, dict)}
+    return flat(with_defaults({})) | flat(given)
 
 
 def git_tags() -> dict[str, str]:

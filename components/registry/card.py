@@ -47,7 +47,7 @@ def model_card(facts: Facts) -> str:
     return environment.from_string(_TEMPLATE.read_text()).render(
         vars(facts),
         named=named,
-        measured={**measured, "all": facts.evaluation},
+        measured=[*measured.items(), ("all", facts.evaluation)],
         num_values={one.name: len(one.values) for one in facts.schema.attributes},
         not_above_random=[name for name, row in measured.items() if row.get("gain_low", 1) <= 0],
         unmeasured=[name for name in facts.schema.names if name not in measured],

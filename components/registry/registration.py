@@ -14,7 +14,8 @@ from components.files import content_key, write_text
 from components.images import decode
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 from components.registry.versions import CHALLENGER, RegisteredVersion
-from components.tracking.runs import Tracking
+from components.tables import REPORT_FILE
+from components.tracking.runs import Tracking, artifact_link, link_artifact
 
 CARD_FILE = "model_card.md"
 
@@ -46,7 +47,9 @@ def register_package(
         number = _log(package, key, tracking=tracking, run_id=run_id)
     client, name = tracking.client(), tracking.model_name
     client.log_artifact(run_id, str(package / CARD_FILE))
-    client.update_model_version(name, str(number), _description(card))
+    link_artifact("model card", CARD_FILE, tracking=tracking, run_id=run_id)
+    text = _description(_links(tracking=tracking, run_id=run_id) + card)
+    client.update_model_version(name, str(number), text)
     client.set_registered_model_alias(name, CHALLENGER, str(number))
     return RegisteredVersion(name=name, version=number)
 
@@ -94,6 +97,17 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
                 info.model_uri, tracking.model_name, tags={_KEY_TAG: key}
             )
     return int(registered.version)
+
+
+def _links(*, tracking: Tracking, run_id: str) -> str:
+    """Returns links to the run's report and card; none to a run of another server's pages."""
+    if tracking.registry_uri is not None:
+        return ""
+    client = tracking.client()
+    run, files = client.get_run(run_id), {file.path for file in client.list_artifacts(run_id)}
+    listed = {"report": REPORT_FILE, "model card": CARD_FILE}
+    links = [artifact_link(title, name, run) for title, name in listed.items() if name in files]
+    return f"{' · '.join(links)}\n\n"
 
 
 def _description(card: str) -> str:

@@ -18,6 +18,7 @@ from components.credentials import without_credentials
 from components.errors import HemlineError
 from components.files import read_json, write_json
 from components.tracking.journal import Reader, Row
+from components.tracking.metric_names import metric_name
 from components.tracking.runs import Tracking, log_in
 
 _METRICS_PER_CALL = 1000  # MLflow's limit
@@ -146,7 +147,7 @@ class Delivery:
     def _send(self, rows: Iterable[Row]) -> None:
         _check_answers(log_in(self._tracking.uri))
         metrics = [
-            Metric(name, value, row.timestamp_ms, row.step)
+            Metric(metric_name(name), value, row.timestamp_ms, row.step)
             for row in rows
             for name, value in row.metrics.items()
         ]

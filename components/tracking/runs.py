@@ -22,6 +22,10 @@ from components.errors import HemlineError
 from components.files import read_json, write_json
 from components.params import RegistryParams, TrackingParams
 from components.tables import LEAKS_FILE, SPLITS_REPORT_FILE
+from components.tracking.metric_names import metric_name
+
+NAME_TAG = "mlflow.runName"
+_NOTE_TAG = "mlflow.note.content"  # the description
 
 _ENTITIES_PER_CALL = 100  # params or tags, MLflow's limit
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
@@ -340,9 +344,29 @@ def log_metrics(
 
 
 def metric_values(run_id: str, metric: str, *, tracking: Tracking) -> list[float]:
-    """Returns the values that were logged of a metric, in order; empty for none."""
-    logged = tracking.client().get_metric_history(run_id, metric)
+    """Returns the values of a metric, in order; empty for none.
+
+    It is given by its name as of now, under which those of an older hemline are found too.
+    """
+    client = tracking.client()
+    names = [name for name in client.get_run(run_id).data.metrics if metric_name(name) == metric]
+    logged = [entry for name in names for entry in client.get_metric_history(run_id, name)]
     return [entry.value for entry in sorted(logged, key=lambda entry: entry.step)]
+
+
+def link_artifact(title: str, name: str, *, tracking: Tracking, run_id: str) -> None:
+    """Adds a link to a file of the run to its description on MLflow's pages, once."""
+    client = tracking.client()
+    run = client.get_run(run_id)
+    text, link = run.data.tags.get(_NOTE_TAG, ""), artifact_link(title, name, run)
+    if link not in text:
+        client.set_tag(run_id, _NOTE_TAG, f"{text}\n\n{link}" if text else link)
+
+
+def artifact_link(title: str, name: str, run: Run) -> str:
+    """Returns a link, in Markdown, to a file of a run on the pages of its own MLflow server."""
+    place = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    return f"[{title}]({place}/artifacts/{name})"
 
 
 def log_file(path: Path, *, tracking: Tracking, run_id: str, folder: str | None = None) -> None:
@@ -353,11 +377,11 @@ def log_file(path: Path, *, tracking: Tracking, run_id: str, folder: str | None 
 def log_splits(folder: Path, *, tracking: Tracking, run_id: str) -> None:
     """Attaches a splits folder's report and leaks to the run.
 
-    Metrics such as `leaks.identical_file` count the images of a kind that lie in a unit of more
-    than one split; kinds that were not looked for have none.
+    Tags such as `leaks.identical_file` count the images of a kind that lie in a unit of more than
+    one split; kinds that were not looked for have none. A metric would be a chart of one point.
     """
     report = read_json(folder / SPLITS_REPORT_FILE)
-    leaks = {f"leaks.{kind}": found["num_images"] for kind, found in report["leaks"].items()}
-    log_metrics(leaks, tracking=tracking, run_id=run_id)
+    leaks = {f"leaks.{kind}": str(found["num_images"]) for kind, found in report["leaks"].items()}
+    set_tags(leaks, tracking=tracking, run_id=run_id)
     for name in (SPLITS_REPORT_FILE, LEAKS_FILE):
         tracking.client().log_artifact(run_id, str(folder / name), "splits")

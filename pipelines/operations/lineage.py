@@ -31,7 +31,7 @@ DryRun = Annotated[bool, Option("--dry-run", help="With --mend: say what would b
 
 # of the many that are installed, what the numbers come from; --format json has them all
 _SHOWN_LIBRARIES = ("torch", "torchvision", "numpy", "pyarrow", "pillow", "ray", "dvc", "mlflow")
-_SHOWN_METRICS = ("test.map", "test.random_map", "test.gain", "test.triplet_accuracy")
+_SHOWN_METRICS = ("test/map", "test/random_map", "test/gain", "test/triplet_accuracy")
 _CODE = ("components/", "pipelines/")  # which the commit tells; --format json has it too
 _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineage` in JSON
 
@@ -139,7 +139,7 @@ def _print_runs(runs: Sequence[Origin], where: Tracking, *, commit: str) -> None
             run.run_id,
             run.status,
             _commit(run),
-            f"{run.metrics['test.map']:.2f}" if "test.map" in run.metrics else "",
+            f"{run.metrics['test/map']:.2f}" if "test/map" in run.metrics else "",
             (run.split or "")[:12],
         )
         for run in runs

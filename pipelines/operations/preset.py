@@ -69,21 +69,6 @@ def read_preset(name: str) -> dict[str, Any]:
     return flat(files.read_yaml(path))
 
 
-def add_section(section: str, params: Path) -> None:
-    """Writes a section that a params file lacks, with its defaults.
-
-    A stage that DVC runs again when a section changes needs the section: DVC knows no defaults.
-    """
-    missing = {
-        name: value
-        for name, value in missing_keys(params).items()
-        if name.startswith(f"{section}.")
-    }
-    if missing and section not in files.read_yaml(params):
-        _write(missing, params)
-        console.print(f"{params} had no section {section}, which DVC asks for: added")
-
-
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 

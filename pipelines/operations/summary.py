@@ -50,7 +50,7 @@ def summary(
             gain_text(row),
             str(row["num_queries"]),
         )
-        for name, row in {**figures["attributes"], "all": figures}.items()
+        for name, row in [*figures["attributes"].items(), ("all", figures)]
     ]
     columns = ("hemline", "random", "gain, %", "queries")
     maps = table("MAP on the test split, percent", ["attribute"], columns, rows=rows)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from typer import Option
 
-from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE
+from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE, REPORT_FILE
 
 Format = Annotated[Literal["table", "json"], Option("--format", help="Output format.")]
 Params = Annotated[Path, Option(help="The params file.")]
@@ -37,4 +37,4 @@ EMBEDDINGS = Path("data/embeddings")
 EMBEDDINGS_ROOT = Path("data/published")
 EVALUATION = Path("metrics") / EVALUATION_FILE
 QUERIES = Path("data/evaluation") / QUERY_SCORES_FILE
-REPORT = Path("reports/report.html")
+REPORT = Path("reports") / REPORT_FILE

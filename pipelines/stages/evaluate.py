@@ -122,10 +122,11 @@ def evaluate(
     with progress("drawing the report", total=len(results), unit="attributes") as advance:
         composed = compose(measured, splits=str(splits), on_progress=advance)
         files.write_text(render(composed), report_file)
-    logged = {**metrics_of(figures, prefix="test"), "test.images_per_s": images_per_s}
+    logged = {**metrics_of(figures, prefix="test"), "test/images_per_s": images_per_s}
     runs.log_metrics(logged, tracking=where, run_id=run_id)
     for file in (metrics, queries, report_file):
         runs.log_file(file, tracking=where, run_id=run_id)
+    runs.link_artifact("report", report_file.name, tracking=where, run_id=run_id)
     recording.record_outputs(run, tracking=where, run_id=run_id)
     console.print(
         f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}, "

@@ -14,7 +14,6 @@ from components.registry.registration import register_package
 from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
 from components.tracking import runs
 from components.training.trained import identity, read_trained_model
-from pipelines.operations.preset import add_section
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -34,8 +33,6 @@ def register(
 
     Only the network that was evaluated is registered.
     """
-    if params.exists():
-        add_section("registry", params)  # dvc.yaml has this stage depend on it
     where = tracking(params)
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)

@@ -73,15 +73,19 @@ def train(
     source = load_section(params, DataParams).root
     folders = [catalog, location.local(), splits, triplets]
     state_folder = _state_folder(params, folders, precision=precision)
-    where = tracking(params)
+    where, sections, experiment = tracking(params), resolved(params), experiment_tags()
+    schema = tables.read_schema(catalog)
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
         where,
-        params=resolved(params),
+        params=sections,
         tags={
+            runs.NAME_TAG: recording.run_name(
+                sections, params=params, data_set=schema.dataset, experiment=experiment
+            ),
             PRECISION_TAG: precision,
             **recording.origin_tags(
-                [source, catalog, store, splits, triplets], experiment=experiment_tags()
+                [source, catalog, store, splits, triplets], experiment=experiment
             ),
         },
     )
@@ -111,7 +115,7 @@ def train(
         model,
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
-        schema=tables.read_schema(catalog),
+        schema=schema,
         image_size_px=ImageStore(location.local()).image_size_px,
     )
     files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)

@@ -1,6 +1,5 @@
 """Operation `compare`: networks and ablations under one budget, as DVC experiments → a table."""
 
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from typer import Argument, Option
 
 from components import files
+from components.attributes import metric_part, too_long
 from components.errors import HemlineError
 from components.evaluation.figures import not_above_random
 from components.figures.variants import (
@@ -124,6 +124,8 @@ def _read_groups(path: Path) -> Groups:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise HemlineError(f"{path}: {twice.pop()!r} occurs twice; give each its own name")
+    if long := [name for name in names if too_long(name)]:
+        raise HemlineError(f"{path}: the name {long[0]!r} is too long for a metric in MLflow")
     return groups
 
 
@@ -217,8 +219,8 @@ def _report(trials: Sequence[Trial], out: Path) -> None:
     for trial in trials:
         result = read_result(trial.experiment)
         curves.setdefault(trial.variant, []).append(result.valid_maps)
-        trained = runs.metric_values(result.run_id, "images_per_s", tracking=where)
-        embedded = runs.metric_values(result.run_id, "test.images_per_s", tracking=where)
+        trained = runs.metric_values(result.run_id, "train/images_per_s", tracking=where)
+        embedded = runs.metric_values(result.run_id, "test/images_per_s", tracking=where)
         measured.append(
             MeasuredVariant(
                 variant=trial.variant,
@@ -252,12 +254,15 @@ def _report(trials: Sequence[Trial], out: Path) -> None:
 
 
 def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:
-    tags = {"mlflow.runName": "comparison", **recording.git_tags()}
+    tags = {runs.NAME_TAG: "comparison", **recording.git_tags()}
     run_id = runs.start_run(where, params={}, tags=tags)
     with runs.ending(where, run_id):
-        # MLflow takes no other characters in a metric's name
-        names = [re.sub(r"[^\w. /-]", "_", f"map.{variant}") for variant in means["variant"]]
-        scores = dict(zip(names, means["map"], strict=True))
+        scores = {
+            f"{score}/{metric_part(variant)}": value
+            for score in ("map", "gain")
+            for variant, value in zip(means["variant"], means[score], strict=True)
+            if pd.notna(value)  # a random ranking has no gain
+        }
         runs.log_metrics(scores, tracking=where, run_id=run_id)
         for name in _WRITTEN:
             runs.log_file(out / name, tracking=where, run_id=run_id)

@@ -7,7 +7,7 @@ from components.provenance import dvc_files, git
 from pipelines.operations.retrain.report import Outcome, RetrainReport
 from pipelines.operations.retrain.state import RetrainState
 from pipelines.shell import dvc
-from pipelines.shell.options import PARAMS, REGISTRATION
+from pipelines.shell.options import REGISTRATION
 from pipelines.shell.reporting import console
 
 
@@ -23,8 +23,7 @@ def commit(report: RetrainReport, state: RetrainState) -> str:
             f"the retrain began on {state.branch or 'no branch'} and finds {here or 'no branch'} "
             f"checked out; git switch {state.branch or state.base}, and start it again"
         )
-    # the params, too: a stage adds a section that DVC asks for and an older file lacks
-    if changed := git.unrecorded([*dvc.recorded_paths(), str(PARAMS)]):
+    if changed := git.unrecorded(dvc.recorded_paths()):
         git.commit_only(changed, _message(report.version, report.verdict))
     return git.head()
 

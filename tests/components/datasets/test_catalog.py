@@ -319,6 +319,16 @@ def test_an_attribute_of_one_value_is_refused_with_the_remedy(root):
     assert build(root, exclude=["fit"]).schema.names == ["neck", "hem"]
 
 
+@pytest.mark.parametrize("name", ["n" * 201, "领" * 23], ids=["letters", "bytes"])
+def test_a_name_that_is_too_long_for_what_becomes_of_it_is_refused_with_the_remedy(root, name):
+    rows = f"a.png,{name},slim\nb.png,{name},wide\n"
+    write_files(root, {"labels.csv": (root / "labels.csv").read_text() + rows})
+
+    with pytest.raises(HemlineError, match=rf"'{name}' is too long.*200.*data\.exclude_attributes"):
+        build(root)
+    assert build(root, exclude=[name]).schema.names == ["neck", "hem"]
+
+
 def test_an_attribute_whose_other_value_is_in_quarantine_is_refused(root):
     (root / "b.png").unlink()  # the only long hem
 

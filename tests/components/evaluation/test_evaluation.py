@@ -223,25 +223,25 @@ def test_a_report_as_flat_metrics_and_as_bars():
     collar = figures["attributes"]["collar"]
     flat = metrics_of(figures, prefix="test")
     assert {*flat} == {
-        "test.map",
-        "test.map_low",
-        "test.map_high",
-        "test.precision_at_1",
-        "test.precision_at_10",
-        "test.recall_at_10",
-        "test.r_precision",
-        "test.ndcg_at_10",
-        "test.random_map",
-        "test.triplet_accuracy",
-        "test.gain",
-        "test.gain_low",
-        "test.gain_high",
-        "test.map.length",
-        "test.map.collar",
-        "test.gain.length",
-        "test.gain.collar",
+        "test/map",
+        "test/map_low",
+        "test/map_high",
+        "test/precision_at_1",
+        "test/precision_at_10",
+        "test/recall_at_10",
+        "test/r_precision",
+        "test/ndcg_at_10",
+        "test/random_map",
+        "test/triplet_accuracy",
+        "test/gain",
+        "test/gain_low",
+        "test/gain_high",
+        "test/map/length",
+        "test/map/collar",
+        "test/gain/length",
+        "test/gain/collar",
     }
-    assert (flat["test.map"], flat["test.map.collar"]) == (figures["map"], collar["map"])
+    assert (flat["test/map"], flat["test/map/collar"]) == (figures["map"], collar["map"])
     columns = tables.MAP_PER_ATTRIBUTE.names
     bars = {bar["attribute"]: [bar[name] for name in columns[1:]] for bar in bars_of(figures)}
     assert bars.keys() == {"length", "collar"}

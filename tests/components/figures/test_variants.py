@@ -1,6 +1,7 @@
 """Variants side by side: the table, and charts that are looked at in their pixels."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_the_best_comes_first_and_the_random_ranking_last(table):
     assert table["variant"].tolist() == ["ag_man", "csn", RANDOM]
     assert table["map"].tolist() == [62.5, 40, 20]
     assert table["map_low"].tolist()[:2] == [60.5, 38]
-    assert table["neck"].tolist() == [31.25, 20, 10]
+    assert table["map/neck"].tolist() == [31.25, 20, 10]
 
 
 def test_what_is_not_known_is_empty(table):
@@ -76,7 +77,7 @@ def test_markdown_has_a_row_per_variant_with_its_interval(table):
     assert "map_low" not in rows[0]
     assert rows[0]["map"] == "62.50 (60.5 to 65.5)"
     assert rows[0]["gain"] == "42.50 (37.5 to 52.5)"
-    assert rows[0]["neck"] == "31.25"
+    assert rows[0]["map/neck"] == "31.25"
     assert rows[0]["seed"] == "3"
     assert rows[0]["attention_in_region"] == "31.00"
     assert rows[0]["trained_images_per_s"] == "100"
@@ -85,7 +86,7 @@ def test_markdown_has_a_row_per_variant_with_its_interval(table):
     assert rows[2] == dict.fromkeys(lines[0], "") | {
         "variant": RANDOM,
         "map": "20.00",
-        "neck": "10.00",
+        "map/neck": "10.00",
     }
 
 
@@ -101,6 +102,39 @@ def test_a_variant_that_an_older_version_measured_has_no_gain(table):
     alone = tabulate([replace(older, figures=figures)])
     assert alone["gain"].isna().all()
     assert over_seeds(alone)["map"].tolist() == [50, 20]
+
+
+def test_attributes_may_be_called_like_columns_and_like_each_others_intervals():
+    names = [
+        "gain",
+        "map",
+        "seed",
+        "variant",
+        "map_low",
+        "neck",
+        "neck_low",
+        "x_per_s",
+        "a/b",
+        "x|y",
+    ]
+    scores = {
+        name: {"map": 10.0 + place, "map_low": 5.0, "map_high": 90.0 + place, "random_map": 1.0}
+        for place, name in enumerate(names)
+    }
+    table = tabulate([measured("csn", 40.0, attributes=scores)])
+    first = table.iloc[0]
+    assert (first["variant"], first["seed"], first["map"], first["gain"]) == ("csn", 3, 40, 20)
+    assert (first["map_low"], first["map_high"]) == (38, 43)
+    for place, name in enumerate(names):
+        assert (first[f"map/{name}"], first[f"map_high/{name}"]) == (10 + place, 90 + place)
+    header, _, row, _ = (
+        re.split(r"(?<!\\)\|", line.strip("|")) for line in as_markdown(table).splitlines()
+    )
+    cells = dict(zip([cell.strip() for cell in header], row, strict=True))
+    assert cells["map/gain"].strip() == "10.00 (5.0 to 90.0)"
+    assert cells["map/x_per_s"].strip() == "17.00 (5.0 to 97.0)"
+    assert cells[r"map/x\|y"].strip() == "19.00 (5.0 to 99.0)"
+    assert "map_low/gain" not in cells
 
 
 def test_seeds_are_set_side_by_side_and_their_mean_counts():

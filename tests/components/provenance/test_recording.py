@@ -11,6 +11,7 @@ from mlflow.utils.validation import _validate_tag_name
 
 from components.errors import HemlineError
 from components.files import read_json
+from components.params import resolved
 from components.provenance import dvc_files, origin, recording
 from components.provenance.dvc_files import LOCK, format_lock
 from components.provenance.origin import DataSet
@@ -40,6 +41,10 @@ STAGES = {
     },
 }
 PIPELINE = {"stages": {"train": {"cmd": "x", "outs": [{"plots/training.csv": {"cache": False}}]}}}
+VARIED = (
+    *("margin", "temperature", "positive_scale", "negative_scale", "similarity_threshold"),
+    *("weight_decay", "learning_rate", "max_gradient_norm", "warmup_share", "flip_probability"),
+)
 DATA = DataSet(
     name="small", source="data/raw", digest="5" * 64, counts={"images": 4, "test query": 1}
 )
@@ -236,3 +241,35 @@ def test_runs_are_found_by_their_commit_and_by_the_file_that_names_them(tracking
     assert found("c0ffee", None) == [other]
     assert found("c0ffee", RUN_FILE) == [run_id, other]
     assert found("abad1dea", "none") == []
+
+
+def test_a_runs_name_says_network_experiment_and_what_varies(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("params.yaml")
+
+    def name(text: str, **experiment: str) -> str:
+        path.write_text(text)
+        return recording.run_name(
+            resolved(path), params=path, data_set="wardrobe", experiment=experiment
+        )
+
+    assert name("split: {seed: 8}") == "ag_man · wardrobe", "there is no commit to compare with"
+    git("init", "-q")
+    path.write_text("train: {margin: 0.3}\n")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    baseline = git("rev-parse", "HEAD")
+    path.write_text("model: {name: asen}\n")
+    git("commit", "-qam", "two")
+    assert name("model: {name: asen}") == "asen · wardrobe"
+    assert name("split: {seed: 8}") == "ag_man · split.seed=8"
+    assert name("model: {name: asen, weights: none}\ngate: {confidence: 0.9}") == "asen · wardrobe"
+    assert (
+        name(
+            "data: {root: s3://x/b, exclude_attributes: [a]}\ntrain: {margin: 0.3}",
+            **{origin.EXPERIMENT_TAG: "puffy-lamb", origin.BASELINE_TAG: baseline},
+        )
+        == 'ag_man · puffy-lamb · data.root=s3://x/b, data.exclude_attributes=["a"]'
+    )
+    many = "\n".join(["train:", *(f"  {key}: 0.123456" for key in VARIED)])
+    assert len(name(many)) == 200

@@ -175,7 +175,7 @@ def test_two_projects_share_a_server_and_nothing_else(published: Tracking, examp
         assert found.run_id == run_id
         assert origin.versions_of(run_id, tracking=where) == (version,)
         described = where.client().get_model_version(name, str(version.version)).description
-        assert described == f"# {name}\n"
+        assert described.endswith(f"\n\n# {name}\n")
 
 
 def program(environment: dict[str, str], name: str) -> str:

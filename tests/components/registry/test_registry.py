@@ -74,7 +74,7 @@ def test_a_version_comes_back_as_it_was_written(tracking, example) -> None:
 def test_the_card_is_described_beside_the_model_and_on_the_run(tracking, tmp_path) -> None:
     client = tracking.client()
     version = client.get_model_version("hemline", "1")
-    assert version.description == "# A card\n"
+    assert version.description.endswith("model_card.md)\n\n# A card\n")
     copies = [
         client.download_artifacts(version.run_id, "model_card.md", str(tmp_path)),
         mlflow.artifacts.download_artifacts("models:/hemline/1/artifacts/model_card.md"),
@@ -86,7 +86,8 @@ def test_a_card_that_is_too_long_to_describe_is_cut_at_a_line(tracking) -> None:
     client = tracking.client()
     description = client.get_model_version("hemline", "2").description
     assert 4900 < len(description) <= 5000  # what a database of MLflow's keeps
-    *lines, notice = description.rstrip().split("\n")
+    links, *lines, notice = description.rstrip().split("\n")
+    assert links.startswith("[model card](#/experiments/")
     assert all(line in LONG.split("\n") for line in lines)
     assert "model_card.md" in notice
 

@@ -134,8 +134,8 @@ def test_values_that_are_not_finite_arrive_once(
         _note(path).unlink()
     assert len(_arrived(tracking, run_id)) == 3
     metrics = tracking.client().get_run(run_id).data.metrics
-    assert math.isnan(metrics["nan"])
-    assert metrics["inf"] == -metrics["minus"] == sys.float_info.max  # MLflow's way
+    assert math.isnan(metrics["train/nan"])
+    assert metrics["train/inf"] == -metrics["train/minus"] == sys.float_info.max  # MLflow's way
 
 
 def test_killed_after_sending_the_same_rows_are_sent_again_and_stored_once(
@@ -446,7 +446,10 @@ def _note(path: Path) -> Path:
 
 def _arrived(tracking: Tracking, run_id: str) -> list[tuple[str, int, float, int]]:
     """Returns name, step, value and timestamp of what the store has, in the order of arrival."""
-    query = "SELECT key, step, value, timestamp FROM metrics WHERE run_uuid = ? ORDER BY rowid"
+    query = (
+        "SELECT replace(key, 'train/', ''), step, value, timestamp FROM metrics "
+        "WHERE run_uuid = ? ORDER BY rowid"
+    )
     with sqlite3.connect(tracking.uri.removeprefix("sqlite:///")) as database:
         return database.execute(query, [run_id]).fetchall()
 

@@ -9,6 +9,7 @@ import pytest
 from components.errors import HemlineError
 from components.files import write_json
 from components.tracking import runs
+from components.tracking.metric_names import metric_name
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_a_run_ends_as_its_block_does(tracking: runs.Tracking) -> None:
     assert tracking.client().get_run(run_id).info.status == "FINISHED"
 
 
-def test_leaks_are_metrics_and_files_of_the_run(tracking: runs.Tracking, tmp_path: Path) -> None:
+def test_leaks_are_tags_and_files_of_the_run(tracking: runs.Tracking, tmp_path: Path) -> None:
     counts = {"identical_file": (2, 5), "group": (0, 0)}
     leaks = {
         kind: {"num_units": units, "num_images": images} for kind, (units, images) in counts.items()
@@ -48,8 +49,9 @@ def test_leaks_are_metrics_and_files_of_the_run(tracking: runs.Tracking, tmp_pat
     runs.log_splits(tmp_path, tracking=tracking, run_id=run_id)
 
     client = tracking.client()
-    metrics = client.get_run(run_id).data.metrics
-    assert metrics == {"leaks.identical_file": 5, "leaks.group": 0}
+    data = client.get_run(run_id).data
+    assert (data.tags["leaks.identical_file"], data.tags["leaks.group"]) == ("5", "0")
+    assert data.metrics == {}, "no charts of a single point"
     attached = [file.path for file in client.list_artifacts(run_id, "splits")]
     assert sorted(attached) == ["splits/leaks.parquet", "splits/report.json"]
     copy = client.download_artifacts(run_id, "splits/report.json", str(tmp_path / "copies"))
@@ -91,6 +93,44 @@ def test_an_experiment_that_was_deleted_is_told_with_the_remedy(tracking: runs.T
     tracking.client().delete_experiment(number)
     with pytest.raises(HemlineError, match=f"mlflow experiments restore -x {number}"):
         runs.start_run(gone, params={}, tags={})
+
+
+def test_metrics_are_read_by_their_names_of_now_whatever_they_were_called(
+    tracking: runs.Tracking,
+) -> None:
+    run_id = runs.start_run(tracking, params={}, tags={})
+    runs.log_metrics({"images_per_s": 10}, tracking=tracking, run_id=run_id, step=0)
+    runs.log_metrics({"train/images_per_s": 20}, tracking=tracking, run_id=run_id, step=1)
+    assert runs.metric_values(run_id, "train/images_per_s", tracking=tracking) == [10, 20]
+    assert runs.metric_values(run_id, "test/images_per_s", tracking=tracking) == []
+
+
+@pytest.mark.parametrize(
+    ("older", "now"),
+    [
+        ("loss", "train/loss"),
+        ("images_per_s", "train/images_per_s"),
+        ("step.loss", "step/loss"),
+        ("valid_random_map", "valid/random_map"),
+        ("test.map", "test/map"),
+        ("test.map.neck_design", "test/map/neck_design"),
+        ("test.gain.a/b.c", "test/gain/a:2Fb.c"),
+    ],
+)
+def test_metrics_are_in_groups_on_mlflows_pages(older: str, now: str) -> None:
+    assert metric_name(older) == now
+    assert metric_name(now) == now
+
+
+def test_a_description_links_a_file_once_beside_what_somebody_wrote(
+    tracking: runs.Tracking,
+) -> None:
+    run_id = runs.start_run(tracking, params={}, tags={"mlflow.note.content": "The good one."})
+    for _ in range(2):
+        runs.link_artifact("report", "report.html", tracking=tracking, run_id=run_id)
+    run = tracking.client().get_run(run_id)
+    place = f"#/experiments/{run.info.experiment_id}/runs/{run_id}/artifacts/report.html"
+    assert run.data.tags["mlflow.note.content"] == f"The good one.\n\n[report]({place})"
 
 
 def test_a_run_of_another_store_is_named_with_the_remedy(

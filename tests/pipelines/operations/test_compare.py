@@ -101,7 +101,10 @@ def test_table_and_chart_are_shown_and_logged(compared):
     assert run.info.status == "FINISHED"
     head = project.run("git", "rev-parse", "HEAD").stdout.strip()
     assert run.data.tags["mlflow.source.git.commit"] == head
-    assert run.data.metrics.keys() == {"map.one space", "map.masks", "map.random ranking"}
+    assert run.data.metrics.keys() == {
+        *(f"map/{name}" for name in ("one space", "masks", "random ranking")),
+        *(f"gain/{name}" for name in ("one space", "masks")),
+    }
     attached = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert attached == {"table.md", "table.csv", "map.png", "learning.png"}
 
