@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
@@ -36,6 +36,15 @@ _CODE = ("components/", "pipelines/")  # which the commit tells; --format json h
 _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineage` in JSON
 
 
+class _Change(NamedTuple):
+    """A tag of a run and its right value, each None for no such tag."""
+
+    run: str
+    tag: str
+    was: str | None
+    right: str | None
+
+
 def lineage(
     target: Target = None,
     *,
@@ -54,7 +63,9 @@ def lineage(
     if dry_run and not mend:
         raise HemlineError("--dry-run goes with --mend: lineage changes nothing else")
     if mend and commit is None:
-        _mend(None if target is None else _run_id(target, where), where, dry_run=dry_run)
+        run_id = None if target is None else _run_id(target, where)
+        changes = _mend(run_id, where, dry_run=dry_run)
+        _print_changes(changes, dry_run=dry_run, as_json=as_json)
         return
     if mend or (target is None) == (commit is None):
         raise HemlineError(
@@ -97,22 +108,30 @@ def _made_from(revision: str, where: Tracking) -> list[Origin]:
     return origin.find_runs(commit, run_file=outputs.get(origin.RUN_FILE), tracking=where)
 
 
-def _mend(run_id: str | None, where: Tracking, *, dry_run: bool) -> None:
+def _mend(run_id: str | None, where: Tracking, *, dry_run: bool) -> list[_Change]:
+    """Returns what was changed, or would be, by run and tag."""
     runs = all_runs(where) if run_id is None else [where.client().get_run(run_id)]
-    rows = []
+    changes = []
     for run in runs:
         right = recording.wrong_tags(run, tracking=where)
         if not dry_run:
             recording.mend_tags(run.info.run_id, right, tracking=where)
-        rows += [
-            (run.info.run_id, tag, run.data.tags.get(tag, "none"), content or "none")
+        changes += [
+            _Change(run.info.run_id, tag, run.data.tags.get(tag), content)
             for tag, content in sorted(right.items())
         ]
-    if not rows:
+    return changes
+
+
+def _print_changes(changes: Sequence[_Change], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([change._asdict() for change in changes], indent=2))
+    elif changes:
+        title, then = ("would be changed", "would be") if dry_run else ("changed", "is now")
+        rows = [tuple(value or "none" for value in change) for change in changes]
+        console.print(table(title, ("run", "tag", "was", then), rows=rows))
+    else:
         console.print("every run's tags agree with the dvc.lock that it kept")
-        return
-    title, then = ("would be changed", "would be") if dry_run else ("changed", "is now")
-    console.print(table(title, ("run", "tag", "was", then), rows=rows))
 
 
 def _versions(run: Origin, where: Tracking) -> list[str]:

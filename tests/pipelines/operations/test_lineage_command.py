@@ -126,12 +126,19 @@ def test_tags_of_an_earlier_run_are_mended_from_the_lock_that_a_run_kept(
     for content in (*earlier.values(), *right.values(), "dvc_out.reports/old.html"):
         assert content in shown.replace("\n", "")
     assert hash_tags(line, run_id) == earlier | of_no_output, "nothing is changed by saying what"
+    told = json.loads(printed(capfd, mend=True, dry_run=True, output_format="json"))
+    assert {change["tag"]: change["right"] for change in told if change["run"] == run_id} == {
+        **{tag: right[tag] for tag in earlier},
+        "dvc_out.reports/old.html": None,
+    }
+    assert {change["tag"]: change["was"] for change in told} == earlier | of_no_output
     assert "is now" in printed(capfd, mend=True)
     for each, _, expected in experiments[1]:
         assert hash_tags(line, each) == expected
     assert run_id in printed(capfd, commit=commit)
     for target in ((), (run_id,)):
         assert "agree with the dvc.lock" in printed(capfd, *target, mend=True)
+    assert json.loads(printed(capfd, mend=True, output_format="json")) == []
 
 
 def printed(capfd: pytest.CaptureFixture[str], *arguments: str, **options: str | bool) -> str:
