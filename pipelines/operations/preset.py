@@ -36,7 +36,7 @@ def preset(
 
     A params file of an older version works as it is: keys that it lacks have their defaults.
     `--fill` writes them, so that they can be seen and varied. No value changes, but DVC compares
-    whole sections: stages that read a filled one run again.
+    whole sections: stages that read a filled one run again, and so does register.
     """
     if fill:
         if name is not None or write:
@@ -92,7 +92,7 @@ def _fill(params: Path) -> None:
     sections = dict.fromkeys(name.split(".")[0] for name in missing)
     console.print(
         f"{len(missing)} keys added to {params}, with the values that were in use. DVC will rerun "
-        f"the stages that read {', '.join(sections)}; where nothing else changed, "
+        f"register and the stages that read {', '.join(sections)}; where nothing else changed, "
         "`dvc commit --force STAGE` takes their outputs as they are"
     )
 

@@ -139,7 +139,7 @@ def test_missing_keys_are_filled_in_once_and_nothing_else_changes(names, capsys)
         for section, key in keys:
             assert list(yaml.safe_load(path.read_text())[section]) == list(before[section])
             assert f"{section}.{key}: " in shown
-    assert "DVC will rerun the stages that read" in shown
+    assert "DVC will rerun register and the stages that read" in shown
 
     assert run("--fill") == 0
     assert capsys.readouterr().out == "params.yaml has every key\n"
