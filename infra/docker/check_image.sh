@@ -47,7 +47,7 @@ echo "built in $((SECONDS - start)) s: $size"
 
 echo "[3/3] a tiny line, as user 10001"
 start=$SECONDS
-git clone --quiet . "$work/clone"
+git -c advice.detachedHead=false clone --quiet . "$work/clone"
 container=$("${buildah[@]}" from localhost/hemline-check)
 "${buildah[@]}" copy --quiet --chown 10001:10001 "$container" "$work/clone" /workspace/hemline >/dev/null
 "${buildah[@]}" run --user 10001:10001 --workingdir /workspace/hemline "$container" -- bash -euc '
