@@ -87,6 +87,7 @@ def write_embedded_folder(
         write_part(folder, part.key, record, rows_mKD if end > start else None, recipe=recipe)
     table = table.sort_by("image")
     files.write_table(table, folder / ITEMS, schema=table.schema)
+    tables.write_quarantine(tables.QUARANTINE.empty_table(), folder)
     write_embeddings(
         Embeddings(
             folder=folder,
@@ -108,7 +109,7 @@ def write_embedded_folder(
 
 
 def lay_out_as_older(folder: Path) -> Embeddings:
-    """Returns embeddings, laid out as an older hemline did, whose manifest does not say so."""
+    """Lays embeddings out as an older hemline did, without a word of it, and returns them."""
     embedded = read_embeddings(folder)
     manifest = files.read_json(folder / MANIFEST)
     del manifest["layout"], manifest["storage"]

@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from components import files
 from components.errors import HemlineError
 from components.params import Storage
-from components.registry.package import NETWORK_FILE, Package
 from components.tables import QUARANTINE_FILE
 
 MANIFEST, ITEMS, VECTORS = "manifest.json", "items.parquet", "vectors"
@@ -82,25 +81,30 @@ class Embeddings:
     storage: Storage = "float16"
     layout: int = OLDER_LAYOUT
 
+    def manifest(self) -> dict[str, Any]:
+        """Returns what the manifest says, for JSON."""
+        content = asdict(self)
+        del content["folder"]
+        return content
+
     @property
     def num_images(self) -> int:
         """How many images are embedded."""
         return sum(part.num_images for part in self.parts)
 
-    def check_model(self, package: Package, *, registry: str) -> None:
-        """Checks that a package, of the version that the manifest names, made the embeddings.
+    def check_model(self, graph_sha256: str, *, registry: str) -> None:
+        """Checks that a graph, of the version that the manifest names, made the embeddings.
 
         Two registries may give two models one version number; `registry` is the address of the one
-        that has the package.
+        that has the graph.
 
         Raises:
-            HemlineError: its graph is another one.
+            HemlineError: it is another one.
         """
-        found = files.sha256(package.folder / NETWORK_FILE)
-        if found != self.model_sha256:
+        if graph_sha256 != self.model_sha256:
             raise HemlineError(
                 f"models:/{self.model_name}/{self.model_version} in {registry} is another model "
-                f"than the one that made {self.folder} (SHA-256 {found[:12]}, not "
+                f"than the one that made {self.folder} (SHA-256 {graph_sha256[:12]}, not "
                 f"{self.model_sha256[:12]}): vectors of two models are not comparable. Set "
                 "MLFLOW_TRACKING_URI to the store whose version made them; or, to embed again with "
                 f"this one, remove {self.folder} first"
@@ -163,9 +167,7 @@ def part_path(folder: Path, attribute: str, key: str, *, layout: int = LAYOUT) -
 
 def write_embeddings(embeddings: Embeddings) -> None:
     """Writes the manifest: from then on the embeddings are what it names."""
-    content = asdict(embeddings)
-    del content["folder"]
-    files.write_json(content, embeddings.folder / MANIFEST)
+    files.write_json(embeddings.manifest(), embeddings.folder / MANIFEST)
 
 
 def read_embeddings(folder: Path) -> Embeddings:
@@ -190,7 +192,10 @@ def read_embeddings(folder: Path) -> Embeddings:
 
 
 def _remedy(path: Path) -> str:
-    return f"remove {path} and make it again with `hemline embed` or `dvc repro embed`"
+    return (
+        f"remove {path} and make it again with `hemline embed` or `dvc repro embed`; a copy of "
+        "published embeddings is fetched again when it is missing"
+    )
 
 
 def read_vectors(path: Path, *, crc32: str | None) -> Vectors:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from components import files
 from components.embedding.embeddings import Embeddings
 from components.embedding.making import (
     OnProgress,
@@ -31,7 +30,7 @@ from components.embedding.source import Reader, Source
 from components.images.decode import UnreadableImageError
 from components.params import EmbedParams
 from components.precision import resolve_precision
-from components.registry.package import NETWORK_FILE, Package
+from components.registry.package import Package
 
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
@@ -68,7 +67,7 @@ def embed_all(
     recipe = Recipe(
         model_name=model_name,
         model_version=model_version,
-        model_sha256=files.sha256(package.folder / NETWORK_FILE),
+        model_sha256=package.graph_sha256,
         image_size_px=package.image_size_px,
         attributes={schema.names[x]: x for x in map(schema.index, attributes or schema.names)},
         precision=resolve_precision(params.precision, on_gpu=on_gpu),

@@ -16,9 +16,15 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from components import files
+from components.credentials import without_credentials
 from components.errors import HemlineError, command_line
 from components.images.keyed_parts import remove_unnamed
 from components.images.store import Shard, read_shards, write_manifest
+
+
+class UnreachableError(HemlineError):
+    """A URL cannot be read now; what it holds is not known."""
+
 
 _MANIFEST, _NEW_MANIFEST = "manifest.json", "manifest.json.new"
 _RETRY = "when its server answers, run the command again, which keeps what is there"
@@ -48,7 +54,7 @@ class StoreLocation:
         """
         if "://" not in self.address:
             return Path(self.address)
-        folder = self.cache / self.address.replace("://", "/").strip("/").replace("/", "--")
+        folder = self.cache / copy_name(self.address)
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
             _copy(self.address, folder)
@@ -64,7 +70,7 @@ def publish_store(store: Path, url: str) -> int:
         HemlineError: the URL cannot be written.
     """
     shards = read_shards(store)
-    system, root = _open(url)
+    system, root = open_url(url)
     try:
         system.makedirs(root, exist_ok=True)
         found = system.find(root, maxdepth=1, detail=True)
@@ -87,11 +93,12 @@ def publish_store(store: Path, url: str) -> int:
 
 
 def _copy(url: str, folder: Path) -> None:
-    system, root = _open(url)
+    system, root = open_url(url)
     tried: dict[str, Any] | None = None
     lacking = ""
     # a shard may be gone because the store was published again: then its manifest is another one
-    while (manifest := _read_manifest(system, root, url)) != tried:
+    remedy = f"`{command_line('hemline', 'preprocess', '--publish', url)}` publishes one"
+    while (manifest := read_manifest(system, root, url, remedy=remedy)) != tried:
         tried = manifest
         try:
             return _fetch(system, root, manifest, folder)
@@ -127,20 +134,37 @@ def _remote_name(shard: Shard) -> str:
     return f"{Path(shard.file).stem}-{shard.key[:32]}.arrow"
 
 
-def _read_manifest(system: AbstractFileSystem, root: str, url: str) -> dict[str, Any]:
+def copy_name(url: str) -> str:
+    """Returns the name of the folder with the copy of what is published at a URL."""
+    return url.replace("://", "/").strip("/").replace("/", "--")
+
+
+def read_manifest(
+    system: AbstractFileSystem, root: str, url: str, *, remedy: str
+) -> dict[str, Any]:
+    """Returns the manifest at a URL; the remedy is for those who find none.
+
+    Raises:
+        HemlineError: there is none; an UnreachableError where the URL cannot be read.
+    """
     try:
         manifest: dict[str, Any] = json.loads(system.cat_file(f"{root}/{_MANIFEST}"))
     except FileNotFoundError as error:
-        command = command_line("hemline", "preprocess", "--publish", url)
-        raise HemlineError(f"{url} has no {_MANIFEST}: `{command}` publishes one") from error
+        raise HemlineError(f"{url} has no {_MANIFEST}: {remedy}") from error
     except Exception as error:  # each driver has its own kinds
-        raise HemlineError(f"{url} cannot be read: {error}; {_RETRY}") from error
+        raise UnreachableError(f"{url} cannot be read: {error}; {_RETRY}") from error
     return manifest
 
 
-def _open(url: str) -> tuple[AbstractFileSystem, str]:
+def open_url(url: str) -> tuple[AbstractFileSystem, str]:
+    """Returns the file system of a URL, and the path in it.
+
+    Raises:
+        UnreachableError: its driver is missing, or cannot connect.
+    """
     try:
         system, root = url_to_fs(url, use_listings_cache=False)
-    except (ImportError, ValueError) as error:  # the driver's package, or the protocol, is missing
-        raise HemlineError(f"{url}: {error}") from error
+    except Exception as error:  # no such driver, or what a driver raises that connects at once
+        text = f"{url} cannot be read: {error}"
+        raise UnreachableError(without_credentials(text)) from error
     return system, root.rstrip("/")

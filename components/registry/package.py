@@ -31,6 +31,11 @@ class Package:
     image_size_px: int
     crc32: str | None = None
 
+    @property
+    def graph_sha256(self) -> str:
+        """SHA-256 of the network's file."""
+        return files.sha256(self.folder / NETWORK_FILE)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return read_package, (self.folder,)  # without the loaded network: other processes read it
 

@@ -10,10 +10,10 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
-from components.files import content_key, write_text
+from components.files import content_key, sha256, write_text
 from components.images import decode
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
-from components.registry.versions import CHALLENGER, RegisteredVersion
+from components.registry.versions import CHALLENGER, GRAPH_TAG, RegisteredVersion
 from components.tables import REPORT_FILE
 from components.tracking.runs import Tracking, artifact_link, link_artifact
 
@@ -92,10 +92,9 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
             signature=_signature(),
             pip_requirements=_requirements(),
         )
+        tags = {_KEY_TAG: key, GRAPH_TAG: sha256(package / NETWORK_FILE)}
         with tracking.answering(tracking.registry_address):
-            registered = mlflow.register_model(
-                info.model_uri, tracking.model_name, tags={_KEY_TAG: key}
-            )
+            registered = mlflow.register_model(info.model_uri, tracking.model_name, tags=tags)
     return int(registered.version)
 
 

@@ -14,6 +14,7 @@ from components.tracking.runs import AbsentError, Tracking
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+GRAPH_TAG = "hemline.graph_sha256"
 
 _URI = re.compile(r"models:/(?P<name>[^/@']+)(?P<which>/[0-9]+|/latest|@[\w.-]+)")
 
@@ -118,6 +119,18 @@ def write_tag(version: RegisteredVersion, name: str, value: str, *, tracking: Tr
     tracking.client().set_model_version_tag(version.name, str(version.version), name, value)
 
 
+def graph_sha256(version: RegisteredVersion, *, tracking: Tracking) -> str:
+    """Returns the SHA-256 of a version's graph: its tag, or that of the file, which is fetched.
+
+    A version of an older hemline has no such tag.
+
+    Raises:
+        HemlineError: the registry has no such version, or does not answer.
+    """
+    tag = read_tag(version, GRAPH_TAG, tracking=tracking)
+    return tag or download(version, tracking=tracking).graph_sha256
+
+
 def run_file(
     version: RegisteredVersion, name: str, folder: Path, *, tracking: Tracking
 ) -> Path | None:
@@ -160,9 +173,17 @@ def download(
     return read_package(Path(found) / "artifacts")
 
 
-def write_registration(version: RegisteredVersion, path: Path) -> None:
-    """Writes a file that names the version."""
-    write_json({**asdict(version), "uri": version.uri}, path)
+def write_registration(
+    version: RegisteredVersion, path: Path, *, graph_sha256: str | None = None
+) -> None:
+    """Writes a file that names the version, and its graph."""
+    write_json({**asdict(version), "uri": version.uri, "graph_sha256": graph_sha256}, path)
+
+
+def registered_graph(path: Path) -> str | None:
+    """Returns the SHA-256 of the graph of the version that a file names; an older one lacks it."""
+    digest: str | None = read_json(path).get("graph_sha256")
+    return digest
 
 
 def read_registration(path: Path) -> RegisteredVersion:

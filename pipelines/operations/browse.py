@@ -13,16 +13,17 @@ from typer import Option
 
 from components.browse.app import MAX_UPLOAD_BYTES, create_app
 from components.browse.shelf import ItemPictures, Shelf
-from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
 from components.registry import versions
 from components.search.finder import Finder
-from pipelines.operations.search.embedded import package_of, root_of
+from pipelines.operations.search.embedded import embeddings_at, package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
 
-Against = Annotated[Path | None, Option(help="Another model's embeddings, to compare with.")]
+Against = Annotated[
+    str | None, Option(metavar="PATH|URL", help="Another model's embeddings, to compare with.")
+]
 PicturesAt = Annotated[str | None, Option(help="Folder or URL of the pictures, if moved.")]
 Host = Annotated[str, Option(help="Address to listen at; any but the default is public.")]
 Port = Annotated[int, Option(min=0, max=65535, help="Port to listen at; 0: any free one.")]
@@ -36,7 +37,7 @@ _IN_MEMORY_BYTES = 4 * MAX_UPLOAD_BYTES
 
 def browse(
     *,
-    embeddings: options.Embeddings = options.EMBEDDINGS,
+    embeddings: options.EmbeddingsAddress = str(options.EMBEDDINGS),
     against: Against = None,
     pictures: PicturesAt = None,
     host: Host = _LOOPBACK[0],
@@ -51,15 +52,15 @@ def browse(
     side, each in its own embeddings. Stop it with Ctrl-C.
     """
     names = _names(host)
-    folders = [embeddings] if against is None else [embeddings, against]
-    shelves = [_shelf(f, catalog=catalog, pictures=pictures, params=params) for f in folders]
+    places = [embeddings] if against is None else [embeddings, against]
+    shelves = [_shelf(x, catalog=catalog, pictures=pictures, params=params) for x in places]
     app = create_app(shelves, trusted_hosts=[*names, *(allow_host or [])])
     _serve(app, host, port)
 
 
-def _shelf(folder: Path, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
+def _shelf(address: str, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
     """Returns embedded items with the model that their manifest names, loaded."""
-    embedded = read_embeddings(folder)
+    embedded = embeddings_at(address)
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     console.print(f"loading {version.uri}")
     package = package_of(embedded)

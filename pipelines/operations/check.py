@@ -3,12 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from typer import Exit
 
 from components import files
 from components.embedding.embeddings import MANIFEST, read_embeddings
 from components.embedding.part_files import listed_files
+from components.embedding.remote_embeddings import (
+    RemoteFile,
+    is_url,
+    published_below,
+    published_files,
+)
 from components.errors import HemlineError
 from components.images.store import read_shards
 from components.registry import versions
@@ -20,8 +27,8 @@ from pipelines.shell.environment import tracking
 from pipelines.shell.exit_codes import FAILED
 from pipelines.shell.reporting import console, plain, progress, table
 
-Checksums = Mapping[Path, str | None]
-"""The checksum of each file when it was written; None: an older hemline made none."""
+Checksums = Mapping[Any, str | None]
+"""The checksum of each file (Path or RemoteFile) when it was written; None: an older hemline's."""
 
 
 def check(
@@ -34,18 +41,18 @@ def check(
     queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
     embeddings: options.Embeddings = options.EMBEDDINGS,
-    embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
+    embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
 ) -> None:
     """Read all tables, shards, weights, packages, embeddings and indexes; name what is damaged.
 
     What is not there is passed over. Exit status: 1 if a file is damaged or missing.
     """
-    folders = [embeddings, *sorted(path.parent for path in embeddings_root.glob(f"*/{MANIFEST}"))]
     places: dict[str, Callable[[], Checksums]] = {
         str(store): lambda: {store / shard.file: shard.crc32 for shard in read_shards(store)},
         str(model): lambda: trained_files(model) if (model / DESCRIPTION_FILE).exists() else {},
         "registry": lambda: _packages(registration),
-        **{str(folder): partial(_embedded, folder) for folder in folders},
+        str(embeddings): partial(_embedded, embeddings),
+        **_published(embeddings_root),
     }
     listed: dict[str, Checksums] = {}
     problems: list[str] = []
@@ -69,7 +76,7 @@ def check(
             advance(1)
         for written in listed.values():
             for path, crc32 in written.items():
-                if problem := files.problem_of(path, crc32):
+                if problem := _problem_of(path, crc32):
                     problems.append(f"{path} {problem}")
                 advance(1)
     rows = [("tables", str(len(tables)), "unknown")] if tables else []
@@ -87,6 +94,20 @@ def check(
     if num_unknown:
         console.print(f"{num_unknown} files, of an older hemline, have no checksum: they are there")
     console.print("no file is missing, or known to be damaged")
+
+
+def _published(root: str) -> dict[str, Callable[[], Checksums]]:
+    """Returns the places of champions' embeddings, and what lists their files."""
+    if is_url(root):
+        return {url: partial(published_files, url) for url in published_below(root)}
+    folders = sorted(path.parent for path in Path(root).glob(f"*/{MANIFEST}"))
+    return {str(folder): partial(_embedded, folder) for folder in folders}
+
+
+def _problem_of(file: Path | RemoteFile, crc32: str | None) -> str:
+    if isinstance(file, RemoteFile):
+        return file.problem_of(str(crc32))
+    return files.problem_of(file, crc32)
 
 
 def _embedded(folder: Path) -> Checksums:

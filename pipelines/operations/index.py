@@ -4,10 +4,9 @@ from typing import Annotated
 
 from typer import Option
 
-from components.embedding.embeddings import read_embeddings
 from components.search.index import MIN_INDEXED, RECALL_AT, build_index
 from components.search.vector_map import remove_stale, write_map
-from pipelines.operations.search.embedded import package_of
+from pipelines.operations.search.embedded import embeddings_at, package_of
 from pipelines.shell import options
 from pipelines.shell.reporting import console
 
@@ -19,13 +18,13 @@ Attributes = Annotated[
 def index(
     *,
     attribute: Attributes = None,
-    embeddings: options.Embeddings = options.EMBEDDINGS,
+    embeddings: options.EmbeddingsAddress = str(options.EMBEDDINGS),
 ) -> None:
     """Map the vectors of each attribute and, if there are many, build an approximate index.
 
     Both belong to the embeddings that they were made from: after embedding again, index again.
     """
-    embedded = read_embeddings(embeddings)
+    embedded = embeddings_at(embeddings)
     package_of(embedded)  # refuses another registry's: searching them would mix two models
     for name in attribute or embedded.attributes:
         path = write_map(embedded, name)

@@ -25,7 +25,7 @@ def rollback(
     catalog: options.Catalog = options.CATALOG,
     store: options.StoreAddress = str(options.STORE),
     embeddings: options.Embeddings = options.EMBEDDINGS,
-    embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
+    embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
 ) -> None:
     """Undo the last promotion; run again, the one before it.

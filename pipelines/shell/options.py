@@ -21,7 +21,12 @@ Model = Annotated[Path, Option(help="Folder of the trained model.")]
 Run = Annotated[Path, Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, Option(help="File that names the registered version.")]
 Embeddings = Annotated[Path, Option(help="Folder of the embeddings.")]
-EmbeddingsRoot = Annotated[Path, Option(help="Parent of all champions' embeddings.")]
+EmbeddingsAddress = Annotated[
+    str, Option(metavar="PATH|URL", help="Folder or URL of the embeddings.")
+]
+EmbeddingsRoot = Annotated[
+    str, Option(metavar="PATH|URL", help="Parent of all champions' embeddings, a folder or a URL.")
+]
 Metrics = Annotated[Path, Option(help="JSON file of the evaluation's metrics.")]
 Queries = Annotated[Path, Option(help="Parquet file of the scores of every test query.")]
 

@@ -11,7 +11,9 @@ from components.embedding.embeddings import read_embeddings
 from components.embedding.file_source import list_files
 from components.embedding.job import embed_all
 from components.embedding.part_files import holds, numbered_images
+from components.embedding.remote_embeddings import is_url
 from components.embedding.source import Source, stored_images
+from components.errors import HemlineError
 from components.params import EmbedParams, load_section
 from components.registry import versions
 from components.tracking.runs import Tracking
@@ -54,6 +56,11 @@ def embed(
     Images that this model has already embedded are kept: after a kill, or after images were added,
     run it again to embed the rest.
     """
+    if is_url(str(embeddings)):
+        raise HemlineError(
+            f"--embeddings {embeddings} is a URL, and embeddings are made in a folder: "
+            "`hemline promote --embeddings-root` publishes them at one"
+        )
     where = tracking(params)
     version = versions.resolve(model, where) if model else versions.read_registration(registration)
     if images is None:
@@ -62,7 +69,15 @@ def embed(
         source = list_files(images, numbered=numbered_images(embeddings))
         for what, number in source.passed_over.items():
             console.print(f"passed over: {number} {what}", markup=False)
-    embed_with(version, source, embeddings, attributes=attribute, params=params, where=where)
+    embed_with(
+        version,
+        source,
+        embeddings,
+        attributes=attribute,
+        graph_sha256=None if model else versions.registered_graph(registration),
+        params=params,
+        where=where,
+    )
 
 
 def embed_with(
@@ -71,18 +86,28 @@ def embed_with(
     folder: Path,
     *,
     attributes: Sequence[str] | None = None,
+    graph_sha256: str | None = None,
     params: Path,
     where: Tracking,
 ) -> None:
     """Embeds images with a registered version; those that it has embedded already are kept.
 
     Raises:
-        HemlineError: the folder holds embeddings by another registry's version of the same number.
+        HemlineError: the folder holds embeddings by another registry's version of the same number,
+            or the version's graph is another one than that of the given SHA-256.
     """
     with shared_scratch() as scratch:  # actors on all nodes load the package
         package = versions.download(version, tracking=where, into=scratch)
+        if graph_sha256 not in (None, package.graph_sha256):
+            raise HemlineError(
+                f"{version.uri} in {where.address} is another model than the one that this project "
+                "registered: set MLFLOW_TRACKING_URI to the store that has it, or register it here "
+                "with `dvc repro -f register`"
+            )
         if holds(folder, model_name=version.name, model_version=version.version):
-            read_embeddings(folder).check_model(package, registry=where.registry_address)
+            read_embeddings(folder).check_model(
+                package.graph_sha256, registry=where.registry_address
+            )
         embedded = embed_all(
             source,
             package,

@@ -4,12 +4,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.errors import HemlineError, command_line
-from components.files import read_about, read_json
+from components.files import read_about, read_json, sha256
 from components.provenance import recording
 from components.provenance.origin import read_origin
 from components.registry import versions
 from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
+from components.registry.package import NETWORK_FILE
 from components.registry.registration import register_package
 from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
 from components.tracking import runs
@@ -60,9 +61,10 @@ def register(
             image_size_px=trained.image_size_px,
         )
         version = register_package(Path(folder), card=card, tracking=where, run_id=run_id)
+        graph_sha256 = sha256(Path(folder) / NETWORK_FILE)
     recording.record_outputs(run, tracking=where, run_id=run_id)
     recording.tag_version(version, tracking=where, run_id=run_id)
-    versions.write_registration(version, registration)
+    versions.write_registration(version, registration, graph_sha256=graph_sha256)
     console.print(f"registered {version.uri} as {versions.CHALLENGER}")
 
 

@@ -23,7 +23,14 @@ from pipelines.shell.exit_codes import REJECTED
 from pipelines.shell.reporting import console, table
 
 Version = Annotated[str, Argument(help="Its number, or a URI such as models:/hemline/3.")]
-Again = Annotated[bool, Option("--again", help="Promote the version even if it was rolled back.")]
+Again = Annotated[
+    bool,
+    Option(
+        "--again",
+        help="Promote the version even if it was rolled back; publish images that are new since, "
+        "if it is champion already.",
+    ),
+]
 
 _INPUTS = Inputs()
 
@@ -35,7 +42,7 @@ def promote(
     store: options.StoreAddress = str(options.STORE),
     splits: options.Splits = options.SPLITS,
     embeddings: options.Embeddings = options.EMBEDDINGS,
-    embeddings_root: options.EmbeddingsRoot = options.EMBEDDINGS_ROOT,
+    embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
     again: Again = False,
 ) -> None:
@@ -88,7 +95,7 @@ def promote_version(
     if not verdict.passed:
         return verdict
     # a version that is not in use is published again: the catalog may have grown since
-    if champion != challenger.version or why_not_published(challenger, where):
+    if again or champion != challenger.version or why_not_published(challenger, where):
         publish(challenger, inputs, where)
     promotion.move_champion(
         "promote", challenger.version, expected=champion, who=who(), tracking=where

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option, echo
 
 from components.attributes import nfc
-from components.embedding.embeddings import Embeddings, read_embeddings
+from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError, command_line
 from components.images.decode import UnreadableImageError, decode, read_bytes
 from components.search.conditions import parse_condition
@@ -20,7 +20,7 @@ from pipelines.operations.search.answer import (
     print_table,
     write_sheet,
 )
-from pipelines.operations.search.embedded import package_of, root_of
+from pipelines.operations.search.embedded import embeddings_at, package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 
@@ -76,7 +76,7 @@ def search(
     output_format: options.Format = "table",
     sheet: Sheet = None,
     catalog: options.Catalog = options.CATALOG,
-    embeddings: options.Embeddings = options.EMBEDDINGS,
+    embeddings: options.EmbeddingsAddress = str(options.EMBEDDINGS),
     params: options.Params = options.PARAMS,
 ) -> None:
     """Print the nearest items and draw a contact sheet of them.
@@ -84,7 +84,7 @@ def search(
     The query itself is left out if it is embedded too. So are items without a label of the
     attributes, unless asked for: whether they agree is not known.
     """
-    embedded = read_embeddings(embeddings)
+    embedded = embeddings_at(embeddings)
     finder = Finder.over(embedded, catalog=catalog)
     request = SearchRequest(
         weights=_weights(attribute, embedded.attributes),

@@ -5,10 +5,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components import files
-from components.embedding.embeddings import Embeddings
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.params import DataParams, load_section
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from pipelines.shell.environment import cache_folder, tracking
+
+
+def embeddings_at(address: str) -> Embeddings:
+    """Returns the embeddings in a folder, or the copy of those at a URL in this machine's cache.
+
+    Raises:
+        HemlineError: there are none, or the URL cannot be read.
+    """
+    if "://" not in str(address):
+        return read_embeddings(Path(address))
+    # fsspec, which embeddings in a folder do without
+    from components.embedding.remote_embeddings import fetch_embeddings  # noqa: PLC0415
+
+    return read_embeddings(fetch_embeddings(address, cache_folder()))
 
 
 def package_of(embedded: Embeddings) -> Package:
@@ -49,7 +63,7 @@ def _fetch(embedded: Embeddings, cached: Path) -> None:
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     where = tracking()
     package = versions.download(version, tracking=where)
-    embedded.check_model(package, registry=where.registry_address)
+    embedded.check_model(package.graph_sha256, registry=where.registry_address)
     cached.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cached.parent) as folder:
         whole = Path(folder) / "package"

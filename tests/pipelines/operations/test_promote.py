@@ -23,7 +23,9 @@ from components.evaluation.gate import Verdict
 from components.registry import promotion, versions
 from components.registry.versions import RegisteredVersion
 from pipelines.operations.promote.command import promote_version
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.rollback import rollback
+from pipelines.operations.search.embedded import embeddings_at
 from pipelines.shell.cli import main
 from pipelines.stages.embed import embed
 
@@ -362,8 +364,125 @@ def test_what_lies_nowhere_is_embedded_by_ray(project: Promotable, monkeypatch) 
     np.testing.assert_allclose(found, expected, atol=2e-3)  # float16, batches of other sizes
 
 
+@pytest.fixture
+def shop(project: Promotable, monkeypatch) -> str:
+    """A URL for embeddings, of a machine whose cache is empty."""
+    monkeypatch.setenv("HEMLINE_CACHE", str(project.folder / "cache"))
+    return f"file://{project.folder}/shop"
+
+
+def files_at(url: str) -> dict[Path, tuple[bytes, int]]:
+    found = [path for path in Path(url.removeprefix("file://")).rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
+
+def test_a_url_has_the_champions_embeddings_for_every_command(
+    project: Promotable, shop: str, capsys
+) -> None:
+    assert status_of("promote", str(BETTER), "--embeddings-root", f"{shop}/") == 0
+    address = promotion.champion_embeddings(project.tracking).embeddings
+    assert address == f"{shop}/hemline-2"
+    assert not [*(project.folder / "cache").rglob("*.*")], "made there, and away again"
+    published = files_at(address)
+    assert promote_version(BETTER, inputs=Inputs(embeddings_root=shop)).passed
+    assert files_at(address) == published
+    asked = ("search", "--id", "7", "--attribute", "top", "--format", "json")
+    capsys.readouterr()
+    answers = []
+    for place in ("data/embeddings", address, address):
+        assert status_of(*asked, "--embeddings", place) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert answers[0] == answers[1] == answers[2]
+    assert status_of("index", "--embeddings", address, "--attribute", "top") == 0
+    assert f"mapped in {project.folder}/cache/embeddings/" in capsys.readouterr().out
+    assert status_of(*asked, "--embeddings", address) == 0
+    assert json.loads(capsys.readouterr().out) == answers[0]
+    rollback()
+    rollback(to=BETTER)
+    assert champion(project) == BETTER
+    assert status_of("check", "--embeddings-root", shop) == 0
+    assert re.search(rf"{shop}/hemline-2 +. +5 ", capsys.readouterr().out)
+    assert files_at(address) == published
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+def test_a_url_that_lost_a_file_is_refused_and_can_be_filled_again(
+    project: Promotable, shop: str, harm: str, capsys
+) -> None:
+    promote_version(BETTER, inputs=Inputs(embeddings_root=shop))
+    promotion.move_champion(
+        "rollback", FIRST, expected=BETTER, who="a test", tracking=project.tracking
+    )
+    (path,) = (path for path in files_at(shop) if re.search(r"vectors/part-.*-top-", str(path)))
+    whole = path.read_bytes()
+    path.unlink() if harm == "gone" else path.write_bytes(whole[:-9])
+    what = "lacks vectors" if harm == "gone" else "is damaged"
+    told = rf"are gone .*{shop}/hemline-2.*{what}.*`hemline rollback --to 2 --embed`"
+    with pytest.raises(HemlineError, match=told):
+        rollback(to=BETTER)
+    assert status_of("check", "--embeddings-root", shop) == 1
+    assert path.name in capsys.readouterr().out.replace("\n", "")
+    assert champion(project) == FIRST
+    rollback(to=BETTER, embed=True, embeddings_root=shop)
+    assert champion(project) == BETTER
+    assert path.read_bytes() == whole
+
+
+def test_a_url_that_cannot_be_read_is_no_reason_to_embed_again(project: Promotable) -> None:
+    promote_version(BETTER)
+    address = "ftp://127.0.0.1:9/shop/hemline-1"
+    versions.write_tag(FIRST, promotion.EMBEDDINGS_TAG, address, tracking=project.tracking)
+    for embed_again in (False, True):
+        with pytest.raises(HemlineError, match=rf"{address} cannot be read: .*refused"):
+            rollback(embed=embed_again)
+    assert champion(project) == BETTER
+
+
+def test_credentials_in_a_url_are_refused_before_anything_is_done(
+    project: Promotable, capsys
+) -> None:
+    before = state(project)
+    root = "ftp://shop:s3cret@127.0.0.1:9/embeddings"
+    assert status_of("promote", str(BETTER), "--embeddings-root", root) == 1
+    told = capsys.readouterr().err
+    assert "ftp://127.0.0.1:9/embeddings was given with credentials" in told
+    assert "s3cret" not in told
+    assert state(project) == before
+
+
+@pytest.mark.parametrize("is_url", [False, True])
+def test_images_that_are_new_come_to_the_champion_when_asked(
+    project: Promotable, shop: str, is_url: bool
+) -> None:
+    inputs = Inputs(embeddings_root=shop) if is_url else Inputs()
+    promote_version(BETTER, inputs=inputs)
+    project.add_images(NUM_IMAGES, 30)
+    project.embed(BETTER)
+    for again, num_images in ((False, NUM_IMAGES), (True, NUM_IMAGES + 30)):
+        promote_version(BETTER, inputs=inputs, again=again)
+        published = promotion.champion_embeddings(project.tracking).embeddings
+        assert embeddings_at(published).num_images == num_images
+    assert champion(project) == BETTER
+
+
+def test_a_rollback_fetches_no_graph(project: Promotable, monkeypatch) -> None:
+    """Its SHA-256 is a tag of the version; in a remote store the file is large."""
+    promote_version(BETTER)
+    version = RegisteredVersion(name="hemline", version=FIRST)
+    expected = versions.download(version, tracking=project.tracking).graph_sha256
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.artifacts, "download_artifacts", None)
+        assert versions.graph_sha256(version, tracking=project.tracking) == expected
+        rollback()
+    assert champion(project) == FIRST
+    client = project.tracking.client()
+    client.delete_model_version_tag("hemline", str(FIRST), versions.GRAPH_TAG)
+    assert versions.graph_sha256(version, tracking=project.tracking) == expected, "an older one's"
+
+
+@pytest.mark.parametrize("is_url", [False, True])
 def test_killed_before_any_write_and_started_again_it_ends_the_same(
-    begun: Promotable, tmp_path: Path
+    begun: Promotable, tmp_path: Path, is_url: bool
 ) -> None:
     """Whether a file or the registry is written; below, whole processes are killed."""
     states: list[str] = []
@@ -372,14 +491,17 @@ def test_killed_before_any_write_and_started_again_it_ends_the_same(
         folder = tmp_path / str(len(states))
         with pytest.MonkeyPatch.context() as patch:
             project = _copy(begun, folder, patch)
+            patch.setenv("HEMLINE_CACHE", str(folder / "cache"))
+            root = f"file://{folder}/data/published" if is_url else "data/published"
+            inputs = Inputs(embeddings_root=root)
             with pytest.MonkeyPatch.context() as killing:
                 kill_before(len(states), _end_process, patch=killing.setattr)
                 try:
-                    promote_version(BETTER)
+                    promote_version(BETTER, inputs=inputs)
                     is_killed = False
                 except KilledError:
                     pass
-            promote_version(BETTER)
+            promote_version(BETTER, inputs=inputs)
             states.append(timeless(state(project), folder))
     assert len(states) > 11  # verdict, part, items, quarantine, manifest, address, move
     assert len(set(states)) == 1
