@@ -3,9 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Option
+from typer import BadParameter, Option
 
 from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE, REPORT_FILE
+
+
+def _made_in(folder: str) -> Path:
+    if "://" in str(folder):  # of which a Path would make one of a folder `s3:`
+        raise BadParameter(
+            f"{folder} is a URL, and embeddings are made in a folder: `hemline promote "
+            "--embeddings-root URL` publishes them at one"
+        )
+    return Path(folder)
+
 
 Format = Annotated[Literal["table", "json"], Option("--format", help="Output format.")]
 Params = Annotated[Path, Option(help="The params file.")]
@@ -20,7 +30,9 @@ Triplets = Annotated[Path, Option(help="Folder of triplets and batches.")]
 Model = Annotated[Path, Option(help="Folder of the trained model.")]
 Run = Annotated[Path, Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, Option(help="File that names the registered version.")]
-Embeddings = Annotated[Path, Option(help="Folder of the embeddings.")]
+Embeddings = Annotated[
+    Path, Option(metavar="PATH", parser=_made_in, help="Folder of the embeddings.")
+]
 EmbeddingsAddress = Annotated[
     str, Option(metavar="PATH|URL", help="Folder or URL of the embeddings.")
 ]

@@ -11,7 +11,6 @@ from components.embedding.embeddings import read_embeddings
 from components.embedding.file_source import list_files
 from components.embedding.job import embed_all
 from components.embedding.part_files import holds, numbered_images
-from components.embedding.remote_embeddings import is_url
 from components.embedding.source import Source, stored_images
 from components.errors import HemlineError
 from components.params import EmbedParams, load_section
@@ -56,11 +55,6 @@ def embed(
     Images that this model has already embedded are kept: after a kill, or after images were added,
     run it again to embed the rest.
     """
-    if is_url(str(embeddings)):
-        raise HemlineError(
-            f"--embeddings {embeddings} is a URL, and embeddings are made in a folder: "
-            "`hemline promote --embeddings-root` publishes them at one"
-        )
     where = tracking(params)
     version = versions.resolve(model, where) if model else versions.read_registration(registration)
     if images is None:

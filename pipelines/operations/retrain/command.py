@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from typer import Exit, Option, echo
 
 from components.params import RetrainParams, load_section
+from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.retrain.report import RetrainReport, written
 from pipelines.operations.retrain.state import LockedError, only_one
 from pipelines.operations.retrain.steps import take_steps
@@ -31,6 +32,7 @@ def retrain(
     accept_data: AcceptData = False,
     push: Push = None,
     git_push: GitPush = None,
+    embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
 ) -> None:
     """Fetch data, train on what is new, promote what is better, and record it in git and DVC.
@@ -39,6 +41,7 @@ def retrain(
     it is killed, the next one resumes it and ends in the same state.
     """
     report = RetrainReport()
+    inputs = Inputs(embeddings_root=embeddings_root, params=params)
     folder = project_folder() / ".hemline" / "retrain"
     with ExitStack() as stack:
         stack.enter_context(_terminated())
@@ -56,7 +59,7 @@ def retrain(
             state_file=folder / "begun.json",
             section=replace(load_section(params, RetrainParams), **overrides),
             accept_data=accept_data,
-            params=params,
+            inputs=inputs,
         )
     console.print(f"{report.outcome}; details in {REPORTS}/retrain.md and .json", style="bold")
     raise Exit(report.exit_code)

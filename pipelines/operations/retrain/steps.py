@@ -25,16 +25,16 @@ def take_steps(
     state_file: Path,
     section: RetrainParams,
     accept_data: bool,
-    params: Path,
+    inputs: Inputs,
 ) -> None:
-    """Takes the steps after the lock and reports on them.
+    """Takes the steps after the lock and reports on them; `inputs` are the promotion's.
 
     The state file exists while a retrain has not ended, for the next one to resume.
 
     Raises:
         HemlineError: a step failed; the next retrain resumes there.
     """
-    report.champion_after = versions.champion(tracking(params))
+    report.champion_after = versions.champion(tracking(inputs.params))
     with report.at("fetch data"):
         state = _resume_or_begin(state_file, report)
         report.champion_before = state.champion
@@ -42,7 +42,9 @@ def take_steps(
     with report.at("look for news"):
         if not state.has_news:
             state = save_state(
-                replace(state, judged=_judged_version(tracking(params)), has_news=_has_news()),
+                replace(
+                    state, judged=_judged_version(tracking(inputs.params)), has_news=_has_news()
+                ),
                 state_file,
             )
         report.version = state.judged
@@ -63,13 +65,13 @@ def take_steps(
         report.version = versions.read_registration(options.REGISTRATION).version
     if report.version != state.judged:  # else code changed, and what it makes did not
         with report.at("gate and promote"):
-            report.verdict = promote_version(report.version, inputs=Inputs(params=params))
-            report.champion_after = versions.champion(tracking(params))
+            report.verdict = promote_version(report.version, inputs=inputs)
+            report.champion_after = versions.champion(tracking(inputs.params))
     with report.at("commit"):
         report.commit = result.commit(report, state)
     if report.verdict:
         with report.at("tag"):
-            report.tag = result.tag(report.verdict, model=tracking(params).model_name)
+            report.tag = result.tag(report.verdict, model=tracking(inputs.params).model_name)
     with report.at("dvc push"):
         result.push_data(report, wanted=section.push)
     with report.at("git push"):

@@ -465,6 +465,29 @@ def test_images_that_are_new_come_to_the_champion_when_asked(
     assert champion(project) == BETTER
 
 
+def test_an_empty_folder_takes_embeddings_of_the_registered_graph_alone(
+    project: Promotable,
+) -> None:
+    version, registration = RegisteredVersion(name="hemline", version=FIRST), Path("named.json")
+    ours = versions.download(version, tracking=project.tracking).graph_sha256
+    versions.write_registration(version, registration, graph_sha256="f" * 64)
+    told = r"hemline/1 in .* is another model than the one .*registered: set MLFLOW_TRACKING_URI"
+    with pytest.raises(HemlineError, match=told):
+        embed(registration=registration, embeddings=Path("empty"))
+    for known in (ours, None):  # an older hemline did not say
+        versions.write_registration(version, registration, graph_sha256=known)
+        with pytest.raises(RuntimeError, match=NEEDS_RAY):
+            embed(registration=registration, embeddings=Path("empty"))
+
+
+def test_embeddings_are_made_in_a_folder_and_not_at_a_url(project: Promotable, capsys) -> None:
+    assert status_of("embed", "--embeddings", "s3://shop/embeddings") == 2
+    told = " ".join(re.findall(r"[\w:/.`-]+", capsys.readouterr().err))
+    assert "s3://shop/embeddings is a URL" in told
+    assert "promote --embeddings-root URL" in told
+    assert not Path("s3:").exists()
+
+
 def test_a_rollback_fetches_no_graph(project: Promotable, monkeypatch) -> None:
     """Its SHA-256 is a tag of the version; in a remote store the file is large."""
     promote_version(BETTER)
