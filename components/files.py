@@ -23,7 +23,8 @@ import yaml
 
 from components.errors import DamagedFileError, HemlineError, command_line
 
-_ABOUT = b"hemline"  # the key of our metadata in Parquet files
+_ABOUT = b"hemline"  # the key of our metadata in Parquet files ...
+_ABOUT_CRC32 = b"hemline_crc32"  # ... and of its checksum: those of pages are for rows alone
 _READ_AT_ONCE = 2**20  # bytes, while a checksum is made
 
 
@@ -32,14 +33,23 @@ def write_table(
 ) -> None:
     """Writes a Parquet file of one row group; `about` goes into its metadata as JSON."""
     if about is not None:
-        schema = schema.with_metadata({_ABOUT: json.dumps(about)})
+        raw = json.dumps(about).encode()
+        schema = schema.with_metadata({_ABOUT: raw, _ABOUT_CRC32: f"{zlib.crc32(raw):08x}"})
     write_row_groups([table], path, schema=schema)
 
 
 def read_about(path: Path, *, schema: pa.Schema) -> dict[str, Any]:
-    """Returns what `write_table` was given as `about`; empty for none."""
+    """Returns what `write_table` was given as `about`; empty for none.
+
+    Raises:
+        HemlineError: as `read_table`.
+    """
     metadata = _open(path, schema=schema).schema_arrow.metadata or {}
-    about: dict[str, Any] = json.loads(metadata.get(_ABOUT, b"{}"))
+    raw = metadata.get(_ABOUT, b"{}")
+    found = f"{zlib.crc32(raw):08x}".encode()
+    if metadata.get(_ABOUT_CRC32, found) != found:  # an older hemline wrote none
+        raise DamagedFileError(f"{path} is damaged (its description){_again(path)}")
+    about: dict[str, Any] = json.loads(raw)
     return about
 
 
@@ -126,7 +136,9 @@ def _read(
         return read()
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing{remedy}") from error
-    except (ValueError, pa.ArrowKeyError, yaml.YAMLError) as error:
+    except (ValueError, OSError, pa.ArrowException, yaml.YAMLError) as error:
+        if getattr(error, "errno", None):  # the system's, such as a permission; Arrow's have none
+            raise
         raise DamagedFileError(f"{path} is not {kind}: {error}{damaged}") from error
 
 

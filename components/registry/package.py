@@ -33,11 +33,17 @@ class Package:
 
     @property
     def graph_sha256(self) -> str:
-        """SHA-256 of the network's file."""
+        """SHA-256 of the network's file, which is checked first."""
+        self.check()
         return files.sha256(self.folder / NETWORK_FILE)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return read_package, (self.folder,)  # without the loaded network: other processes read it
+
+    def check(self) -> None:
+        """Raises a HemlineError where the network's file is missing or damaged."""
+        remedy = "fetch the version again, or make another one with `dvc repro -f register`"
+        files.check(self.folder / NETWORK_FILE, self.crc32, remedy=remedy)
 
     def load_network(self, device: str = "cpu") -> "Embedder":
         """Returns the network from pixels to embeddings, on a device.
@@ -45,8 +51,7 @@ class Package:
         Raises:
             HemlineError: its file is missing or damaged.
         """
-        remedy = "fetch the version again, or make another one with `dvc repro -f register`"
-        files.check(self.folder / NETWORK_FILE, self.crc32, remedy=remedy)
+        self.check()
         # torch takes seconds to import, which finding a version need not pay
         from components.registry.graph import load_graph  # noqa: PLC0415
 

@@ -106,6 +106,21 @@ def test_a_flipped_bit_in_a_table_is_found(tmp_path, read):
         flip_a_bit(path, share=share)
 
 
+def test_any_flipped_bit_is_found_or_changes_nothing(tmp_path):
+    path, about = tmp_path / "t.parquet", {"model": "0123456789abcdef"}
+    files.write_table(numbers(1, 2, 3), path, schema=SCHEMA, about=about)
+    whole, num_found = path.read_bytes(), 0
+    for place in range(0, len(whole), 4):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            rows = files.read_table(path, schema=SCHEMA)
+            assert rows.equals(numbers(1, 2, 3)), place
+            assert files.read_about(path, schema=SCHEMA) in (about, {}), place
+        except HemlineError:
+            num_found += 1
+    assert num_found > 50
+
+
 def test_a_table_of_an_older_hemline_is_read(tmp_path):
     pq.write_table(numbers(1, 2), tmp_path / "t.parquet")  # pages without checksums
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from builders import PROJECT, images_table, labels_table, png, write_files
+from builders import PROJECT, flip_a_bit, images_table, labels_table, png, write_files
 from embedded_folders import write_embedded_folder
 from torch import Tensor, nn
 
@@ -106,6 +106,16 @@ def test_another_model_of_the_same_version_number_is_refused(
     assert not (tmp_path / "others/index").exists()
     assert not passes
     assert not [*(tmp_path / "cache").glob("**/*.pt2")]
+
+
+@pytest.mark.usefixtures("passes")
+def test_a_damaged_graph_is_not_called_another_model(
+    package: Package, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip_a_bit(package.folder / NETWORK_FILE)
+    message = refused(capsys, "--image", "query.png", "--attribute", "collar")
+    flip_a_bit(package.folder / NETWORK_FILE)
+    assert "network.pt2 is damaged" in message
 
 
 def catalog() -> Catalog:
