@@ -4,6 +4,7 @@ import io
 import math
 import os
 import re
+import stat
 import struct
 import warnings
 import zlib
@@ -114,12 +115,16 @@ def read_bytes(path: Path) -> bytes:
     """Returns the bytes of an image file.
 
     Raises:
-        UnreadableImageError: missing.
+        UnreadableImageError: missing or not_a_file.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise UnreadableImageError("not_a_file", "not a regular file")
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImageError("missing", error.strerror or str(error)) from error
+    except ValueError as error:  # a NUL in it
+        raise UnreadableImageError("missing", "no file can have this name") from error
 
 
 def file_inside(root: Path, path: str) -> Path:

@@ -384,3 +384,10 @@ def test_damage_within_a_png_is_found():
 
 def test_a_file_that_went_away_is_missing(tmp_path):
     assert reason_of(read_image_bytes, tmp_path / "x.jpg") == "missing"
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    assert reason_of(read_image_bytes, tmp_path / "x.jpg") == "not_a_file"
+    assert reason_of(read_image_bytes, tmp_path) == "not_a_file"
+    assert reason_of(read_image_bytes, tmp_path / "\0.jpg") == "missing"
