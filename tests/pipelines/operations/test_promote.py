@@ -431,7 +431,7 @@ def test_a_url_that_lost_a_file_is_refused_and_can_be_filled_again(
 def test_a_url_that_cannot_be_read_is_no_reason_to_embed_again(project: Promotable) -> None:
     promote_version(BETTER)
     address = "ftp://127.0.0.1:9/shop/hemline-1"
-    versions.write_tag(FIRST, promotion.EMBEDDINGS_TAG, address, tracking=project.tracking)
+    versions.write_tag(version(FIRST), promotion.EMBEDDINGS_TAG, address, tracking=project.tracking)
     for embed_again in (False, True):
         with pytest.raises(HemlineError, match=rf"{address} cannot be read: .*refused"):
             rollback(embed=embed_again)
@@ -476,7 +476,7 @@ def test_an_empty_folder_takes_embeddings_of_the_registered_graph_alone(
         embed(registration=registration, embeddings=Path("empty"))
     for known in (ours, None):  # an older hemline did not say
         versions.write_registration(version, registration, graph_sha256=known)
-        with pytest.raises(RuntimeError, match=NEEDS_RAY):
+        with pytest.raises(HemlineError, match=NEEDS_RAY):
             embed(registration=registration, embeddings=Path("empty"))
 
 
