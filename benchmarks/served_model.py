@@ -2,22 +2,26 @@
 
 python -m benchmarks.served_model --project FOLDER
 
-FOLDER is a project where `dvc repro` has run.
+FOLDER is a project where `dvc repro` has run. `--cold-start models:/hemline/1 models:/hemline/2`
+compares the start of versions that two revisions registered, and measures nothing else.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from benchmarks.machine import machine
 from components import tables
@@ -33,8 +37,12 @@ from pipelines.shell.environment import tracking
 NUM_STARTS, NUM_ROUNDS = 3, 9
 NUM_THREADS = 1  # of latency; more measure who else uses the machine
 START = "import sys, mlflow\nmlflow.set_tracking_uri(sys.argv[1])\n"
-LOAD = "mlflow.pyfunc.load_model(sys.argv[2])\n"
 IMPORTS = "import numpy, pandas, torch\n"
+LOAD = """
+model = mlflow.pyfunc.load_model(sys.argv[2])
+import pandas
+model.predict(pandas.DataFrame({"image": [sys.argv[3]]}))
+"""
 
 
 def main() -> None:
@@ -42,14 +50,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--model", help="of the registry, such as models:/hemline@champion")
+    parser.add_argument("--cold-start", nargs="+", metavar="MODEL", help="compare with the first")
     arguments = parser.parse_args()
     os.chdir(arguments.project)
     torch.set_num_threads(NUM_THREADS)
     where = tracking()
     where.activate()
+    if arguments.cold_start:
+        print_cold_start(arguments.cold_start, where.uri)
+        return
     uri = arguments.model or versions.read_registration(options.REGISTRATION).uri
     print(f"{machine()}, {uri}, {NUM_THREADS} thread")
-    print_cold_start(uri, where.uri)
+    print_cold_start([uri], where.uri)
     trained = read_trained_model(options.MODEL)
     model = mlflow.pyfunc.load_model(uri)
     images = held_out_images(tables.read_splits(options.SPLITS), "test")
@@ -66,17 +78,34 @@ def read_images(images: np.ndarray) -> list[bytes]:
     return [(root / path).read_bytes() for path in catalog["path"].take(rows).to_pylist()]
 
 
-def print_cold_start(uri: str, tracking_uri: str) -> None:
-    """Prints the time from nothing to a model that predicts, and how much of it is imports."""
-    programs = {"imports alone": START + IMPORTS, "imports and load": START + LOAD}
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(NUM_STARTS):
-        for name, program in programs.items():
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", program, tracking_uri, uri], check=True)
-            seconds[name].append(time.perf_counter() - start)
-    for name, measured in seconds.items():
-        print(f"cold start, {name:34} {statistics.median(measured):8.2f} s")
+def print_cold_start(uris: list[str], tracking_uri: str) -> None:
+    """Prints the CPU seconds of a process that loads a model and predicts an image.
+
+    Beside them, those of a process that only imports, and the ratio to the first model's.
+    """
+    programs = {"imports alone": (START + IMPORTS, "")}
+    programs |= {uri: (START + LOAD, uri) for uri in uris}
+    measured: dict[str, list[float]] = {name: [] for name in programs}
+    with TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(picture)
+        for _ in range(NUM_STARTS + 1):
+            for name, (program, uri) in programs.items():
+                measured[name].append(cpu_seconds(program, tracking_uri, uri, str(picture)))
+    medians = {name: statistics.median(seconds[1:]) for name, seconds in measured.items()}
+    for name, seconds in medians.items():
+        ratio = seconds / medians[uris[0]]
+        print(f"cold start, {name:24} {seconds:8.2f} s of CPU, {ratio:.2f} of {uris[0]}")
+
+
+def cpu_seconds(program: str, *arguments: str) -> float:
+    """Returns user and system seconds of a Python process, of one thread."""
+    threads = {"OMP_NUM_THREADS": str(NUM_THREADS)}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-c", program, *arguments]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | threads)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def print_latency(model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, data: list) -> None:

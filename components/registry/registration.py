@@ -8,10 +8,11 @@ from pathlib import Path
 import mlflow
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType, Array
 
 from components.files import content_key, sha256, write_text
 from components.images import decode
+from components.registry import pt2
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 from components.registry.versions import CHALLENGER, GRAPH_TAG, RegisteredVersion
 from components.tables import REPORT_FILE
@@ -20,8 +21,9 @@ from components.tracking.runs import Tracking, artifact_link, link_artifact
 CARD_FILE = "model_card.md"
 
 # what a consumer installs; the versions are those the model was exported with
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "torch")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
+_CODE = (Path(decode.__file__), Path(pt2.__file__))  # what it imports
 _KEY_TAG = "hemline.package"
 _LONGEST_DESCRIPTION = 5000  # characters that MLflow's database keeps of a version
 
@@ -57,8 +59,7 @@ def register_package(
 def _key(package: Path) -> str:
     """Returns a hash of all that a version is made of."""
     written = [package / name for name in (NETWORK_FILE, PACKAGE_FILE, CARD_FILE)]
-    code = [_SERVED_MODEL, Path(decode.__file__)]
-    return content_key({"requirements": _requirements()}, [*written, *code])
+    return content_key({"requirements": _requirements()}, [*written, _SERVED_MODEL, *_CODE])
 
 
 def _registered_earlier(key: str, *, tracking: Tracking, run_id: str) -> int | None:
@@ -72,8 +73,9 @@ def _registered_earlier(key: str, *, tracking: Tracking, run_id: str) -> int | N
 def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
     """Returns the number of a new version; it has its key from the moment that it exists."""
     tracking.activate()
-    # MLflow runs served_model.py once here, before the decoder lies beside it in the package
+    # MLflow runs served_model.py once here, before these lie beside it in the package
     sys.modules.setdefault("decode", decode)
+    sys.modules.setdefault("pt2", pt2)
     with (
         tracking.answering(moves_files=True),
         mlflow.start_run(run_id=run_id),
@@ -88,7 +90,7 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
                 "package": str(package / PACKAGE_FILE),
                 "card": str(package / CARD_FILE),
             },
-            code_paths=[decode.__file__],
+            code_paths=[str(path) for path in _CODE],
             signature=_signature(),
             pip_requirements=_requirements(),
         )
@@ -119,12 +121,16 @@ def _description(card: str) -> str:
 
 
 def _signature() -> ModelSignature:
-    inputs = [ColSpec("binary", "image"), ColSpec("string", "attribute", required=False)]
+    # Any: MLflow would decode a path as base64, refuse null, categories and Arrow's bytes, and make
+    # the name "None" of null
+    inputs = [ColSpec(AnyType(), "image"), ColSpec(AnyType(), "attribute", required=False)]
     outputs = [ColSpec("string", "attribute"), ColSpec(Array("float"), "embedding", required=False)]
     return ModelSignature(
         inputs=Schema(inputs),
         outputs=Schema(outputs),
-        params=ParamSchema([ParamSpec("on_error", "string", "raise")]),
+        params=ParamSchema(
+            [ParamSpec("on_error", "string", "raise"), ParamSpec("encoding", "string", "list")]
+        ),
     )
 
 

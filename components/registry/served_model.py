@@ -1,30 +1,41 @@
 """The code that travels with a registered model; it must not need this repository.
 
 MLflow runs this file when it loads the model ("models from code"), so that nothing is unpickled.
-`decode` is hemline's decoder, which the package carries beside this file.
+`decode` is hemline's decoder and `pt2` its reader of graphs, which the package carries beside this
+file.
 """
 
 import base64
 import json
 import logging
 import os
+import unicodedata
+import urllib.error
+import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import numpy as np
 import pandas as pd
+import pt2
 import torch
-from decode import UnreadableImageError, decode
+from decode import UnreadableImageError, decode, image_size
 from mlflow.exceptions import MlflowException
-from torch.export.passes import move_to_device_pass
 
 _IMAGES_AT_ONCE = 32  # bounds memory: pixels and feature maps of a batch, never of all rows
 _LONGEST_SHOWN = 200  # characters of a path; base64 text of an image is longer and not shown
 _NUM_LISTED = 10
+_LONGEST_SCHEME = 10  # characters of a URL, with ://
+_URL_TIMEOUT_S = 20  # without an answer
+_LARGEST_DOWNLOAD = 256 * 2**20  # bytes
+
+Embedding = np.ndarray[Any, np.dtype[np.float32]]  # [D]
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +58,7 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         self.image_size_px = package["image_size_px"]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         _check(Path(context.artifacts["network"]), package["crc32"])
-        exported = torch.export.load(context.artifacts["network"])
-        self.network = move_to_device_pass(exported, self.device).module()
+        self.network = pt2.load(Path(context.artifacts["network"]), self.device)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -61,28 +71,32 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
 
         Args:
             context: given by MLflow.
-            model_input: column `image`, the bytes of an image file, their base64 text, or a path;
-                and, where wanted, `attribute`, a name of the schema or null.
+            model_input: column `image`, the bytes of an image file, their base64 text, a path or a
+                URL; and, where wanted, `attribute`, a name of the schema or null.
             params: `on_error`: "raise" (without it), or "null", which gives a row that cannot be
-                embedded null in place of its embedding.
+                embedded null in place of its embedding. `encoding`: "list" (without it) for an
+                array of float32, "base64" and "base64-float16" for the base64 text of its bytes
+                as float32 or float16, little endian.
 
         Raises:
             BadRowError: an image cannot be read or an attribute is unknown, and `on_error` is
-                "raise".
+                "raise"; or a param has another value.
         """
-        problems = _Problems((params or {}).get("on_error", "raise"))
+        problems = _Problems(_chosen(params, "on_error", ("raise", "null")))
+        encode = _ENCODINGS[_chosen(params, "encoding", tuple(_ENCODINGS))]
+        model_input = _in_rows(model_input)
         images = list(model_input["image"])
         given = model_input.get("attribute", [None] * len(images))
         asked = [
             (row, name)
             for row, one in enumerate(given)
-            for name in (self.attributes if _is_null(one) else [one])
+            for name in (self.attributes if _is_null(one) else [_nfc(one)])
         ]
-        embeddings: list[np.ndarray[Any, np.dtype[np.float32]] | None] = [None] * len(asked)
+        embeddings: list[Embedding | str | None] = [None] * len(asked)
         decoded = self._decoded(images, asked, problems)
         while batch := list(islice(decoded, _IMAGES_AT_ONCE)):
             for place, embedding_D in self._embedded(batch):
-                embeddings[place] = embedding_D
+                embeddings[place] = encode(embedding_D)
         problems.report()
         return pd.DataFrame(
             {
@@ -110,9 +124,7 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
                 continue
             yield _Decoded(pixels, {place: self.attributes.index(asked[place][1]) for place in own})
 
-    def _embedded(
-        self, batch: list["_Decoded"]
-    ) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.float32]]]]:
+    def _embedded(self, batch: list["_Decoded"]) -> Iterator[tuple[int, Embedding]]:
         """Yields places and their embeddings [D], from one pass over the images."""
         every = sorted({index for image in batch for index in image.attributes.values()})
         pixels_BSS3 = torch.from_numpy(np.stack([image.pixels for image in batch]))
@@ -146,10 +158,6 @@ class _Problems:
     """Rows that cannot be embedded: an error at the first, or all of them in the log."""
 
     def __init__(self, on_error: str) -> None:
-        if on_error not in ("raise", "null"):
-            raise BadRowError.invalid_parameter_value(
-                f"on_error is {on_error!r}; it takes 'raise' and 'null'"
-            )
         self._raises = on_error == "raise"
         self._found: list[str] = []
 
@@ -167,6 +175,38 @@ class _Problems:
             _log.warning("%d rows or images gave null, first: %s", len(self._found), listed)
 
 
+def _in_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns a frame with an image per row: of columns of text, MLflow makes one row of lists."""
+    if len(frame) != 1 or not isinstance(frame["image"].iloc[0], list):
+        return frame
+    columns = {name: cells.iloc[0] for name, cells in frame.items()}
+    try:
+        return pd.DataFrame(columns)
+    except ValueError as error:
+        message = "the columns `image` and `attribute` differ in their number of rows"
+        raise BadRowError.invalid_parameter_value(message) from error
+
+
+def _chosen(params: dict[str, Any] | None, name: str, allowed: tuple[str, ...]) -> str:
+    """Returns a param's value; the first of those allowed where there is none."""
+    value = (params or {}).get(name, allowed[0])
+    if value not in allowed:
+        takes = ", ".join(map(repr, allowed))
+        raise BadRowError.invalid_parameter_value(f"{name} is {value!r}; it takes {takes}")
+    return str(value)
+
+
+def _base64_of(embedding_D: Embedding, number: str) -> str:
+    return base64.b64encode(embedding_D.astype(number).tobytes()).decode()
+
+
+_ENCODINGS: dict[str, Callable[[Embedding], Embedding | str]] = {
+    "list": lambda embedding_D: embedding_D,
+    "base64": lambda embedding_D: _base64_of(embedding_D, "<f4"),
+    "base64-float16": lambda embedding_D: _base64_of(embedding_D, "<f2"),
+}
+
+
 def _read(image: Any) -> bytes:
     """Returns the bytes of an image file, from any of the forms that a row may hold them in."""
     if _is_null(image):
@@ -174,15 +214,35 @@ def _read(image: Any) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if not isinstance(image, str | Path):
-        raise ValueError(f"an image is bytes, base64 text or a path, not {type(image).__name__}")
+        kind = type(image).__name__
+        raise ValueError(f"an image is bytes, base64 text, a path or a URL, not {kind}")
+    text = str(image)
+    if "://" in text[:_LONGEST_SCHEME]:
+        return _download(text)
     reads_files = _may_read_files()
-    if reads_files and os.path.isfile(image):  # noqa: PTH113 - Path's raises for long text
-        return Path(image).read_bytes()
+    if reads_files and os.path.isfile(text):  # noqa: PTH113 - Path's raises for long text
+        return Path(text).read_bytes()
     try:
-        return base64.b64decode("".join(str(image).split()), validate=True)
-    except ValueError as error:
-        remedy = "" if reads_files else ", and HEMLINE_READ_PATHS does not let this process read it"
-        raise ValueError(f"neither base64 text nor a file{remedy}") from error
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        data = None
+    # many a path is base64 text as well, of nothing
+    if data is None or (len(text) <= _LONGEST_SHOWN and _is_no_image(data)):
+        raise ValueError(
+            "neither a file that exists nor the base64 text of an image"
+            if reads_files
+            else "not the base64 text of an image, and HEMLINE_READ_PATHS does not let this "
+            "process read a file"
+        )
+    return data
+
+
+def _is_no_image(data: bytes) -> bool:
+    try:
+        image_size(data)
+    except UnreadableImageError as error:
+        return error.reason == "not_an_image"
+    return False
 
 
 def _may_read_files() -> bool:
@@ -196,6 +256,92 @@ def _may_read_files() -> bool:
     return os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "").lower() != "true"
 
 
+def _download(url: str) -> bytes:
+    """Returns what lies at a URL.
+
+    Raises:
+        ValueError: this process may not read it.
+        OSError: it does not answer, has no such file, or one that is too large.
+    """
+    _check_readable(url)
+    if url.startswith("s3:"):
+        return _download_from_s3(url)
+    try:
+        with _opener.open(url, timeout=_URL_TIMEOUT_S) as answer:
+            return _at_most(answer)
+    except urllib.error.HTTPError as error:
+        raise OSError(f"the server answers with status {error.code}") from error
+    except urllib.error.URLError as error:
+        raise OSError(f"no answer ({error.reason})") from error
+    except HTTPException as error:
+        raise OSError(f"no whole answer ({type(error).__name__})") from error
+
+
+def _check_readable(url: str) -> None:
+    """Raises a ValueError unless HEMLINE_READ_URLS lets this process read a URL.
+
+    By default it does not: whoever sends a URL would reach what only this machine can.
+    """
+    said = os.environ.get("HEMLINE_READ_URLS", "")
+    address = urlsplit(url)
+    if address.scheme not in ("http", "https", "s3") or "@" in address.netloc:
+        raise ValueError("a URL may have the schemes http, https and s3, and no password")
+    if said.lower() in ("1", "true") or any(_is_below(url, each) for each in said.split()):
+        return
+    raise ValueError(f"HEMLINE_READ_URLS does not let this process read {_without_query(url)}")
+
+
+def _is_below(url: str, allowed: str) -> bool:
+    """Returns whether a URL has the scheme and host of an allowed one, and a path below its own."""
+    asked, own = urlsplit(url), urlsplit(allowed)
+    path, folder = unquote(asked.path), own.path.rstrip("/") + "/"
+    is_inside = path.startswith(folder) and ".." not in path.split("/")
+    return (asked.scheme, asked.netloc) == (own.scheme, own.netloc) and is_inside
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to where this process may read."""
+
+    def redirect_request(  # noqa: PLR0917 - urllib calls it so
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _check_readable(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_opener = urllib.request.build_opener(_CheckedRedirects)
+
+
+def _download_from_s3(url: str) -> bytes:
+    try:
+        import boto3  # noqa: PLC0415 - whoever reads from S3 installs it
+    except ImportError as error:
+        raise OSError("S3 takes another package: pip install boto3") from error
+    address = urlsplit(url)
+    # the variable that MLflow takes for its artifacts
+    client = boto3.client("s3", endpoint_url=os.environ.get("MLFLOW_S3_ENDPOINT_URL"))
+    try:
+        found = client.get_object(Bucket=address.netloc, Key=address.path.lstrip("/"))
+    except Exception as error:  # botocore's have no kind in common with OSError
+        raise OSError(str(error)) from error
+    return _at_most(found["Body"])
+
+
+def _at_most(body: IO[bytes]) -> bytes:
+    data = body.read(_LARGEST_DOWNLOAD + 1)
+    if len(data) > _LARGEST_DOWNLOAD:
+        raise OSError(f"larger than {_LARGEST_DOWNLOAD >> 20} MB")
+    return data
+
+
+def _without_query(url: str) -> str:
+    """Returns a URL without what may be a password or a signature."""
+    address = urlsplit(url)
+    return address._replace(
+        netloc=address.netloc.rpartition("@")[2], query="", fragment=""
+    ).geturl()
+
+
 def _identity(image: Any) -> Any:
     """Returns what is the same for cells that hold the same image."""
     return image if isinstance(image, bytes | str) else id(image)
@@ -205,9 +351,16 @@ def _is_null(value: Any) -> bool:
     return pd.api.types.is_scalar(value) and bool(pd.isna(value))
 
 
+def _nfc(name: Any) -> Any:
+    """Returns a name in the Unicode form that the schema's names have."""
+    return unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+
+
 def _shown(image: Any) -> str:
-    is_text = isinstance(image, str | Path) and len(str(image)) <= _LONGEST_SHOWN
-    return f"{str(image)!r}: " if is_text else ""
+    if not isinstance(image, str | Path):
+        return ""
+    text = _without_query(str(image)) if "://" in str(image)[:_LONGEST_SCHEME] else str(image)
+    return f"{text!r}: " if len(text) <= _LONGEST_SHOWN else ""
 
 
 mlflow.models.set_model(FashionEmbedder())

@@ -5,10 +5,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from builders import images_table
+from consumer_docs import documented
 from embedding_runs import (
     ATTRIBUTES,
     PARAMS,
@@ -32,8 +34,10 @@ from components.embedding.source import stored_images
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
 from components.precision import resolve_precision
+from components.registry import registration
 from components.registry.graph import write_package
 from components.registry.package import read_package
+from components.tracking.runs import Tracking, start_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
@@ -119,3 +123,27 @@ def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> No
     assert run(stored_images(location, images), out, embed=on_ray) == 20
     embeddings = assert_exact(out, readable(folder), set())
     assert embeddings.root is None
+
+
+def test_the_registrys_model_runs_in_ray_data_as_documented(
+    example, pictures, tmp_path: Path
+) -> None:
+    tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "f"))
+    run_id = start_run(tracking, params={}, tags={})
+    version = registration.register_package(
+        example.package.folder, card="", tracking=tracking, run_id=run_id
+    )
+    (tmp_path / "photos").mkdir()
+    for name, data in {"a.jpg": pictures[0], "b.jpg": b"no image", "c.jpg": pictures[1]}.items():
+        (tmp_path / "photos" / name).write_bytes(data)
+    text = documented("Ray Data").replace("http://your-mlflow-server", tracking.uri)
+    text = text.replace("models:/hemline@champion", version.uri).replace("/data", str(tmp_path))
+    exec(text.replace("neckline_design", "skirt"), {"__name__": "consumer"})
+    found = pq.read_table(tmp_path / "embeddings").sort_by("path")
+    assert found.schema.field("embedding").type == pa.list_(pa.float32())
+    assert [Path(path).name for path in found["path"].to_pylist()] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert set(found["attribute"].to_pylist()) == {"skirt"}
+    first, bad, last = found["embedding"].to_pylist()
+    assert bad is None
+    expected = example.embeddings(pictures[:2])[:, 1]
+    torch.testing.assert_close(torch.tensor([first, last]), torch.from_numpy(expected))

@@ -19,8 +19,9 @@ from components.images.transforms import normalise
 from components.models import ag_man, asen, attn_fashion, csn
 from components.models.attention import UniformAttention
 from components.models.build import build_model
+from components.registry import pt2
 from components.registry.graph import write_package
-from components.registry.package import read_package
+from components.registry.package import NETWORK_FILE, read_package
 from components.training.trained import save_weights
 
 torch.set_num_threads(1)
@@ -114,10 +115,15 @@ def test_the_exported_graph_gives_the_same_for_other_batches_and_attributes(name
     package = read_package(tmp_path)
     assert (package.schema, package.image_size_px) == (SCHEMA, 64)
     exported = package.load_network()
+    served = pt2.load(tmp_path / NETWORK_FILE, "cpu")
+    assert isinstance(served, pt2.Graph), "torch.export had to read it"
     generator = torch.Generator().manual_seed(3)
     for num_images, num_asked in [(1, 1), (1, 4), (5, 1), (3, 7)]:
         pixels = torch.randint(0, 256, (num_images, 64, 64, 3), generator=generator).byte()
         attributes = torch.randint(0, NUM_ATTRIBUTES, (num_images, num_asked), generator=generator)
+        with torch.inference_mode():
+            found, same = served(pixels, attributes), exported.graph(pixels, attributes)
+        torch.testing.assert_close(found, same, rtol=0, atol=0)
         expected = network(normalise(pixels), attributes)
         # float32; the graph may order its sums differently
         torch.testing.assert_close(exported(pixels, attributes), expected, rtol=1e-4, atol=1e-5)

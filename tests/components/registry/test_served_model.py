@@ -1,20 +1,32 @@
 """The registered model as its consumers call it: rows in, rows out, and bad rows."""
 
+import ast
 import base64
+import json
 import logging
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import boto3
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from builders import encoded, flip_a_bit, heic, noise
+from consumer_docs import documented
 from mlflow import pyfunc
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
+from moto.server import ThreadedMotoServer
 from profiles import ADOBE_RGB, rgb_profile
 
+from components.attributes import Attribute, AttributeSchema
 from components.registry import registration, versions
+from components.registry.graph import write_package
 from components.tracking.runs import Tracking, start_run
 
 SAME = 0.9999  # cosine: the graph may order float32 sums differently for another batch
@@ -99,11 +111,133 @@ def test_rows_with_an_attribute_and_without_stay_in_order(model, pictures, expec
     check_same(found["embedding"], np.stack([expected[place] for place in places]))
 
 
-@pytest.mark.parametrize("absent", [None, float("nan")], ids=str)
-def test_a_column_of_nulls_is_no_attribute(model, pictures, absent) -> None:
-    attributes = pd.Series([absent] * 2, dtype=object)
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        pd.Series([None, None], dtype=object),
+        pd.Series([np.nan, np.nan]),
+        pd.Series([pd.NA, pd.NA], dtype=object),
+        pd.Series([pd.NA, pd.NA], dtype="Int64"),
+        pd.Series([None, None], dtype="category"),
+        pd.Series([pd.NaT, pd.NaT]),
+        pd.Series([None, None], dtype=TEXT),
+    ],
+    ids=lambda column: str(column.dtype),
+)
+def test_a_column_of_nulls_is_no_attribute(model, example, pictures, attributes) -> None:
     found = model.predict(pd.DataFrame({"image": pictures[:2], "attribute": attributes}))
-    assert len(found) == 6
+    assert list(found["attribute"]) == example.package.schema.names * 2
+
+
+@pytest.mark.parametrize("kind", ["category", TEXT, "str", object], ids=str)
+def test_attributes_come_in_columns_of_any_kind(model, pictures, expected, kind) -> None:
+    attributes = pd.Series(["skirt", None, "sleeve"]).astype(kind)
+    found = model.predict(pd.DataFrame({"image": pictures[:3], "attribute": attributes}))
+    assert list(found.index) == [0, 1, 1, 1, 2]
+    check_same(found["embedding"], np.stack([expected[0, 1], *expected[1], expected[2, 0]]))
+
+
+def test_a_column_of_arrow_bytes_is_images(model, pictures, expected) -> None:
+    images = pd.Series(pictures[:2], dtype=pd.ArrowDtype(pa.binary()))
+    found = model.predict(pd.DataFrame({"image": images, "attribute": "skirt"}))
+    check_same(found["embedding"], expected[:2, 1])
+
+
+def test_names_are_compared_in_one_unicode_form(example, pictures, tmp_path) -> None:
+    schema = AttributeSchema(
+        dataset="d", attributes=(Attribute(name="d\u00e9collet\u00e9", values=("v",)),)
+    )
+    write_package(example.network, tmp_path / "made", schema=schema, image_size_px=64)
+    tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "f"))
+    run_id = start_run(tracking, params={}, tags={})
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+        version = registration.register_package(
+            tmp_path / "made", card="", tracking=tracking, run_id=run_id
+        )
+        accented = pyfunc.load_model(version.uri)
+    frame = pd.DataFrame({"image": pictures[:1], "attribute": ["de\u0301collete\u0301"]})
+    assert list(accented.predict(frame)["attribute"]) == ["d\u00e9collet\u00e9"]
+
+
+FORMS = {
+    "split": lambda rows: {"dataframe_split": {"columns": list(rows[0]), "data": cells(rows)}},
+    "records": lambda rows: {"dataframe_records": rows},
+    "inputs, rows": lambda rows: {"inputs": rows},
+    "inputs, columns": lambda rows: {"inputs": columns(rows)},
+    "instances, rows": lambda rows: {"instances": rows},
+    "instances, columns": lambda rows: {"instances": columns(rows)},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("attributes", [["skirt", "sleeve"], ["skirt", None], [None, None], []])
+def test_every_form_of_a_request_is_answered(
+    model, pictures, expected, *, form, attributes
+) -> None:
+    rows = [{"image": base64.b64encode(data).decode()} for data in pictures[:2]]
+    for row, attribute in zip(rows, attributes, strict=False):
+        row["attribute"] = attribute
+    names = ["sleeve", "skirt", "neck|line"]
+    places = [
+        (row, names.index(name))
+        for row, asked in enumerate(attributes or [None, None])
+        for name in ([asked] if asked else names)
+    ]
+    found = answered(model, form(rows))
+    assert [row["attribute"] for row in found] == [names[place] for _, place in places]
+    check_same([row["embedding"] for row in found], np.stack([expected[x] for x in places]))
+
+
+def test_one_row_may_be_sent_without_a_list(model, pictures, expected) -> None:
+    text = base64.b64encode(pictures[0]).decode()
+    (found,) = answered(model, {"inputs": {"image": text, "attribute": "skirt"}})
+    check_same([found["embedding"]], expected[:1, 1])
+
+
+def test_columns_of_different_lengths_are_refused(model) -> None:
+    with pytest.raises(MlflowException, match="`attribute` differ in their number of rows"):
+        answered(model, {"inputs": {"image": ["a", "b"], "attribute": ["skirt"]}})
+
+
+def test_a_null_image_is_a_bad_row(model) -> None:
+    with pytest.raises(MlflowException, match="row 0: no image"):
+        answered(model, {"dataframe_records": [{"image": None, "attribute": "skirt"}]})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "number", "tolerance"), [("base64", "<f4", 0), ("base64-float16", "<f2", 1e-3)]
+)
+def test_embeddings_travel_as_base64(model, pictures, *, encoding, number, tolerance) -> None:
+    text = base64.b64encode(pictures[0]).decode()
+    request = {"dataframe_records": [{"image": text}]}
+    plain = [row["embedding"] for row in answered(model, request)]
+    found = answered(model, request | {"params": {"encoding": encoding}})
+    vectors = [np.frombuffer(base64.b64decode(row["embedding"]), number) for row in found]
+    np.testing.assert_allclose(vectors, np.array(plain, np.float32), atol=tolerance, rtol=0)
+    bad = {"dataframe_records": [{"image": ""}], "params": {"encoding": encoding}}
+    bad["params"]["on_error"] = "null"
+    assert [row["embedding"] for row in answered(model, bad)] == [None] * 3
+    with pytest.raises(MlflowException, match="'base64', 'base64-float16'"):
+        answered(model, request | {"params": {"encoding": "hex"}})
+    with pytest.raises(MlflowException, match="encoding"):
+        answered(model, request | {"params": {"encoding": 16}})
+
+
+def answered(model: pyfunc.PyFuncModel, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns what MLflow's server answers, without the server around it."""
+    schema = model.metadata.get_input_schema()
+    answer = scoring_server.invocations(json.dumps(request), "application/json", model, schema)
+    assert answer.status == 200, answer.response
+    return json.loads(answer.response)["predictions"]
+
+
+def cells(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    return [list(row.values()) for row in rows]
+
+
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def test_bytes_text_and_paths_give_the_same(model, pictures, expected, tmp_path: Path) -> None:
@@ -157,9 +291,10 @@ BAD_IMAGES = {
     "truncated": (None, "truncated"),  # the first half of a picture
     "empty": (b"", "empty_file"),
     "null": (float("nan"), "no image"),
-    "not base64": ("%%%", "'%%%': neither base64 text nor a file"),
-    "no file": ("photos/no-such.jpg", "'photos/no-such.jpg': neither base64 text nor a file"),
-    "a number": (3.5, "an image is bytes, base64 text or a path, not float"),
+    "not base64": ("%%%", "'%%%': neither a file that exists nor the base64 text of an image"),
+    "no file": ("photos/no-such.jpg", "'photos/no-such.jpg': neither a file that exists nor the"),
+    "no file, of base64's letters": ("photos/12", "'photos/12': neither a file that exists nor"),
+    "a number": (3.5, "an image is bytes, base64 text, a path or a URL, not float"),
 }
 
 
@@ -183,6 +318,136 @@ def test_a_bad_image_names_its_row_or_gives_null(
     assert list(found["embedding"].isna()) == [False, True, True, True, False]
     assert list(found["attribute"]) == ["skirt", "sleeve", "skirt", "neck|line", "sleeve"]
     check_same(found["embedding"].dropna(), np.stack([expected[0, 1], expected[1, 0]]))
+
+
+class Pictures(BaseHTTPRequestHandler):
+    """Answers `/shop/a.jpg` with a picture, and leads from `/shop/to?` to what follows."""
+
+    data = b""
+
+    def do_GET(self) -> None:
+        path, _, target = self.path.partition("?")
+        status = {"/shop/a.jpg": 200, "/shop/to": 302}.get(path, 404)
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", target)
+        self.end_headers()
+        self.wfile.write(self.data if status == 200 else b"")
+
+    def log_message(self, *arguments: Any) -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture(scope="module")
+def web(pictures):
+    """The address of a server on this machine that has a picture."""
+    Pictures.data = pictures[0]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asked"),
+    [
+        ("{web}/shop/", "{web}/shop/a.jpg"),
+        ("s3://other/ {web}", "{web}/shop/a.jpg"),
+        ("true", "{web}/shop/a.jpg"),
+        ("{web}/shop", "{web}/shop/to?{web}/shop/a.jpg"),
+    ],
+)
+def test_a_url_that_is_allowed_is_read(
+    model, expected, web, monkeypatch, *, allowed, asked
+) -> None:
+    monkeypatch.setenv("HEMLINE_READ_URLS", allowed.format(web=web))
+    found = answered(
+        model, {"dataframe_records": [{"image": asked.format(web=web), "attribute": "skirt"}]}
+    )
+    check_same([row["embedding"] for row in found], expected[:1, 1])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asked", "problem"),
+    [
+        ("", "{web}/shop/a.jpg", "HEMLINE_READ_URLS does not let this process read http"),
+        ("{web}/sho", "{web}/shop/a.jpg", "HEMLINE_READ_URLS does not let"),
+        ("{web}/shop", "{web}/shop/%2e%2e/b.jpg", "HEMLINE_READ_URLS does not let"),
+        ("{web}/shop", "{web}/shop/to?{web}/b.jpg", "HEMLINE_READ_URLS does not let"),
+        ("true", "{web}/shop/to?file:///etc/hosts", "the server answers with status 302"),
+        ("true", "{web}/shop/to?ftp://here/a.jpg", "a URL may have the schemes http, https and s3"),
+        ("true", "file:///etc/hosts", "schemes http, https and s3"),
+        ("true", "http://me:s3cret@127.0.0.1/a.jpg", "'http://127.0.0.1/a.jpg': a URL may have"),
+        (
+            "true",
+            "{web}/none.jpg?signature=s3cret",
+            "none.jpg': the server answers with status 404",
+        ),
+        ("true", "http://127.0.0.1:9/a.jpg", "no answer"),
+    ],
+)
+def test_a_url_that_is_not_allowed_or_has_nothing_says_so(
+    model, web, monkeypatch, *, allowed, asked, problem
+) -> None:
+    monkeypatch.setenv("HEMLINE_READ_URLS", allowed.format(web=web))
+    with pytest.raises(ValueError, match="row 0: ") as raised:
+        model.predict(pd.DataFrame({"image": [asked.format(web=web)], "attribute": "skirt"}))
+    assert problem in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_an_object_of_s3_is_read(model, pictures, expected, monkeypatch) -> None:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "MLFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "HEMLINE_READ_URLS": "s3://shop/photos/",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3 = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+    s3.create_bucket(Bucket="shop")
+    s3.put_object(Bucket="shop", Key="photos/a.jpg", Body=pictures[0])
+    try:
+        frame = pd.DataFrame({"image": ["s3://shop/photos/a.jpg"], "attribute": "skirt"})
+        check_same(model.predict(frame)["embedding"], expected[:1, 1])
+        with pytest.raises(ValueError, match=r"'s3://shop/photos/b.jpg': .*NoSuchKey"):
+            model.predict(frame.assign(image="s3://shop/photos/b.jpg"))
+    finally:
+        server.stop()
+
+
+def test_it_requires_what_it_imports_and_no_more(version) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(version.uri))
+    names = {"PIL": "pillow"}
+    imported = set()
+    for file in (folder / "served_model.py", *folder.glob("code/*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {each.name.split(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    own = {file.stem for file in folder.glob("code/*.py")}
+    optional = {"boto3", "pillow_heif"}
+    needed = {names.get(name, name) for name in imported - own - optional - sys.stdlib_module_names}
+    listed = (folder / "requirements.txt").read_text().split()
+    assert {line.partition("==")[0] for line in listed} == needed
+
+
+def test_the_documented_lines_run(version, pictures, expected, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a.jpg", "b.jpg")):
+        Path(name).write_bytes(pictures[number])
+    found: dict[str, Any] = {"np": np, "base64": base64}
+    for lines in (documented("Load and predict"), documented("Smaller answers")):
+        text = lines.replace("models:/hemline@champion", version.uri)
+        exec(text.replace("neckline_design", "skirt"), found)
+    check_same(found["found"]["embedding"], np.stack([expected[0, 1], *expected[1]]))
+    lengths = np.linalg.norm(np.stack(found["vectors"]).astype(float), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-3)
 
 
 def test_an_unknown_attribute_names_its_row_or_gives_null(model, pictures, expected) -> None:
@@ -233,5 +498,5 @@ def test_paths_are_not_read_for_clients_of_a_server(
     if is_read:
         assert len(model.predict(frame)) == 1
         return
-    with pytest.raises(ValueError, match="HEMLINE_READ_PATHS does not let this process read it"):
+    with pytest.raises(ValueError, match="HEMLINE_READ_PATHS does not let this process read a"):
         model.predict(frame)
