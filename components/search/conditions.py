@@ -30,6 +30,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 _COLUMN, _ATTRIBUTE = "column:", "attribute:"
 _NUMBER = r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-][0-9]+)?"
 """A text that is a number: `00123` and `12E4` are not, nor what is too long to be exact."""
+_BOUND = r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+"""A number that < and > compare with: there, `1e2` and `+100` can be no names of articles."""
 _FORM = re.compile(r"(?P<column>.+?)\s*(?P<operator>[!<>=]=|[<>=])\s*(?P<value>.*)", re.DOTALL)
 
 
@@ -168,7 +170,9 @@ def _compare(condition: Condition, column: pa.ChunkedArray) -> NDArray[np.bool_]
     value = condition.value
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_string(column.type):
         column = _as_numbers(condition, column)
         if not value.isascii():  # in NFD: what pyarrow 25 gives for NFC is NFD
             column = pc.utf8_normalize(column, form="NFD")
@@ -190,10 +194,11 @@ def _as_numbers(condition: Condition, column: pa.ChunkedArray) -> pa.ChunkedArra
     Other texts among them become NaN, which only `!=` holds for.
     """
     is_number = pc.match_substring_regex(column, f"^{_NUMBER}$")
-    if re.fullmatch(_NUMBER, condition.value):
+    orders = condition.operator not in {"=", "==", "!="}
+    if re.fullmatch(_BOUND if orders else _NUMBER, condition.value):
         some = pc.any(is_number).as_py()
         return pc.if_else(is_number, column, "nan").cast(pa.float64()) if some else column
-    if condition.operator not in {"=", "==", "!="} and pc.all(is_number, min_count=1).as_py():
+    if orders and pc.all(is_number, min_count=1).as_py():
         raise HemlineError(
             f"the condition {condition} compares {condition.value!r} with a column of numbers"
         )

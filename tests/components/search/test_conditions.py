@@ -118,6 +118,15 @@ def test_texts_are_numbers_where_both_sides_are(text: str, images: list[int]) ->
     assert WRITTEN["image"].to_numpy()[holds].tolist() == images
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("text", ["price<=1e2", "price<=+100", "price<=1E+2", "price<=100"])
+def test_a_bound_is_a_number_however_it_is_written(text: str, kind: pa.DataType) -> None:
+    prices = pa.array(["19.90", "5", "100", "n/a", "200", None]).cast(kind)
+    items = pa.table({"image": range(6), "price": prices})
+    holds = rows_that_hold([parse_condition(text)], items, None)
+    assert holds.tolist() == [True, True, True, False, False, False]
+
+
 def test_names_are_compared_in_one_unicode_form() -> None:
     nfc, nfd = "d\u00e9collet\u00e9", "de\u0301collete\u0301"
     items = pa.table({"image": [0, 1, 2], "cut": [nfc, nfd, "v"]})
