@@ -42,6 +42,7 @@ _CLUSTERS = [
     "test_cluster",
     "test_job",
     "test_worker",
+    "test_readers",
 ]
 # what Python, pytest and the tools of `make check` keep
 _TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")

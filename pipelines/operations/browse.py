@@ -53,12 +53,12 @@ def browse(
     """
     names = _names(host)
     places = [embeddings] if against is None else [embeddings, against]
-    shelves = [_shelf(x, catalog=catalog, pictures=pictures, params=params) for x in places]
+    shelves = [shelf_of(x, catalog=catalog, pictures=pictures, params=params) for x in places]
     app = create_app(shelves, trusted_hosts=[*names, *(allow_host or [])])
     _serve(app, host, port)
 
 
-def _shelf(address: str, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
+def shelf_of(address: str, *, catalog: Path, pictures: str | None, params: Path) -> Shelf:
     """Returns embedded items with the model that their manifest names, loaded."""
     embedded = embeddings_at(address)
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)

@@ -22,6 +22,7 @@ from components.errors import HemlineError
 from components.evaluation.gate import Verdict
 from components.registry import promotion, versions
 from components.registry.versions import RegisteredVersion
+from pipelines.operations.browse import shelf_of
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.rollback import rollback
@@ -397,6 +398,8 @@ def test_a_url_has_the_champions_embeddings_for_every_command(
     assert f"mapped in {project.folder}/cache/embeddings/" in capsys.readouterr().out
     assert status_of(*asked, "--embeddings", address) == 0
     assert json.loads(capsys.readouterr().out) == answers[0]
+    options = {"catalog": Path("data/catalog"), "params": Path("params.yaml"), "pictures": None}
+    assert len(shelf_of(address, **options).pictures) == NUM_IMAGES
     rollback()
     rollback(to=BETTER)
     assert champion(project) == BETTER
