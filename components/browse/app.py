@@ -12,6 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from components.browse.pages import Pages
 from components.browse.question import NUM_SHOWN
 from components.browse.shelf import Shelf
+from components.figures.frames import FRAMES, frames_css
 from components.images.decode import FORMATS, UnreadableImageError
 from components.search.request import MAX_WEIGHT
 
@@ -60,7 +61,9 @@ def create_app(
     """
     app = Flask(__name__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.globals.update(num_shown=NUM_SHOWN, max_weight=MAX_WEIGHT, shelves=shelves)
+    app.jinja_env.globals.update(
+        num_shown=NUM_SHOWN, max_weight=MAX_WEIGHT, shelves=shelves, frames=FRAMES
+    )
     app.config["TRUSTED_HOSTS"] = [*trusted_hosts]
     app.config["MAX_CONTENT_LENGTH"] = max_upload_bytes
     app.request_class = MemoryRequest
@@ -70,12 +73,17 @@ def create_app(
     app.add_url_rule("/", "items", pages.items)
     app.add_url_rule("/search", "search", pages.search)
     app.add_url_rule("/uploads", "upload", pages.upload, methods=["POST"])
+    app.add_url_rule("/frames.css", "frames", _frames)
     app.add_url_rule("/pictures/<key>/<int:image>.jpg", "picture", pages.picture)
     app.register_error_handler(HTTPException, _error_page)
     app.register_error_handler(SecurityError, _unknown_host)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(UnreadableImageError, _unreadable)
     return app
+
+
+def _frames() -> Response:
+    return Response(frames_css(), mimetype="text/css")
 
 
 def _refuse_other_sites() -> None:

@@ -21,6 +21,7 @@ from components.browse.question import Question, read_question
 from components.browse.shelf import Shelf
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, decode
+from components.search.conditions import Condition, parse_condition
 
 PER_PAGE = 60
 NUM_KEPT = 100  # uploads; of 224 pixels a side: 15 MB
@@ -74,22 +75,48 @@ class Pages:
         self._uploads = Uploads()
         # in the shelves' order, each once
         self._attributes = [*dict.fromkeys(a for s in shelves for a in s.finder.attributes)]
+        # what items can be filtered by, by attribute and by the text that asks for it
+        self._choices = {
+            name: {
+                f"{name}={value}": Condition(column=f"attribute:{name}", operator="=", value=value)
+                for value in values
+            }
+            for name, values in shelves[0].finder.known_values().items()
+        }
 
     def items(self) -> str:
-        """Returns a page of the first shelf's items, to pick one from."""
-        pictures = self._shelves[0].pictures
-        num_pages = max(1, -(-len(pictures) // PER_PAGE))
+        """Returns a page of the first shelf's items, or of those that the filter lets through."""
+        finder = self._shelves[0].finder
+        shown, images = self._filtered(request.args.getlist("show"))
+        num_pages = max(1, -(-len(images) // PER_PAGE))
         page = request.args.get("page", "1")
         if page not in map(str, range(1, num_pages + 1)):
             raise NotFound(f"There is no page {page!r}: there are {num_pages}.")
+        first = (int(page) - 1) * PER_PAGE
+        on_page = images[first : first + PER_PAGE].tolist()
         return render_template(
             "items.html",
-            items=pictures.page((int(page) - 1) * PER_PAGE, PER_PAGE),
-            num_items=len(pictures),
+            items={image: finder.path_of(image) for image in on_page},
+            labels=finder.labels_of(on_page),
+            choices=self._choices,
+            show=shown,
+            num_items=len(images),
             page=int(page),
             num_pages=num_pages,
             question=self._question(),
         )
+
+    def _filtered(self, texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+        """Returns the conditions of the filter, and the first shelf's items that fulfil them."""
+        shown = [text for text in texts if text.strip()]
+        known = {
+            text: choice for of_one in self._choices.values() for text, choice in of_one.items()
+        }
+        try:
+            conditions = [known.get(text) or parse_condition(text) for text in shown]
+            return shown, self._shelves[0].finder.images_where(conditions)
+        except HemlineError as error:
+            raise BadRequest(str(error)) from error
 
     def search(self) -> str:
         """Returns the nearest items of each shelf to an item or to an upload."""

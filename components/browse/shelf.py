@@ -41,12 +41,6 @@ class ItemPictures:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def page(self, first: int, num: int) -> Mapping[int, str]:
-        """Returns the paths of `num` images by number, in order from the `first` place on."""
-        rows = slice(first, first + num)
-        paths = self._paths.slice(first, num).to_pylist()
-        return dict(zip(self._numbers[rows].tolist(), paths, strict=True))
-
     def path(self, image: int) -> str:
         """Returns an image's path, relative to the root.
 

@@ -4,9 +4,9 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -21,9 +21,13 @@ Source: Okabe and Ito, Color Universal Design, 2008.
 INK = "#010203"
 """Stands for the colour of the page's text: `to_svg` replaces it by `currentColor`."""
 
+Form = Literal["wide", "narrow"]
+"""Of a chart: for screens, and for phones and paper; text is as large in both."""
+
+_WIDTHS_IN: Mapping[Form, float] = {"wide": 12.6, "narrow": 3.8}
 _LOOKS = (("-", "o"), ("--", "s"), (":", "^"))
-_ROW_IN = 0.34
-_MARGINS_IN = 1.1
+_ROW_IN: Mapping[Form, float] = {"wide": 0.34, "narrow": 0.5}
+_MARGINS_IN: Mapping[Form, float] = {"wide": 1.1, "narrow": 1.4}
 _OTHERS = ((INK, "|"), (OKABE_ITO[1], "D"), (OKABE_ITO[5], "^"))
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -45,11 +49,29 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+CHARTS_CSS = """\
+.chart svg { display: block; width: 100%; height: auto; }
+.chart .narrow { display: none; max-width: 34rem; }
+@media print, (max-width: 56rem) {
+  .chart .wide { display: none; }
+  .chart .narrow { display: block; }
+}
+"""
+"""Rules of a page that shows the form that fits it."""
+
+
+def in_both_forms(draw: Callable[[Form], str]) -> str:
+    """Returns an element with a chart in both forms; `CHARTS_CSS` shows one of them."""
+    forms = "".join(f'<div class="{form}">{draw(form)}</div>' for form in _WIDTHS_IN)
+    return f"<div>{forms}</div>"
+
+
 @contextmanager
-def page_figure(width_in: float, height_in: float) -> Iterator[Figure]:
+def page_figure(form: Form, height_in: float) -> Iterator[Figure]:
     """Gives a figure in the page's style, to be drawn and handed to `to_svg` inside the block."""
     with matplotlib.rc_context(_STYLE):
-        yield Figure(figsize=(width_in, height_in), layout="constrained", facecolor="none")
+        size = (_WIDTHS_IN[form], height_in)
+        yield Figure(figsize=size, layout="constrained", facecolor="none")
 
 
 def to_svg(figure: Figure, *, name: str, description: str) -> str:
@@ -80,7 +102,7 @@ def quality_svg(
     name: str,
     description: str,
 ) -> str:
-    """Returns an `<svg>` with a row of scores in percent per label, the first on top.
+    """Returns an `<svg>` in both forms: a row of scores in percent per label, the first on top.
 
     Rows have `map`, `map_low` and `map_high` of this model; others are up to three other models by
     name, with their scores by label. Name and description are those of `to_svg`.
@@ -88,28 +110,37 @@ def quality_svg(
     scores = [row["map"] for row in rows.values()]
     below = [row["map"] - row["map_low"] for row in rows.values()]
     above = [row["map_high"] - row["map"] for row in rows.values()]
-    with page_figure(9, _ROW_IN * len(rows) + _MARGINS_IN) as figure:
-        axes = figure.subplots()
-        for (other, by_label), (colour, marker) in zip(others.items(), _OTHERS, strict=False):
-            known = [by_label[label] for label in rows if label in by_label]
-            places = [place for place, label in enumerate(rows) if label in by_label]
-            axes.scatter(known, places, color=colour, marker=marker, label=other, s=60)
-        axes.errorbar(
-            scores,
-            range(len(rows)),
-            xerr=[below, above],
-            fmt="o",
-            color=OKABE_ITO[0],
-            capsize=3,
-            label="this model, 95 % interval",
-        )
-        axes.set_yticks(range(len(rows)), [*rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("MAP, percent")
-        axes.grid(axis="x")
-        figure.legend(loc="outside upper center", ncols=4)
-        return to_svg(figure, name=name, description=description)
+
+    def draw(form: Form) -> str:
+        with page_figure(form, _ROW_IN[form] * len(rows) + _MARGINS_IN[form]) as figure:
+            axes = figure.subplots()
+            for (other, by_label), (colour, marker) in zip(others.items(), _OTHERS, strict=False):
+                known = [by_label[label] for label in rows if label in by_label]
+                places = [place for place, label in enumerate(rows) if label in by_label]
+                axes.scatter(known, places, color=colour, marker=marker, label=other, s=60)
+            axes.errorbar(
+                scores,
+                range(len(rows)),
+                xerr=[below, above],
+                fmt="o",
+                color=OKABE_ITO[0],
+                capsize=3,
+                label="this model, 95 % interval",
+            )
+            if form == "wide":
+                axes.set_yticks(range(len(rows)), [*rows])
+            else:  # names beside the rows would take half of the width
+                axes.set_yticks([])
+                for place, label in enumerate(rows):
+                    axes.annotate(label, (0, place), xytext=(3, 8), textcoords="offset points")
+            axes.set_ylim(len(rows) - 0.5, -0.8)
+            axes.set_xlim(0, 100)
+            axes.set_xlabel("MAP, percent")
+            axes.grid(axis="x")
+            figure.legend(loc="outside upper center", ncols=4 if form == "wide" else 1)
+            return to_svg(figure, name=f"{name}-{form}", description=description)
+
+    return in_both_forms(draw)
 
 
 def learning_svg(
@@ -120,25 +151,29 @@ def learning_svg(
     name: str,
     description: str,
 ) -> str:
-    """Returns an `<svg>` with validation MAP in percent on the left, the losses on the right.
+    """Returns an `<svg>` in both forms: validation MAP in percent, then the losses.
 
     Losses are up to three by name, the mean of each epoch. Name and description are those of
     `to_svg`.
     """
-    with page_figure(9, 3.2) as figure:
-        left, right = figure.subplots(1, 2)
-        left.plot(epochs, scores, color=OKABE_ITO[0], marker="o")
-        left.set_ylabel("validation MAP, percent")
-        for (loss, values), (line, marker), colour in zip(
-            losses.items(), _LOOKS, OKABE_ITO, strict=False
-        ):
-            right.plot(epochs, values, color=colour, linestyle=line, marker=marker, label=loss)
-        right.set_ylabel("loss")
-        right.legend()
-        for axes in (left, right):
-            axes.axhline(0, alpha=0)  # so that the margin above is in proportion to the whole
-            axes.set_ylim(bottom=0)
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid()
-        return to_svg(figure, name=name, description=description)
+
+    def draw(form: Form) -> str:
+        with page_figure(form, 3.6 if form == "wide" else 6) as figure:
+            left, right = figure.subplots(*((1, 2) if form == "wide" else (2, 1)))
+            left.plot(epochs, scores, color=OKABE_ITO[0], marker="o")
+            left.set_ylabel("validation MAP, percent")
+            for (loss, values), (line, marker), colour in zip(
+                losses.items(), _LOOKS, OKABE_ITO, strict=False
+            ):
+                right.plot(epochs, values, color=colour, linestyle=line, marker=marker, label=loss)
+            right.set_ylabel("loss")
+            right.legend()
+            for axes in (left, right):
+                axes.axhline(0, alpha=0)  # so that the margin above is in proportion to the whole
+                axes.set_ylim(bottom=0)
+                axes.set_xlabel("epoch")
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+                axes.grid()
+            return to_svg(figure, name=f"{name}-{form}", description=description)
+
+    return in_both_forms(draw)

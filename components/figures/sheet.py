@@ -1,19 +1,13 @@
-"""Contact sheets: pictures in rows, framed by whether they agree with the query.
-
-Source of the frames: AG-MAN Fig. 5, black where the value agrees with the query's, red where not.
-"""
+"""Contact sheets: pictures in rows, framed by whether they agree with the query."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from components import files
-
-Frame = Literal["query", "agrees", "differs", "unknown"]
-
-FRAME_COLOURS = {"query": "#1f77b4", "agrees": "black", "differs": "#d62728", "unknown": "#b0b0b0"}
+from components.figures.frames import FRAMES, Kind
 
 _TILE_PX = 180
 _FRAME_PX = 6
@@ -21,13 +15,21 @@ _GAP_PX = 14
 _CAPTION_PX = 40
 _COLUMNS = 6
 _FONT_PX = 14
+_BADGE_PX = 26
+_DASHES_PX = {"dashed": (18, 9), "dotted": (6, 6)}  # length, and gap behind it
+
+# strokes of the signs in a square of side 1: the font has no glyphs of them
+_STROKES = {
+    "✓": [[(0.22, 0.55), (0.42, 0.75), (0.8, 0.28)]],
+    "✗": [[(0.26, 0.26), (0.74, 0.74)], [(0.26, 0.74), (0.74, 0.26)]],
+}
 
 
 class Tile(NamedTuple):
     """A picture's file, what its frame says, and the two lines under it."""
 
     path: Path
-    frame: Frame
+    kind: Kind
     captions: tuple[str, str]
 
 
@@ -55,8 +57,50 @@ def write_tiles(tiles: Sequence[Tile], out: Path, *, title: str) -> None:
 
 
 def _framed(tile: Tile) -> Image.Image:
+    """Returns a picture in its frame, with its sign in the corner."""
     inner = _TILE_PX - 2 * _FRAME_PX
     with Image.open(tile.path) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
     picture = ImageOps.pad(upright, (inner, inner), color="white")
-    return ImageOps.expand(picture, border=_FRAME_PX, fill=FRAME_COLOURS[tile.frame])
+    framed = _frame(tile.kind)
+    framed.paste(picture, (_FRAME_PX, _FRAME_PX))
+    if FRAMES[tile.kind].sign:
+        framed.paste(_badge(tile.kind), (_TILE_PX - _BADGE_PX, 0))
+    return framed
+
+
+def _frame(kind: Kind) -> Image.Image:
+    """Returns an empty tile in the frame's line."""
+    frame = FRAMES[kind]
+    tile = Image.new("RGB", (_TILE_PX, _TILE_PX), "white")
+    draw = ImageDraw.Draw(tile)
+    far = _TILE_PX - 1
+    if frame.line in _DASHES_PX:
+        length, gap = _DASHES_PX[frame.line]
+        for start in range(0, _TILE_PX, length + gap):
+            for box in (
+                (start, 0, start + length - 1, _FRAME_PX - 1),
+                (start, far - _FRAME_PX + 1, start + length - 1, far),
+            ):
+                draw.rectangle(box, fill=frame.colour)
+                draw.rectangle((box[1], box[0], box[3], box[2]), fill=frame.colour)
+    else:
+        draw.rectangle((0, 0, far, far), fill=frame.colour)
+    if frame.line == "double":
+        third = _FRAME_PX // 3
+        draw.rectangle((third, third, far - third, far - third), outline="white", width=third)
+    return tile
+
+
+def _badge(kind: Kind) -> Image.Image:
+    """Returns the sign in white on the frame's colour."""
+    frame = FRAMES[kind]
+    badge = Image.new("RGB", (_BADGE_PX, _BADGE_PX), frame.colour)
+    draw = ImageDraw.Draw(badge)
+    for stroke in _STROKES.get(frame.sign, ()):
+        draw.line([(x * _BADGE_PX, y * _BADGE_PX) for x, y in stroke], fill="white", width=4)
+    if frame.sign not in _STROKES:
+        middle = (_BADGE_PX / 2, _BADGE_PX / 2)
+        font = ImageFont.load_default(20)
+        draw.text(middle, frame.sign, fill="white", font=font, anchor="mm")
+    return badge

@@ -1,17 +1,20 @@
 """Embeddings in two dimensions, for the eye: t-SNE, in groups told apart by colour and shape."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from components.figures.charts import INK, OKABE_ITO, page_figure, to_svg
+from components.figures.charts import INK, OKABE_ITO, Form, in_both_forms, page_figure, to_svg
 
 MIN_POINTS = 4  # fewer have no shape to see
 _PERPLEXITY = 30
+_PLOT_IN: Mapping[Form, float] = {"wide": 4.6, "narrow": 3.4}
+_LEGEND_ROW_IN = 0.22
+_LEGEND_COLUMNS = 2
 _COLOURS = (*OKABE_ITO, INK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _MAX_GROUPS = 2 * len(_COLOURS)
@@ -20,7 +23,7 @@ _MAX_GROUPS = 2 * len(_COLOURS)
 def space_svg(
     embeddings_ND: NDArray[np.floating], groups_N: Sequence[str], *, name: str, description: str
 ) -> str | None:
-    """Returns an `<svg>` of embeddings of unit length; None where they are too few for a shape."""
+    """Returns an `<svg>` of embeddings of unit length, in both forms; None where too few."""
     if len(embeddings_ND) < MIN_POINTS:
         return None
     points_N2 = project(embeddings_ND)
@@ -52,7 +55,7 @@ def project(embeddings_ND: NDArray[np.floating], *, seed: int = 0) -> NDArray[np
 def scatter_svg(
     points_N2: NDArray[np.floating], groups_N: Sequence[str], *, name: str, description: str
 ) -> str:
-    """Returns an `<svg>` of the points, the larger groups in colours and shapes of their own.
+    """Returns an `<svg>` of the points in both forms, larger groups in colours and shapes.
 
     Of more than 14 groups, those with fewest points are grey dots together. Axes have no scale:
     only which points are near one another means something.
@@ -62,29 +65,41 @@ def scatter_svg(
     if len(shown) > _MAX_GROUPS:
         shown = shown[: _MAX_GROUPS - 1]
     labels = np.array(groups_N)
-    legend = {}
-    with page_figure(7, 4.2) as figure:
-        axes = figure.subplots()
-        rest = points_N2[~np.isin(labels, shown)]
-        for number, group in enumerate(shown):
-            turn, place = divmod(number, len(_COLOURS))
-            own = points_N2[labels == group]
-            legend[f"{group} ({len(own)})"] = axes.scatter(
-                own[:, 0],
-                own[:, 1],
-                s=22,
-                color=_COLOURS[place],
-                marker=_MARKERS[(place + 3 * turn) % len(_MARKERS)],
-                alpha=0.8,
-                linewidths=0,
+
+    def draw(form: Form) -> str:
+        legend = {}
+        columns = 1 if form == "wide" else _LEGEND_COLUMNS
+        below_in = 0 if form == "wide" else _LEGEND_ROW_IN * (len(shown) + 1) / columns
+        with page_figure(form, _PLOT_IN[form] + below_in) as figure:
+            axes = figure.subplots()
+            rest = points_N2[~np.isin(labels, shown)]
+            for number, group in enumerate(shown):
+                turn, place = divmod(number, len(_COLOURS))
+                own = points_N2[labels == group]
+                legend[f"{group} ({len(own)})"] = axes.scatter(
+                    own[:, 0],
+                    own[:, 1],
+                    s=22,
+                    color=_COLOURS[place],
+                    marker=_MARKERS[(place + 3 * turn) % len(_MARKERS)],
+                    alpha=0.8,
+                    linewidths=0,
+                )
+            if len(rest):
+                others = axes.scatter(rest[:, 0], rest[:, 1], s=8, color="#888888", zorder=0)
+                legend[f"others ({len(rest)})"] = others
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_aspect("equal", adjustable="datalim")
+            axes.spines[:].set(visible=True, alpha=0.25)
+            # explicit, as labels with a leading underscore are left out otherwise
+            figure.legend(
+                [*legend.values()],
+                [*legend],
+                loc="outside right upper" if form == "wide" else "outside lower left",
+                ncols=columns,
+                fontsize=9,
             )
-        if len(rest):
-            others = axes.scatter(rest[:, 0], rest[:, 1], s=8, color="#888888", zorder=0)
-            legend[f"others ({len(rest)})"] = others
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.spines[:].set(visible=True, alpha=0.25)
-        # explicit, as labels with a leading underscore are left out otherwise
-        figure.legend([*legend.values()], [*legend], loc="outside right upper", fontsize=9)
-        return to_svg(figure, name=name, description=description)
+            return to_svg(figure, name=f"{name}-{form}", description=description)
+
+    return in_both_forms(draw)

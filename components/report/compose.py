@@ -14,6 +14,8 @@ from markupsafe import Markup
 from components.evaluation.attention import attention_maps
 from components.evaluation.examples import best_median_worst
 from components.evaluation.figures import not_above_random
+from components.figures.charts import CHARTS_CSS
+from components.figures.frames import FRAMES, frames_css
 from components.figures.space import space_svg, subsample
 from components.report.content import Figure, Measured, Report, StoreTiles, Strip
 from components.report.overview import (
@@ -26,13 +28,13 @@ from components.report.overview import (
 )
 from components.report.papers import paper_scores
 from components.report.section import MAX_POINTS, searches_of, section_of
+from components.report.words import network_name
 
 _NUM_FAILURES = 10
 _FAILURES_PER_ATTRIBUTE = 2
 _NUM_ATTENDED = 4
 
 _BREAKABLE = Markup("_<wbr>")  # names such as neckline_design are wider than a tile
-_SIGNS = {"query": "?", "agrees": "✓", "differs": "✗", "plain": ""}
 
 
 def compose(
@@ -67,7 +69,7 @@ def compose(
         on_progress(1)
     worst.sort(key=lambda failure: failure[0])
     return Report(
-        title=f"{measured.schema.dataset}: {measured.network['name']}",
+        title=f"{measured.schema.dataset}: {network_name(measured.network['name'])}",
         facts=facts_of(measured),
         quality=quality_of(measured, champion, papers),
         scores=scores_table(measured, champion),
@@ -91,7 +93,12 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     page = environment.get_template("page.html")
-    return page.render(report=report, signs=_SIGNS, breakable=_BREAKABLE)
+    return page.render(
+        report=report,
+        frames=FRAMES,
+        css=Markup(frames_css() + CHARTS_CSS),
+        breakable=_BREAKABLE,
+    )
 
 
 def _spaces(measured: Measured) -> Figure:

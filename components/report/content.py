@@ -17,7 +17,7 @@ from components.images.store import ImageStore
 from components.provenance.origin import Champion, Origin
 
 Sign = Literal["query", "agrees", "differs", "plain"]
-"""How a picture is framed; every frame but the plain one also carries a sign."""
+"""How a picture is framed (`figures.frames`); plain: not at all."""
 
 _SIDE_PX = 128  # a report holds hundreds
 _REMEMBERED = 1024
@@ -81,7 +81,7 @@ class Strip:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A chart as an `<svg>` element, and what it shows; without one, why there is none."""
+    """A chart as an element of a page, and what it shows; without one, why there is none."""
 
     svg: str | None
     caption: str

@@ -9,16 +9,13 @@ from components.figures.charts import learning_svg, quality_svg
 from components.provenance.origin import Champion
 from components.report.content import Figure, Measured, Table
 from components.report.papers import ALL, PaperScores
-
-_RECIPE = (
-    "train.objective",
-    "sampling.method",
-    "sampling.num_epochs",
-    "train.optimizer",
-    "train.learning_rate",
-    "train.schedule",
-    "train.seed",
+from components.report.words import (
+    network_in_words,
+    network_name,
+    recipe_in_words,
+    split_in_words,
 )
+
 _LOSSES = ("loss", "ranking_loss", "classification_loss")
 
 # title of a column → what it holds, and how that is written
@@ -38,8 +35,6 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
     """Returns what was measured and where it comes from."""
     figures, origin = measured.figures, measured.origin
     params = origin.params
-    model = {name: value for name, value in measured.network.items() if value is not None}
-    recipe = {name.split(".")[1]: params[name] for name in _RECIPE if name in params}
     counts = {
         split: len(held_out_images(measured.splits, split)) for split in ("train", "valid", "test")
     }
@@ -67,12 +62,16 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
         ),
         (
             "split",
-            ", ".join(f"{split} {count:,}" for split, count in counts.items())
-            + f" images; {figures['num_queries']:,} test queries"
-            + (f"; method {params['split.method']}" if "split.method" in params else ""),
+            f"{counts['train']:,} images to train, {counts['valid']:,} to validate and "
+            f"{counts['test']:,} to test"
+            + (f", {method}" if (method := split_in_words(params.get("split.method"))) else "")
+            + f"; {figures['num_queries']:,} test queries",
         ),
-        ("network", f"{_listed(model)}; {figures['num_parameters'] / 1e6:.2f} M parameters"),
-        ("recipe", _listed({**recipe, "image_size_px": measured.store.image_size_px})),
+        (
+            "network",
+            network_in_words(measured.network, num_parameters=figures["num_parameters"]),
+        ),
+        ("recipe", recipe_in_words(params, image_size_px=measured.store.image_size_px)),
         ("MLflow run", origin.run_id),
         ("commit", commit),
     ]
@@ -107,7 +106,7 @@ def quality_of(measured: Measured, champion: Champion | None, papers: PaperScore
         others[f"champion, version {champion.version}"] = _champions_scores(champion)
     for row in papers.rows:
         if papers.measure == "map" and row.network == measured.network["name"]:
-            others[f"{row.network} in {row.source}"] = row.scores
+            others[f"{network_name(row.network)} in {row.source}"] = row.scores
     rows = {ALL: measured.figures, **measured.figures["attributes"]}
     description = "MAP of every attribute; the table below has the same numbers"
     caption = "MAP on the test split; the line is the 95 % bootstrap interval over queries."
@@ -141,8 +140,8 @@ def papers_table(measured: Measured, papers: PaperScores) -> Table | None:
     names = [*(name for name in measured.schema.names if name in papers.rows[0].scores), ALL]
     own = {name: row["map"] for name, row in measured.figures["attributes"].items()}
     own[ALL] = measured.figures[papers.measure]
-    sources = [(row.network, row.source, row.scores) for row in papers.rows]
-    sources.append((f"this model ({measured.network['name']})", "", own))
+    sources = [(network_name(row.network), row.source, row.scores) for row in papers.rows]
+    sources.append((f"this model ({network_name(measured.network['name'])})", "", own))
     rows = [
         [network, source, *(_cell(scores.get(name)) for name in names)]
         for network, source, scores in sources
@@ -182,10 +181,6 @@ def _champions_scores(champion: Champion | None) -> dict[str, float]:
 def _scores(figures: Mapping[str, Any], measure: str) -> dict[str, float]:
     of_each = {name: row[measure] for name, row in figures["attributes"].items()}
     return {ALL: figures[measure], **of_each}
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _cell(value: float | None) -> str:

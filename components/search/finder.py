@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from components import tables
 from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError, command_line
-from components.search.conditions import CatalogLookup, rows_that_hold
+from components.search.conditions import CatalogLookup, Condition, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
 from components.search.request import Answer, Found, Query, SearchRequest
 from components.search.search import Neighbours, nearest, similarities
@@ -73,10 +73,27 @@ class Finder:
         """Returns an embedded image's path, relative to the root of the embedded images."""
         return str(self._items["path"][int(np.searchsorted(self._images, image))].as_py())
 
+    def images_where(self, conditions: Sequence[Condition]) -> NDArray[np.int64]:
+        """Returns the numbers of the embedded images that fulfil all conditions, ascending.
+
+        Raises:
+            HemlineError: there is no such column or value, or they cannot be compared.
+        """
+        return self._images[rows_that_hold(conditions, self._items, self._lookup)]
+
+    def labels_of(self, images: Sequence[int]) -> dict[int, dict[str, tuple[str, ...]]]:
+        """Returns each image's values of every attribute that it has a label of."""
+        return {} if self._lookup is None else self._lookup.values(images)
+
+    def known_values(self) -> dict[str, tuple[str, ...]]:
+        """Returns the values of every attribute of the catalog, by attribute."""
+        attributes = () if self._lookup is None else self._lookup.schema.attributes
+        return {attribute.name: attribute.values for attribute in attributes}
+
     def values_of(self, *images: int) -> dict[str, tuple[str, ...]]:
         """Returns the values that any of some images has, of every attribute with a label."""
         values: dict[str, set[str]] = {}
-        for of_image in [] if self._lookup is None else self._lookup.values(images).values():
+        for of_image in self.labels_of(images).values():
             for attribute, its in of_image.items():
                 values.setdefault(attribute, set()).update(its)
         return {attribute: tuple(sorted(its)) for attribute, its in values.items()}
@@ -235,7 +252,7 @@ class Finder:
 
     def _found(self, neighbours: Neighbours) -> list[Found]:
         images = neighbours.images.tolist()
-        values = {} if self._lookup is None else self._lookup.values(images)
+        values = self.labels_of(images)
         return [
             Found(
                 image=image,

@@ -66,6 +66,44 @@ def test_the_first_page_shows_every_item_once(client: FlaskClient) -> None:
     assert 'rel="next"' not in pages[1]
 
 
+def items_of(client: FlaskClient, *show: str, **fields: str) -> list[int]:
+    page = client.get("/", query_string={"show": show, **fields}).text
+    return [int(number) for number in re.findall(r'alt="Item (\d+)"', page)]
+
+
+def test_the_first_page_shows_the_values_of_every_item(client: FlaskClient) -> None:
+    """Every second item has a label of the coat's length too."""
+    items = client.get("/").text.split("<li>")[1:]
+    for number, text in enumerate(items):
+        assert ("collar:</span> none" in text) == (number % 3 % 2 == 0)
+        assert ("collar:</span> &lt;b&gt;rib&lt;/b&gt;" in text) == (number % 3 % 2 == 1)
+        assert ("coat length:</span>" in text) == (number % 2 == 0)
+
+
+def test_the_first_page_shows_what_the_filter_lets_through(client: FlaskClient) -> None:
+    rib = [number for number in range(NUM_ITEMS) if number % 3 % 2 == 1]
+    assert items_of(client, f"collar={COLLARS[1]}") == rib
+    assert items_of(client, f"collar={COLLARS[1]}", "image>30") == [n for n in rib if n > 30]
+    assert items_of(client, "", "image<3") == [0, 1, 2]
+    assert items_of(client, "image>1000") == []
+    page = client.get("/", query_string={"show": ["collar=none", "width>=40"]}).text
+    assert 'value="collar=none" selected' in page
+    assert 'value="width&gt;=40"' in page
+    assert f"of {NUM_ITEMS - len(rib)} items, filtered" in page
+    assert client.get("/?show=colour=red").status_code == 400
+
+
+def test_the_filter_stays_from_page_to_page(client: FlaskClient) -> None:
+    first = client.get("/?show=width>=40&attribute=collar").text
+    link = re.findall(r'rel="next" href="([^"]+)"', first)[0].replace("&amp;", "&")
+    assert "attribute=collar" in link
+    second = client.get(link).text
+    assert 'value="width&gt;=40"' in second
+    assert len(re.findall(r'alt="Item', second)) == NUM_ITEMS - PER_PAGE
+    # it is the filter of this page alone: what is found is not narrowed by it
+    assert "show" not in re.findall(r'<a href="(/search[^"]+)"', second)[0]
+
+
 def test_pages_that_do_not_exist_are_404(client: FlaskClient) -> None:
     for page in ("0", "3", "-1", "x", "1.0"):
         answer = client.get(f"/?page={page}")
@@ -123,7 +161,7 @@ def test_conditions_leave_out_items(client: FlaskClient) -> None:
     assert shown(upload(client, NEW, attribute="collar", where="width>40")) == []
     page = upload(client, NEW, attribute="collar", where="colour=red")
     assert "colour" in page[page.index("<section") :]  # what is wrong
-    assert '<img class="query"' in page
+    assert '<img class="frame query"' in page
 
 
 def test_an_uploaded_item_is_known_again(client: FlaskClient, shop: Shop) -> None:

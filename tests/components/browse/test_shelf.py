@@ -22,8 +22,6 @@ def pictures(paths: dict[int, str], root: Path | str) -> ItemPictures:
 
 def test_pages_go_by_number() -> None:
     shelf = pictures({7: "g", 2: "b", 5: "e"}, "nowhere")
-    assert shelf.page(0, 2) == {2: "b", 5: "e"}
-    assert shelf.page(2, 2) == {7: "g"}
     assert [shelf.path(number) for number in (2, 5, 7)] == ["b", "e", "g"]
     for number in (0, 3, 8):
         with pytest.raises(UnreadableImageError, match=f"no image {number}"):

@@ -39,15 +39,29 @@ def quality() -> str:
 def test_a_figure_is_an_element_that_loads_nothing(draw):
     text = draw()
     root = ET.fromstring(text)
-    assert root.tag.endswith("svg")
-    assert root.get("role") == "img"
-    assert root.get("aria-label")
+    wide, narrow = (element for element in root.iter() if element.tag.endswith("svg"))
+    for chart in (wide, narrow):
+        assert chart.get("role") == "img"
+        assert chart.get("aria-label")
     assert not [element for element in root.iter() if element.tag.endswith("script")]
     links = re.findall(r'(?:href|src)="([^"]*)"', text)
     assert all(link.startswith("#") for link in links)
     assert "currentColor" in text
     assert "#000000" not in text, "black would not be seen on black"
     assert draw() == text
+
+
+@pytest.mark.parametrize("draw", [scatter, learning, quality])
+def test_a_chart_is_drawn_for_a_wide_screen_and_for_a_phone(draw):
+    """Text is as large in both: 9 or 10 units of the view box, which are a 72nd of an inch."""
+    text = draw()
+    widths = [float(width) for width in re.findall(r'viewBox="0 0 ([\d.]+)', text)]
+    assert widths == pytest.approx([12.6 * 72, 3.8 * 72], abs=1)
+    sizes = {float(size) for size in re.findall(r"font-size: ([\d.]+)px", text)}
+    assert sizes <= {9, 10}
+    assert sizes
+    forms = [html.split("</svg>")[0] for html in text.split('<div class="')[1:]]
+    assert [form.split('"')[0] for form in forms] == ["wide", "narrow"]
 
 
 def test_a_name_may_begin_with_an_underscore():
@@ -74,6 +88,7 @@ def test_references_lead_to_ids_and_two_figures_do_not_mix():
 
 def markers(text: str) -> Counter[tuple[str, ...]]:
     """Returns how many points have which shape and colour; the legend's are not clipped."""
+    text = text.split("</svg>", maxsplit=1)[0]  # the wide form
     plot = "".join(re.findall(r'<g clip-path="[^"]*">(.*?)</g>', text, re.DOTALL))
     return Counter(re.findall(r'<use [^>]*href="#([^"]*)" [^>]*style="([^"]*)"', plot))
 

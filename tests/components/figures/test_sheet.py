@@ -1,24 +1,70 @@
-"""Contact sheets: the frames tell who agrees."""
+"""Contact sheets: frames and signs tell who agrees, in any colours."""
 
-from pathlib import Path
-
+import numpy as np
+import pytest
 from PIL import Image, ImageColor
 
-from components.figures.sheet import FRAME_COLOURS, Tile, write_tiles
+from components.figures.frames import FRAMES
+from components.figures.sheet import Tile, write_tiles
+
+SIDE, FRAME, GAP, TITLE, BADGE = 180, 6, 14, 40, 26
 
 
-def test_pictures_stand_in_order_in_frames_of_their_colours(tmp_path: Path) -> None:
-    tiles = []
-    for name in FRAME_COLOURS:
-        path = tmp_path / f"{name}.png"
-        Image.new("RGB", (30, 50), "yellow").save(path)
-        tiles.append(Tile(path, name, (name, "v")))
-    out = tmp_path / "sheets/sheet.png"
-    write_tiles(tiles, out, title="nearest in neckline")
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """The tile [S, S, 3] of every kind on one sheet."""
+    folder = tmp_path_factory.mktemp("sheet")
+    made = []
+    for kind in FRAMES:
+        path = folder / f"{kind}.png"
+        Image.new("RGB", (50, 50), "yellow").save(path)
+        made.append(Tile(path, kind, (kind, "v")))
+    out = folder / "sheets/sheet.png"
+    write_tiles(made, out, title="nearest in neckline")
     with Image.open(out) as image:
-        pixels = image.convert("RGB")
-        y = 14 + 40 + 3  # inside the frame of the first row of tiles
-        frames = [pixels.getpixel((14 + column * 194 + 90, y)) for column in range(4)]
-    assert [*FRAME_COLOURS] == ["query", "agrees", "differs", "unknown"]
-    assert frames == [ImageColor.getrgb(colour) for colour in FRAME_COLOURS.values()]
-    assert len({*frames}) == 4
+        pixels = np.asarray(image.convert("RGB"))
+    y = GAP + TITLE
+    return {
+        kind: pixels[y : y + SIDE, x : x + SIDE]
+        for kind, x in zip(FRAMES, range(GAP, 10 * SIDE, SIDE + GAP), strict=False)
+    }
+
+
+def line(tile: np.ndarray, kind: str) -> np.ndarray:
+    """Returns where the outermost pixels of the lower edge have the frame's colour [S]."""
+    return (tile[-1] == ImageColor.getrgb(FRAMES[kind].colour)).all(axis=-1)
+
+
+def test_lines_are_solid_dashed_dotted_and_double(tiles: dict[str, np.ndarray]) -> None:
+    runs = {
+        kind: int((np.diff(line(tile, kind).astype(int)) == 1).sum())
+        for kind, tile in tiles.items()
+    }
+    assert line(tiles["agrees"], "agrees").all()
+    assert line(tiles["query"], "query").all()
+    assert 4 < runs["differs"] < runs["unknown"]
+    assert 0.5 < line(tiles["differs"], "differs").mean() < 0.8
+    # across the lower edge: the frame's colour, white, the frame's colour, the picture
+    across = tiles["query"][::-1, SIDE // 2][:FRAME]
+    assert [tuple(x) == (255, 255, 255) for x in across.tolist()] == [False] * 2 + [True] * 2 + [
+        False
+    ] * 2
+
+
+def test_signs_are_drawn_in_the_corner(tiles: dict[str, np.ndarray]) -> None:
+    """White strokes on the frame's colour: a check, a cross, a question mark, nothing."""
+    white = {kind: (tile[:BADGE, -BADGE:] > 200).all(axis=-1) for kind, tile in tiles.items()}
+    assert white["agrees"].sum() > 40
+    assert white["differs"].sum() > 40
+    assert white["unknown"].sum() > 20
+    assert (tiles["query"][FRAME:BADGE, -BADGE:-FRAME] == ImageColor.getrgb("yellow")).all()
+    cross, check = white["differs"], white["agrees"]
+    np.testing.assert_array_equal(cross[8:18, 8:18], cross[8:18, 8:18].T)  # of two diagonals
+    left, right = check[:, : BADGE // 2], check[:, BADGE // 2 :]
+    assert left.any(axis=1).argmax() > right.any(axis=1).argmax()  # the right arm is the longer one
+
+
+def test_pictures_stand_inside_their_frames(tiles: dict[str, np.ndarray]) -> None:
+    for tile in tiles.values():
+        inner = tile[BADGE:-FRAME, FRAME:-FRAME]
+        assert (inner == ImageColor.getrgb("yellow")).all()

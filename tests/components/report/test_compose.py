@@ -128,8 +128,12 @@ def test_a_report_has_all_its_parts(measured: Measured) -> None:
     facts = dict(found.facts)
     assert facts["overall gain"].startswith(f"{text} %")
     assert facts["commit"] == "c0ffee, with local changes"
-    assert facts["network"] == "name ag_man; 1.23 M parameters"
-    assert facts["split"] == "train 1, valid 1, test 40 images; 20 test queries; method random"
+    assert facts["network"] == "AG-MAN; 1.23 M parameters"
+    assert facts["recipe"] == "seed 3; pictures of 16 px"
+    assert facts["split"] == (
+        "1 images to train, 1 to validate and 40 to test, drawn at random; 20 test queries"
+    )
+    assert found.title == "by hand: AG-MAN"
     assert found.notes == [
         "The champion is not shown: the registry has no champion.",
         "The papers are not shown: none of the papers reports on the data set by hand.",
@@ -215,9 +219,9 @@ def test_the_papers_stand_beside_a_model_on_their_data(
     )
     found = compose(theirs, splits=SPLITS)
     assert found.papers.header == ["network", "source", *names, "all"]
-    assert found.papers.rows[-2] == ["ag_man", "AG-MAN, Table 2", "65.57", "62.08", "68.18", ""]
+    assert found.papers.rows[-2] == ["AG-MAN", "AG-MAN, Table 2", "65.57", "62.08", "68.18", ""]
     own = found.papers.rows[-1]
-    assert own[0] == "this model (ag_man)"
+    assert own[0] == "this model (AG-MAN)"
     assert own[2] == f"{rows['skirt_length']['map']:.2f}"
     assert own[4] == "", "no query"
-    assert "ag_man in AG-MAN, Table 2" in found.quality.svg
+    assert "AG-MAN in AG-MAN, Table 2" in found.quality.svg

@@ -22,10 +22,12 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
-from shops import Shop, picture
+from shops import NUM_ITEMS, Shop, picture
 
 from components.browse.app import MAX_UPLOAD_BYTES
+from components.figures.frames import FRAMES
 from components.registry import promotion, registration
 from components.tracking.runs import Tracking, start_run
 from pipelines.shell.cli import main
@@ -197,7 +199,7 @@ def test_an_item_is_picked_and_another_one_followed(
 
 
 @BROWSER
-@pytest.mark.parametrize("width", [400, 1200])
+@pytest.mark.parametrize("width", [390, 1280])
 def test_pages_fit_their_width(browser: webdriver.Chrome, address: str, width: int) -> None:
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -205,6 +207,34 @@ def test_pages_fit_their_width(browser: webdriver.Chrome, address: str, width: i
         browser.get(address + path)
         page = browser.find_element(By.TAG_NAME, "html")
         assert page.get_property("scrollWidth") == page.get_property("clientWidth") <= width
+    found, form = (browser.find_element(By.CSS_SELECTOR, x).rect for x in (".columns", ".question"))
+    if width == 390:  # a phone shows what was found before what was asked
+        assert form["y"] > found["y"] + found["height"]
+    else:
+        assert form["x"] + form["width"] < found["x"]
+        assert form["y"] < found["y"] + found["height"]
+
+
+@BROWSER
+def test_frames_are_drawn_as_everywhere(browser: webdriver.Chrome, address: str) -> None:
+    browser.get(f"{address}/search?image=4&attribute=collar&top_k=20")
+    for kind in ("agrees", "differs"):
+        card = browser.find_element(By.CSS_SELECTOR, f".found li.{kind}")
+        assert card.value_of_css_property("border-top-style") == FRAMES[kind].line
+        assert card.find_element(By.CSS_SELECTOR, ".sign").text == FRAMES[kind].sign
+    query = browser.find_element(By.CSS_SELECTOR, "img.query")
+    assert query.value_of_css_property("border-top-style") == FRAMES["query"].line
+
+
+@BROWSER
+def test_items_are_filtered_by_a_value(browser: webdriver.Chrome, address: str) -> None:
+    browser.get(address)
+    Select(browser.find_element(By.CSS_SELECTOR, "select[name=show]")).select_by_visible_text(
+        "collar: none"
+    )
+    follow(browser, browser.find_element(By.CSS_SELECTOR, ".filter button"))
+    assert len(texts(browser, ".items li")) == sum(n % 3 % 2 == 0 for n in range(NUM_ITEMS))
+    assert all("collar: none" in text for text in texts(browser, ".items li"))
 
 
 def test_it_listens_at_loopback_only(address: str) -> None:
@@ -226,7 +256,7 @@ def test_other_hosts_are_warned_of_and_a_taken_port_is_an_error(
             main(["browse", "--host", "0.0.0.0", "--port", port])
     assert stopped.value.code == 1
     told = capsys.readouterr()
-    assert "anybody who can reach 0.0.0.0 may see these items" in told.out
+    assert "anybody who can reach 0.0.0.0 may see these items" in told.err
     assert f"cannot listen at 0.0.0.0:{port}" in told.err
     assert "give another --port, or 0" in told.err
 

@@ -1,0 +1,82 @@
+"""The head of a report speaks English: no names of Python or of params.yaml."""
+
+import re
+from dataclasses import asdict
+from typing import get_args
+
+import pytest
+
+from components.networks import NETWORK_PARTS, NetworkName
+from components.params import ModelParams, SamplingParams, SplitParams, TrainParams
+from components.report.words import (
+    network_in_words,
+    network_name,
+    recipe_in_words,
+    split_in_words,
+)
+
+PYTHON = re.compile(r"None|True|False|\w_\w|[{}\[\]]")
+
+
+def choices(section: type, name: str) -> tuple[str, ...]:
+    """Returns what a key of the params may be."""
+    return get_args(section.__dataclass_fields__[name].type)
+
+
+def test_the_defaults_in_words() -> None:
+    model = asdict(ModelParams())
+    assert network_in_words(model, num_parameters=11_600_000) == (
+        "AG-MAN on a ResNet-18, trained from random weights; embeddings of 256 numbers; "
+        "spatial attention of width 128; features normalised before the attentions; "
+        "11.60 M parameters"
+    )
+    params = {f"train.{name}": str(value) for name, value in asdict(TrainParams()).items()}
+    params |= {f"sampling.{name}": str(value) for name, value in asdict(SamplingParams()).items()}
+    assert recipe_in_words(params, image_size_px=96) == (
+        "multi-similarity loss on balanced batches; 7 epochs; Adam at a learning rate of 0.002 "
+        "(schedule: one cycle); seed 3; pictures of 96 px"
+    )
+
+
+def test_ablations_in_words() -> None:
+    switched = {"name": "ag_man", "asa": False, "aca": "none", "ca": True, "spatial_kernel_size": 7}
+    assert network_in_words(switched, num_parameters=1_234_567) == (
+        "AG-MAN; without attribute-guided spatial attention; "
+        "without attribute-guided channel attention; with channel attention; "
+        "a spatial kernel of side 7; 1.23 M parameters"
+    )
+
+
+def test_weights_of_others_in_words() -> None:
+    assert "trained from ImageNet's weights (IMAGENET1K_V1)" in network_in_words(
+        {"name": "csn", "backbone": "resnet50", "weights": "IMAGENET1K_V1", "masks": "fixed"},
+        num_parameters=1,
+    )
+
+
+@pytest.mark.parametrize("name", get_args(NetworkName))
+def test_every_choice_has_words(name: str) -> None:
+    for backbone in choices(ModelParams, "backbone"):
+        for part, values in NETWORK_PARTS[name].items():
+            for value in values:
+                model = {"name": name, "backbone": backbone, "weights": "none", part: value}
+                text = network_in_words(model, num_parameters=1)
+                assert not PYTHON.search(text.replace("32x4d", "")), text
+    assert network_name(name) != name
+
+
+def test_every_recipe_has_words() -> None:
+    for objective in choices(TrainParams, "objective"):
+        for optimizer in choices(TrainParams, "optimizer"):
+            for schedule in choices(TrainParams, "schedule"):
+                for method in choices(SamplingParams, "method"):
+                    params = {
+                        "train.objective": objective,
+                        "train.optimizer": optimizer,
+                        "train.schedule": schedule,
+                        "sampling.method": method,
+                    }
+                    text = recipe_in_words(params, image_size_px=96)
+                    assert not PYTHON.search(text), text
+    assert all(split_in_words(method) for method in choices(SplitParams, "method"))
+    assert recipe_in_words({}, image_size_px=96) == "pictures of 96 px"
