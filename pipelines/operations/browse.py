@@ -19,7 +19,7 @@ from components.search.finder import Finder
 from pipelines.operations.search.embedded import embeddings_at, package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, notes, warn
 
 Against = Annotated[
     str | None, Option(metavar="PATH|URL", help="Another model's embeddings, to compare with.")
@@ -62,7 +62,7 @@ def shelf_of(address: str, *, catalog: Path, pictures: str | None, params: Path)
     """Returns embedded items with the model that their manifest names, loaded."""
     embedded = embeddings_at(address)
     version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
-    console.print(f"loading {version.uri}")
+    notes.print(f"loading {version.uri}")
     package = package_of(embedded)
     side = package.image_size_px
     # loads the network now, so that the first question does not wait for it
@@ -90,8 +90,8 @@ def _names(host: str) -> list[str]:
         ) from error
     if address.is_loopback:
         return [*_LOOPBACK, host]
-    console.print(
-        f"warning: anybody who can reach {host} may see these items and their pictures; "
+    warn(
+        f"anybody who can reach {host} may see these items and their pictures; "
         "there is neither a password nor encryption"
     )
     return [*_LOOPBACK, host, socket.gethostname(), socket.getfqdn()]

@@ -1,6 +1,7 @@
 """Operation `check`: every stored file against the checksum that was made when it was written."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,19 @@ from components.training.trained import DESCRIPTION_FILE, trained_files
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.exit_codes import FAILED
-from pipelines.shell.reporting import console, plain, progress, table
+from pipelines.shell.reporting import console, plain, print_json, progress, table
 
 Checksums = Mapping[Any, str | None]
 """The checksum of each file (Path or RemoteFile) when it was written; None: an older hemline's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place with stored files: how many, and how many of them have no checksum."""
+
+    place: str
+    num_files: int
+    num_unknown: int
 
 
 def check(
@@ -42,12 +52,13 @@ def check(
     registration: options.Registration = options.REGISTRATION,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
+    output_format: options.Format = "table",
 ) -> None:
     """Read all tables, shards, weights, packages, embeddings and indexes; name what is damaged.
 
     What is not there is passed over. Exit status: 1 if a file is damaged or missing.
     """
-    places: dict[str, Callable[[], Checksums]] = {
+    listings: dict[str, Callable[[], Checksums]] = {
         str(store): lambda: {store / shard.file: shard.crc32 for shard in read_shards(store)},
         str(model): lambda: trained_files(model) if (model / DESCRIPTION_FILE).exists() else {},
         "registry": lambda: _packages(registration),
@@ -56,7 +67,7 @@ def check(
     }
     listed: dict[str, Checksums] = {}
     problems: list[str] = []
-    for place, list_files in places.items():
+    for place, list_files in listings.items():
         try:
             listed[place] = list_files()
         except HemlineError as error:  # what names its files is damaged itself
@@ -79,18 +90,28 @@ def check(
                 if problem := _problem_of(path, crc32):
                     problems.append(f"{path} {problem}")
                 advance(1)
-    rows = [("tables", str(len(tables)), "unknown")] if tables else []
-    rows += [
-        (place, str(len(written)), str([*written.values()].count(None)))
+    places = [Place(place="tables", num_files=len(tables), num_unknown=0)] if tables else []
+    places += [
+        Place(place=place, num_files=len(written), num_unknown=[*written.values()].count(None))
         for place, written in listed.items()
         if written
     ]
+    if output_format == "json":
+        print_json({"places": list(map(asdict, places)), "problems": problems})
+    else:
+        _print(places, problems)
+    if problems:
+        raise Exit(FAILED)
+
+
+def _print(places: Sequence[Place], problems: Sequence[str]) -> None:
+    rows = [(one.place, str(one.num_files), str(one.num_unknown)) for one in places]
     console.print(table("checked", ["place"], ["files", "without a checksum"], rows=rows))
     for problem in problems:
         console.print(plain(problem))
     if problems:
-        raise Exit(FAILED)
-    num_unknown = sum([*written.values()].count(None) for written in listed.values())
+        return
+    num_unknown = sum(one.num_unknown for one in places)
     if num_unknown:
         console.print(f"{num_unknown} files, of an older hemline, have no checksum: they are there")
     console.print("no file is missing, or known to be damaged")

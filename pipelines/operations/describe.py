@@ -1,6 +1,5 @@
 """Operation `describe`: what a catalog holds, or a data set that was not ingested."""
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,25 +19,18 @@ from components.datasets.description import (
 from components.datasets.read import READERS, read_labels
 from components.errors import HemlineError
 from pipelines.shell import options
-from pipelines.shell.reporting import console, plain, table
+from pipelines.shell.reporting import console, plain, print_json, table
 
 _NUM_SHOWN = 20  # rows of the quarantine
 _FORMATS = ", ".join(["published", *READERS])
 
 Catalog = Annotated[Path | None, Option(help=f"Catalog folder (default: {options.CATALOG}).")]
 Store = Annotated[Path | None, Option(help="Image store (default: beside the catalog).")]
-Format = Annotated[str | None, Option("--format", help=f"Format of a data set: {_FORMATS}.")]
+DataFormat = Annotated[str | None, Option(help=f"Format of a data set: {_FORMATS}.")]
 Root = Annotated[Path | None, Option(help="Folder of that data set; images may be missing.")]
-Dataset = Annotated[str | None, Option(help="Name of the data set, for --format published.")]
+Dataset = Annotated[str | None, Option(help="Name of the data set, for --data-format published.")]
 OneAttribute = Annotated[str | None, Option("--attribute", help="List its values instead.")]
 All = Annotated[bool, Option("--all", help=f"List the whole quarantine, not {_NUM_SHOWN} rows.")]
-Json = Annotated[
-    bool,
-    Option(
-        "--json",
-        help="Print one JSON object, as components.datasets.description.Description documents it.",
-    ),
-]
 
 _table = partial(table, box=SIMPLE_HEAD)
 
@@ -47,27 +39,28 @@ def describe(
     *,
     catalog: Catalog = None,
     store: Store = None,
-    data_format: Format = None,
+    data_format: DataFormat = None,
     root: Root = None,
     dataset: Dataset = None,
     attribute: OneAttribute = None,
     whole_quarantine: All = False,
-    as_json: Json = False,
+    output_format: options.Format = "table",
 ) -> None:
     """Print images, attributes, values, published splits and triplets, and what was left out."""
+    as_json = output_format == "json"
     if as_json and attribute:
-        raise HemlineError("--json holds every attribute: give --attribute or --json, not both")
+        raise HemlineError("--format json holds every attribute: give it or --attribute, not both")
     if root is None and data_format is None and dataset is None:
         described = _of_catalog(catalog or options.CATALOG, store)
     elif catalog or store:
         raise HemlineError(
-            "--format, --root and --dataset describe a data set on disk, --catalog and --store "
-            "one that was ingested: give one or the other"
+            "--data-format, --root and --dataset describe a data set on disk, --catalog and "
+            "--store one that was ingested: give one or the other"
         )
     else:
         described = _of_labels(root, data_format=data_format, dataset=dataset)
     if as_json:
-        print(json.dumps(asdict(described), indent=2))
+        print_json(asdict(described))
     elif attribute:
         console.print(_values_table(_find(described, attribute)))
     else:
@@ -77,8 +70,8 @@ def describe(
 def _of_catalog(catalog: Path, store: Path | None) -> Description:
     if not catalog.is_dir():
         raise HemlineError(
-            f"no catalog {catalog}: `dvc repro ingest` makes it, or --format and --root describe "
-            "a data set that was not ingested"
+            f"no catalog {catalog}: `dvc repro ingest` makes it, or --data-format and --root "
+            "describe a data set that was not ingested"
         )
     beside = store or catalog.parent / options.STORE.name
     undecodable = None
@@ -89,13 +82,13 @@ def _of_catalog(catalog: Path, store: Path | None) -> Description:
 
 def _of_labels(root: Path | None, *, data_format: str | None, dataset: str | None) -> Description:
     if root is None or data_format is None:
-        raise HemlineError("a data set on disk needs both --format and --root")
+        raise HemlineError("a data set on disk needs both --data-format and --root")
     if data_format not in ("published", *READERS):
-        raise HemlineError(f"--format: no format {data_format!r}; there are {_FORMATS}")
+        raise HemlineError(f"--data-format: no format {data_format!r}; there are {_FORMATS}")
     if (data_format == "published") != (dataset is not None):
         raise HemlineError(
-            "--format published needs --dataset, such as FashionAI, DARN or DeepFashion; the other "
-            f"formats take none (got --format {data_format}, --dataset {dataset})"
+            "--data-format published needs --dataset, such as FashionAI, DARN or DeepFashion; the "
+            f"other formats take none (got --data-format {data_format}, --dataset {dataset})"
         )
     return describe_labels(read_labels(root, data_format=data_format, dataset=dataset))
 

@@ -1,6 +1,7 @@
 """Operation `index`: embeddings → files that make searching many of them fast."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -8,7 +9,7 @@ from components.search.index import MIN_INDEXED, RECALL_AT, build_index
 from components.search.vector_map import remove_stale, write_map
 from pipelines.operations.search.embedded import embeddings_at, package_of
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, notes, print_json
 
 Attributes = Annotated[
     list[str] | None, Option("--attribute", help="Index this attribute alone; may be repeated.")
@@ -19,24 +20,31 @@ def index(
     *,
     attribute: Attributes = None,
     embeddings: options.EmbeddingsAddress = str(options.EMBEDDINGS),
+    output_format: options.Format = "table",
 ) -> None:
     """Map the vectors of each attribute and, if there are many, build an approximate index.
 
     Both belong to the embeddings that they were made from: after embedding again, index again.
     """
+    as_json = output_format == "json"
+    made: dict[str, Any] = {}
     embedded = embeddings_at(embeddings)
     package_of(embedded)  # refuses another registry's: searching them would mix two models
     for name in attribute or embedded.attributes:
         path = write_map(embedded, name)
+        made[name] = {"map": str(path), "num_vectors": embedded.num_images, "index": None}
         console.print(f"{name}: {embedded.num_images} vectors mapped in {path}")
         if embedded.num_images >= MIN_INDEXED:
-            facts = build_index(embedded, name, on_progress=console.print).facts
+            facts = build_index(embedded, name, on_progress=notes.print).facts
+            made[name]["index"] = asdict(facts)
             console.print(
                 f"{name}: {facts.num_lists} lists, of which a search probes {facts.num_probes}: "
                 f"recall@{RECALL_AT} {facts.recall:.3f} against exact search"
             )
         remove_stale(embedded, name)
-    if embedded.num_images < MIN_INDEXED:
+    if as_json:
+        print_json({"attributes": made})
+    elif embedded.num_images < MIN_INDEXED:
         console.print(
             f"no approximate index: {embedded.num_images} vectors are compared one by one in "
             f"milliseconds, fewer than {MIN_INDEXED} need none"

@@ -1,6 +1,5 @@
 """Operation `lineage`: where a version or run comes from, and what was made from a commit."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
@@ -14,7 +13,7 @@ from components.registry import versions
 from components.tracking.runs import Tracking, all_runs
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console, table
+from pipelines.shell.reporting import console, print_json, table
 
 Target = Annotated[str | None, Argument(help="A version (models:/hemline/3) or a run's id.")]
 Commit = Annotated[
@@ -39,7 +38,7 @@ _CORE = ("run_id", "commit", "has_local_changes", "params", "inputs")  # `lineag
 class _Change(NamedTuple):
     """A tag of a run and its right value, each None for no such tag."""
 
-    run: str
+    run_id: str
     tag: str
     was: str | None
     right: str | None
@@ -83,13 +82,13 @@ def lineage(
                 "its experiment; tags of runs of hemline 0.1 may be wrong: hemline lineage --mend"
             )
         if as_json:
-            print(json.dumps([_content(run, where) for run in runs], indent=2))
+            print_json([_content(run, where) for run in runs])
         else:
             _print_runs(runs, where, commit=commit)
         return
     run = origin.read_origin(_run_id(str(target), where), tracking=where)
     if as_json:
-        print(json.dumps(_content(run, where), indent=2))
+        print_json(_content(run, where))
     else:
         _print_run(run, where, title=str(target))
 
@@ -125,7 +124,7 @@ def _mend(run_id: str | None, where: Tracking, *, dry_run: bool) -> list[_Change
 
 def _print_changes(changes: Sequence[_Change], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([change._asdict() for change in changes], indent=2))
+        print_json({"dry_run": dry_run, "changes": [change._asdict() for change in changes]})
     elif changes:
         title, then = ("would be changed", "would be") if dry_run else ("changed", "is now")
         rows = [tuple(value or "none" for value in change) for change in changes]

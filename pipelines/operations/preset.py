@@ -14,7 +14,7 @@ from components import files
 from components.errors import HemlineError
 from components.params import changed, check, flat, missing_keys, resolved, with_defaults
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, print_json
 
 FOLDER = Path("presets")
 
@@ -29,6 +29,7 @@ def preset(
     write: Write = False,
     fill: Fill = False,
     params: options.Params = options.PARAMS,
+    output_format: options.Format = "table",
 ) -> None:
     """Print a preset's values as options of `dvc exp run`, or write them into the params file.
 
@@ -38,18 +39,27 @@ def preset(
     `--fill` writes them, so that they can be seen and varied. No value changes, but DVC compares
     whole sections: stages that read a filled one run again, and so does register.
     """
+    as_json = output_format == "json"
     if fill:
         if name is not None or write:
             raise HemlineError("--fill takes no preset: fill the params file, then write one")
-        _fill(params)
+        _fill(params, as_json=as_json)
     elif name is None:
-        for file in sorted(FOLDER.glob("*.yaml")):
-            console.print(f"{file.stem:10} {file.read_text().splitlines()[0].removeprefix('# ')}")
+        presets = {
+            file.stem: file.read_text().splitlines()[0].removeprefix("# ")
+            for file in sorted(FOLDER.glob("*.yaml"))
+        }
+        if as_json:
+            print_json({"presets": presets})
+        for preset_name, text in presets.items():
+            console.print(f"{preset_name:10} {text}")
     else:
         values = read_preset(name)
         check(changed(resolved(params), values), source=f"{params} with the preset {name}")
         if write:
-            _take(values, params)
+            _take(values, params, as_json=as_json)
+        elif as_json:
+            print_json({"values": values})
         else:
             # ++: the params file may lack a key that has a default
             pairs = (f"++{key}={_text(value)}" for key, value in values.items())
@@ -73,16 +83,20 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _take(values: dict[str, Any], params: Path) -> None:
+def _take(values: dict[str, Any], params: Path, *, as_json: bool) -> None:
     before = flat(resolved(params))
     different = {name: value for name, value in values.items() if before[name] != value}
+    if as_json:
+        print_json({"written": different})
     for name, value in different.items():
         console.print(f"{name}: {_text(before[name])} -> {_text(value)}", markup=False)
     _write(different, params)
 
 
-def _fill(params: Path) -> None:
+def _fill(params: Path, *, as_json: bool) -> None:
     missing = missing_keys(params)
+    if as_json:
+        print_json({"written": missing})
     if not missing:
         console.print(f"{params} has every key")
         return

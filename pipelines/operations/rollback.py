@@ -12,7 +12,7 @@ from pipelines.operations.promote.inputs import Inputs
 from pipelines.operations.promote.publishing import publish, why_not_published
 from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, print_json
 
 To = Annotated[int | None, Option(help="An earlier champion; by default the previous one.")]
 Embed = Annotated[bool, Option("--embed", help="Embed again if the embeddings are gone.")]
@@ -27,6 +27,7 @@ def rollback(
     embeddings: options.Embeddings = options.EMBEDDINGS,
     embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
+    output_format: options.Format = "table",
 ) -> None:
     """Undo the last promotion; run again, the one before it.
 
@@ -58,6 +59,17 @@ def rollback(
     move = promotion.read_moves(where)[-1]
     published = promotion.champion_embeddings(where)
     previous = f"models:/{where.model_name}/{move.previous}"
+    if output_format == "json":
+        print_json(
+            {
+                "champion": published.version.uri,
+                "previous": previous,
+                "embeddings": str(published.embeddings),
+                "time": move.time,
+                "who": move.who,
+            }
+        )
+        return
     console.print(
         f"{published.version.uri} is champion, no longer {previous}, since {move.time} by "
         f"{move.who}; its embeddings: {published.embeddings}"

@@ -17,7 +17,7 @@ from components.tracking.runs import AbsentError, Tracking
 from pipelines.operations.search.embedded import cached_package
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console, table
+from pipelines.shell.reporting import console, print_json, table
 
 
 def summary(
@@ -29,6 +29,7 @@ def summary(
     run: options.Run = options.RUN,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     params: options.Params = options.PARAMS,
+    output_format: options.Format = "table",
 ) -> None:
     """Print MAP per attribute beside a random ranking, the model version, and what to try next."""
     figures = files.read_json(metrics)
@@ -42,6 +43,18 @@ def summary(
     ).name
     path = source.images["path"][median_query(scores, attribute)].as_py()
     image = Path(load_section(params, DataParams).root) / path
+    if output_format == "json":
+        print_json(
+            {
+                "model": version.uri,
+                "tracking_uri": tracking().address,
+                "embeddings": str(embeddings),
+                "num_images": embedded.num_images,
+                "not_above_random": not_above_random(figures),
+                "metrics": figures,
+            }
+        )
+        return
     rows = [
         (
             name,

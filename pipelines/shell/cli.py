@@ -4,9 +4,12 @@ A command's module is imported when the command is called, so that `hemline --he
 for torch, Ray and MLflow.
 """
 
+import functools
 import gc
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -17,6 +20,7 @@ import typer
 
 from components.credentials import without_credentials
 from components.errors import HemlineError, command_line
+from pipelines.shell import completion, reporting
 
 COMMANDS = {
     "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
@@ -43,8 +47,12 @@ COMMANDS = {
     "summary": "Print the results of the last run, and what to try next.",
 }
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+
 # these import more while they work, and end before garbage could matter
 SHORT_COMMANDS = ("describe", "lineage", "rollback", "search", "summary")
+
+_ROOT = Path(__file__).parents[2]
 
 # read by MLflow, Ray and S3's clients when they are imported, which is why they are set here
 ENVIRONMENT = {
@@ -67,9 +75,15 @@ def main(arguments: list[str] | None = None) -> Any:
     # activated
     bin_folder = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([bin_folder, os.environ.get("PATH", os.defpath)])
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if completion.is_asked_for():
+            return _app(
+                lambda name: completion.outline(_source_of(name), name, further=["--quiet"])
+            )(prog_name="hemline")
         check_code(Path.cwd())
-        return _app(sys.argv[1:] if arguments is None else arguments)(
+        called = next((each for each in arguments if not each.startswith("-")), None)
+        return _app(lambda name: _command(name) if name == called else lambda: None)(
             arguments, prog_name="hemline"
         )
     except HemlineError as error:
@@ -77,25 +91,45 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(1)
 
 
-def _app(arguments: list[str]) -> typer.Typer:
-    """Returns the app with all commands; only the one that is called is imported."""
+def _app(command_of: Callable[[str], Callable[..., None]]) -> typer.Typer:
+    """Returns the app with the function of every command."""
     app = typer.Typer(
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         help="Fine-grained fashion retrieval: from labelled images to searchable embeddings.",
     )
     app.callback(invoke_without_command=True)(_without_command)
     for name, text in COMMANDS.items():
-        is_called = arguments[:1] == [name]
-        app.command(name, help=text)(getattr(_module(name), name) if is_called else lambda: None)
+        app.command(name, help=text)(command_of(name))
     return app
+
+
+def _command(name: str) -> Callable[..., None]:
+    """Returns a command with the further option --quiet, and JSON alone on its standard output."""
+    command = getattr(_module(name), name)
+
+    @functools.wraps(command)
+    def run(*, quiet: bool, **given: Any) -> None:
+        with reporting.speaking(quiet=quiet, as_json=given.get("output_format") == "json"):
+            command(**given)
+
+    signature = inspect.signature(command)
+    last = inspect.Parameter(
+        "quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet
+    )
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), last]
+    )
+    return run
 
 
 def _without_command(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    quiet: Quiet = False,
 ) -> None:
+    context.with_resource(reporting.speaking(quiet=quiet, as_json=False))
     if version:
         typer.echo(version_of("hemline"))
         raise typer.Exit
@@ -104,17 +138,22 @@ def _without_command(
 
 
 def _module(name: str) -> ModuleType:
-    """Returns the module of a command: a stage's, an operation's, or `command` in its folder."""
+    """Returns the module of a command."""
     gc.disable()  # modules are no garbage, and looking for some takes a sixth of importing them
-    if COMMANDS[name].startswith("Stage: "):
-        module = import_module(f"pipelines.stages.{name}")
-    else:
-        module = import_module(f"pipelines.operations.{name}")
-        if hasattr(module, "__path__"):
-            module = import_module(f"{module.__name__}.command")
+    source = _source_of(name).relative_to(_ROOT).with_suffix("")
+    module = import_module(".".join(source.parts))
     if name not in SHORT_COMMANDS:
         gc.enable()
     return module
+
+
+def _source_of(name: str) -> Path:
+    """Returns the file of a command: a stage's, an operation's, or `command` in its folder."""
+    if COMMANDS[name].startswith("Stage: "):
+        return _ROOT / "pipelines" / "stages" / f"{name}.py"
+    folder = _ROOT / "pipelines" / "operations"
+    inside = folder / name / "command.py"
+    return inside if inside.exists() else folder / f"{name}.py"
 
 
 def check_code(here: Path) -> None:
@@ -127,13 +166,12 @@ def check_code(here: Path) -> None:
     Raises:
         HemlineError: the code that runs is not the project's.
     """
-    running = Path(__file__).parents[2]
     files = ("pipelines/__init__.py", "components/params.py")
     with_code = (x for x in (here, *here.parents) if all((x / file).exists() for file in files))
-    folder = next(with_code, running)
-    if not folder.samefile(running):
+    folder = next(with_code, _ROOT)
+    if not folder.samefile(_ROOT):
         install = command_line("pip", "install", "-e", folder)
         raise HemlineError(
-            f"the code in {running} was about to run in the project {folder}, which has its own: "
+            f"the code in {_ROOT} was about to run in the project {folder}, which has its own: "
             f"run `python -m pipelines ...` in {folder}, or install that code with `{install}`"
         )

@@ -19,6 +19,7 @@ from components import programs
 from components.errors import HemlineError
 from components.provenance import git
 from components.provenance.dvc_files import LOCK, PIPELINE
+from pipelines.shell.reporting import as_notes
 
 PYTHON = sys.executable
 
@@ -26,13 +27,13 @@ PYTHON = sys.executable
 def run(
     *arguments: str, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Runs a DVC command, by default here; what it and its stages print passes through.
+    """Runs a DVC command, by default here; what it and its stages print is shown as progress.
 
     Raises:
         HemlineError: it failed; the message has the end of what it printed.
     """
     place = ["--cd", str(folder)] if folder else []
-    with _trusted():
+    with as_notes(), _trusted():
         programs.run([PYTHON, "-m", "dvc", *place, *arguments], environment=environment)
 
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import notes
 
 if TYPE_CHECKING:  # fsspec and MLflow, which only some commands need
     from components.images.remote_store import StoreLocation
@@ -142,7 +142,7 @@ def ray_session(*, needed: bool = True, num_cpus: int | None = None) -> Iterator
         counted = max(num_cpus or 0, os.cpu_count() or 1)
         context = ray.init(address="local", num_cpus=counted, logging_level=logging.ERROR)
     if context.dashboard_url:
-        console.print(f"Ray dashboard: http://{context.dashboard_url}")
+        notes.print(f"Ray dashboard: http://{context.dashboard_url}")
     # stages show their own progress, and need not be told that Ray's is off
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -17,7 +17,10 @@ def _made_in(folder: str) -> Path:
     return Path(folder)
 
 
-Format = Annotated[Literal["table", "json"], Option("--format", help="Output format.")]
+Format = Annotated[
+    Literal["table", "json"],
+    Option("--format", help="What to print: for people, or one JSON document."),
+]
 Params = Annotated[Path, Option(help="The params file.")]
 Data = Annotated[
     Path | None, Option(help="Folder of the data set, if it is not data.root of the params.")

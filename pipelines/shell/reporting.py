@@ -1,9 +1,17 @@
-"""What commands show people: tables, and progress as a bar in a terminal or as lines elsewhere."""
+"""What commands show: results on standard output, progress and notes on standard error.
 
+Progress is a bar in a terminal, lines elsewhere.
+"""
+
+import json
+import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, TextIO
 
 from rich.box import HEAVY_HEAD, Box
 from rich.console import Console
@@ -27,6 +35,59 @@ console = Console(  # no markup: names and paths may hold [brackets]
     soft_wrap=True,
     width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE,
 )
+"""Results for people: nothing where a JSON document is asked for."""
+
+notes = Console(
+    highlight=False,
+    soft_wrap=True,
+    stderr=True,
+    width=None if sys.stderr.isatty() else _WIDTH_ELSEWHERE,
+)
+"""Progress and notes: nothing under --quiet."""
+
+_warnings = Console(highlight=False, soft_wrap=True, stderr=True)
+_document: TextIO | None = None  # where the one JSON document goes
+
+
+@contextmanager
+def speaking(*, quiet: bool, as_json: bool) -> Iterator[None]:
+    """While the block lasts, notes are off if `quiet`, and with JSON so are results for people.
+
+    Standard output is then the one document; what libraries print there goes to standard error.
+    """
+    global _document  # noqa: PLW0603 - there is one standard output
+    before = notes.quiet
+    notes.quiet, console.quiet = quiet or before, as_json
+    try:
+        if as_json:
+            _document = sys.stdout
+            with redirect_stdout(sys.stderr):
+                yield
+        else:
+            yield
+    finally:
+        notes.quiet, console.quiet, _document = before, False, None
+
+
+def print_json(content: Any) -> None:
+    """Prints a JSON document to the standard output; numbers that JSON lacks, as NaN, are null."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False)
+    (_document or sys.stdout).write(f"{text}\n")
+
+
+def warn(text: str) -> None:
+    """Prints a warning, under --quiet too."""
+    shown = _warnings if notes.quiet else notes
+    shown.print(f"warning: {text}", markup=False, style="bold yellow")
+
+
+@contextmanager
+def as_notes() -> Iterator[None]:
+    """Makes notes of what is written to standard output while the block lasts."""
+    with ExitStack() as stack:
+        nowhere = stack.enter_context(Path(os.devnull).open("w")) if notes.quiet else sys.stderr
+        stack.enter_context(redirect_stdout(nowhere))
+        yield
 
 
 def plain(text: str) -> Text:
@@ -61,9 +122,9 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
         MofNCompleteColumn(),
         *columns,
         TimeRemainingColumn(),
-        console=console,
+        console=notes,
         transient=True,
-        disable=not console.is_terminal,
+        disable=notes.quiet or not notes.is_terminal,
     )
 
 
@@ -88,7 +149,7 @@ def progress(task: str, *, total: int, unit: str = "images") -> Iterator[Callabl
             last_line = now
             speed = num_done / (now - start)
             left_s = (total - num_done) / speed
-            console.print(
+            notes.print(
                 f"{task}: {num_done} of {total} {unit}, {_speed(speed, unit)}, {left_s:.0f} s left"
             )
 
@@ -96,8 +157,16 @@ def progress(task: str, *, total: int, unit: str = "images") -> Iterator[Callabl
         number = bar.add_task(task, total=total, speed="")
         yield advance
     seconds = time.monotonic() - start
-    console.print(f"{task}: {total} {unit} in {seconds:.1f} s ({_speed(total / seconds, unit)})")
+    notes.print(f"{task}: {total} {unit} in {seconds:.1f} s ({_speed(total / seconds, unit)})")
 
 
 def _speed(per_s: float, unit: str) -> str:
     return f"{per_s:.{1 if per_s < 10 else 0}f} {unit}/s"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from components import tables
-from components.embedding.embeddings import read_embeddings
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.embedding.file_source import list_files
 from components.embedding.job import embed_all
 from components.embedding.part_files import holds, numbered_images
@@ -18,7 +18,7 @@ from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell import options
 from pipelines.shell.environment import ray_session, shared_scratch, store_location, tracking
-from pipelines.shell.reporting import console, progress
+from pipelines.shell.reporting import console, notes, print_json, progress
 
 Images = Annotated[
     str | None,
@@ -49,6 +49,7 @@ def embed(
     embeddings: options.Embeddings = options.EMBEDDINGS,
     attribute: Attributes = None,
     params: options.Params = options.PARAMS,
+    output_format: options.Format = "table",
 ) -> None:
     """Embed images for every attribute, in one pass over each image.
 
@@ -62,8 +63,8 @@ def embed(
     else:
         source = list_files(images, numbered=numbered_images(embeddings))
         for what, number in source.passed_over.items():
-            console.print(f"passed over: {number} {what}", markup=False)
-    embed_with(
+            notes.print(f"passed over: {number} {what}", markup=False)
+    embedded = embed_with(
         version,
         source,
         embeddings,
@@ -72,6 +73,19 @@ def embed(
         params=params,
         where=where,
     )
+    if output_format == "json":
+        print_json(
+            {
+                "model": version.uri,
+                "embeddings": str(embeddings),
+                "attributes": embedded.attributes,
+                "num_images": embedded.num_images,
+                "num_quarantined": embedded.num_quarantined,
+                "passed_over": source.passed_over,
+            }
+        )
+    else:
+        console.print(embedded.summary())
 
 
 def embed_with(
@@ -83,8 +97,8 @@ def embed_with(
     graph_sha256: str | None = None,
     params: Path,
     where: Tracking,
-) -> None:
-    """Embeds images with a registered version; those that it has embedded already are kept.
+) -> Embeddings:
+    """Returns the embeddings of images by a registered version; those that exist are kept.
 
     Raises:
         HemlineError: the folder holds embeddings by another registry's version of the same number,
@@ -102,7 +116,7 @@ def embed_with(
             read_embeddings(folder).check_model(
                 package.graph_sha256, registry=where.registry_address
             )
-        embedded = embed_all(
+        return embed_all(
             source,
             package,
             folder,
@@ -113,4 +127,3 @@ def embed_with(
             ray_session=ray_session,
             progress=progress("embedding", total=len(source.items)),
         )
-    console.print(embedded.summary())

@@ -11,7 +11,7 @@ from components.errors import DamagedFileError, HemlineError
 from components.params import DataParams, load_section
 from components.tables import Catalog, read_catalog, write_catalog
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, notes
 
 
 def ingest(
@@ -67,5 +67,5 @@ def _previous(catalog: Path) -> Catalog | None:
     except DamagedFileError:  # from scratch, images would lose their numbers
         raise
     except HemlineError as error:
-        console.print(f"numbering images from scratch: {error}", markup=False)
+        notes.print(f"numbering images from scratch: {error}", markup=False)
         return None

@@ -14,7 +14,7 @@ from components.sampling.relations import related_images
 from components.sampling.splits import Assignment, split_labels
 from components.tables import Catalog
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, notes
 
 
 def split(
@@ -57,7 +57,7 @@ def _previous(path: Path, source: Catalog, section: SplitParams) -> Assignment |
     except DamagedFileError:  # from scratch, what was a test image would not stay one
         raise
     except HemlineError as error:
-        console.print(f"assigning all labels from scratch: {error}")
+        notes.print(f"assigning all labels from scratch: {error}")
         return None
 
 

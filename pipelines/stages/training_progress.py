@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 from components.tracking.journal import Reader, Row
 from components.training.validation import trouble
-from pipelines.shell.reporting import console, progress_bar
+from pipelines.shell.reporting import notes, progress_bar, warn
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_BETWEEN_LINES = 15.0  # of a log
@@ -68,26 +68,26 @@ class _Display:
             self._show_step(last_step)
 
     def _show_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        console.print(
+        notes.print(
             f"epoch {epoch}/{self._num_epochs}: loss {metrics['loss']:.4f}, "
             f"{metrics['active_share']:.0%} of triplets or pairs count; "
             f"validation MAP {metrics['valid_map']:.2f}, random {metrics['valid_random_map']:.2f}, "
             f"mean similarity {metrics['valid_mean_similarity']:.3f}"
         )
         if found := trouble(metrics, epoch=epoch, num_epochs=self._num_epochs):
-            console.print(f"warning: {found}", style="bold yellow")
+            warn(found)
 
     def _show_step(self, row: Row) -> None:
         epoch = (row.step - 1) * self._num_epochs // self._num_steps + 1
         text = f"epoch {epoch}/{self._num_epochs}  {_described(row.metrics)}"
         self.bar.update(self._task, completed=row.step, description=text)
         now = time.monotonic()
-        if console.is_terminal or now - self._last_line < _SECONDS_BETWEEN_LINES:
+        if notes.is_terminal or now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
         step_s = (now - self._start) / max(row.step - self._first_step, 1)
         left = timedelta(seconds=round(step_s * (self._num_steps - row.step)))
-        console.print(f"step {row.step}/{self._num_steps}  {text}  {left} left")
+        notes.print(f"step {row.step}/{self._num_steps}  {text}  {left} left")
 
 
 def _described(metrics: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 from programs import kill, wait_until
-from project import Project
+from project import ROOT, Project
 
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.tables import read_catalog
@@ -302,6 +303,10 @@ def test_an_experiment_runs_training_and_what_follows(project: Project) -> None:
     run = mlflow.MlflowClient(project.tracking_uri).get_run(run_id)
     assert run.info.run_name == "ag_man · wide-margin · train.margin=0.3"
     assert "train.margin" in shown
+    command = re.findall(r"^(dvc exp show .+?) +#", (ROOT / "README.md").read_text(), re.MULTILINE)
+    lines = project.run(*shlex.split(command[0])).stdout.splitlines()
+    assert [*filter(None, lines[1].split("  "))] == [" Experiment", " map", " gain", "train.margin"]
+    assert max(map(len, lines)) <= 80
     difference = json.loads(
         project.run("dvc", "metrics", "diff", "wide-margin", "--all", "--json").stdout
     )

@@ -36,7 +36,7 @@ from pipelines.operations.compare.experiments import (
 )
 from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, notes, print_json
 
 Values = dict[str, Any]
 Groups = dict[str, dict[str, Values]]
@@ -67,6 +67,7 @@ def compare(
     seed: Seed = None,
     out: Out = Path("comparison"),
     list_only: List = False,
+    output_format: options.Format = "table",
 ) -> None:
     """Train variants on the same data, with the same seeds and steps, and tabulate their results.
 
@@ -75,8 +76,12 @@ def compare(
     again.
     """
     groups = _read_groups(variants)
+    as_json = output_format == "json"
     if list_only:
-        _list(groups)
+        if as_json:
+            print_json({"groups": groups})
+        else:
+            _list(groups)
         return
     budget = dict(_parse_param(text) for text in set_param or [])
     chosen = {name: {**budget, **values} for name, values in _choose(groups, names).items()}
@@ -84,7 +89,7 @@ def compare(
     failures = _run_trials(trials)
     finished = [trial for trial in trials if trial.experiment not in failures]
     if finished:
-        _report(finished, out)
+        _report(finished, out, as_json=as_json)
     if failures:
         failed = [trial for trial in trials if trial.experiment in failures]
         ends = "".join(f"\n\n{x.name} ended with\n{failures[x.experiment]}" for x in failed)
@@ -202,7 +207,7 @@ def _run_trials(trials: Sequence[Trial]) -> dict[str, str]:
     for number, trial in enumerate(trials, start=1):
         is_done = trial.experiment in finished
         state = f"{trial.experiment}{', trained before' if is_done else ''}"
-        console.print(f"[{number}/{len(trials)}] {trial.name}: {state}", markup=False)
+        notes.print(f"[{number}/{len(trials)}] {trial.name}: {state}", markup=False)
         try:
             if not is_done:
                 run_experiment(trial.experiment, trial.values)
@@ -211,7 +216,7 @@ def _run_trials(trials: Sequence[Trial]) -> dict[str, str]:
     return failures
 
 
-def _report(trials: Sequence[Trial], out: Path) -> None:
+def _report(trials: Sequence[Trial], out: Path, *, as_json: bool) -> None:
     """Writes, logs and prints the table and the charts."""
     where = tracking()
     measured = []
@@ -249,8 +254,25 @@ def _report(trials: Sequence[Trial], out: Path) -> None:
     )
     write_curves(curves, out / "learning.png", title="Learning curves", axis="validation MAP, %")
     _log(means, out, where=where)
+    if as_json:
+        print_json(
+            {
+                "variants": _records(means),
+                "trials": _records(table),
+                "written": [str(out / name) for name in _WRITTEN],
+            }
+        )
+        return
     console.print(markdown, markup=False)
     console.print(f"written: {', '.join(f'{out}/{name}' for name in _WRITTEN)}")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns rows with their values as Python's own; missing ones are None."""
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in table.astype(object).to_dict("records")
+    ]
 
 
 def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:

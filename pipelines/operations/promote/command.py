@@ -20,7 +20,7 @@ from pipelines.operations.promote.publishing import publish, why_not_published
 from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
 from pipelines.shell.exit_codes import REJECTED
-from pipelines.shell.reporting import console, table
+from pipelines.shell.reporting import console, print_json, table
 
 Version = Annotated[str, Argument(help="Its number, or a URI such as models:/hemline/3.")]
 Again = Annotated[
@@ -45,6 +45,7 @@ def promote(
     embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
     again: Again = False,
+    output_format: options.Format = "table",
 ) -> None:
     """Make a version champion if it passes the gate, together with its embeddings.
 
@@ -60,13 +61,20 @@ def promote(
         params=params,
     )
     verdict = promote_version(version, inputs=inputs, again=again)
-    print_verdict(verdict)
     where = tracking(params)
     uri = f"models:/{where.model_name}/{verdict.challenger}"
+    embeddings_of = champion_embeddings(where).embeddings if verdict.passed else None
+    if output_format == "json":
+        print_json({"model": uri, "embeddings": embeddings_of, "verdict": verdict.as_dict()})
+    else:
+        print_verdict(verdict)
+        console.print(
+            f"{uri} is champion; its embeddings: {embeddings_of}"
+            if verdict.passed
+            else f"{uri} is rejected; nothing was changed"
+        )
     if not verdict.passed:
-        console.print(f"{uri} is rejected; nothing was changed")
         raise Exit(REJECTED)
-    console.print(f"{uri} is champion; its embeddings: {champion_embeddings(where).embeddings}")
 
 
 def promote_version(

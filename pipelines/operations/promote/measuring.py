@@ -20,7 +20,7 @@ from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.inputs import Inputs
 from pipelines.shell.environment import store_location
-from pipelines.shell.reporting import console, progress
+from pipelines.shell.reporting import notes, progress
 
 
 def recorded_scores(version: RegisteredVersion, where: Tracking) -> QueryScores | None:
@@ -52,7 +52,7 @@ def _pictures(inputs: Inputs, *, image_size_px: int) -> "ImageStore | FilePixels
     if store.image_size_px == image_size_px:
         return store
     root = Path(load_section(inputs.params, DataParams).root)
-    console.print(f"the store has {store.image_size_px} px, the model {image_size_px}: from {root}")
+    notes.print(f"the store has {store.image_size_px} px, the model {image_size_px}: from {root}")
     images = files.read_table(inputs.catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     return FilePixels(root=root, images=images, image_size_px=image_size_px)
 

@@ -20,6 +20,7 @@ from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.inputs import Inputs
 from pipelines.shell.environment import cache_folder, store_location
+from pipelines.shell.reporting import notes
 
 
 def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None:
@@ -51,9 +52,10 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
         copy_parts(embedded, folder)
     images = tables.read_catalog(inputs.catalog).images
     source = stored_images(store_location(inputs.store), images)
-    embed_with(version, source, folder, params=inputs.params, where=where)
+    embedded = embed_with(version, source, folder, params=inputs.params, where=where)
+    notes.print(embedded.summary())
     if is_url(address):
-        publish_embeddings(read_embeddings(folder), address)
+        publish_embeddings(embedded, address)
         shutil.rmtree(folder)
     versions.write_tag(version, promotion.EMBEDDINGS_TAG, address, tracking=where)
 

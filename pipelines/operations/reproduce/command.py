@@ -1,8 +1,6 @@
 """Operation `reproduce`: makes a version, a run or a commit again, and compares the results."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +15,7 @@ from pipelines.operations.reproduce.recorded import Recorded, read_recorded
 from pipelines.operations.reproduce.worktree import Worktree, checked_out
 from pipelines.shell import dvc, exit_codes, options
 from pipelines.shell.environment import project_folder, tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import notes
 
 Target = Annotated[str, Argument(help="A version (models:/hemline/3), a run's id or a revision.")]
 FromScratch = Annotated[bool, Option("--from-scratch", help="Compute everything; use no cache.")]
@@ -62,14 +60,12 @@ def reproduce(
         weights=weights_tolerance, embeddings=embeddings_tolerance, metrics=metrics_tolerance
     )
     parent = project_folder() / ".hemline" / "reproduce"
-    as_json = output_format == "json"
     with checked_out(recorded.commit, parent=parent, keep=keep) as worktree:
-        with redirect_stdout(sys.stderr) if as_json else nullcontext():
-            _prepare(worktree, recorded, ignore_environment=ignore_environment)
-            ran = _run(worktree, recorded, from_scratch=from_scratch)
+        _prepare(worktree, recorded, ignore_environment=ignore_environment)
+        ran = _run(worktree, recorded, from_scratch=from_scratch)
         rows = compare_outputs(worktree, recorded, tolerances=tolerances)
         kept = worktree.folder if keep else None
-        print_comparison(recorded, rows, computed=ran, kept=kept, as_json=as_json)
+        print_comparison(recorded, rows, computed=ran, kept=kept, as_json=output_format == "json")
     if overall(rows) is Agreement.DIFFERENT:
         raise Exit(exit_codes.DIFFERENT)
 
@@ -82,9 +78,7 @@ def _prepare(worktree: Worktree, recorded: Recorded, *, ignore_environment: bool
     for key in ("system", "processor", "gpus"):
         before = recorded.machine.get(key, here[key])
         if before != here[key]:
-            console.print(
-                f"the {key} was {before} and is {here[key]}: bits may differ", markup=False
-            )
+            notes.print(f"the {key} was {before} and is {here[key]}: bits may differ", markup=False)
     dvc.share_cache(worktree.folder)
     if recorded.patch:
         worktree.apply(recorded.patch)
@@ -136,7 +130,7 @@ def _run(worktree: Worktree, recorded: Recorded, *, from_scratch: bool) -> list[
         worktree.run("repro", "--force", "--single-item", "--no-run-cache", "--no-commit", *planned)
         return planned
     if planned:
-        console.print(f"missing, computed again: {', '.join(planned)}")
+        notes.print(f"missing, computed again: {', '.join(planned)}")
         worktree.run("repro", "--single-item", *planned)
     worktree.run("repro", "--allow-missing", *stages)
     return planned

@@ -1,6 +1,5 @@
 """Reproduced outputs compared with the recorded ones: a verdict on each, as table or JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipelines.operations.reproduce.agreement import Agreement, Difference, Tole
 from pipelines.operations.reproduce.recorded import Recorded
 from pipelines.operations.reproduce.worktree import Worktree
 from pipelines.shell import options
-from pipelines.shell.reporting import console, table
+from pipelines.shell.reporting import console, print_json, table
 
 # outputs that differ although nothing does, or that other outputs sum up
 _NOT_COMPARED = {
@@ -111,7 +110,7 @@ def print_comparison(
             "outputs": [asdict(row) for row in rows],
             "worktree": kept and str(kept),
         }
-        print(json.dumps(content, indent=2))
+        print_json(content)
         return
     columns = ("stage", "output", "verdict", "detail")
     cells = [(row.stage, row.output, row.verdict, row.detail) for row in rows]

@@ -16,7 +16,7 @@ from pipelines.operations.retrain.state import LockedError, only_one
 from pipelines.operations.retrain.steps import take_steps
 from pipelines.shell import exit_codes, options
 from pipelines.shell.environment import project_folder
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, print_json
 
 REPORTS = Path("reports")
 
@@ -34,6 +34,7 @@ def retrain(
     git_push: GitPush = None,
     embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
+    output_format: options.Format = "table",
 ) -> None:
     """Fetch data, train on what is new, promote what is better, and record it in git and DVC.
 
@@ -61,7 +62,10 @@ def retrain(
             accept_data=accept_data,
             inputs=inputs,
         )
-    console.print(f"{report.outcome}; details in {REPORTS}/retrain.md and .json", style="bold")
+    if output_format == "json":
+        print_json(report.as_dict())
+    else:
+        console.print(f"{report.outcome}; details in {REPORTS}/retrain.md and .json", style="bold")
     raise Exit(report.exit_code)
 
 

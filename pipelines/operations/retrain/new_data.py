@@ -13,7 +13,7 @@ from components.provenance.dvc_files import LOCK
 from components.tables import Catalog
 from pipelines.operations.retrain.report import RetrainReport
 from pipelines.shell import dvc, options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import notes
 
 
 class DataRefusedError(HemlineError):
@@ -38,7 +38,7 @@ def check_tree(*, resumed: bool) -> None:
 
 def restore(commit: str) -> None:
     """Restores catalog and splits of a commit, so that refused data leaves no trace."""
-    console.print("the refused data is read again: catalog and splits are restored")
+    notes.print("the refused data is read again: catalog and splits are restored")
     git.read("checkout", commit, "--", str(LOCK))
     dvc.run("checkout", "--force", str(options.CATALOG), str(options.SPLITS))
 
@@ -49,11 +49,11 @@ def fetch() -> None:
         dvc.run("update", file)
     missing = dvc.missing_outputs()
     if not missing:
-        console.print("nothing is missing")
+        notes.print("nothing is missing")
     elif dvc.has_remote():
         dvc.run("pull", *missing)
     else:
-        console.print("DVC has no remote: what is missing comes from its cache")
+        notes.print("DVC has no remote: what is missing comes from its cache")
         dvc.run("checkout", *missing)
 
 
@@ -68,7 +68,7 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
     report.num_images = catalog.images.num_rows
     previous = _previous(base, accept=accept)
     if previous is None:
-        console.print("there is no previous catalog to compare with")
+        notes.print("there is no previous catalog to compare with")
         report.num_new_images = report.num_images
         return
     before, last = previous
@@ -85,7 +85,7 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
             max_quarantined_share=section.max_quarantined_share,
         ),
     )
-    console.print(f"{len(paths)} new images, {report.num_images} in all")
+    notes.print(f"{len(paths)} new images, {report.num_images} in all")
     if not report.findings:
         return
     listed = "\n".join(f"  {finding.message}" for finding in report.findings)
@@ -94,7 +94,7 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
             f"the data differs from the previous catalog:\n{listed}\n"
             "Correct the labels; or, if this is as it should be, `hemline retrain --accept-data`"
         )
-    console.print(f"accepted:\n{listed}", markup=False)
+    notes.print(f"accepted:\n{listed}", markup=False)
 
 
 def _previous(commit: str, *, accept: bool) -> tuple[Description, Catalog] | None:
@@ -115,5 +115,5 @@ def _previous(commit: str, *, accept: bool) -> tuple[Description, Catalog] | Non
                 f"cannot compare with the previous catalog: {error}\n"
                 "`hemline retrain --accept-data` continues without"
             ) from error
-        console.print(f"not compared with the previous catalog: {error}", markup=False)
+        notes.print(f"not compared with the previous catalog: {error}", markup=False)
         return None

@@ -13,7 +13,7 @@ from components.credentials import without_credentials
 from components.datasets.drift import Finding
 from components.evaluation.gate import Verdict
 from pipelines.shell import exit_codes
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import notes
 
 STEPS = (
     "lock",
@@ -83,7 +83,7 @@ class RetrainReport:
     @contextmanager
     def at(self, step: str) -> Iterator[None]:
         """Announces a step, and times it."""
-        console.print(f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step}", markup=False, style="bold")
+        notes.print(f"[{STEPS.index(step) + 1}/{len(STEPS)}] {step}", markup=False, style="bold")
         self.step = step
         start = time.monotonic()
         try:

@@ -8,7 +8,7 @@ from pipelines.operations.retrain.report import Outcome, RetrainReport
 from pipelines.operations.retrain.state import RetrainState
 from pipelines.shell import dvc
 from pipelines.shell.options import REGISTRATION
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import as_notes, notes
 
 
 def commit(report: RetrainReport, state: RetrainState) -> str:
@@ -59,9 +59,9 @@ def outcome(verdict: Verdict | None) -> Outcome:
 def push_data(report: RetrainReport, *, wanted: bool) -> None:
     """Pushes what `dvc.lock` names to DVC's remote, where there is one."""
     if not wanted:
-        console.print("not asked for")
+        notes.print("not asked for")
     elif not dvc.has_remote():
-        console.print("DVC has no remote: data and models stay in its cache here")
+        notes.print("DVC has no remote: data and models stay in its cache here")
     else:
         dvc.run("push")
         report.pushed.append("dvc")
@@ -74,21 +74,22 @@ def push_commit(name: str | None, report: RetrainReport, *, wanted: bool) -> Non
         HemlineError: the remote refuses, for instance because somebody else pushed to the branch.
     """
     if not wanted:
-        console.print("not asked for")
+        notes.print("not asked for")
         return
     remote = git.remote()
     if remote is None:
-        console.print("git has no remote for this branch: commit and tag stay here")
+        notes.print("git has no remote for this branch: commit and tag stay here")
         return
     refs = [] if name is None else [f"refs/tags/{name}"]
     if here := git.branch():
         refs.insert(0, f"HEAD:{git.upstream(here)}")
     else:
-        console.print("no branch is checked out: its commit is not pushed, only a tag")
+        notes.print("no branch is checked out: its commit is not pushed, only a tag")
     if not refs:
         return
     try:
-        git.push(remote, refs)
+        with as_notes():
+            git.push(remote, refs)
     except HemlineError as error:
         raise HemlineError(
             f"{error}\nNothing is lost: fix it (`git pull --rebase`, if somebody pushed to the "

@@ -16,7 +16,7 @@ from pipelines.operations.retrain.report import RetrainReport
 from pipelines.operations.retrain.state import RetrainState, save_state
 from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import notes
 
 
 def take_steps(
@@ -88,7 +88,7 @@ def _resume_or_begin(state_file: Path, report: RetrainReport) -> RetrainState:
         state = RetrainState(base=git.head(), branch=git.branch(), champion=report.champion_after)
         return save_state(state, state_file)
     state = RetrainState(**files.read_json(state_file))
-    console.print(f"resuming the retrain that began at {state.base[:10]}")
+    notes.print(f"resuming the retrain that began at {state.base[:10]}")
     if state.was_refused:
         new_data.restore(state.base)
     return save_state(replace(state, was_refused=False), state_file)

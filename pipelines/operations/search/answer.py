@@ -1,19 +1,20 @@
 """What a search answers: a table for people, JSON for programs, and a sheet of pictures."""
 
-import json
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from components.errors import HemlineError
+from components.figures.frames import FRAMES
 from components.figures.sheet import Tile, write_tiles
-from components.search.request import Found, Query, SearchRequest, verdict
-from pipelines.shell.reporting import console
+from components.search.request import Found, Query, SearchRequest, Verdict, verdict
+from pipelines.shell.reporting import console, plain, table
 
+_MIN_PATH = 12  # characters that stay of a path, however narrow the terminal is
 _DECIMALS = 6  # half precision knows no more of a similarity
 
 Values = Mapping[str, Sequence[str]]
@@ -57,10 +58,15 @@ class Results:
         """Returns the path or address of an item's file."""
         return f"{self.root.rstrip('/')}/{item.path}"
 
+    def verdict(self, item: Found) -> Verdict:
+        """Returns whether an item agrees with the query in all attributes asked for."""
+        names = [*self.request.weights]
+        return verdict(_together(item.values, names), _together(self.query.values, names))
 
-def print_json(results: Results) -> None:
-    """Prints one JSON object to the standard output, and nothing else."""
-    content = {
+
+def content_of(results: Results) -> dict[str, Any]:
+    """Returns the results for programs."""
+    return {
         "query": {
             "shown": results.shown,
             "image": results.image,
@@ -74,28 +80,60 @@ def print_json(results: Results) -> None:
                 "similarity": round(item.similarity, _DECIMALS),
                 "image": item.image,
                 "path": results.address(item),
+                "verdict": results.verdict(item),
                 "values": item.values,
             }
             for rank, item in enumerate(results.found, start=1)
         ],
     }
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_table(results: Results) -> None:
-    """Prints a row for each item: rank, similarity, values of the attributes asked for, file."""
+    """Prints a row for each item: rank, similarity, values, number, file.
+
+    Paths are relative to the folder that all are in, and lose their middle where they are too long.
+    """
+    addresses = [results.address(item) for item in results.found]
+    folders = zip(*(address.split("/")[:-1] for address in addresses), strict=False)
+    shared = takewhile(lambda names: len({*names}) == 1, folders)
+    folder = "/".join(names[0] for names in shared)
+    without = console.measure(_table(results, [""] * len(addresses))).maximum - len("path")
+    width = max(console.width - without, _MIN_PATH)
+    paths = [_shortened(address.removeprefix(f"{folder}/"), width) for address in addresses]
+    console.print(_table(results, paths))
+    of_query = ", ".join(_shown(results.query.values, name) for name in results.request.weights)
+    if folder:
+        console.print(plain(f"paths are relative to {folder}"))
+    console.print(plain(f"query: {results.shown} ({of_query})"))
+
+
+def _table(results: Results, paths: Sequence[str]) -> Table:
     names = [*results.request.weights]
-    of_query = ", ".join(_shown(results.query.values, name) for name in names)
-    table = Table(title=results.title, caption=f"query: {results.shown} ({of_query})")
-    table.add_column("rank", justify="right")
-    table.add_column("similarity", justify="right")
-    for name in names:
-        table.add_column("value" if len(names) == 1 else name)
-    table.add_column("image")
-    for rank, item in enumerate(results.found, start=1):
-        values = [_shown(item.values, name) for name in names]
-        table.add_row(str(rank), f"{item.similarity:.4f}", *values, results.address(item))
-    console.print(table)
+    columns = ["rank", "similarity", "", *(["value"] if len(names) == 1 else names)]
+    rows = [
+        (
+            str(rank),
+            f"{item.similarity:.4f}",
+            FRAMES[results.verdict(item)].sign,
+            *(_shown(item.values, name) for name in names),
+            str(item.image),
+            path,
+        )
+        for (rank, item), path in zip(enumerate(results.found, start=1), paths, strict=True)
+    ]
+    found = table(results.title, [*columns, "image", "path"], rows=rows)
+    for place in (0, 1, -2):
+        found.columns[place].justify, found.columns[place].no_wrap = "right", True
+    found.columns[-1].no_wrap, found.columns[-1].overflow = True, "ellipsis"
+    return found
+
+
+def _shortened(text: str, width: int) -> str:
+    """Returns a text of at most `width` characters, without its middle where it is longer."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def missing_pictures(results: Results) -> str:
@@ -106,7 +144,7 @@ def missing_pictures(results: Results) -> str:
 
 
 def write_sheet(results: Results, out: Path) -> None:
-    """Writes a contact sheet; black frames agree with the query in all attributes asked for.
+    """Writes a contact sheet, whose frames tell what agrees in all attributes asked for.
 
     Raises:
         HemlineError: a picture is missing.
@@ -115,12 +153,17 @@ def write_sheet(results: Results, out: Path) -> None:
     of_query = _together(results.query.values, names)
     tiles = [Tile(Path(results.shown), "query", ("query", _listed(of_query)))]
     for rank, item in enumerate(results.found, start=1):
-        values = _together(item.values, names)
-        captions = (f"{rank}.  {item.similarity:.3f}", _listed(values))
-        tiles.append(Tile(Path(results.address(item)), verdict(values, of_query), captions))
+        captions = (
+            f"{rank}.  {item.similarity:.3f}  #{item.image}",
+            _listed(_together(item.values, names)),
+        )
+        tiles.append(Tile(Path(results.address(item)), results.verdict(item), captions))
     if missing := missing_pictures(results):
         raise HemlineError(f"no sheet without the pictures: {missing}; leave --sheet out")
-    write_tiles(tiles, out, title=f"nearest in {' and '.join(names)}: black agrees, red differs")
+    agrees, differs = FRAMES["agrees"].line, FRAMES["differs"].line
+    write_tiles(
+        tiles, out, title=f"nearest in {' and '.join(names)}: {agrees} agrees, {differs} differs"
+    )
 
 
 def _shown(values: Values, attribute: str) -> str:

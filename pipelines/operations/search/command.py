@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option, echo
+from typer import Option
 
 from components.attributes import nfc
 from components.embedding.embeddings import Embeddings
@@ -15,14 +15,15 @@ from components.search.finder import Finder
 from components.search.request import Query, SearchRequest, parse_weight
 from pipelines.operations.search.answer import (
     Results,
+    content_of,
     missing_pictures,
-    print_json,
     print_table,
     write_sheet,
 )
 from pipelines.operations.search.embedded import embeddings_at, package_of, root_of
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
+from pipelines.shell.reporting import notes, print_json
 
 Image = Annotated[Path | None, Option(help="Query: an image file.")]
 Item = Annotated[str | None, Option("--id", metavar="NUMBER|PATH", help="Query: an embedded item.")]
@@ -110,19 +111,19 @@ def search(
         found=answer.found,
     )
     if output_format == "json":
-        print_json(results)
+        print_json(content_of(results))
     else:
         print_table(results)
     if sheet is None and output_format == "table" and "://" not in root:
         if missing := missing_pictures(results):
-            echo(f"note: no contact sheet: {missing}", err=True)
+            notes.print(f"note: no contact sheet: {missing}", markup=False)
         else:
             sheet = SHEET
     if sheet is not None:
         write_sheet(results, sheet)
-        echo(f"sheet: {sheet}", err=output_format == "json")
+        notes.print(f"sheet: {sheet}", markup=False)
     if answer.notice:
-        echo(f"note: {answer.notice}", err=True)
+        notes.print(f"note: {answer.notice}", markup=False)
 
 
 def _weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
+from documents import check_document
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ def compared(project: Project) -> tuple[Project, dict[str, str]]:
     (project.folder / "variants.yaml").write_text(yaml.safe_dump(VARIANTS, sort_keys=False))
     before = workspace(project)
     done = compare(project, "networks", *BUDGET)
-    assert done.stdout.count("Running stage 'train'") == 2
+    assert done.stderr.count("Running stage 'train'") == 2
     return project, before
 
 
@@ -109,12 +110,23 @@ def test_table_and_chart_are_shown_and_logged(compared):
     assert attached == {"table.md", "table.csv", "map.png", "learning.png"}
 
 
+def test_json_is_all_of_the_standard_output(compared):
+    project, _ = compared
+    done = compare(project, "masks", *BUDGET, "--format", "json")
+    found = json.loads(done.stdout)
+    check_document("compare", found)
+    assert [row["variant"] for row in found["variants"]] == ["masks", "random ranking"]
+    assert found["trials"][0]["seed"] == 3
+    assert found["trials"][1]["seed"] is None
+    assert "[1/1] masks" in done.stderr
+
+
 def test_what_was_trained_is_not_trained_again_and_a_failure_costs_nothing_else(compared):
     project, _ = compared
     done = compare(project, "wide", "masks", *BUDGET, check=False)
     assert done.returncode == 1
-    assert re.search(r"\[2/2\] masks, seed 3: compare-masks-\w{8}, trained before", done.stdout)
-    assert "Running stage 'train'" not in done.stdout.split("[2/2]")[1]
+    assert re.search(r"\[2/2\] masks, seed 3: compare-masks-\w{8}, trained before", done.stderr)
+    assert "Running stage 'train'" not in done.stderr.split("[2/2]")[1]
     assert "hemline: failed: wide, seed 3\n\nwide, seed 3 ended with\n" in done.stderr
     assert "embedding of asen_v2 is its backbone's third map, 32 channels wide" in done.stderr
     table = pd.read_csv(project.folder / "comparison/table.csv")
@@ -204,7 +216,7 @@ def test_every_variant_is_planned_with_every_seed(compared, monkeypatch):
     monkeypatch.chdir(compared[0].folder)
     ran = {}
     monkeypatch.setattr(operation, "run_experiment", ran.__setitem__)
-    monkeypatch.setattr(operation, "_report", lambda trained, out: None)
+    monkeypatch.setattr(operation, "_report", lambda trained, out, **named: None)
     operation.compare(["networks"], variants=Path("variants.yaml"), seed=[3, 4])
     assert len(ran) == 4, "each has a name of its own"
     seeds = [(each["train.seed"], each["sampling.seed"]) for each in ran.values()]

@@ -62,7 +62,7 @@ def test_values_that_differ_in_case_only_are_listed(
 
 
 def as_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(shown(capsys, *arguments, "--json"))
+    read: dict[str, Any] = json.loads(shown(capsys, *arguments, "--format", "json"))
     return read
 
 
@@ -123,7 +123,7 @@ def test_labels_that_were_not_ingested_need_no_images(
     shutil.rmtree("data")
     for picture in Path("pictures").glob("*.png"):
         picture.unlink()
-    described = as_json(capsys, "--format", "table", "--root", "pictures")
+    described = as_json(capsys, "--data-format", "table", "--root", "pictures")
 
     assert described["num_images"] == 9 + NUM_BROKEN
     assert described["attributes"][0]["labels_per_value"] == {"[b]v": 3, "v": 6 + NUM_BROKEN}
@@ -143,7 +143,7 @@ def published(folder: Path) -> tuple[str, ...]:
         }.items()
     }
     write_files(folder, {"meta.json": json.dumps(meta), **index})
-    return ("--format", "published", "--root", str(folder), "--dataset", "toy")
+    return ("--data-format", "published", "--root", str(folder), "--dataset", "toy")
 
 
 def test_published_splits_and_roles_are_shown(
@@ -181,7 +181,7 @@ def test_what_steers_a_terminal_is_written_out(
 ) -> None:
     rows = 'image,attribute,value\na.png,neck,"\x1b[31mred"\nb.png,neck,v\n'
     write_files(tmp_path / "pictures", {"labels.csv": rows})
-    output = shown(capsys, "--format", "table", "--root", str(tmp_path / "pictures"))
+    output = shown(capsys, "--data-format", "table", "--root", str(tmp_path / "pictures"))
 
     assert "\x1b" not in output
     assert r"\x1b[31mred (1)" in output
@@ -190,17 +190,20 @@ def test_what_steers_a_terminal_is_written_out(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no catalog data/catalog: `dvc repro ingest` makes it, or --format and --root"),
+        ([], "no catalog data/catalog: `dvc repro ingest` makes it, or --data-format and --root"),
         (["--catalog", "x", "--root", "y"], "give one or the other"),
-        (["--store", "x", "--format", "table"], "give one or the other"),
-        (["--root", "x"], "needs both --format and --root"),
-        (["--format", "table"], "needs both --format and --root"),
-        (["--dataset", "x"], "needs both --format and --root"),
-        (["--format", "csv", "--root", "x"], "no format 'csv'; there are published, fashionai"),
-        (["--format", "table", "--root", "x"], "no folder x"),
-        (["--format", "published", "--root", "."], "--format published needs --dataset"),
-        (["--format", "table", "--root", ".", "--dataset", "x"], "formats take none"),
-        (["--json", "--attribute", "x"], "not both"),
+        (["--store", "x", "--data-format", "table"], "give one or the other"),
+        (["--root", "x"], "needs both --data-format and --root"),
+        (["--data-format", "table"], "needs both --data-format and --root"),
+        (["--dataset", "x"], "needs both --data-format and --root"),
+        (
+            ["--data-format", "csv", "--root", "x"],
+            "no format 'csv'; there are published, fashionai",
+        ),
+        (["--data-format", "table", "--root", "x"], "no folder x"),
+        (["--data-format", "published", "--root", "."], "published needs --dataset"),
+        (["--data-format", "table", "--root", ".", "--dataset", "x"], "formats take none"),
+        (["--format", "json", "--attribute", "x"], "not both"),
     ],
 )
 def test_what_cannot_be_described_is_one_message(

@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import pytest
 from builders import PROJECT
+from documents import check_document
 from promotable import SIZE_PX, Promotable, promotable
 from promotion_driver import kill_before
 
@@ -240,12 +241,19 @@ def test_what_was_rolled_back_comes_again_only_when_asked(project: Promotable) -
     assert [m.number for m in promotion.read_moves(project.tracking)] == [1, 2, 3, 4, 5]
 
 
-def test_a_rollback_leads_to_any_version_that_was_champion(project: Promotable) -> None:
+def test_a_rollback_leads_to_any_version_that_was_champion(project: Promotable, capsys) -> None:
     promote_version(BETTER)
     with pytest.raises(HemlineError, match="version 3 was never champion: `hemline promote 3`"):
         rollback(to=WORSE)
     rollback(to=FIRST)
-    rollback(to=BETTER)
+    capsys.readouterr()
+    assert status_of("rollback", "--to", str(BETTER), "--format", "json") == 0
+    document = json.loads(capsys.readouterr().out)
+    check_document("rollback", document)
+    assert (document["champion"], document["previous"]) == (
+        "models:/hemline/2",
+        "models:/hemline/1",
+    )
     assert champion(project) == BETTER
 
 
@@ -325,7 +333,7 @@ def test_a_champion_on_another_split_is_measured_on_the_challengers(
         promote_version(better)
     text = versions.read_tag(version(better), promotion.VERDICT_TAG, tracking=project.tracking)
     verdict = Verdict.from_json(str(text))
-    assert "measuring models:/hemline/1 on this test split: 180 images" in capsys.readouterr().out
+    assert "measuring models:/hemline/1 on this test split: 180 images" in capsys.readouterr().err
     assert verdict.passed
     assert sum(row.num_queries for row in verdict.attributes) == 120
     assert champion(project) == FIRST
@@ -346,7 +354,7 @@ def test_versions_without_a_record_are_measured_whatever_size_they_see(
     number = project.register(2, image_size_px=SIZE_PX // 2, evaluated=False)
     with pytest.raises(HemlineError, match=NEEDS_RAY):
         promote_version(number)
-    assert "the store has 32 px, the model 16" in capsys.readouterr().out
+    assert "the store has 32 px, the model 16" in capsys.readouterr().err
     text = versions.read_tag(version(number), promotion.VERDICT_TAG, tracking=project.tracking)
     change = json.loads(str(text))["attributes"][0]
     assert change["challenger_map"] > change["champion_map"] + 10

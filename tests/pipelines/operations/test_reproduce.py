@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from documents import check_document
 from mlflow import MlflowClient
 from project import Project
 from small_line import SmallLine
@@ -251,6 +252,7 @@ def test_the_registered_model_comes_out_bit_by_bit_from_scratch(project: Project
     versions = client.search_model_versions("name='hemline'")
     command = ["hemline", "reproduce", "models:/hemline/1", "--from-scratch", "--format", "json"]
     found = json.loads(project.run(*command).stdout)
+    check_document("reproduce", found)
     assert found["verdict"] == "identical"
     computed = ["ingest", "preprocess", "split", "triplets", "train", "evaluate"]
     assert found["computed_stages"] == computed

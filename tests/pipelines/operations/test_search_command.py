@@ -22,8 +22,11 @@ from components.registry import versions
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, Package, read_package
 from components.registry.versions import RegisteredVersion
+from components.search.request import Found, Query, SearchRequest
 from components.tables import Catalog, Numbering
 from components.tracking.runs import Tracking
+from pipelines.operations.search.answer import Results, content_of, print_table
+from pipelines.shell import reporting
 from pipelines.shell.cli import main
 
 SCHEMA = AttributeSchema(
@@ -210,7 +213,7 @@ def test_several_attributes_are_summed_with_weights(passes, capsys) -> None:
     run("--image", "query.png", *arguments)
     table = capsys.readouterr().out
     assert "2 x length + collar, by models:/hemline/1" in table
-    assert re.search(r"similarity ┃ length +┃ collar +┃ image", table)
+    assert re.search(r"similarity ┃ + ┃ length +┃ collar +┃ image ┃ path", table)
     similarities = re.findall(r"│ +\d │ +(\d\.\d{4}) │", table)
     assert [round(float(similarity), 2) for similarity in similarities] == [2.5, 2.4]
     assert passes == [(1, 2)]
@@ -223,6 +226,48 @@ def test_an_item_is_a_query_without_the_model(passes, capsys) -> None:
     assert answer == answered(capsys, "--id", "raw/1.png", "--attribute", "collar", "--top-k", "2")
     assert passes == []
     assert not Path("search").exists()
+
+
+def test_items_are_numbered_and_marked(passes, capsys) -> None:
+    """Image 1 has the collar `rib`, as every second has."""
+    run("--id", "1", "--attribute", "collar", "--top-k", "4")
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert [(row[4], row[3], row[2], row[5]) for row in cells] == [
+        ("2", "none", "✗", "2.png"),
+        ("0", "none", "✗", "0.png"),
+        ("3", "rib", "✓", "3.png"),
+        ("4", "none", "✗", "4.png"),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_table_fits_the_terminal_and_cuts_paths_in_the_middle(
+    capsys, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(reporting.console, "_width", width)
+    names = [f"{number}{'0123456789abcdef' * 4}.jpg" for number in range(5)]
+    values = {"collar": ("round",), "length": ("three_quarter",)}
+    results = Results(
+        query=Query(vectors={}, itself=[], values=values),
+        shown="query.png",
+        image=None,
+        request=SearchRequest(weights=dict.fromkeys(values, 1.0), top_k=5),
+        model="models:/hemline/1",
+        root=f"/{'deep/' * 20}images/",
+        found=[
+            Found(image=12345, path=f"same/{name}", similarity=0.5, values=values) for name in names
+        ],
+    )
+    print_table(results)
+    printed = capsys.readouterr().out
+    table = [line for line in printed.splitlines() if line[:1] in "┏┃┡│└"]
+    assert len(table) == 3 + 5 + 1
+    assert max(map(len, table)) <= width
+    assert f"paths are relative to /{'deep/' * 20}images/same\n" in printed
+    assert len(re.findall(r"│ \d0123\w+…\w+\.jpg │", printed)) == 5
+    assert max(map(len, table)) >= width - 1  # no more than needed is cut
+    assert content_of(results)["found"][0]["path"] == f"{results.root}same/{names[0]}"
 
 
 @pytest.mark.slow
@@ -258,6 +303,7 @@ def test_json_says_all_that_was_asked_and_found(passes, capsys) -> None:
                 "similarity": pytest.approx(0.45, abs=1e-3),  # kept in half precision
                 "image": 0,
                 "path": "raw/0.png",
+                "verdict": "unknown",
                 "values": {"collar": ["none"]},
             },
             {
@@ -265,6 +311,7 @@ def test_json_says_all_that_was_asked_and_found(passes, capsys) -> None:
                 "similarity": pytest.approx(0.35, abs=1e-3),
                 "image": 2,
                 "path": "raw/2.png",
+                "verdict": "unknown",
                 "values": {"collar": ["none"]},
             },
         ],

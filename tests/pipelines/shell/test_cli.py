@@ -1,17 +1,23 @@
 """The command's door: what it lists, and that it stays light."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 from builders import PROJECT
 
 from components.errors import HemlineError
-from pipelines.shell.cli import COMMANDS, check_code, main
+from pipelines.shell import cli, reporting
+from pipelines.shell.cli import COMMANDS, _module, _source_of, check_code, main
+from pipelines.shell.completion import option_names
+from pipelines.shell.options import Format
 
 
 def output_of(arguments: list[str], capsys: pytest.CaptureFixture[str], *, status: int) -> str:
@@ -32,12 +38,102 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "--help" in output_of([command, "--help"], capsys, status=0)
 
 
+def test_h_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["search"]):
+        with_h = output_of([*arguments, "-h"], capsys, status=0)
+        assert with_h == output_of([*arguments, "--help"], capsys, status=0)
+    assert "--quiet" in with_h
+
+
 def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert output_of(["--version"], capsys, status=0) == f"{version('hemline')}\n"
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert "No such command 'hem'" in output_of(["hem"], capsys, status=2)
+
+
+def test_a_mistyped_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean 'search'?" in output_of(["serch"], capsys, status=2)
+
+
+@pytest.mark.parametrize("arguments", [["--quiet", "index"], ["index", "-q"]])
+def test_quiet_leaves_results_warnings_and_errors(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def index(*, output_format: Format = "table") -> None:
+        reporting.notes.print("a note")
+        with reporting.progress("working", total=3) as advance:
+            advance(3)
+        with reporting.as_notes():
+            sys.stdout.write("of another program\n")
+        reporting.warn("a warning")
+        reporting.console.print("a result")
+        raise HemlineError("an error")
+
+    monkeypatch.setattr(cli, "_module", lambda name: SimpleNamespace(index=index))
+    with pytest.raises(SystemExit):
+        main(arguments)
+    quiet = capsys.readouterr()
+    assert quiet.out == "a result\n"
+    assert quiet.err == "warning: a warning\nhemline: an error\n"
+    with pytest.raises(SystemExit):
+        main(["index"])
+    told = capsys.readouterr()
+    assert told.out == "a result\n"
+    assert [line.split(":")[0] for line in told.err.splitlines()] == [
+        "a note",
+        "working",
+        "of another program",
+        "warning",
+        "hemline",
+    ]
+
+
+def test_json_is_all_of_the_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def index(*, output_format: Format = "table") -> None:
+        sys.stdout.write("a library\n")
+        reporting.console.print("for people")
+        reporting.print_json({"map": float("nan"), "name": "Ärmel"})
+
+    monkeypatch.setattr(cli, "_module", lambda name: SimpleNamespace(index=index))
+    with pytest.raises(SystemExit):
+        main(["index", "--format", "json"])
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"map": None, "name": "Ärmel"}
+    assert "Ärmel" in told.out
+    assert told.err == "a library\n"
+
+
+def completions(arguments: str, monkeypatch: pytest.MonkeyPatch, capsys) -> list[str]:
+    """Returns what a tab at the end of a command line gives in bash."""
+    monkeypatch.setenv("_HEMLINE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"hemline {arguments}")
+    monkeypatch.setenv("COMP_CWORD", str(len(f"hemline {arguments}x".split()) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    return capsys.readouterr().out.split()
+
+
+def test_a_tab_completes_commands_and_options(monkeypatch, capsys, tmp_path: Path) -> None:
+    assert completions("re", monkeypatch, capsys) == ["register", "retrain", "reproduce"]
+    assert completions("search --all", monkeypatch, capsys) == ["--all-items"]
+    assert completions("train --par", monkeypatch, capsys) == ["--params"]
+    assert completions("embed --q", monkeypatch, capsys) == ["--quiet"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_completed_options_are_those_of_the_command(command: str) -> None:
+    """Read from its source, and by typer from the imported function."""
+    module = _module(command)
+    app = typer.Typer()
+    app.command()(getattr(module, command))
+    options = [x for x in typer.main.get_command(app).params if x.param_type_name == "option"]
+    real = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+    ours = {*option_names(_source_of(command), command)}
+    assert ours == real - {"--install-completion", "--show-completion"}
 
 
 # what a command's module may not import; --help imports no command's module
@@ -58,6 +154,16 @@ def test_commands_that_run_no_network_import_none(command: str, heavy: set[str])
         loaded_after(f"from pipelines.shell.cli import _module\n_module({command!r})") & heavy
         == set()
     )
+
+
+def test_a_tab_waits_for_no_big_library() -> None:
+    program = (
+        "import os\n"
+        "os.environ |= {'_HEMLINE_COMPLETE': 'complete_bash', 'COMP_CWORD': '2',"
+        " 'COMP_WORDS': 'hemline train --'}\n"
+        "from pipelines.shell.cli import main\ntry: main([])\nexcept SystemExit: pass\n"
+    )
+    assert loaded_after(program) & (HEAVY | {"mlflow", "pandas", "dvc", "pyarrow"}) == set()
 
 
 def test_help_waits_for_no_big_library() -> None:

@@ -143,7 +143,7 @@ def test_a_second_run_writes_the_same_bytes(project, capsys):
     project.split()
 
     assert contents(project.folder / "splits") == first
-    assert "from scratch" not in capsys.readouterr().out
+    assert "from scratch" not in capsys.readouterr().err
 
 
 def test_a_grown_catalog_continues_with_the_names_of_its_schema(project, capsys):
@@ -155,7 +155,7 @@ def test_a_grown_catalog_continues_with_the_names_of_its_schema(project, capsys)
     # what was sleeve (attribute 1) is gone, what was neck is attribute 1
     project.write(400, schema=AttributeSchema(dataset="toy", attributes=(sleeve, neck)))
     swapped = project.split()
-    assert "from scratch" not in capsys.readouterr().out
+    assert "from scratch" not in capsys.readouterr().err
     assert len(swapped) == len(before)
     assert {row[0]: row[3] for row in swapped} == {row[0]: row[3] for row in before}
 
@@ -180,7 +180,7 @@ def test_other_params_assign_all_labels_again_and_say_why(project, capsys, chang
 
     assert project.split() != before
     path = project.folder / "splits/splits.parquet"
-    assert f"assigning all labels from scratch: {path}: {reason}\n" in capsys.readouterr().out
+    assert f"assigning all labels from scratch: {path}: {reason}\n" in capsys.readouterr().err
 
 
 def test_another_catalog_is_assigned_again(project, capsys):
@@ -188,7 +188,7 @@ def test_another_catalog_is_assigned_again(project, capsys):
     before = project.split()
     project.write(400, origin="second")
     assert project.split() == before, "the same seed, from scratch"
-    assert "from scratch" in capsys.readouterr().out
+    assert "from scratch" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_not_assigned_again(project):

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from components.tracking.journal import Journal
+from pipelines.shell.reporting import speaking
 from pipelines.stages import training_progress as module
 from pipelines.stages.training_progress import training_progress
 
@@ -42,7 +43,7 @@ def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
         ):
             writer.append(row, step=step, kind=kind)
             time.sleep(0.7)
-    first, epoch, last = capsys.readouterr().out.splitlines()
+    first, epoch, last = capsys.readouterr().err.splitlines()
     assert first.startswith(
         "step 5/20  epoch 1/2  loss 1.500 (ranking 1.000 + classification 0.500)  80 images/s  "
         "2.1% waiting for data  0:00:0"
@@ -61,7 +62,7 @@ def test_a_log_gets_a_line_now_and_then_and_every_epoch(journal, capsys):
             writer.append(STEP, step=step)
             time.sleep(0.6)
         writer.append(EPOCH, step=0, kind="epoch")
-    shown = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in shown] == ["step", "epoch"]
 
 
@@ -71,7 +72,19 @@ def test_what_was_trained_before_is_not_shown_again(journal, capsys):
     writer.append(EPOCH, step=0, kind="epoch")
     with training_progress(path, num_epochs=2, num_steps=10):
         pass
-    assert not capsys.readouterr().out
+    assert not capsys.readouterr().err
+
+
+def test_a_quiet_training_tells_warnings_alone(journal, capsys):
+    writer, path = journal
+    with (
+        speaking(quiet=True, as_json=False),
+        training_progress(path, num_epochs=9, num_steps=90),
+    ):
+        writer.append(STEP, step=5)
+        writer.append(EPOCH | {"valid_mean_similarity": 0.99}, step=3, kind="epoch")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ")
 
 
 def test_a_training_that_learns_nothing_is_warned_of_after_some_epochs(journal, capsys):
@@ -81,7 +94,7 @@ def test_a_training_that_learns_nothing_is_warned_of_after_some_epochs(journal, 
             writer.append(EPOCH | {"valid_gain_low": -1.0}, step=epoch, kind="epoch")
         writer.append(EPOCH | {"valid_mean_similarity": 0.99}, step=3, kind="epoch")
         writer.append(EPOCH, step=4, kind="epoch")
-    shown = capsys.readouterr().out.splitlines()
+    shown = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in shown] == [
         *["epoch"] * 3,
         "warning:",
