@@ -126,8 +126,10 @@ def test_tags_of_an_earlier_run_are_mended_from_the_lock_that_a_run_kept(
     for content in (*earlier.values(), *right.values(), "dvc_out.reports/old.html"):
         assert content in shown.replace("\n", "")
     assert hash_tags(line, run_id) == earlier | of_no_output, "nothing is changed by saying what"
-    told = json.loads(printed(capfd, mend=True, dry_run=True, output_format="json"))
-    assert {change["tag"]: change["right"] for change in told if change["run"] == run_id} == {
+    document = json.loads(printed(capfd, mend=True, dry_run=True, output_format="json"))
+    told = document["changes"]
+    assert document["dry_run"]
+    assert {change["tag"]: change["right"] for change in told if change["run_id"] == run_id} == {
         **{tag: right[tag] for tag in earlier},
         "dvc_out.reports/old.html": None,
     }
