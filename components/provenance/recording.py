@@ -46,7 +46,7 @@ def origin_tags(inputs: Iterable[Path | str], *, experiment: Mapping[str, str]) 
     read = {path: known[path] for path in map(str, inputs) if path in known}
     return {
         **git_tags(),
-        **_hash_tags(read, prefix=origin.INPUT_PREFIX),
+        **input_tags(read),
         origin.MACHINE_TAG: json.dumps(describe_machine()),
         **experiment,
     }
@@ -92,6 +92,11 @@ def _committed_params(params: Path, revision: str) -> dict[str, Any]:
         return {}
     given = {name: keys for name, keys in raw.items() if isinstance(keys, dict)}
     return flat(with_defaults({})) | flat(given)
+
+
+def input_tags(read: Mapping[str, str]) -> dict[str, str]:
+    """Returns the tags of what a run read: hashes by path."""
+    return _hash_tags(read, prefix=origin.INPUT_PREFIX)
 
 
 def git_tags() -> dict[str, str]:

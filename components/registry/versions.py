@@ -12,6 +12,7 @@ from components.files import read_json, write_json
 from components.registry.package import Package, read_package
 from components.tracking.runs import AbsentError, Tracking
 
+GRAPH_TAG = "hemline.graph"  # SHA-256 of the network's file
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 GRAPH_TAG = "hemline.graph_sha256"
@@ -51,7 +52,7 @@ def resolve(uri: str, tracking: Tracking) -> RegisteredVersion:
         raise HemlineError(
             f"{uri} is not in the registry {tracking.registry_address}, which has "
             f"{listed or 'no version of ' + parts['name']}; set MLFLOW_TRACKING_URI to the store "
-            "that has it, or register one here: dvc repro register"
+            "that has it, or register the trained network here: hemline register"
         )
     return RegisteredVersion(name=parts["name"], version=known[parts["which"]])
 
@@ -68,6 +69,31 @@ def _known_versions(name: str, tracking: Tracking) -> dict[str, int]:
         "/latest": numbers[-1],
         **{f"@{alias}": int(number) for alias, number in aliases.items()},
     }
+
+
+def of_graph(name: str, sha256: str, tracking: Tracking) -> RegisteredVersion | None:
+    """Returns the newest version of a model that has a graph; None where none was tagged with it.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    asked = f"name='{name}' and tags.`{GRAPH_TAG}`='{sha256}'"
+    found = tracking.client().search_model_versions(asked)
+    number = max((int(version.version) for version in found), default=None)
+    return None if number is None else RegisteredVersion(name=name, version=number)
+
+
+def aliases_of(version: RegisteredVersion, tracking: Tracking) -> list[str] | None:
+    """Returns the aliases that point at a version; None where the registry does not have it.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    try:
+        found = tracking.client().get_model_version(version.name, str(version.version))
+    except AbsentError:
+        return None
+    return sorted(found.aliases)
 
 
 def registered_model(tracking: Tracking) -> RegisteredModel | None:
@@ -167,8 +193,9 @@ def download(
             )
     except (AbsentError, OSError) as error:
         raise HemlineError(
-            f"{version.uri} is not in the registry {tracking.registry_address} ({error}); "
-            "set MLFLOW_TRACKING_URI to the store that has it, or run `dvc repro -f register`"
+            f"{version.uri} is not in the registry {tracking.registry_address} ({error}); set "
+            "MLFLOW_TRACKING_URI to the store that has it, or register the trained network here: "
+            "hemline register"
         ) from error
     return read_package(Path(found) / "artifacts")
 

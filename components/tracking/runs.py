@@ -25,6 +25,8 @@ from components.tables import LEAKS_FILE, SPLITS_REPORT_FILE
 from components.tracking.metric_names import metric_name
 
 NAME_TAG = "mlflow.runName"
+ORIGIN_RUN_TAG = "hemline.origin_run"  # of a run that stands for one of another store
+ORIGIN_STORE_TAG = "hemline.origin_store"
 _NOTE_TAG = "mlflow.note.content"  # the description
 
 _ENTITIES_PER_CALL = 100  # params or tags, MLflow's limit
@@ -81,6 +83,12 @@ class Tracking:
     def address(self) -> str:
         """The URI of runs without credentials: what is shown and written down."""
         return without_credentials(self.uri)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a store of versions to ask: asking SQLite makes the file."""
+        uri = self.registry_uri or self.uri
+        return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
     @property
     def registry_address(self) -> str:
@@ -278,20 +286,46 @@ def continue_or_start_run(
 
 
 def read_run(file: Path, tracking: Tracking) -> str:
-    """Returns the id of the run that a file names.
+    """Returns the id of the run that a file names, or of the one that stands for it here.
 
     Raises:
         HemlineError: the file is missing, or the store does not answer or has no such run.
+    """
+    found = find_run(file, tracking)
+    if found is None:
+        raise HemlineError(
+            f"the MLflow store {tracking.address} has no run {read_json(file)['run_id']}, named in "
+            f"{file}; set MLFLOW_TRACKING_URI to the store that has it, or record it and its model "
+            "here, without training: hemline register"
+        )
+    return found
+
+
+def find_run(file: Path, tracking: Tracking) -> str | None:
+    """Returns the id of the run that a file names, or of the one that stands for it; else None.
+
+    Raises:
+        HemlineError: the file is missing, or the store does not answer.
     """
     run_id = str(read_json(file)["run_id"])
     try:
         tracking.client().get_run(run_id)
     except AbsentError:
-        raise HemlineError(
-            f"the MLflow store {tracking.address} has no run {run_id}, named in {file}; "
-            "set MLFLOW_TRACKING_URI to the store that has it, or train here: dvc repro -f train"
-        ) from None
+        return find_copy(run_id, tracking)
     return run_id
+
+
+def find_copy(run_id: str, tracking: Tracking) -> str | None:
+    """Returns the id of the run that stands for one of another store; None where none does."""
+    experiment = find_experiment(tracking)
+    if experiment is None:
+        return None
+    asked = f"tags.`{ORIGIN_RUN_TAG}` = '{run_id}'"
+    # of two, the first: whoever was killed in between goes on with it
+    found = tracking.client().search_runs(
+        [experiment.experiment_id], asked, order_by=["attributes.start_time ASC"], max_results=1
+    )
+    return str(found[0].info.run_id) if found else None
 
 
 def all_runs(tracking: Tracking) -> Iterator[Run]:
@@ -365,8 +399,12 @@ def link_artifact(title: str, name: str, *, tracking: Tracking, run_id: str) -> 
 
 def artifact_link(title: str, name: str, run: Run) -> str:
     """Returns a link, in Markdown, to a file of a run on the pages of its own MLflow server."""
-    place = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    return f"[{title}]({place}/artifacts/{name})"
+    return f"[{title}]({page_of(run)}/artifacts/{name})"
+
+
+def page_of(run: Run) -> str:
+    """Returns the address of a run's page on its own MLflow server."""
+    return f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
 
 
 def log_file(path: Path, *, tracking: Tracking, run_id: str, folder: str | None = None) -> None:

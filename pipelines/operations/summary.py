@@ -6,14 +6,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components import files, tables
-from components.embedding.embeddings import read_embeddings
+from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError, command_line
 from components.evaluation.figures import gain_text, not_above_random
 from components.params import DataParams, load_section
 from components.provenance import git
 from components.registry import versions
 from components.registry.versions import RegisteredVersion
-from components.tracking.runs import AbsentError, Tracking
+from components.tracking.runs import Tracking
 from pipelines.operations.search.embedded import cached_package
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -26,7 +26,6 @@ def summary(
     catalog: options.Catalog = options.CATALOG,
     queries: options.Queries = options.QUERIES,
     registration: options.Registration = options.REGISTRATION,
-    run: options.Run = options.RUN,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     params: options.Params = options.PARAMS,
     output_format: options.Format = "table",
@@ -35,6 +34,7 @@ def summary(
     figures = files.read_json(metrics)
     version = versions.read_registration(registration)
     embedded = read_embeddings(embeddings)
+    where = tracking(params)
     source = tables.read_catalog(catalog)
     scores = files.read_table(queries, schema=tables.QUERY_SCORES)
     attribute = max(
@@ -47,7 +47,7 @@ def summary(
         print_json(
             {
                 "model": version.uri,
-                "tracking_uri": tracking().address,
+                "tracking_uri": where.address,
                 "embeddings": str(embeddings),
                 "num_images": embedded.num_images,
                 "not_above_random": not_above_random(figures),
@@ -71,42 +71,18 @@ def summary(
     console.print(maps)
     if names := not_above_random(figures):
         console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
-    where = tracking(params)
-    absent = _why_absent(version, where, run=run)
-    console.print(
-        f"model       {version.uri} in {where.registry_address}{absent and f', {absent}'}"
-    )
+    shown, is_here = _model_here(version, embedded, where)
+    console.print(f"model       {shown}", markup=False)
     console.print(f"embeddings  {embeddings}/vectors/*.parquet, {embedded.num_images} images")
-    has_model = not absent or cached_package(embedded).exists()
+    has_model = is_here or cached_package(embedded).exists()
     query = ("--image", image) if has_model and image.is_file() else ("--id", path)
     proposals = [command_line("hemline", "search", *query, "--attribute", attribute)]
-    if where.uri.startswith("sqlite:") and not absent:
+    if where.uri.startswith("sqlite:") and is_here:
         proposals.append(command_line("mlflow", "ui", "--backend-store-uri", where.uri))
     if _is_versioned():
         proposals.append("dvc exp run -S train.margin=0.3")
     activated = ", after `. .venv/bin/activate`" if Path(".venv/bin/activate").is_file() else ""
     console.print("\n  ".join([f"\nTry next{activated}:", *proposals]))
-
-
-def _why_absent(version: RegisteredVersion, where: Tracking, *, run: Path) -> str:
-    """Returns why the store does not have the version that this project made; "" where it has it.
-
-    A clone has the files that name a version, and perhaps not the store that it is in.
-    """
-    remedy = "set MLFLOW_TRACKING_URI to the store that has it"
-    uri = where.registry_uri or where.uri
-    is_made = not uri.startswith("sqlite:") or Path(uri.removeprefix("sqlite:///")).exists()
-    if not is_made:  # MLflow would make it
-        return f"which does not exist here: {remedy}"
-    try:
-        found = where.client().get_model_version(version.name, str(version.version))
-    except AbsentError:
-        return f"which does not have it: {remedy}"
-    except HemlineError as error:
-        return f"which does not say whether it has it: {error}"
-    if run.exists() and found.run_id != files.read_json(run)["run_id"]:
-        return f"which has another run's version of that number: {remedy}"
-    return ""
 
 
 def _is_versioned() -> bool:
@@ -115,6 +91,39 @@ def _is_versioned() -> bool:
         return Path(".dvc").is_dir() and git.find_head() is not None
     except HemlineError:  # said where a commit is needed
         return False
+
+
+def _model_here(
+    version: RegisteredVersion, embedded: Embeddings, where: Tracking
+) -> tuple[str, bool]:
+    """Returns what this registry has of the model that lies here, and whether it has it.
+
+    A clone has the files that name a version, and perhaps not the store that it is in, or one that
+    gave the number to another model.
+    """
+    place = where.registry_address
+    remedy = (
+        "`hemline register` registers the network that lies here, without training; or set "
+        "MLFLOW_TRACKING_URI to the store that has it"
+    )
+    if not where.has_begun:
+        return f"{version.uri} is in no store here ({place} does not exist): {remedy}", False
+    try:
+        here = versions.of_graph(embedded.model_name, embedded.model_sha256, where)
+        aliases = versions.aliases_of(here or version, where)
+        is_another = (
+            here is None
+            and aliases is not None  # a version of an older hemline has no tag
+            and versions.read_tag(version, versions.GRAPH_TAG, tracking=where) is not None
+        )
+    except HemlineError as error:
+        return f"{version.uri}; whether the store has it is not known: {error}", False
+    if aliases is None:
+        return f"{version.uri} is not in {place}: {remedy}", False
+    if is_another:
+        return f"{version.uri} in {place} is another model: {remedy}", False
+    named = f" ({', '.join(aliases)})" if aliases else ""
+    return f"{(here or version).uri}{named} in {place}", True
 
 
 def median_query(scores: pa.Table, attribute: str) -> int:

@@ -40,6 +40,7 @@ COMMANDS = {
     "preset": "Print or apply a named recipe: hemline's or the paper's.",
     "retrain": "Train on new data and promote the model if it is better; for schedulers.",
     "promote": "Make a version champion, with its embeddings, if it passes the gate.",
+    "publish": "Copy a version, with its run, to another MLflow store.",
     "rollback": "Go back to the previous champion and its embeddings.",
     "lineage": "Print where a version or a run comes from, or what was made from a commit.",
     "reproduce": "Rerun what made a version, a run or a commit, and compare the results.",

@@ -13,8 +13,8 @@ from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE
 from components.registry.registration import register_package
 from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
-from components.tracking import runs
 from components.training.trained import identity, read_trained_model
+from pipelines.operations.pulled import run_here
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import console
@@ -32,10 +32,11 @@ def register(
 ) -> None:
     """Export the network, log it and its card to its run, and register it as challenger.
 
-    Only the network that was evaluated is registered.
+    Only the network that was evaluated is registered. Nothing is trained: what `dvc pull` brought
+    is registered too, with a new run where this store does not have the one that trained it.
     """
     where = tracking(params)
-    run_id = runs.read_run(run, where)
+    run_id = run_here(run, splits=splits, metrics=metrics, queries=queries, where=where)
     trained = read_trained_model(model)
     check_evaluated(model, queries)
     origin = read_origin(run_id, tracking=where)

@@ -60,8 +60,12 @@ def root_of(embedded: Embeddings, params: Path) -> str:
 def _fetch(embedded: Embeddings, cached: Path) -> None:
     from components.registry import versions  # noqa: PLC0415 - MLflow, which a copy does without
 
-    version = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
     where = tracking()
+    # embeddings that came from elsewhere name a number of another registry
+    version = versions.of_graph(embedded.model_name, embedded.model_sha256, where)
+    version = version or versions.RegisteredVersion(
+        name=embedded.model_name, version=embedded.model_version
+    )
     package = versions.download(version, tracking=where)
     embedded.check_model(package.graph_sha256, registry=where.registry_address)
     cached.parent.mkdir(parents=True, exist_ok=True)

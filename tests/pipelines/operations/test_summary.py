@@ -1,6 +1,5 @@
 """What `hemline summary` proposes: commands that work where they are printed."""
 
-import json
 import shlex
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ import yaml
 from shops import SCHEMA, Shop
 
 from components import files, tables
+from components.embedding.embeddings import read_embeddings
 from components.registry import versions
 from components.registry.package import read_package
 from components.registry.versions import RegisteredVersion
@@ -116,7 +116,8 @@ def test_a_clone_without_store_and_pictures_proposes_what_works_there(
     (clone / "mlflow.db").unlink()
     monkeypatch.chdir(clone)
     output = shown(capsys)
-    assert "which does not exist here: set MLFLOW_TRACKING_URI" in output
+    assert f"is in no store here (sqlite:///{clone}/mlflow.db does not exist)" in output
+    assert "`hemline register` registers the network that lies here, without training" in output
     (query,) = proposed(output)
     assert query[2:4] == ["--id", "items/15 <i>.png"]
     search(query)
@@ -129,7 +130,15 @@ def test_another_stores_version_of_the_same_number_is_told_apart(
     clone = tmp_path / "clone"
     shutil.copytree(here, clone)
     monkeypatch.chdir(clone)
-    (clone / "models/run.json").write_text(json.dumps({"run_id": "0" * 32}))
-    assert "which has another run's version of that number" in shown(capsys)
+    where = Tracking(uri=f"sqlite:///{clone}/mlflow.db", artifact_root=str(clone))
+    client = where.client()
+    client.set_model_version_tag(where.model_name, "1", versions.GRAPH_TAG, "f" * 64)
+    assert "is another model: `hemline register`" in shown(capsys)
+    client.set_registered_model_alias(where.model_name, "champion", "1")
+    ours = read_embeddings(clone / "data/embeddings").model_sha256
+    client.set_model_version_tag(where.model_name, "1", versions.GRAPH_TAG, ours)
+    assert "model       models:/hemline/1 (champion) in sqlite" in shown(capsys)
     (clone / "models/registration.json").write_text('{"name": "hemline", "version": 7}')
-    assert "which does not have it: set MLFLOW_TRACKING_URI" in shown(capsys)
+    assert "model       models:/hemline/1 (champion)" in shown(capsys), "it is the same graph"
+    client.delete_model_version_tag(where.model_name, "1", versions.GRAPH_TAG)
+    assert "models:/hemline/7 is not in sqlite" in shown(capsys)
