@@ -3,6 +3,7 @@
 No random generator is part of it: random numbers are a function of the seed and the step.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,7 +139,7 @@ class TrainingState:
         if path is None:
             return
         try:
-            self._take(torch.load(path, map_location="cpu", weights_only=True))
+            self._take(_load(path))
         except Exception as error:  # torch's reader raises nearly anything on a damaged file
             raise HemlineError(
                 f"{path} cannot be resumed from ({type(error).__name__} {error}); delete it to "
@@ -181,5 +182,17 @@ def read_curve(folder: Path) -> list[EpochMetrics]:
     path = newest_checkpoint(folder)
     if path is None:
         return []
-    curve: list[EpochMetrics] = torch.load(path, map_location="cpu", weights_only=True)["history"]
+    curve: list[EpochMetrics] = _load(path)["history"]
     return curve
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Returns what a checkpoint holds; raises where a record's checksum is another.
+
+    torch writes a ZIP archive with checksums, and does not look at them when it reads one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise HemlineError(f"{path} is damaged: {damaged} in it")
+    saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return saved

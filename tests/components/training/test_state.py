@@ -5,6 +5,7 @@ import resource
 
 import pytest
 import torch
+from builders import flip_a_bit
 from safetensors.torch import load_file
 from small_run import HERE, build, write_inputs
 
@@ -200,12 +201,16 @@ def test_killed_while_writing_leaves_the_last_state(inputs, tmp_path, monkeypatc
     assert (resumed.learner.network.reduce[0].weight == 0).all()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "another file", "another content"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "empty", "a bit", "another file", "another content"]
+)
 def test_a_damaged_state_is_an_error(inputs, tmp_path, damage):
     finish(build(inputs, tmp_path).state, 0, 60.0)
     path = tmp_path / "step-000000001.pt"
     if damage == "another content":
         torch.save({"weights": torch.zeros(1)}, path)
+    elif damage == "a bit":
+        flip_a_bit(path)
     else:
         whole = path.read_bytes()
         contents = {"truncated": whole[: len(whole) // 2], "empty": b"", "another file": b"a note"}
