@@ -55,10 +55,10 @@ def build_catalog(
     usable_files = [entry for entry in looked_at if isinstance(entry, _ImageFile)]
     quarantine = [entry for entry in looked_at if not isinstance(entry, _ImageFile)]
     quarantine += labelled.unusable
+    lost = f"; the first row in quarantine: {': '.join(quarantine[0])}" if quarantine else ""
     if not usable_files:
         found = "".join(f"; {what}: {number}" for what, number in labelled.left_out.items())
-        if quarantine:
-            found += f"; the first row in quarantine: {': '.join(quarantine[0])}"
+        found += lost
         raise HemlineError(
             f"{labelled.source}: none of {len(paths)} labelled images can be used{found}"
         )
@@ -69,7 +69,7 @@ def build_catalog(
             previous = None
     number_of, numbering = _number(usable_files, previous)
     usable = [label for label in labels if label.path in number_of]
-    schema = _schema(labelled, usable, previous)
+    schema = _schema(labelled, usable, previous, lost=lost)
     triplets = _triplets_table(labelled, number_of=number_of, schema=schema)
     left_out = dict(labelled.left_out)
     if num_lost := sum(map(len, labelled.triplets.rows.values())) - triplets.num_rows:
@@ -124,7 +124,7 @@ def _number(
 
 
 def _schema(
-    labelled: LabelledImages, labels: Sequence[Label], previous: Catalog | None
+    labelled: LabelledImages, labels: Sequence[Label], previous: Catalog | None, *, lost: str
 ) -> AttributeSchema:
     seen = seen_values(labels)
     before = {x.name: x.values for x in previous.schema.attributes} if previous else {}
@@ -134,7 +134,7 @@ def _schema(
             values = (*before.get(name, ()), *labelled.values_of.get(name, ()), *seen[name])
             attribute = Attribute(name=name, values=tuple(dict.fromkeys(values)))
             _check_name(name, source=labelled.source)
-            _check_values(attribute, seen[name], source=labelled.source)
+            _check_values(attribute, seen[name], source=labelled.source, lost=lost)
             attributes.append(attribute)
     return AttributeSchema(dataset=labelled.dataset, attributes=tuple(attributes))
 
@@ -149,12 +149,12 @@ def _check_name(name: str, *, source: str) -> None:
         )
 
 
-def _check_values(attribute: Attribute, seen: Sequence[str], *, source: str) -> None:
+def _check_values(attribute: Attribute, seen: Sequence[str], *, source: str, lost: str) -> None:
     if len(seen) == 1:
         raise HemlineError(
             f"{source}: attribute {attribute.name!r} has the single value {seen[0]!r}, "
             "so there is nothing to tell apart; add it to data.exclude_attributes or label other "
-            "values"
+            f"values{lost}"
         )
     if len(attribute.values) > _MAX_NUM_VALUES:
         raise HemlineError(

@@ -101,6 +101,17 @@ def test_an_attribute_with_one_value(folder: Path, capsys: pytest.CaptureFixture
     assert "data.exclude_attributes" in message
 
 
+def test_an_attribute_whose_other_values_are_in_quarantine_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(folder, [(f"{x}.png", "cut", ("décolleté", "x")[x % 2]) for x in range(6)])
+    labels = folder / "pictures/labels.csv"
+    labels.write_bytes(labels.read_text().encode("latin-1"))  # as a table editor may save it
+    message = message_of(INGEST, capsys)
+    assert "'cut' has the single value 'x'" in message
+    assert r"quarantine: images/0.png: bad_name: not UTF-8: images/0.png,cut,d\xe9collet" in message
+
+
 def test_a_corrupt_image_and_a_path_that_leaves_go_to_quarantine(folder: Path) -> None:
     write_pictures(folder, [*ROWS, ("../../secret.png", "sleeve", "long")])
     (folder / "secret.png").write_bytes((folder / "pictures/images/0.png").read_bytes())
