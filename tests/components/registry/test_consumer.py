@@ -22,6 +22,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from consumer_docs import documented
 from fresh_environment import create_environment
 
 from components.errors import HemlineError
@@ -139,7 +140,36 @@ def test_a_consumer_serves_and_is_called(example, scoring, pictures, tmp_path: P
     pd.DataFrame({"image": [str(secret)], "attribute": ["skirt"]}).to_parquet(table)
     status, message = refused(address, table.getvalue(), "application/vnd.apache.parquet")
     assert status == 400
-    assert "neither base64 text nor a file" in message
+    assert "HEMLINE_READ_PATHS does not let this process read a file" in message
+
+
+def test_the_documented_request_is_answered(
+    example, scoring, pictures, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").write_bytes(pictures[0])
+    found: dict[str, Any] = {}
+    address = scoring.address_when_up()
+    text = documented("Serve").replace("http://127.0.0.1:5001", address)
+    exec(text.replace("neckline_design", "skirt"), found)
+    (row,) = found["answer"].json()["predictions"]
+    vector = np.frombuffer(base64.b64decode(row["embedding"]), "<f4")
+    check_same([vector], example.embeddings(pictures[:1])[0, 1:2])
+    columns = {"image": [found["text"]] * 2, "attribute": ["skirt", None]}
+    assert len(called(address, {"inputs": columns})) == 4
+
+
+def test_mlflow_alone_fetches_the_requirements(consumer, tmp_path: Path) -> None:
+    command = [program(consumer, "mlflow"), "artifacts", "download"]
+    done = subprocess.run(
+        [*command, "-u", f"{URI}/requirements.txt"],
+        cwd=tmp_path,
+        env=consumer,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(done.stdout.strip()).read_text().startswith("mlflow==")
 
 
 def test_two_projects_share_a_server_and_nothing_else(published: Tracking, example) -> None:
