@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parents[1]
 # Tests run side by side: threads of one would take the cores of another. Read as torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# its thread takes a variable out of the environment, where requests may be reading it: KeyError
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # read when Ray is imported
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")

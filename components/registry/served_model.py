@@ -360,7 +360,7 @@ def _shown(image: Any) -> str:
     if not isinstance(image, str | Path):
         return ""
     text = _without_query(str(image)) if "://" in str(image)[:_LONGEST_SCHEME] else str(image)
-    return f"{text!r}: " if len(text) <= _LONGEST_SHOWN else ""
+    return f"{text!r}: " if 0 < len(text) <= _LONGEST_SHOWN else ""
 
 
 mlflow.models.set_model(FashionEmbedder())

@@ -34,12 +34,16 @@ TEXT = pd.StringDtype()
 
 
 @pytest.fixture(scope="module")
-def version(example, tmp_path_factory: pytest.TempPathFactory) -> versions.RegisteredVersion:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     folder = tmp_path_factory.mktemp("mlflow")
-    tracking = Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "files"))
-    run_id = start_run(tracking, params={}, tags={})
+    return Tracking(uri=f"sqlite:///{folder}/mlflow.db", artifact_root=str(folder / "files"))
+
+
+@pytest.fixture(scope="module")
+def version(example, store: Tracking) -> versions.RegisteredVersion:
+    run_id = start_run(store, params={}, tags={})
     return registration.register_package(
-        example.package.folder, card="# A card\n", tracking=tracking, run_id=run_id
+        example.package.folder, card="# A card\n", tracking=store, run_id=run_id
     )
 
 
@@ -84,7 +88,8 @@ def check_same(found: pd.Series, expected_RD: np.ndarray) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors_RD, axis=1), 1, atol=1e-5)
 
 
-def test_a_graph_with_a_flipped_bit_is_not_served(version, tmp_path) -> None:
+def test_a_graph_with_a_flipped_bit_is_not_served(store, version, tmp_path) -> None:
+    store.activate()
     copy = mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(tmp_path))
     flip_a_bit(Path(copy) / "artifacts/network.pt2", share=0.9)
     with pytest.raises(MlflowException, match=r"network\.pt2 is damaged .* download it again"):
@@ -150,12 +155,10 @@ def test_names_are_compared_in_one_unicode_form(example, pictures, tmp_path) -> 
     write_package(example.network, tmp_path / "made", schema=schema, image_size_px=64)
     tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "f"))
     run_id = start_run(tracking, params={}, tags={})
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("MLFLOW_TRACKING_URI", tracking.uri)
-        version = registration.register_package(
-            tmp_path / "made", card="", tracking=tracking, run_id=run_id
-        )
-        accented = pyfunc.load_model(version.uri)
+    version = registration.register_package(
+        tmp_path / "made", card="", tracking=tracking, run_id=run_id
+    )
+    accented = pyfunc.load_model(version.uri)
     frame = pd.DataFrame({"image": pictures[:1], "attribute": ["de\u0301collete\u0301"]})
     assert list(accented.predict(frame)["attribute"]) == ["d\u00e9collet\u00e9"]
 
@@ -420,7 +423,8 @@ def test_an_object_of_s3_is_read(model, pictures, expected, monkeypatch) -> None
         server.stop()
 
 
-def test_it_requires_what_it_imports_and_no_more(version) -> None:
+def test_it_requires_what_it_imports_and_no_more(store, version) -> None:
+    store.activate()
     folder = Path(mlflow.artifacts.download_artifacts(version.uri))
     names = {"PIL": "pillow"}
     imported = set()
@@ -437,7 +441,10 @@ def test_it_requires_what_it_imports_and_no_more(version) -> None:
     assert {line.partition("==")[0] for line in listed} == needed
 
 
-def test_the_documented_lines_run(version, pictures, expected, tmp_path, monkeypatch) -> None:
+def test_the_documented_lines_run(
+    store, version, pictures, *, expected, tmp_path, monkeypatch
+) -> None:
+    store.activate()
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("a.jpg", "b.jpg")):
         Path(name).write_bytes(pictures[number])
@@ -467,7 +474,7 @@ def test_all_rows_may_be_bad(model) -> None:
 
 
 def test_other_ways_with_errors_are_refused(model, pictures) -> None:
-    with pytest.raises(MlflowException, match="on_error is 'skip'; it takes 'raise' and 'null'"):
+    with pytest.raises(MlflowException, match="on_error is 'skip'; it takes 'raise', 'null'"):
         model.predict(pd.DataFrame({"image": pictures[:1]}), params={"on_error": "skip"})
 
 
