@@ -32,7 +32,8 @@ _NUMBER = r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-][0-9]+)?"
 """A text that is a number: `00123` and `12E4` are not, nor what is too long to be exact."""
 _BOUND = r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 """A number that < and > compare with: there, `1e2` and `+100` can be no names of articles."""
-_FORM = re.compile(r"(?P<column>.+?)\s*(?P<operator>[!<>=]=|[<>=])\s*(?P<value>.*)", re.DOTALL)
+_OPERATOR = r"[!<>=]=|[<>=]"
+_FORM = re.compile(rf"(?P<column>.+?)\s*(?P<operator>{_OPERATOR})\s*(?P<value>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,8 @@ def rows_that_hold(
     Texts, such as those of a manifest in CSV, are compared as numbers where both sides are numbers.
     Other names are attributes': `=` holds where one of an item's values is the given one, `!=`
     where the item has a label and none is. `column:` and `attribute:` before a name that both have
-    say which is meant.
+    say which is meant. A name may have an operator in it (`fit=slim?=yes`): a condition's text is
+    split at the first one before which there is such a name.
 
     Args:
         conditions: all must hold.
@@ -128,7 +130,7 @@ def rows_that_hold(
             attribute's, or they cannot be compared.
     """
     holds_n = np.ones(items.num_rows, bool)
-    for condition in conditions:
+    for condition in (_meant(each, items, lookup) for each in conditions):
         column, attribute = _found(condition.column, items, lookup)
         if column is not None and attribute is not None:
             raise HemlineError(
@@ -142,6 +144,16 @@ def rows_that_hold(
         else:
             raise _unknown_column(condition, items, lookup)
     return holds_n
+
+
+def _meant(condition: Condition, items: pa.Table, lookup: CatalogLookup | None) -> Condition:
+    """Returns a condition split where a name ends; as it is where there is no such name."""
+    text = str(condition)
+    for found in re.finditer(_OPERATOR, text):
+        column, value = text[: found.start()].rstrip(), text[found.end() :].lstrip()
+        if any(one is not None for one in _found(column, items, lookup)):
+            return Condition(column=column, operator=found[0], value=value)
+    return condition
 
 
 def _found(

@@ -32,6 +32,19 @@ def test_an_origin_is_what_the_run_was_started_with(tracking: runs.Tracking) -> 
     assert found.inputs == {"data/splits": "1.dir", "data/store": "2.dir"}
 
 
+def test_metrics_are_those_of_now_whatever_they_were_called(tracking: runs.Tracking) -> None:
+    run_id = runs.start_run(tracking, params={}, tags={})
+    older = {"world_size": 2, "test.map": 40, "test.map.neck": 30, "valid_map": 50}
+    runs.log_metrics(older, tracking=tracking, run_id=run_id)
+    found = read_origin(run_id, tracking=tracking)
+    assert found.num_workers == 2
+    assert found.metrics == {"test/map": 40, "test/map/neck": 30}
+    again = {"test/map": 45, "train/world_size": 1}
+    runs.log_metrics(again, tracking=tracking, run_id=run_id)
+    found = read_origin(run_id, tracking=tracking)
+    assert (found.num_workers, found.metrics["test/map"]) == (1, 45)
+
+
 def test_a_run_outside_git_has_no_commit(tracking: runs.Tracking) -> None:
     found = read_origin(runs.start_run(tracking, params={}, tags={}), tracking=tracking)
     assert (found.commit, found.has_local_changes, found.inputs) == (None, False, {})

@@ -36,13 +36,14 @@ def lookup() -> CatalogLookup:
     attributes = (
         Attribute(name="collar", values=("none", "rib")),
         Attribute(name="length", values=("short", "knee", "long")),
+        Attribute(name="fit=slim?", values=("yes", "no=")),
     )
     return CatalogLookup(
         Catalog(
             schema=AttributeSchema(dataset="d", attributes=attributes),
             numbering=Numbering(origin="o", next_image=4),
             images=images_table("abcd", groups=["g", None, "h", None]),
-            labels=labels_table([(0, 0, 0), (0, 1, 1), (0, 1, 2), (2, 1, 0)]),
+            labels=labels_table([(0, 0, 0), (0, 1, 1), (0, 1, 2), (0, 2, 1), (2, 1, 0), (2, 2, 0)]),
             triplets=tables.PUBLISHED_TRIPLETS.empty_table(),
             quarantine=tables.quarantine_table([]),
             left_out={},
@@ -71,6 +72,9 @@ def lookup() -> CatalogLookup:
         ("length=long", [0]),
         ("length!=long", [2]),  # 4 has no label
         ("length!=short", [0]),
+        ("fit=slim?=yes", [2]),
+        ("fit=slim? != yes", [0]),
+        ("attribute:fit=slim?=no=", [0]),
     ],
 )
 def test_rows_that_hold(text: str, images: list[int], lookup: CatalogLookup) -> None:
