@@ -34,11 +34,14 @@ Checksums = Mapping[Any, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A place with stored files: how many, and how many of them have no checksum."""
+    """A place with stored files: how many, and how many have no checksum; None: it is not known.
+
+    Tables have theirs inside, page by page, and do not say whether they have them.
+    """
 
     place: str
     num_files: int
-    num_unknown: int
+    num_unknown: int | None
 
 
 def check(
@@ -90,7 +93,7 @@ def check(
                 if problem := _problem_of(path, crc32):
                     problems.append(f"{path} {problem}")
                 advance(1)
-    places = [Place(place="tables", num_files=len(tables), num_unknown=0)] if tables else []
+    places = [Place(place="tables", num_files=len(tables), num_unknown=None)] if tables else []
     places += [
         Place(place=place, num_files=len(written), num_unknown=[*written.values()].count(None))
         for place, written in listed.items()
@@ -105,13 +108,20 @@ def check(
 
 
 def _print(places: Sequence[Place], problems: Sequence[str]) -> None:
-    rows = [(one.place, str(one.num_files), str(one.num_unknown)) for one in places]
+    rows = [
+        (
+            one.place,
+            str(one.num_files),
+            "not known" if one.num_unknown is None else str(one.num_unknown),
+        )
+        for one in places
+    ]
     console.print(table("checked", ["place"], ["files", "without a checksum"], rows=rows))
     for problem in problems:
         console.print(plain(problem))
     if problems:
         return
-    num_unknown = sum(one.num_unknown for one in places)
+    num_unknown = sum(one.num_unknown or 0 for one in places)
     if num_unknown:
         console.print(f"{num_unknown} files, of an older hemline, have no checksum: they are there")
     console.print("no file is missing, or known to be damaged")

@@ -9,8 +9,8 @@ from components.errors import command_line
 ROOT = Path(__file__).parents[2]
 # a command between backticks, in a source, up to a value in it
 _VALUE = re.compile(r"`(?:hemline|dvc|git|pip|mlflow) [^`\n]*\{([^}]*)\}")
-# numbers and hashes, and what is quoted already
-_PLAIN = r"commit\[:10\]|challenger\.version|version\.version|target|number|recorded\.commit\[:10\]"
+# numbers and hashes, constants, and what is quoted already
+_PLAIN = r"found\.experiment_id|dvc_files\.LOCK|commit\[:10\]|challenger\.version|version\.version|target|number|recorded\.commit\[:10\]"
 
 
 def test_a_command_is_taken_as_it_is_meant() -> None:

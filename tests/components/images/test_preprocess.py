@@ -324,7 +324,7 @@ def test_every_file_ends_in_the_store_or_in_the_quarantine(tmp_path):
     found = {row["path"]: row["reason"] for row in quarantine.to_pylist()}
     assert found == {
         **{name: reason for name, (_, reason) in BAD.items()},
-        "folder.jpg": "missing",
+        "folder.jpg": "not_a_file",
         "gone.jpg": "missing",
     }
 

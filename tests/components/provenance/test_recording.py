@@ -266,10 +266,10 @@ def test_a_runs_name_says_network_experiment_and_what_varies(tmp_path: Path, mon
     assert name("model: {name: asen, weights: none}\ngate: {confidence: 0.9}") == "asen · wardrobe"
     assert (
         name(
-            "data: {root: s3://x/b, exclude_attributes: [a]}\ntrain: {margin: 0.3}",
+            "data: {root: x/b, exclude_attributes: [a]}\ntrain: {margin: 0.3}",
             **{origin.EXPERIMENT_TAG: "puffy-lamb", origin.BASELINE_TAG: baseline},
         )
-        == 'ag_man · puffy-lamb · data.root=s3://x/b, data.exclude_attributes=["a"]'
+        == 'ag_man · puffy-lamb · data.root=x/b, data.exclude_attributes=["a"]'
     )
     many = "\n".join(["train:", *(f"  {key}: 0.123456" for key in VARIED)])
     assert len(name(many)) == 200

@@ -140,7 +140,8 @@ def test_tags_of_an_earlier_run_are_mended_from_the_lock_that_a_run_kept(
     assert run_id in printed(capfd, commit=commit)
     for target in ((), (run_id,)):
         assert "agree with the dvc.lock" in printed(capfd, *target, mend=True)
-    assert json.loads(printed(capfd, mend=True, output_format="json")) == []
+    after = json.loads(printed(capfd, mend=True, output_format="json"))
+    assert after == {"dry_run": False, "changes": []}
 
 
 def printed(capfd: pytest.CaptureFixture[str], *arguments: str, **options: str | bool) -> str:
