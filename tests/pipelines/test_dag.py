@@ -171,7 +171,7 @@ def test_the_run_knows_params_metrics_and_origin(project: Project) -> None:
     logged = {"valid/map", "train/loss", "train/images_per_s", "test/map", "test/random_map"}
     assert run.data.metrics.keys() >= logged | {"test/gain", "test/images_per_s"}
     groups = {name.split("/")[0] for name in run.data.metrics}
-    assert groups == {"train", "step", "valid", "test", "system"}
+    assert groups - {"system"} == {"train", "step", "valid", "test"}  # system: after ten seconds
     assert run.info.run_name == "ag_man · wardrobe"
     note = run.data.tags["mlflow.note.content"]
     assert all(f"/artifacts/{name})" in note for name in ("report.html", "model_card.md"))
