@@ -61,7 +61,9 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Reproduced]:
             status = end.exit_code
         else:
             status = exit_codes.OK
-        return status, json.loads(capfd.readouterr().out)
+        document = json.loads(capfd.readouterr().out)
+        check_document("reproduce", document)
+        return status, document
 
     return run
 
@@ -252,7 +254,6 @@ def test_the_registered_model_comes_out_bit_by_bit_from_scratch(project: Project
     versions = client.search_model_versions("name='hemline'")
     command = ["hemline", "reproduce", "models:/hemline/1", "--from-scratch", "--format", "json"]
     found = json.loads(project.run(*command).stdout)
-    check_document("reproduce", found)
     assert found["verdict"] == "identical"
     computed = ["ingest", "preprocess", "split", "triplets", "train", "evaluate"]
     assert found["computed_stages"] == computed
