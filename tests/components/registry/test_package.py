@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from components import files
 from components.errors import HemlineError
 from components.images.transforms import normalise
+from components.registry import pt2
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 
@@ -106,3 +108,12 @@ def test_everything_moves_to_the_device(example) -> None:
     assert {torch.device(node.kwargs["device"]).type for node in made} == {"meta"}
     assert network(pixels, asked).device.type == "meta"
     assert network.with_maps(pixels, asked)[1].device.type == "meta"
+    served = pt2.load(example.package.folder / NETWORK_FILE, "meta")
+    assert [each.device.type for each in served(pixels, asked)] == ["meta", "meta"]
+
+
+def test_the_file_is_the_same_wherever_it_is_written(example) -> None:
+    """In another checkout, the same weights are the same version: it names no path of this one."""
+    with zipfile.ZipFile(example.package.folder / NETWORK_FILE) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    assert b".py" not in content

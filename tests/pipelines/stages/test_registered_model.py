@@ -97,7 +97,7 @@ def test_a_clone_registers_what_dvc_brought_and_searches_with_it(
     commit = clone.run("git", "rev-parse", "HEAD~1").stdout.strip()
     assert copy.data.tags["mlflow.source.git.commit"] == commit, "the one with the results"
     assert version.tags["hemline.commit"] == commit
-    same = ("hemline.dvc_lock", "hemline.split", "dvc.data/store", "dvc_out.models/network")
+    same = ("hemline.split", "dvc.data/store", "dvc.data/splits", "dvc_out.models/network")
     for tag in same:
         assert copy.data.tags[tag] == original.data.tags[tag], tag
     params = {name: original.data.params[name] for name in copy.data.params}
