@@ -41,7 +41,7 @@ def test_what_is_read_keeps_odd_bytes_and_says_why_it_failed() -> None:
     assert said.encode(errors="surrogateescape") == b"caf\xe9\r\n"
     with pytest.raises(HemlineError, match=r"sys\.exit"):
         programs.read([sys.executable, "-c", program % 2])
-    with pytest.raises(HemlineError, match="cannot be run"):
+    with pytest.raises(HemlineError, match="is not installed, or not on PATH"):
         programs.read(["/nowhere/git"])
 
 

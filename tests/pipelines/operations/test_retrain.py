@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -109,7 +109,7 @@ def working_in(project: Project, **environment: str) -> Iterator[pytest.MonkeyPa
 def retrain(project: Project, *, status: int, **environment: str) -> str:
     """Returns what a retrain printed, and its error, which ended with that exit status."""
     printed = io.StringIO()
-    with working_in(project, **environment), redirect_stdout(printed):
+    with working_in(project, **environment), redirect_stdout(printed), redirect_stderr(printed):
         try:
             command.retrain()
         except typer.Exit as end:
@@ -136,7 +136,7 @@ def killed_at(project: Project, step: str) -> str:
                 yield
 
     printed = io.StringIO()
-    with working_in(project) as patch, redirect_stdout(printed):
+    with working_in(project) as patch, redirect_stdout(printed), redirect_stderr(printed):
         patch.setattr(command, "RetrainReport", Report)
         with pytest.raises(Killed):
             command.retrain()
@@ -145,19 +145,15 @@ def killed_at(project: Project, step: str) -> str:
 
 def killed_after(project: Project, line: str) -> str:
     """Returns what a retrain printed, which SIGKILL ended, with all it started, after a line."""
-    errors = project.folder.parent / "errors.txt"
-    with (
-        errors.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, "-m", "pipelines", "retrain"],  # a whole tree of processes to kill
-            cwd=project.folder,
-            env=project.environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,
-        ) as process,
-    ):
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "retrain"],  # a whole tree of processes to kill
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
         printed = []
         for each in process.stdout or ():
             printed.append(each)
@@ -165,7 +161,7 @@ def killed_after(project: Project, line: str) -> str:
                 os.killpg(process.pid, signal.SIGKILL)
                 break
         printed += list(process.stdout or ())
-    assert process.returncode == -signal.SIGKILL, "".join(printed) + errors.read_text()
+    assert process.returncode == -signal.SIGKILL, "".join(printed)
     return "".join(printed)
 
 
