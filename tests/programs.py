@@ -6,6 +6,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
+
+import psutil
 
 TIMEOUT_S = 300  # of what takes seconds on a quiet machine
 
@@ -39,8 +42,19 @@ def begun(
     raise AssertionError("it ended before it had done anything")
 
 
-def kill(program: subprocess.Popen[bytes]) -> None:
-    """Kills the leader of a session and all processes of its group, those that are left."""
+def kill(program: subprocess.Popen[Any]) -> None:
+    """Kills the leader of a session and all that it started, and waits until they are no more.
+
+    DVC takes a process that is about to end for one that holds its locks.
+    """
+    started = []
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(program.pid).children(recursive=True)
     with suppress(ProcessLookupError):
         os.killpg(program.pid, signal.SIGKILL)
+    for process in started:  # those with a session of their own
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     program.wait()
+    _, left = psutil.wait_procs(started, timeout=TIMEOUT_S)
+    assert not left

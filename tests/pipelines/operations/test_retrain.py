@@ -7,7 +7,6 @@ others run in this process, where only DVC and its stages are processes of their
 import csv
 import io
 import json
-import os
 import random
 import re
 import signal
@@ -24,6 +23,7 @@ import mlflow
 import pyarrow.parquet as pq
 import pytest
 import typer
+from programs import kill
 from project import Project
 
 from components.errors import HemlineError
@@ -150,7 +150,7 @@ def killed_after(project: Project, line: str) -> str:
         cwd=project.folder,
         env=project.environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT,  # where it says which step it takes
         text=True,
         start_new_session=True,
     ) as process:
@@ -158,7 +158,7 @@ def killed_after(project: Project, line: str) -> str:
         for each in process.stdout or ():
             printed.append(each)
             if each.startswith(line):
-                os.killpg(process.pid, signal.SIGKILL)
+                kill(process)
                 break
         printed += list(process.stdout or ())
     assert process.returncode == -signal.SIGKILL, "".join(printed)
