@@ -61,8 +61,13 @@ def option_names(source: Path, command: str) -> list[str]:
 
 
 def _declared(argument: str, annotation: ast.expr) -> list[str]:
-    """Returns the names that an `Option` gives, or the one that follows from the argument's."""
+    """Returns the names that an `Option` gives, or the one that follows from the argument's.
+
+    None for an `Argument`, which is completed by its place.
+    """
     calls = [node for node in ast.walk(annotation) if isinstance(node, ast.Call)]
+    if any(ast.unparse(call.func) == "Argument" for call in calls):
+        return []
     texts = [each.value for call in calls for each in call.args if isinstance(each, ast.Constant)]
     names = [part for text in texts for part in str(text).split("/")]
     return names or [f"--{argument.replace('_', '-')}"]
