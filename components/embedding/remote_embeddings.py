@@ -10,7 +10,10 @@ A file is therefore never overwritten. The manifest goes up last, and files that
 are removed after that: whenever a writer is killed, readers find the old embeddings or the new.
 """
 
+import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,8 +26,8 @@ from fsspec import AbstractFileSystem
 
 from components import files
 from components.credentials import without_credentials
-from components.embedding.embeddings import MANIFEST, Embeddings, read_embeddings
-from components.embedding.part_files import listed_files, remove_unnamed
+from components.embedding.embeddings import MANIFEST, Embeddings
+from components.embedding.part_files import listed_files
 from components.errors import HemlineError
 from components.images.remote_store import UnreachableError, copy_name, open_url, read_manifest
 
@@ -82,29 +85,28 @@ def publish_embeddings(embeddings: Embeddings, url: str) -> int:
 
 
 def fetch_embeddings(url: str, cache: Path) -> Path:
-    """Returns a folder in `cache` with the embeddings at a URL; only what it lacks is fetched.
+    """Returns a folder below `cache` with the embeddings at a URL; only what it lacks is fetched.
 
-    A lock makes processes of a machine wait for one another, so each file is fetched once. What is
-    fetched is compared with its checksum.
+    Each state of the URL has a folder of its own, in which nothing is ever replaced; the one before
+    stays, for those who still read it. A lock makes processes of a machine wait for one another, so
+    each file is fetched once. What is fetched is compared with its checksum.
 
     Raises:
         HemlineError: the URL cannot be read, no embeddings are published there, or they lack a file
             or have a damaged one.
     """
-    folder = cache / "embeddings" / copy_name(url)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    copies = cache / "embeddings" / copy_name(url)
+    copies.mkdir(parents=True, exist_ok=True)
+    with FileLock(copies / ".lock"):
         tried: dict[str, Any] | None = None
         lacking = ""
         # a file may be gone because others were published: then the manifest is another one
         while (manifest := _manifest_at(url)) != tried:
             tried = manifest
             try:
-                _fetch(url, manifest, folder)
+                return _fetch(url, manifest, copies)
             except _GoneError as error:
                 lacking = str(error)
-            else:
-                return folder
     raise HemlineError(f"{without_credentials(url)} lacks {lacking}: {_PUBLISH} again")
 
 
@@ -166,33 +168,42 @@ def check_published(url: str) -> None:
             raise HemlineError(f"{without_credentials(url)} lacks {file.name}: {_PUBLISH} again")
 
 
-def _fetch(url: str, manifest: dict[str, Any], folder: Path) -> None:
-    crc32: dict[str, str] = manifest["crc32"]
-    earlier = files.read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    held = earlier.get("crc32", {})
+def _fetch(url: str, manifest: dict[str, Any], copies: Path) -> Path:
+    content = json.dumps(manifest, sort_keys=True).encode()
+    folder = copies / hashlib.sha256(content).hexdigest()[:16]
+    is_complete = (folder / MANIFEST).exists()
+    others = sorted(
+        (path for path in copies.glob(f"*/{MANIFEST}") if path.parent != folder),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    held = files.read_json(others[-1])["crc32"] if others else {}
     with _at(url, "read") as (system, root):
-        for name, written in crc32.items():
+        for name, written in manifest["crc32"].items():
             path = folder / name
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise HemlineError(f"{url} names a file outside of its folder: {name}")
-            if path.exists() and (held.get(name) == written or not files.problem_of(path, written)):
+            if path.exists() and (is_complete or not files.problem_of(path, written)):
                 continue
             remote = _remote_name(name, written)
+            before = others[-1].parent / name if held.get(name) == written else None
             with files.replacing(path) as temporary:
-                try:
-                    system.get_file(f"{root}/{remote}", str(temporary))
-                except FileNotFoundError:
-                    raise _GoneError(remote) from None
+                if before and not files.problem_of(before, written):
+                    os.link(before, temporary)
+                else:
+                    try:
+                        system.get_file(f"{root}/{remote}", str(temporary))
+                    except FileNotFoundError:
+                        raise _GoneError(remote) from None
                 if problem := files.problem_of(temporary, written):
                     raise HemlineError(
                         f"{without_credentials(url)}/{remote} {problem}: remove it there, and "
                         f"{_PUBLISH} again"
                     )
-    if manifest != earlier:
+    if not is_complete:
         files.write_json(manifest, folder / MANIFEST)
-        embedded = read_embeddings(folder)
-        keys = [part.key for part in embedded.parts]
-        remove_unnamed(folder, keys, attributes=embedded.attributes)
+        for older in others[:-1]:
+            shutil.rmtree(older.parent)
+    return folder
 
 
 def _remote_name(name: str, crc32: str) -> str:

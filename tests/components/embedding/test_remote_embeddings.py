@@ -119,8 +119,9 @@ def test_only_what_is_new_is_uploaded_and_fetched(url: str, tmp_path: Path) -> N
 
 
 def test_what_is_published_no_more_is_removed_everywhere(url: str, tmp_path: Path) -> None:
-    publish_embeddings(embedded(tmp_path / "made", 7), url)
-    (fetch_embeddings(url, tmp_path / "cache") / "index").mkdir()
+    made = embedded(tmp_path / "made", 7)
+    publish_embeddings(made, url)
+    before = read_embeddings(fetch_embeddings(url, tmp_path / "cache"))
     system, root = fsspec.core.url_to_fs(url)
     system.pipe_file(f"{root}/vectors.txt", b"of somebody else")
     other = embedded(tmp_path / "other", 4)
@@ -129,7 +130,28 @@ def test_what_is_published_no_more_is_removed_everywhere(url: str, tmp_path: Pat
     assert_equal(read_embeddings(folder), other)
     assert len(system.find(root)) == len(listed_files(other)) + 2, "with the manifest and theirs"
     assert {*folder.rglob("*.parquet")} == {*listed_files(read_embeddings(folder))}
-    assert (folder / "index").exists(), "of `hemline index`"
+    assert_equal(before, made)  # a page that was opened with it goes on
+    publish_embeddings(embedded(tmp_path / "third", 10), url)
+    third = fetch_embeddings(url, tmp_path / "cache")
+    assert {*third.parent.iterdir()} == {folder, third, third.parent / ".lock"}
+
+
+@pytest.mark.parametrize("url", ["memory"], indirect=True)
+def test_a_fetch_that_was_cut_short_spoils_no_copy(url: str, tmp_path: Path) -> None:
+    old, new = embedded(tmp_path / "old", 7), embedded(tmp_path / "new", 10)
+    publish_embeddings(old, url)
+    open_copy = read_embeddings(fetch_embeddings(url, tmp_path / "cache"))
+    publish_embeddings(new, url)
+    system, root = fsspec.core.url_to_fs(url)
+    last = max(name for name in system.find(root) if "/vectors/" in name)
+    system.rm_file(last)
+    with pytest.raises(HemlineError, match=r"hemline-1 lacks vectors/part-"):
+        fetch_embeddings(url, tmp_path / "cache")
+    assert_equal(open_copy, old)
+    publish_embeddings(old, url)
+    assert_equal(read_embeddings(fetch_embeddings(url, tmp_path / "cache")), old)
+    publish_embeddings(new, url)
+    assert_equal(read_embeddings(fetch_embeddings(url, tmp_path / "cache")), new)
 
 
 @pytest.mark.parametrize("url", ["shelves"], indirect=True)
