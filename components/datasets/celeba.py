@@ -19,7 +19,7 @@ a mustache), or none.
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.datasets.index_files import numbered_lines, read_counted
+from components.datasets.index_files import numbered_lines, read_counted, read_partition
 from components.datasets.labelled import Label, LabelledImages
 from components.errors import HemlineError
 
@@ -58,7 +58,8 @@ def read_celeba(root: Path) -> LabelledImages:
             not of the format.
     """
     source = _file(root, "Anno", "list_attr_celeba.txt")
-    splits = _read_partition(_file(root, "Eval", "list_eval_partition.txt"))
+    partition = _file(root, "Eval", "list_eval_partition.txt")
+    split_of = read_partition(numbered_lines(partition), source=partition, splits=SPLITS)
     folder = "Img/img_align_celeba" if (root / "Img").is_dir() else "img_align_celeba"
     header, rows = read_counted(source)
     names = header.split()
@@ -74,7 +75,7 @@ def read_celeba(root: Path) -> LabelledImages:
                 f"for each name of line 2; got {text[:60]!r}"
             )
         flags = dict(zip(names, cells, strict=True))
-        split = splits.get(image)
+        split = split_of.get(image)
         num_in_no_partition += split is None
         labels += [
             Label(f"{folder}/{image}", attribute, value, split)
@@ -94,20 +95,3 @@ def read_celeba(root: Path) -> LabelledImages:
 def _file(root: Path, folder: str, name: str) -> Path:
     """Returns where a copy of CelebA has a file: in the original's folder, or in the root."""
     return file if (file := root / folder / name).is_file() else root / name
-
-
-def _read_partition(path: Path) -> Mapping[str, str]:
-    splits: dict[str, str] = {}
-    for number, text in numbered_lines(path):
-        image, *cells = text.split()
-        if len(cells) != 1 or cells[0] not in SPLITS:
-            raise HemlineError(
-                f"{path} line {number}: expected a name and 0, 1 or 2, got {text[:60]!r}"
-            )
-        split = SPLITS[cells[0]]
-        if splits.setdefault(image, split) != split:
-            raise HemlineError(
-                f"{path} line {number}: {image} is in {splits[image]} and in {split}; "
-                "an image can be in one partition"
-            )
-    return splits

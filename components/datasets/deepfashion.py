@@ -24,10 +24,10 @@ types are 1 texture, 2 sleeve, 3 length, 4 neckline, 5 fabric, 6 fit. Assumed, b
 file could be seen: that the list begins with its number of rows and names of columns, as above.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from components.datasets.index_files import numbered_lines, read_counted, read_paths
+from components.datasets.index_files import read_counted, read_paired, read_partition
 from components.datasets.labelled import Label, LabelledImages
 from components.errors import HemlineError
 
@@ -53,7 +53,8 @@ def read_deepfashion(root: Path) -> LabelledImages:
             f"{root} has {FINE} and neither Anno nor Anno_coarse: set data.format: deepfashion_fine"
         )
     attributes = read_attributes(attributes_file(root))
-    splits = _read_partition(root / PARTITION)
+    _, rows = read_counted(root / PARTITION)
+    splits = read_partition(rows, source=root / PARTITION, splits=SPLIT_OF)
     prefix = _image_prefix(root)
     source = attributes_file(root).with_name("list_attr_img.txt")
     labels: list[Label] = []
@@ -92,15 +93,8 @@ def read_deepfashion_fine(root: Path) -> LabelledImages:
     labels: list[Label] = []
     num_without = 0
     for name, split in SPLIT_OF.items():
-        paths, source = read_paths(folder / f"{name}.txt"), folder / f"{name}_attr.txt"
-        rows = list(numbered_lines(source))
-        if len(rows) != len(paths):
-            raise HemlineError(
-                f"{source} has {len(rows)} lines and {name}.txt {len(paths)}; both have one for "
-                "each image: extract them again"
-            )
-        for path, (number, text) in zip(paths, rows, strict=True):
-            where = f"{source} line {number}"
+        rows = read_paired(folder / f"{name}.txt", folder / f"{name}_attr.txt")
+        for path, where, text in rows:
             positions = _positive(text.split(), num_attributes=len(attributes), where=where)
             named = [attributes[position] for position in positions]
             labels += [Label(prefix + path, kind, value, split) for value, kind in named]
@@ -143,24 +137,6 @@ def read_attributes(path: Path, *, types: Sequence[str] = TYPES) -> list[tuple[s
             )
         attributes.append((name[0], types[int(kind) - 1]))
     return attributes
-
-
-def _read_partition(path: Path) -> Mapping[str, str]:
-    splits: dict[str, str] = {}
-    for number, text in read_counted(path)[1]:
-        image, *cells = text.split()
-        if len(cells) != 1 or cells[0] not in SPLIT_OF:
-            raise HemlineError(
-                f"{path} line {number}: expected a path and one of {', '.join(SPLIT_OF)}, "
-                f"got {text!r}"
-            )
-        split = SPLIT_OF[cells[0]]
-        if splits.setdefault(image, split) != split:
-            raise HemlineError(
-                f"{path} line {number}: {image} is in {splits[image]} and in {split}; "
-                "an image can be in one partition"
-            )
-    return splits
 
 
 def _positive_attributes(path: Path, *, num_attributes: int) -> Iterator[tuple[str, list[int]]]:

@@ -84,11 +84,9 @@ def _read_label_map(root: Path) -> dict[str, tuple[str, str]]:
     names: dict[str, tuple[str, str]] = {}
     for number, row in rows:
         cells = [cell.strip() for cell in row]
-        if names.setdefault(cells[key], (cells[attribute], cells[value])) != (
-            cells[attribute],
-            cells[value],
-        ):
+        if cells[key] in names:
             raise HemlineError(f"{found[0]} line {number}: a second name of label {cells[key]}")
+        names[cells[key]] = (cells[attribute], cells[value])
     return names
 
 

@@ -6,7 +6,7 @@ of a line and blank lines at the end of a file mean nothing.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,6 +81,49 @@ def read_counted(path: Path) -> tuple[str, Iterator[tuple[int, str]]]:
             )
 
     return header, rows()
+
+
+def read_paired(paths: Path, rows: Path) -> Iterator[tuple[str, str, str]]:
+    """Yields a path of one file, where its row stands in another, and that row's text.
+
+    Raises:
+        HemlineError: a file is missing or empty, or they have different numbers of lines.
+    """
+    images, lines = read_paths(paths), list(numbered_lines(rows))
+    if len(lines) != len(images):
+        raise HemlineError(
+            f"{rows} has {len(lines)} lines and {paths.name} {len(images)}; both have one for each "
+            "image: extract them again"
+        )
+    for image, (number, text) in zip(images, lines, strict=True):
+        yield image, f"{rows} line {number}", text
+
+
+def read_partition(
+    rows: Iterable[tuple[int, str]], *, source: Path, splits: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns the split of every image of numbered rows that hold an image and a word for it.
+
+    `splits` are the splits by these words.
+
+    Raises:
+        HemlineError: a row is not of the format, or an image is in two splits.
+    """
+    split_of: dict[str, str] = {}
+    for number, text in rows:
+        image, *cells = text.split()
+        if len(cells) != 1 or cells[0] not in splits:
+            raise HemlineError(
+                f"{source} line {number}: expected an image and one of {', '.join(splits)}, "
+                f"got {text[:80]!r}"
+            )
+        split = splits[cells[0]]
+        if split_of.setdefault(image, split) != split:
+            raise HemlineError(
+                f"{source} line {number}: {image} is in {split_of[image]} and in {split}; "
+                "an image can be in one partition"
+            )
+    return split_of
 
 
 def read_index(path: Path, *, num_images: int | None = None, num_ids: int = 3) -> NDArray[np.int64]:

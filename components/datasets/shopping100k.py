@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.datasets.index_files import numbered_lines, read_paths
+from components.datasets.index_files import numbered_lines, read_paired
 from components.datasets.labelled import Label, LabelledImages
 from components.errors import HemlineError
 
@@ -55,16 +55,9 @@ def read_shopping100k(root: Path) -> LabelledImages:
     labels: list[Label] = []
     missing = dict.fromkeys(ATTRIBUTES, 0)
     for split in SPLITS:
-        paths = read_paths(root / f"imgs_{split}.txt")
-        source = root / f"labels_{split}.txt"
-        lines = list(numbered_lines(source))
-        if len(lines) != len(paths):
-            raise HemlineError(
-                f"{source} has {len(lines)} lines and imgs_{split}.txt {len(paths)}; both have one "
-                "for each image: copy them again"
-            )
-        for path, (number, text) in zip(paths, lines, strict=True):
-            values = _values(text, num_values=num_values, where=f"{source} line {number}")
+        rows = read_paired(root / f"imgs_{split}.txt", root / f"labels_{split}.txt")
+        for path, where, text in rows:
+            values = _values(text, num_values=num_values, where=where)
             for attribute, value in zip(ATTRIBUTES, values, strict=True):
                 if value is None:
                     missing[attribute] += 1

@@ -85,7 +85,7 @@ def test_the_originals_folders(tmp_path):
         (ATTRIBUTES, FILES[ATTRIBUTES].replace("Male ", ""), "line 2: the names lack Male"),
         (ATTRIBUTES, FILES[ATTRIBUTES] + " 1", r"line 4: expected a name and 17 numbers 1 or -1"),
         (ATTRIBUTES, FILES[ATTRIBUTES].replace(" -1", " 0"), "line 3: expected a name and 17"),
-        (PARTITION, "000001.jpg 3", "line 1: expected a name and 0, 1 or 2"),
+        (PARTITION, "000001.jpg 3", "line 1: expected an image and one of 0, 1, 2"),
         (PARTITION, "000001.jpg 0\n000001.jpg 1", "line 2: 000001.jpg is in train and in valid"),
     ],
 )
