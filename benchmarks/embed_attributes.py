@@ -94,6 +94,9 @@ def ways(network: AGMAN, images_B3HW: Tensor) -> Mapping[str, Callable[[], Tenso
 
 def embed_as_published(network: AGMAN, images_B3HW: Tensor, attributes_B1: Tensor) -> Tensor:
     """Returns embeddings [B, 1, D] for one attribute of each image, all maps made in full."""
+    assert network.sa
+    assert network.aca
+    assert network.ca
     features_BDHW = network.features(images_B3HW)
     attended_BDHW = network.asa(features_BDHW, attributes_B1) * features_BDHW
     attended_BDHW = attended_BDHW * second_look(network.sa, attended_BDHW)

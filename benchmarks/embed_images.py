@@ -32,8 +32,9 @@ from components.embedding.making import make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.images.decode import decode
 from components.images.transforms import normalise
+from components.models.ag_man import AGMAN
 from components.models.build import build_model
-from components.params import EmbedParams
+from components.params import EmbedParams, Precision
 from components.registry.graph import write_package
 from components.registry.package import read_package
 
@@ -67,7 +68,8 @@ def print_speeds(num_images: int) -> None:
         files = [folder / path for path in listed["path"].to_pylist()]
         pack(network, package, image_size_px=224)
         rows = {"published, fp32": time_published(network, files[:16])}
-        for precision in ("fp32", "bf16"):
+        precisions: tuple[Precision, ...] = ("fp32", "bf16")
+        for precision in precisions:
             loop = partial(time_loop, package, files[:256], precision)
             before = loop()
             rows[f"hemline embed, {precision}"] = images_per_s(
@@ -76,8 +78,7 @@ def print_speeds(num_images: int) -> None:
             rows[f"bare loop, {precision}"] = max(before, loop())  # these machines are not steady
     print(f"{machine()}\n{num_images} JPEGs of 256 px to 224 px, {NUM_ATTRIBUTES} attributes")
     for name, speed in rows.items():
-        precision = name.rpartition(" ")[2]
-        of_loop = speed / rows.get(f"bare loop, {precision}", speed)
+        of_loop = speed / rows.get(f"bare loop, {name.rpartition(' ')[2]}", speed)
         published = speed / rows["published, fp32"]
         print(f"{name:20} {speed:8.1f} images/s  {of_loop:5.2f} of the loop  {published:6.1f} x")
 
@@ -92,6 +93,7 @@ def pack(network: nn.Module, package: Path, *, image_size_px: int) -> None:
 
 def time_published(network: nn.Module, files: list[Path]) -> float:
     """Returns images per second of the published way, in one batch on all cores."""
+    assert isinstance(network, AGMAN)
 
     def embed_all() -> None:
         pixels = [decode(file.read_bytes(), image_size_px=224) for file in files]
@@ -125,7 +127,7 @@ def speed_of(embed_all: Callable[[], None], num_images: int) -> float:
     return num_images / (time.perf_counter() - start)
 
 
-def images_per_s(folder: Path, package: Path, *, image_size_px: int, precision: str) -> float:
+def images_per_s(folder: Path, package: Path, *, image_size_px: int, precision: Precision) -> float:
     """Returns images per second of the job, from its first batch to the end of writing."""
     ray.init(
         address="local", num_cpus=num_cores() + 1, include_dashboard=False, log_to_driver=False

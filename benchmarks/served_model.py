@@ -108,7 +108,9 @@ def cpu_seconds(program: str, *arguments: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def print_latency(model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, data: list) -> None:
+def print_latency(
+    model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, data: list[bytes]
+) -> None:
     """Prints milliseconds of predict, and as a ratio to decoding and the bare network."""
     num_attributes = len(trained.schema.names)
     for num_images in (1, 64):
@@ -131,7 +133,7 @@ def print_latency(model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, data:
 
 
 def print_cosines(
-    model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, images: np.ndarray, data: list
+    model: mlflow.pyfunc.PyFuncModel, trained: TrainedModel, images: np.ndarray, data: list[bytes]
 ) -> None:
     """Prints how far predictions from files are from the evaluation's, from the store."""
     stored = ImageStore(options.STORE).gather(images)

@@ -73,12 +73,13 @@ def with_two_champions(registry: Path) -> None:
     shutil.copy("mlflow.db", registry)
     tracking = Tracking(uri=f"sqlite:///{registry}", artifact_root=str(registry.parent))
     client = tracking.client()
-    first = client.get_model_version("hemline", "1")
-    made = client.create_model_version("hemline", source=first.source, run_id=first.run_id)
+    published = versions.RegisteredVersion(name=tracking.model_name, version=1)
+    first = client.get_model_version(published.name, "1")
+    made = client.create_model_version(published.name, source=first.source, run_id=first.run_id)
     promotion.move_champion(
         "promote", int(made.version), expected=1, who="a benchmark", tracking=tracking
     )
-    if versions.read_tag(1, promotion.EMBEDDINGS_TAG, tracking=tracking) is None:
+    if versions.read_tag(published, promotion.EMBEDDINGS_TAG, tracking=tracking) is None:
         sys.exit("the demo's version 1 was never promoted: run `make demo`")
 
 

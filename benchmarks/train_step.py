@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -263,7 +264,7 @@ def make_learner(device: torch.device) -> Learner:
     ).to(device)
 
 
-def batches(data: Data, device: torch.device, *, resident: bool) -> Iterator:
+def batches(data: Data, device: torch.device, *, resident: bool) -> Iterator[Any]:
     """Yields batches of the training loop's own feed, without end."""
     plan = data.plan()
     numbers = np.arange(NUM_IMAGES)
