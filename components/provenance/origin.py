@@ -120,9 +120,8 @@ def read_origin(run_id: str, *, tracking: Tracking) -> Origin:
 
 def _origin(run: Run) -> Origin:
     tags = run.data.tags
-    kept = (
-        run.data.metrics
-    )  # an older run may have been evaluated again since: its last name counts
+    kept = run.data.metrics
+    # an older run may have been evaluated again since: its last name counts
     metrics = {metric_name(name): value for name, value in kept.items()} | kept
     inputs = {name: value for name, value in tags.items() if name.startswith(INPUT_PREFIX)}
     return Origin(

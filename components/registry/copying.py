@@ -44,12 +44,7 @@ def copy_version(version: RegisteredVersion, source: Tracking, target: Tracking)
     """
     with TemporaryDirectory() as temporary:
         model, run_files = Path(temporary) / "model", Path(temporary) / "run"
-        source.activate()
-        with source.answering(source.registry_address):
-            found = mlflow.artifacts.download_artifacts(
-                artifact_uri=version.uri, dst_path=str(model)
-            )
-        model = Path(found)
+        model = source.download(version.uri, model, address=source.registry_address)
         (model / _DOWNLOADED_FILE).unlink(missing_ok=True)
         graph = files.sha256(model / "artifacts" / NETWORK_FILE)
         there = of_graph(target.model_name, graph, target)
@@ -147,12 +142,7 @@ def _copy_model(folder: Path, run_id: str, target: Tracking) -> str:
         described.save(str(folder / _MODEL_FILE))
     client.log_model_artifacts(made.model_id, str(folder))
     with TemporaryDirectory() as temporary:
-        target.activate()
-        with target.answering():
-            found = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"models:/{made.model_id}", dst_path=temporary
-            )
-        arrived = _digests(Path(found))
+        arrived = _digests(target.download(f"models:/{made.model_id}", Path(temporary)))
     wrong = sorted(name for name, digest in sent.items() if arrived.get(name) != digest)
     if wrong:
         client.finalize_logged_model(made.model_id, LoggedModelStatus.FAILED)

@@ -4,7 +4,6 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import mlflow
 from mlflow.entities.model_registry import RegisteredModel
 
 from components.errors import HemlineError
@@ -185,19 +184,15 @@ def download(
     Raises:
         HemlineError: the registry has no such version, its files are gone, or it does not answer.
     """
-    tracking.activate()
     try:
-        with tracking.answering(tracking.registry_address, moves_files=True):
-            found = mlflow.artifacts.download_artifacts(
-                artifact_uri=version.uri, dst_path=str(into) if into else None
-            )
+        found = tracking.download(version.uri, into, address=tracking.registry_address)
     except (AbsentError, OSError) as error:
         raise HemlineError(
             f"{version.uri} is not in the registry {tracking.registry_address} ({error}); set "
             "MLFLOW_TRACKING_URI to the store that has it, or register the trained network here: "
             "hemline register"
         ) from error
-    return read_package(Path(found) / "artifacts")
+    return read_package(found / "artifacts")
 
 
 def write_registration(

@@ -37,7 +37,7 @@ _FAILURES = {  # what MLflow's error codes mean; any other is a refusal
     "INTERNAL_ERROR": _SILENT,
     "TEMPORARILY_UNAVAILABLE": _SILENT,
 }
-_FILES_METHODS = ("log_artifact", "log_artifacts", "download_artifacts")
+_FILES_METHODS = ("log_artifact", "log_artifacts", "log_model_artifacts", "download_artifacts")
 # a server answers when it has sent a file on to its own store, or fetched it from there
 _FILES_TIMEOUT_S = 180
 _FILES_RETRIES = 1
@@ -107,6 +107,20 @@ class Tracking:
         if given is None and self.registry_uri is None:
             # MLflow puts it there, where it would look as if somebody wanted a store of its own
             os.environ.pop("MLFLOW_REGISTRY_URI", None)
+
+    def download(self, uri: str, into: Path | None, *, address: str | None = None) -> Path:
+        """Returns a folder with the files of an MLflow URI; a temporary one where none is given.
+
+        `address` says which store is asked; by default, that of runs.
+
+        Raises:
+            AbsentError: the store does not have them.
+            HemlineError: the store does not answer, or refuses.
+        """
+        self.activate()
+        target = None if into is None else str(into)
+        with self.answering(address, moves_files=True):
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
 
     @contextmanager
     def answering(self, address: str | None = None, *, moves_files: bool = False) -> Iterator[None]:

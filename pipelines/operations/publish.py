@@ -13,13 +13,19 @@ from components.registry.versions import resolve
 from components.tracking.runs import Tracking, log_in
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import console, print_json
 
 Model = Annotated[str, Argument(help="Such as models:/hemline/3, of this project's registry.")]
 To = Annotated[str, Option(help="URI of the other store: http(s)://… or sqlite:///….")]
 
 
-def publish(*, model: Model, to: To, params: options.Params = options.PARAMS) -> None:
+def publish(
+    *,
+    model: Model,
+    to: To,
+    params: options.Params = options.PARAMS,
+    output_format: options.Format = "table",
+) -> None:
     """Copy a version, with its run, to another MLflow store; its aliases stay here.
 
     A model that the other store has is not registered again.
@@ -28,6 +34,16 @@ def publish(*, model: Model, to: To, params: options.Params = options.PARAMS) ->
     version = resolve(model, where)
     other = _store(to, where)
     copied = copy_version(version, where, other)
+    if output_format == "json":
+        print_json(
+            {
+                "model": version.uri,
+                "store": other.registry_address,
+                "published": copied.version.uri,
+                "was_there": copied.was_there,
+            }
+        )
+        return
     console.print(
         f"{other.address} {'has' if copied.was_there else 'now has'} {version.uri} as "
         f"{copied.version.uri}"

@@ -9,7 +9,7 @@ from components.tables import split_digest
 from components.tracking import runs
 from components.tracking.runs import Tracking
 from pipelines.shell import options
-from pipelines.shell.reporting import console
+from pipelines.shell.reporting import notes
 
 
 def run_here(run: Path, *, splits: Path, metrics: Path, queries: Path, where: Tracking) -> str:
@@ -35,7 +35,7 @@ def run_here(run: Path, *, splits: Path, metrics: Path, queries: Path, where: Tr
         # last: a run that was killed before does not stand for it
         named = {runs.ORIGIN_RUN_TAG: files.read_json(run)["run_id"]}
         runs.set_tags(named, tracking=where, run_id=run_id)
-    console.print(
+    notes.print(
         f"{run} names a run of another store: what dvc.lock and the outputs say of it is recorded "
         f"in {where.address} as run {run_id}"
     )

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "lineage": (["lineage", "models:/hemline/1"], 0),
     "lineage --mend": (["lineage", "--mend", "--dry-run"], 0),
     "promote": (["promote"], 0),
+    "publish": (["publish", "models:/hemline/1", "--to", "sqlite:///another.db"], 0),
     "check": (["check"], 0),
     "compare --list": (["compare", "--list"], 0),
     "preset": (["preset"], 0),
