@@ -18,10 +18,10 @@ import yaml
 from builders import PROJECT
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 from shops import NUM_ITEMS, Shop, picture
@@ -108,12 +108,16 @@ def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
 
 
 def follow(browser: webdriver.Chrome, element: WebElement) -> None:
-    """Clicks on what leads to another page, and waits for that one."""
-    page = browser.find_element(By.TAG_NAME, "html")
+    """Clicks on what leads to another page, and waits for that one.
+
+    Between two pages the driver answers with errors of several kinds, so they are waited out.
+    """
+    browser.execute_script("document.left = true")
     element.click()
-    WebDriverWait(browser, 20).until(staleness_of(page))
-    WebDriverWait(browser, 20).until(
-        lambda _: browser.execute_script("return document.readyState") == "complete"
+    WebDriverWait(browser, 20, ignored_exceptions=[WebDriverException]).until(
+        lambda _: browser.execute_script(
+            "return !document.left && document.readyState === 'complete'"
+        )
     )
 
 
