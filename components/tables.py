@@ -25,6 +25,7 @@ BATCHES_FILE = "batches.parquet"  # of a folder of triplets
 EVALUATION_FILE = "evaluation.json"  # of an evaluation
 REPORT_FILE = "report.html"
 QUERY_SCORES_FILE = "queries.parquet"
+PROTOTYPES_FILE = "prototypes.parquet"  # of models, of a version, and of embeddings
 
 _LABEL = (("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int16()))
 _SLOTS = (("anchor", pa.int64()), ("positive", pa.int64()), ("negative", pa.int64()))
@@ -142,6 +143,22 @@ QUERY_SCORES = pa.schema(
     ]
 )
 """One row per query of the test split, scores in [0, 1]; see `evaluation/query_scores.py`."""
+
+PROTOTYPES = pa.schema(
+    [
+        ("attribute", pa.string()),
+        ("value", pa.string()),
+        ("vector", pa.list_(pa.float32())),
+        ("num_images", pa.int64()),
+        ("spread", pa.float32()),
+    ]
+)
+"""One row per attribute and value, in the order of the schema.
+
+vector: of unit length, in the space of the attribute's embeddings; null where no training image has
+the value. num_images: how many training images it was made of. spread: their mean cosine distance
+to it, 0 where all are equal.
+"""
 
 EMBEDDED_ITEMS = pa.schema([("image", pa.int64()), ("path", pa.string()), ("content", pa.string())])
 """The first columns of the items of embeddings; the columns of their manifest follow.

@@ -3,6 +3,7 @@
     manifest.json                                which model, which attributes, which parts
     items.parquet                                a row per embedded image
     quarantine.parquet                           images that could not be read
+    prototypes.parquet                           the model's, a vector for every value
     vectors/part-<key>-<attribute>.parquet       `tables.embeddings_schema`
     parts/part-<key>.parquet                     what a part was made from, see `part_files.py`
 
@@ -29,7 +30,8 @@ from numpy.typing import NDArray
 from components import files
 from components.errors import HemlineError
 from components.params import Storage
-from components.tables import QUARANTINE_FILE
+from components.prototypes.prototypes import Prototypes, read_prototypes
+from components.tables import PROTOTYPES_FILE, QUARANTINE_FILE
 
 MANIFEST, ITEMS, VECTORS = "manifest.json", "items.parquet", "vectors"
 
@@ -91,6 +93,27 @@ class Embeddings:
     def num_images(self) -> int:
         """How many images are embedded."""
         return sum(part.num_images for part in self.parts)
+
+    @property
+    def has_prototypes(self) -> bool:
+        """Whether the model had a vector for every value."""
+        return PROTOTYPES_FILE in self.crc32
+
+    def prototypes(self) -> Prototypes:
+        """Returns the vectors of the values, by the model that embedded the images.
+
+        Raises:
+            HemlineError: an older hemline registered it, without them; or the file is damaged.
+        """
+        path = self.folder / PROTOTYPES_FILE
+        if not self.has_prototypes:
+            raise HemlineError(
+                f"{self.folder} has no vectors of values: an older hemline registered "
+                f"models:/{self.model_name}/{self.model_version}. `dvc repro` makes a version with "
+                "them, and embeds with it"
+            )
+        self.check(path)
+        return read_prototypes(path)
 
     def check_model(self, graph_sha256: str, *, registry: str) -> None:
         """Checks that a graph, of the version that the manifest names, made the embeddings.

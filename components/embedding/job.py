@@ -91,6 +91,7 @@ def embed_all(
             ),
             batch_size=params.batch_size_per_worker,
             on_progress=on_progress,
+            prototypes=package.prototypes,
         )
 
 

@@ -32,6 +32,7 @@ from components.embedding.part_files import (
     record_path,
     remove_unnamed,
     take_older_layout,
+    take_prototypes,
     write_part,
     written_checksums,
 )
@@ -114,8 +115,11 @@ def make_parts(
     embed: Embed,
     batch_size: int,
     on_progress: OnProgress,
+    prototypes: Path | None = None,
 ) -> Embeddings:
     """Embeds what is left of `plans`, all parts of the embeddings; writes the manifest last.
+
+    `prototypes` is the file of the model's prototypes; it is copied beside the items.
 
     Raises:
         HemlineError: no image can be read.
@@ -132,6 +136,7 @@ def make_parts(
         if making[key].is_complete:
             making.pop(key).write()
     assert not making, "every batch comes back"
+    take_prototypes(prototypes, out)
     return _conclude(source, plans, out, recipe=recipe)
 
 
@@ -246,7 +251,8 @@ def _checksums(records: Iterable[str], out: Path, *, kept: Collection[str]) -> d
     earlier = {}
     if (out / MANIFEST).exists():
         earlier = files.read_json(out / MANIFEST).get("crc32", {})
-    checksums = {name: files.checksum(out / name) for name in (ITEMS, tables.QUARANTINE_FILE)}
+    whole = (ITEMS, tables.QUARANTINE_FILE, tables.PROTOTYPES_FILE)
+    checksums = {name: files.checksum(out / name) for name in whole if (out / name).exists()}
     for key in records:
         for attribute, crc32 in written_checksums(out, key).items():
             checksums[part_path(out, attribute, key).relative_to(out).as_posix()] = crc32

@@ -196,6 +196,16 @@ def remove_unnamed(folder: Path, keys: Collection[str], *, attributes: Collectio
     keyed_parts.remove_unnamed(folder, "part-*.parquet", named=())
 
 
+def take_prototypes(prototypes: Path | None, folder: Path) -> None:
+    """Makes a folder hold the prototypes of the model that embeds into it; None: it has none."""
+    kept = folder / tables.PROTOTYPES_FILE
+    if prototypes is None:
+        kept.unlink(missing_ok=True)
+        return
+    with files.replacing(kept) as temporary:
+        shutil.copyfile(prototypes, temporary)
+
+
 def take_older_layout(folder: Path) -> None:
     """Makes the vectors of an older hemline lie where they lie now; the bytes are the same.
 
@@ -248,7 +258,9 @@ def listed_files(embeddings: Embeddings) -> list[Path]:
         if part.num_images
     ]
     records = [record_path(folder, part.key) for part in embeddings.parts]
-    return [folder / ITEMS, folder / tables.QUARANTINE_FILE, *vectors, *records]
+    described = [ITEMS, tables.QUARANTINE_FILE]
+    described += [tables.PROTOTYPES_FILE] if embeddings.has_prototypes else []
+    return [*(folder / name for name in described), *vectors, *records]
 
 
 def read_complete(folder: Path) -> Embeddings:

@@ -219,7 +219,7 @@ def _manifest_at(url: str) -> dict[str, Any]:
 
 def _sizes(system: AbstractFileSystem, root: str) -> dict[str, int]:
     """Returns the sizes of the files of embeddings at a URL, by their names below it."""
-    ours = ("vectors/", "parts/", "items-", "quarantine-", MANIFEST)
+    ours = ("vectors/", "parts/", "items-", "quarantine-", "prototypes-", MANIFEST)
     found = system.find(root, detail=True)
     names = {name.removeprefix(root).lstrip("/"): info["size"] for name, info in found.items()}
     return {name: size for name, size in names.items() if name.startswith(ours)}

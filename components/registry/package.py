@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from components import files
 from components.attributes import AttributeSchema
+from components.tables import PROTOTYPES_FILE
 
 if TYPE_CHECKING:
     from components.registry.graph import Embedder
@@ -30,6 +31,12 @@ class Package:
     schema: AttributeSchema
     image_size_px: int
     crc32: str | None = None
+
+    @property
+    def prototypes(self) -> Path | None:
+        """The file of its prototypes; None: an older hemline made none."""
+        path = self.folder / PROTOTYPES_FILE
+        return path if path.exists() else None
 
     @property
     def graph_sha256(self) -> str:

@@ -15,7 +15,7 @@ from components.images import decode
 from components.registry import pt2
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 from components.registry.versions import CHALLENGER, GRAPH_TAG, RegisteredVersion
-from components.tables import REPORT_FILE
+from components.tables import PROTOTYPES_FILE, REPORT_FILE
 from components.tracking.runs import Tracking, artifact_link, link_artifact
 
 CARD_FILE = "model_card.md"
@@ -36,8 +36,8 @@ def register_package(
     Idempotent: a package that the run registered earlier, in a stage that was killed before it
     could say so, stays the version that it is. `promotion.py` makes champions of versions.
 
-    `package` is a folder that `write_package` wrote; the card is put beside its files. It goes with
-    the model, to the run, and into the version's description.
+    `package` is a folder that `write_package` wrote, with or without prototypes; the card is put
+    beside its files. It goes with the model, to the run, and into the version's description.
 
     Raises:
         HemlineError: the store does not answer.
@@ -58,8 +58,20 @@ def register_package(
 
 def _key(package: Path) -> str:
     """Returns a hash of all that a version is made of."""
-    written = [package / name for name in (NETWORK_FILE, PACKAGE_FILE, CARD_FILE)]
+    written = _files(package).values()
     return content_key({"requirements": _requirements()}, [*written, _SERVED_MODEL, *_CODE])
+
+
+def _files(package: Path) -> dict[str, Path]:
+    """Returns what a version holds of a package, by MLflow's names for its artifacts."""
+    names = {
+        "network": NETWORK_FILE,
+        "package": PACKAGE_FILE,
+        "card": CARD_FILE,
+        "prototypes": PROTOTYPES_FILE,
+    }
+    paths = {what: package / name for what, name in names.items()}
+    return {what: path for what, path in paths.items() if path.exists()}
 
 
 def _registered_earlier(key: str, *, tracking: Tracking, run_id: str) -> int | None:
@@ -85,11 +97,7 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
         info = mlflow.pyfunc.log_model(
             name=tracking.model_name.replace(".", "_"),  # MLflow takes no dot here
             python_model=str(_SERVED_MODEL),
-            artifacts={
-                "network": str(package / NETWORK_FILE),
-                "package": str(package / PACKAGE_FILE),
-                "card": str(package / CARD_FILE),
-            },
+            artifacts={what: str(path) for what, path in _files(package).items()},
             code_paths=[str(path) for path in _CODE],
             signature=_signature(),
             pip_requirements=_requirements(),

@@ -77,7 +77,7 @@ def check(
             problems.append(str(error))
     tables = [
         path
-        for folder in (catalog, store, splits, triplets, queries.parent)
+        for folder in (catalog, store, splits, triplets, model.parent, queries.parent)
         for path in sorted(folder.glob("*.parquet"))
     ]
     num_files = len(tables) + sum(map(len, listed.values()))

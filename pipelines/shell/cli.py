@@ -30,6 +30,7 @@ COMMANDS = {
     "split": "Stage: assign images to train, valid and test, and to query and gallery.",
     "triplets": "Stage: draw what training sees, for all epochs in advance.",
     "train": "Stage: train the network (Ray Train).",
+    "prototypes": "Stage: make a vector for every value of an attribute.",
     "evaluate": "Stage: measure retrieval on the test split.",
     "register": "Stage: log the model to MLflow and register it.",
     "embed": "Stage: embed all images with the registered model (Ray Data).",

@@ -5,7 +5,12 @@ from typing import Annotated, Literal
 
 from typer import BadParameter, Option
 
-from components.tables import EVALUATION_FILE, QUERY_SCORES_FILE, REPORT_FILE
+from components.tables import (
+    EVALUATION_FILE,
+    PROTOTYPES_FILE,
+    QUERY_SCORES_FILE,
+    REPORT_FILE,
+)
 
 
 def _made_in(folder: str) -> Path:
@@ -31,6 +36,9 @@ StoreAddress = Annotated[str, Option(help="Folder or URL of the image store.")]
 Splits = Annotated[Path, Option(help="Folder of the splits.")]
 Triplets = Annotated[Path, Option(help="Folder of triplets and batches.")]
 Model = Annotated[Path, Option(help="Folder of the trained model.")]
+PrototypesFile = Annotated[
+    Path, Option("--prototypes", help="Parquet file with a vector of every value.")
+]
 Run = Annotated[Path, Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, Option(help="File that names the registered version.")]
 Embeddings = Annotated[
@@ -51,6 +59,7 @@ STORE = Path("data/store")
 SPLITS = Path("data/splits")
 TRIPLETS = Path("data/triplets")
 MODEL = Path("models/network")
+PROTOTYPES = Path("models") / PROTOTYPES_FILE
 RUN = Path("models/run.json")
 REGISTRATION = Path("models/registration.json")
 EMBEDDINGS = Path("data/embeddings")

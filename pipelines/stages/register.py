@@ -1,10 +1,12 @@
 """Stage `register`: the trained network and its model card → a version in the model registry."""
 
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.errors import HemlineError, command_line
 from components.files import read_about, read_json, sha256
+from components.prototypes.prototypes import read_prototypes
 from components.provenance import recording
 from components.provenance.origin import read_origin
 from components.registry import versions
@@ -12,7 +14,7 @@ from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE
 from components.registry.registration import register_package
-from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
+from components.tables import PROTOTYPES_FILE, QUERY_SCORES, SPLITS_REPORT_FILE
 from components.training.trained import identity, read_trained_model
 from pipelines.operations.pulled import run_here
 from pipelines.shell import options
@@ -27,6 +29,7 @@ def register(
     splits: options.Splits = options.SPLITS,
     metrics: options.Metrics = options.EVALUATION,
     queries: options.Queries = options.QUERIES,
+    prototypes_file: options.PrototypesFile = options.PROTOTYPES,
     registration: options.Registration = options.REGISTRATION,
     params: options.Params = options.PARAMS,
 ) -> None:
@@ -39,6 +42,9 @@ def register(
     run_id = run_here(run, splits=splits, metrics=metrics, queries=queries, where=where)
     trained = read_trained_model(model)
     check_evaluated(model, queries)
+    has_prototypes = prototypes_file.exists()  # what an older hemline trained has none
+    if has_prototypes:
+        check_prototypes(model, prototypes_file)
     origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
@@ -61,6 +67,8 @@ def register(
             schema=trained.schema,
             image_size_px=trained.image_size_px,
         )
+        if has_prototypes:
+            shutil.copyfile(prototypes_file, Path(folder) / PROTOTYPES_FILE)
         version = register_package(Path(folder), card=card, tracking=where, run_id=run_id)
         graph_sha256 = sha256(Path(folder) / NETWORK_FILE)
     recording.record_outputs(run, tracking=where, run_id=run_id)
@@ -82,4 +90,17 @@ def check_evaluated(model: Path, queries: Path) -> None:
             f"{model} is not the model that was evaluated: its weights or its description have "
             f"changed since {queries} was written; `{checkout}` brings that "
             "model back, `dvc repro -f evaluate` measures this one"
+        )
+
+
+def check_prototypes(model: Path, prototypes: Path) -> None:
+    """Refuses prototypes of another model than the one in a folder.
+
+    Raises:
+        HemlineError: they are another one's, or damaged.
+    """
+    if read_prototypes(prototypes).model != identity(model):
+        raise HemlineError(
+            f"{prototypes} was made of another model than {model}: `dvc repro prototypes` makes it "
+            "of this one"
         )

@@ -25,7 +25,17 @@ from components.training.trained import read_trained_model
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["ingest", "preprocess", "split", "triplets", "train", "evaluate", "register", "embed"]
+STAGES = [
+    "ingest",
+    "preprocess",
+    "split",
+    "triplets",
+    "train",
+    "prototypes",
+    "evaluate",
+    "register",
+    "embed",
+]
 
 
 def stages_that_ran(output: str) -> list[str]:

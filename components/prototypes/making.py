@@ -1,0 +1,89 @@
+"""Prototypes from training embeddings: the mean of what has a value, at unit length.
+
+Shape letters: n embedded images, N attributes, V values of an attribute, D embedding.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from components.attributes import AttributeSchema
+from components.prototypes.prototypes import ValueVectors
+
+Embedded = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""Numbers of images [n] -> their unit embeddings for every attribute [n, N, D]."""
+
+
+def sampled_labels(splits: pa.Table, *, images_per_value: int) -> pd.DataFrame:
+    """Returns training labels: of each value those of at most so many images, evenly spaced.
+
+    Args:
+        splits: `tables.SPLITS`.
+        images_per_value: the most for a value.
+
+    Returns:
+        Columns image, attribute, value; ascending by attribute, value and image.
+    """
+    of_training = splits.filter(pc.field("split") == "train").to_pandas()
+    labels = of_training[["attribute", "value", "image"]].sort_values(
+        ["attribute", "value", "image"], ignore_index=True
+    )
+    values = labels.groupby(["attribute", "value"])["image"]
+    place, count = values.cumcount(), values.transform("size")
+    # of 0, 1, ... count - 1, those at which a new multiple of 1 / images_per_value begins
+    share = np.minimum(images_per_value, count)
+    begins = (place * share) // count != ((place - 1) * share) // count
+    return labels[begins][["image", "attribute", "value"]].reset_index(drop=True)
+
+
+def make_prototypes(
+    labels: pd.DataFrame,
+    schema: AttributeSchema,
+    images: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+) -> list[ValueVectors]:
+    """Returns the prototypes of every attribute of a schema.
+
+    A prototype is the mean of the unit embeddings of the images that have its value, divided by its
+    length: of all unit vectors the one with the highest mean cosine to them. Source:
+    FashionSearchNet-v2 fills its memory with the features of the same value; that it is their mean
+    is not in the paper.
+
+    Args:
+        labels: `sampled_labels`.
+        schema: the attributes and their values.
+        images: ascending numbers of the embedded images [n].
+        embeddings: their unit embeddings [n, N, D].
+    """
+    dim = embeddings.shape[-1]
+    made = []
+    for attribute, described in enumerate(schema.attributes):
+        num_values = len(described.values)
+        vectors = np.full((num_values, dim), np.nan, np.float32)
+        num_images, spread = np.zeros(num_values, np.int64), np.full(num_values, np.nan, np.float32)
+        its_labels = labels[labels["attribute"] == attribute]
+        for value in range(num_values):
+            having = its_labels.loc[its_labels["value"] == value, "image"].to_numpy()
+            if not len(having):
+                continue
+            its = embeddings[np.searchsorted(images, having), attribute].astype(np.float64)
+            mean_D = its.mean(axis=0)
+            length = np.linalg.norm(mean_D)
+            num_images[value] = len(its)
+            vectors[value] = mean_D / max(length, np.finfo(np.float64).tiny)
+            spread[value] = (
+                1 - length
+            )  # the mean of unit vectors' cosines to their mean's direction
+        made.append(
+            ValueVectors(
+                values=described.values,
+                vectors_VD=vectors,
+                num_images_V=num_images,
+                spread_V=spread,
+            )
+        )
+    return made
