@@ -25,6 +25,7 @@ from components.embedding.embeddings import (
 )
 from components.embedding.part_files import Recipe, write_part
 from components.params import Storage
+from components.prototypes.prototypes import Prototypes, write_prototypes
 
 
 def write_embedded_folder(
@@ -38,6 +39,7 @@ def write_embedded_folder(
     model_version: int = 1,
     model_sha256: str = "0" * 64,
     storage: Storage = "float16",
+    prototypes: Prototypes | None = None,
 ) -> Embeddings:
     """Returns embeddings with the given vectors [n, D] of each attribute.
 
@@ -51,6 +53,7 @@ def write_embedded_folder(
         model_version: version of the model that made them.
         model_sha256: hash of its graph.
         storage: type of the vectors' numbers.
+        prototypes: the model's, if it has some.
     """
     matrices = {name: np.asarray(rows, storage) for name, rows in vectors.items()}
     num_images, embedding_dim = next(iter(matrices.values())).shape
@@ -88,6 +91,10 @@ def write_embedded_folder(
     table = table.sort_by("image")
     files.write_table(table, folder / ITEMS, schema=table.schema)
     tables.write_quarantine(tables.QUARANTINE.empty_table(), folder)
+    crc32 = {}
+    if prototypes is not None:
+        write_prototypes(prototypes, folder / tables.PROTOTYPES_FILE)
+        crc32[tables.PROTOTYPES_FILE] = files.checksum(folder / tables.PROTOTYPES_FILE)
     write_embeddings(
         Embeddings(
             folder=folder,
@@ -103,6 +110,7 @@ def write_embedded_folder(
             parts=tuple(parts),
             storage=storage,
             layout=LAYOUT,
+            crc32=crc32,
         )
     )
     return read_embeddings(folder)

@@ -34,7 +34,11 @@ MAY_IMPORT = {
         "components.registry",
     },
     "components.evaluation": {"components.images"},
-    "components.search": {"components.embedding", "components.images"},
+    "components.search": {
+        "components.embedding",
+        "components.images",
+        "components.prototypes",
+    },
     "components.figures": set(),
     "components.tracking": set(),
     "components.registry": {"components.images", "components.tracking"},

@@ -1,7 +1,7 @@
 """One search: what is asked and what is answered, by the command and by the page alike."""
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ class SearchRequest:
         rerank: number of the nearest in all attributes alike that are ranked by those to compare
             by; None: all items are. Source: ASEN.
         exact: whether to do without an index.
+        changes: values that items are to have instead of the query's, by attribute.
 
     Raises:
         HemlineError: fewer items are ranked than are to be found.
@@ -39,6 +40,7 @@ class SearchRequest:
     all_items: bool = False
     rerank: int | None = None
     exact: bool = False
+    changes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rerank is not None and self.rerank < self.top_k:

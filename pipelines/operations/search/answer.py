@@ -11,6 +11,7 @@ from rich.table import Table
 from components.errors import HemlineError
 from components.figures.frames import FRAMES
 from components.figures.sheet import Tile, write_tiles
+from components.search.change import target_verdict
 from components.search.request import Found, Query, SearchRequest, Verdict, verdict
 from pipelines.shell.reporting import console, plain, table
 
@@ -27,6 +28,7 @@ class Results:
 
     Attributes:
         query: the query.
+        target: the same with the values that were asked for instead; the query where none were.
         shown: path or address of its picture.
         image: its number, where it is an item.
         request: how it was compared.
@@ -36,6 +38,7 @@ class Results:
     """
 
     query: Query
+    target: Query
     shown: str
     image: int | None
     request: SearchRequest
@@ -46,8 +49,9 @@ class Results:
     @property
     def title(self) -> str:
         """Attributes with their weights, among how many items, and the model."""
+        shown = {name: f"{name}={value}" for name, value in self.request.changes.items()}
         named = " + ".join(
-            name if weight == 1 else f"{weight:g} x {name}"
+            shown.get(name, name) if weight == 1 else f"{weight:g} x {shown.get(name, name)}"
             for name, weight in self.request.weights.items()
         )
         rerank = self.request.rerank
@@ -59,8 +63,10 @@ class Results:
         return f"{self.root.rstrip('/')}/{item.path}"
 
     def verdict(self, item: Found) -> Verdict:
-        """Returns whether an item agrees with the query in all attributes asked for."""
+        """Returns whether an item agrees with what was asked for, in all attributes asked for."""
         names = [*self.request.weights]
+        if self.request.changes:
+            return target_verdict(item.values, self.target.values, self.request.changes, names)
         return verdict(_together(item.values, names), _together(self.query.values, names))
 
 
@@ -73,6 +79,7 @@ def content_of(results: Results) -> dict[str, Any]:
             "values": results.query.values,
         },
         "attributes": results.request.weights,
+        **({"changes": results.request.changes} if results.request.changes else {}),
         "model": results.model,
         "found": [
             {
@@ -101,21 +108,25 @@ def print_table(results: Results) -> None:
     width = max(console.width - without, _MIN_PATH)
     paths = [_shortened(address.removeprefix(f"{folder}/"), width) for address in addresses]
     console.print(_table(results, paths))
-    of_query = ", ".join(_shown(results.query.values, name) for name in results.request.weights)
     if folder:
         console.print(plain(f"paths are relative to {folder}"))
-    console.print(plain(f"query: {results.shown} ({of_query})"))
+    of_query = [_shown(results.query.values, name) for name in results.request.weights]
+    if results.request.changes:
+        of_query = [_change(results, name) for name in results.request.changes]
+    console.print(plain(f"query: {results.shown} ({', '.join(of_query)})"))
 
 
 def _table(results: Results, paths: Sequence[str]) -> Table:
-    names = [*results.request.weights]
+    names = [*(results.request.changes or results.request.weights)]
     columns = ["rank", "similarity", "", *(["value"] if len(names) == 1 else names)]
+    columns += ["differs in"] if results.request.changes else []
     rows = [
         (
             str(rank),
             f"{item.similarity:.4f}",
             FRAMES[results.verdict(item)].sign,
             *(_shown(item.values, name) for name in names),
+            *([_differing(results, item)] if results.request.changes else []),
             str(item.image),
             path,
         )
@@ -149,20 +160,43 @@ def write_sheet(results: Results, out: Path) -> None:
     Raises:
         HemlineError: a picture is missing.
     """
-    names = [*results.request.weights]
-    of_query = _together(results.query.values, names)
-    tiles = [Tile(Path(results.shown), "query", ("query", _listed(of_query)))]
+    changes = results.request.changes
+    names = [*(changes or results.request.weights)]
+    of_query = _listed(_together(results.query.values, names))
+    if changes:
+        of_query = ", ".join(_change(results, name) for name in changes)
+    tiles = [Tile(Path(results.shown), "query", ("query", of_query))]
     for rank, item in enumerate(results.found, start=1):
-        captions = (
-            f"{rank}.  {item.similarity:.3f}  #{item.image}",
-            _listed(_together(item.values, names)),
-        )
+        of_item = _listed(_together(item.values, names))
+        if changes and (differing := _differing(results, item)):
+            of_item = f"{of_item} ({differing})"
+        captions = (f"{rank}.  {item.similarity:.3f}  #{item.image}", of_item)
         tiles.append(Tile(Path(results.address(item)), results.verdict(item), captions))
     if missing := missing_pictures(results):
         raise HemlineError(f"no sheet without the pictures: {missing}; leave --sheet out")
     agrees, differs = FRAMES["agrees"].line, FRAMES["differs"].line
-    write_tiles(
-        tiles, out, title=f"nearest in {' and '.join(names)}: {agrees} agrees, {differs} differs"
+    title = f"nearest in {' and '.join(names)}"
+    if changes:
+        wanted = " and ".join(f"{name} {value}" for name, value in changes.items())
+        title = f"like the query, but {wanted}"
+    write_tiles(tiles, out, title=f"{title}: {agrees} agrees, {differs} differs")
+
+
+def _change(results: Results, attribute: str) -> str:
+    """Returns what the query has of a changed attribute, and what is asked for instead."""
+    wanted = results.request.changes[attribute]
+    its = results.query.values.get(attribute)
+    return f"{_listed(its)} → {wanted}" if its else f"→ {wanted}"
+
+
+def _differing(results: Results, item: Found) -> str:
+    """Returns the values that an item has where it should be like the query, and is not."""
+    target = results.target.values
+    return ", ".join(
+        _listed(item.values[name])
+        for name in results.request.weights
+        if name not in results.request.changes
+        and verdict(set(item.values.get(name, ())), set(target.get(name, ()))) == "differs"
     )
 
 

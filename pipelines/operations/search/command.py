@@ -1,15 +1,16 @@
 """Operation `search`: the items nearest to a picture or to an item, in one attribute or several."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import BadParameter, Option
 
 from components.attributes import nfc
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError, command_line
 from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.search.change import changed, parse_changes
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
 from components.search.request import Query, SearchRequest, parse_weight
@@ -28,11 +29,27 @@ from pipelines.shell.reporting import notes, print_json
 Image = Annotated[Path | None, Option(help="Query: an image file.")]
 Item = Annotated[str | None, Option("--id", metavar="NUMBER|PATH", help="Query: an embedded item.")]
 Attributes = Annotated[
-    list[str],
+    list[str] | None,
     Option(
         "--attribute",
         metavar="NAME[=WEIGHT]",
         help="Attribute to compare by; may be repeated: weighted similarities are summed.",
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    Option(
+        "--change",
+        metavar="NAME=VALUE",
+        help="Find items like the query, but with this value; may be repeated. All other "
+        "attributes stay as they are, unless --keep or --attribute names those that count.",
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME[,NAME…]",
+        help="With --change: attributes that stay as the query has them; others may be anything.",
     ),
 ]
 TopK = Annotated[int, Option(min=1, help="How many items to show.")]
@@ -67,7 +84,9 @@ def search(
     *,
     image: Image = None,
     item: Item = None,
-    attribute: Attributes,
+    attribute: Attributes = None,
+    change: Changes = None,
+    keep: Keep = None,
     top_k: TopK = 10,
     where: Where = None,
     all_items: AllItems = False,
@@ -82,13 +101,24 @@ def search(
 ) -> None:
     """Print the nearest items and draw a contact sheet of them.
 
+    With --change, they are the nearest to the query with another value of an attribute.
+
     The query itself is left out if it is embedded too. So are items without a label of the
     attributes, unless asked for: whether they agree is not known.
     """
     embedded = embeddings_at(embeddings)
     finder = Finder.over(embedded, catalog=catalog)
+    changes = parse_changes(change or (), embedded.attributes)
+    prototypes = embedded.prototypes() if changes else None
     request = SearchRequest(
-        weights=_weights(attribute, embedded.attributes),
+        weights=_weights(
+            attribute or (),
+            changes,
+            kept=[name for names in keep or () for name in names.split(",")],
+            known=embedded.attributes,
+            fitted={} if prototypes is None else prototypes.weights,
+        ),
+        changes=changes,
         top_k=top_k,
         conditions=[parse_condition(text) for text in where or ()],
         all_items=all_items,
@@ -100,9 +130,11 @@ def search(
     if model is not None:
         _check_model(embedded, model, params)
     query, shown = _ask(finder, embedded, needed, image=image, item=item, root=root)
-    answer = finder.find(query, request)
+    target = query if prototypes is None else changed(query, changes, prototypes)
+    answer = finder.find(target, request)
     results = Results(
         query=query,
+        target=target,
         shown=shown,
         image=query.itself[0] if item is not None else None,
         request=request,
@@ -126,18 +158,52 @@ def search(
         notes.print(f"note: {answer.notice}", markup=False)
 
 
-def _weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float]:
-    """Returns the weight of each attribute that is asked for, given as NAME or NAME=WEIGHT."""
-    weights: dict[str, float] = {}
+def _weights(
+    texts: Sequence[str],
+    changes: Collection[str],
+    *,
+    kept: Sequence[str],
+    known: Sequence[str],
+    fitted: Mapping[str, float],
+) -> dict[str, float]:
+    """Returns the weight of each attribute that is compared by.
+
+    Those asked for, given as NAME or NAME=WEIGHT, those kept and those changed; where some are
+    changed and no others are named, all. A weight that is not given is the fitted one, or 1.
+    """
+    if not (texts or changes):
+        raise BadParameter("name one to compare by, or give --change", param_hint="'--attribute'")
+    if kept and not changes:
+        raise BadParameter("is for --change: name what is compared by", param_hint="'--keep'")
+    given = _given(texts, known)
+    for name in map(nfc, kept):
+        if name not in known:
+            raise _unknown(name, known)
+        if name in changes:
+            raise HemlineError(f"{name} is both kept and changed: leave one out")
+    named = {*given, *map(nfc, kept)}
+    used = {*named, *changes} if named or not changes else {*known}
+    weights = {name: given.get(name) or fitted.get(name, 1.0) for name in known if name in used}
+    # those asked for come first, as they were named
+    return {name: weights[name] for name in dict.fromkeys([*given, *weights])}
+
+
+def _given(texts: Sequence[str], known: Sequence[str]) -> dict[str, float | None]:
+    """Returns the attributes asked for, and the weights of those that have one."""
+    given: dict[str, float | None] = {}
     for text in map(nfc, texts):
         name, equals, weight = (text, "", "") if text in known else text.rpartition("=")
         name = name or text
         if name not in known:
-            raise HemlineError(f"no attribute {name!r}; images are embedded for {', '.join(known)}")
-        if name in weights:
+            raise _unknown(name, known)
+        if name in given:
             raise HemlineError(f"--attribute {name} is given twice: give it once, with its weight")
-        weights[name] = parse_weight(name, weight) if equals else 1.0
-    return weights
+        given[name] = parse_weight(name, weight) if equals else None
+    return given
+
+
+def _unknown(name: str, known: Sequence[str]) -> HemlineError:
+    return HemlineError(f"no attribute {name!r}; images are embedded for {', '.join(known)}")
 
 
 def _ask(

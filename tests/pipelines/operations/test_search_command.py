@@ -248,8 +248,10 @@ def test_a_table_fits_the_terminal_and_cuts_paths_in_the_middle(
     monkeypatch.setattr(reporting.console, "_width", width)
     names = [f"{number}{'0123456789abcdef' * 4}.jpg" for number in range(5)]
     values = {"collar": ("round",), "length": ("three_quarter",)}
+    query = Query(vectors={}, itself=[], values=values)
     results = Results(
-        query=Query(vectors={}, itself=[], values=values),
+        query=query,
+        target=query,
         shown="query.png",
         image=None,
         request=SearchRequest(weights=dict.fromkeys(values, 1.0), top_k=5),
