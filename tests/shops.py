@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from builders import encoded, labels_table, noise, write_files
 from embedded_folders import write_embedded_folder
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from components import files, tables
@@ -18,6 +19,8 @@ from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
 from components.models.network import AttentionNetwork
+from components.prototypes.making import make_prototypes
+from components.prototypes.prototypes import Prototypes
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, Package, read_package
 from components.tables import Catalog, Numbering
@@ -89,6 +92,21 @@ class Shop:
             columns={"path": self.paths, "content": images["sha256"].to_pylist()},
             model_version=version,
             model_sha256=files.sha256(package.folder / NETWORK_FILE),
+            prototypes=self._prototypes(vectors),
+        )
+
+    def _prototypes(self, vectors: list[dict[str, NDArray[np.float32]]]) -> Prototypes:
+        """Returns the prototypes of the items' own embeddings."""
+        made = make_prototypes(
+            self.catalog.labels.to_pandas(),
+            SCHEMA,
+            np.arange(NUM_ITEMS),
+            np.stack([[each[name] for name in SCHEMA.names] for each in vectors]),
+        )
+        return Prototypes(
+            attributes=dict(zip(SCHEMA.names, made, strict=True)),
+            weights=dict.fromkeys(SCHEMA.names, 1.0),
+            model="of the shop",
         )
 
 

@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "components.evaluation",
         "components.figures",
         "components.images",
+        "components.prototypes",
         "components.search",
     },
     "components.report": {

@@ -11,6 +11,7 @@ from components.browse.question import Question
 from components.browse.shelf import Shelf, data_url
 from components.errors import HemlineError
 from components.figures.pictures import attention_overlay
+from components.search.change import changed
 from components.search.request import Found, Query, Verdict, verdict
 
 
@@ -61,6 +62,7 @@ class Column:
         notice: a hint for a faster search; empty for none.
         picture: the query as the model is shown it, as a data URL; empty without one.
         values: the query's values, by attribute.
+        target: the same with the values that were asked for instead.
         maps: the query under its attention map as a data URL, by attribute.
         cards: items found, nearest first.
     """
@@ -70,6 +72,7 @@ class Column:
     notice: str = ""
     picture: str = ""
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    target: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     maps: Mapping[str, str] = field(default_factory=dict)
     cards: tuple[Card, ...] = ()
 
@@ -95,6 +98,9 @@ def column_of(shelf: Shelf, ask: Ask, question: Question) -> Column:
             values=query.values,
             maps=_maps(shelf, pixels_SS3, names),
         )
+        if question.changes:
+            query = changed(query, question.changes, shelf.prototypes())
+        column = replace(column, target=query.values)
         answer = shelf.finder.find(query, question)
     except HemlineError as error:
         return replace(column, problem=str(error))

@@ -84,6 +84,8 @@ class Pages:
             for name, values in shelves[0].finder.known_values().items()
         }
 
+        self._askable = _askable(shelves)
+
     def items(self) -> str:
         """Returns a page of the first shelf's items, or of those that the filter lets through."""
         finder = self._shelves[0].finder
@@ -198,10 +200,25 @@ class Pages:
             fields=fields,
             question=question,
             attributes=self._attributes,
+            askable=self._askable,
             columns=side_by_side(columns),
             picture=next((each.picture for each in columns if each.picture), ""),
             values=next((each.values for each in columns if each.values), {}),
         )
+
+
+def _askable(shelves: Sequence[Shelf]) -> dict[str, list[str]]:
+    """Returns the values with a prototype on any shelf, by attribute."""
+    askable: dict[str, list[str]] = {}
+    for shelf in shelves:
+        try:
+            prototypes = shelf.prototypes()
+        except HemlineError:  # an older version's embeddings: nothing to ask for
+            continue
+        for name, found in prototypes.attributes.items():
+            values = askable.setdefault(name, [])
+            values += [x for x in found.values if x not in {*found.missing, *values}]
+    return askable
 
 
 def _ask_item(shelf: Shelf, path: str, attributes: Sequence[str]) -> Asked:

@@ -7,13 +7,14 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest
 
+from components.attributes import nfc
 from components.errors import HemlineError
 from components.search.conditions import parse_condition
 from components.search.request import SearchRequest, parse_weight
 
 NUM_SHOWN = (10, 20, 50, 100)
 
-_WEIGHT = "weight."
+_WEIGHT, _CHANGE = "weight.", "change."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class Question(SearchRequest):
     def fields(self) -> dict[str, Any]:
         """The fields of a form or of an address that ask for the same."""
         weights = {f"{_WEIGHT}{name}": f"{w:g}" for name, w in self.weights.items() if w != 1}
+        changes = {f"{_CHANGE}{name}": value for name, value in self.changes.items()}
         others: dict[str, Any] = {"top_k": self.top_k} if self.top_k != NUM_SHOWN[0] else {}
         if self.all_items:
             others["all_items"] = 1
@@ -31,7 +33,12 @@ class Question(SearchRequest):
             others["rerank"] = self.rerank
         if self.conditions:
             others["where"] = [str(condition) for condition in self.conditions]
-        return {"attribute": [*self.weights], **weights, **others}
+        return {"attribute": [*self.weights], **weights, **changes, **others}
+
+    @property
+    def unchanged(self) -> "Question":
+        """The question without other values than the picture's: what is asked of a found item."""
+        return replace(self, changes={})
 
     def with_default(self, attribute: str) -> "Question":
         """Returns the question with one attribute to compare by where none was chosen."""
@@ -43,7 +50,8 @@ def read_question(fields: MultiDict[str, str], known: Sequence[str]) -> Question
 
     Args:
         fields: `attribute`, as often as attributes are chosen; `weight.<attribute>`, without it 1;
-            `top_k`; `all_items`; `where`, a condition each; `rerank`. Others do not count.
+            `change.<attribute>`, the value that it is to have; `top_k`; `all_items`; `where`, a
+            condition each; `rerank`. Others do not count.
         known: attributes that there are.
 
     Raises:
@@ -53,9 +61,14 @@ def read_question(fields: MultiDict[str, str], known: Sequence[str]) -> Question
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise BadRequest(f"There is no attribute {unknown[0]!r}; there are {', '.join(known)}.")
+    changes = {n: value for n in known if (value := nfc(fields.get(f"{_CHANGE}{n}", "")))}
+    if changes and not {*chosen} - changes.keys():
+        chosen = [*known]  # nothing is said of what stays: all that is not changed
+    chosen = list(dict.fromkeys([*chosen, *changes]))
     try:
         return Question(
             weights={n: parse_weight(n, fields.get(f"{_WEIGHT}{n}") or "1") for n in chosen},
+            changes=changes,
             top_k=_top_k(fields.get("top_k") or str(NUM_SHOWN[0])),
             all_items="all_items" in fields,
             conditions=[parse_condition(text) for text in fields.getlist("where") if text.strip()],

@@ -13,6 +13,7 @@ from PIL import Image
 
 from components.embedding.file_source import read_address
 from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
+from components.prototypes.prototypes import Prototypes
 from components.search.finder import Finder
 
 EmbedPicture = Callable[[NDArray[np.uint8], Sequence[str]], Mapping[str, NDArray[np.float32]]]
@@ -78,7 +79,8 @@ class ItemPictures:
 class Shelf:
     """What a column of the page shows: items and a model, named by the title.
 
-    The key is a hash of the items' paths and contents, for the addresses of pictures.
+    The key is a hash of the items' paths and contents, for the addresses of pictures. `prototypes`
+    raises a HemlineError where the embeddings have none.
     """
 
     title: str
@@ -88,6 +90,7 @@ class Shelf:
     image_size_px: int
     embed: EmbedPicture
     attend: AttendPicture
+    prototypes: Callable[[], Prototypes]
 
 
 def jpeg(pixels_SS3: NDArray[np.uint8]) -> bytes:

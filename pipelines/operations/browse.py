@@ -77,6 +77,7 @@ def shelf_of(address: str, *, catalog: Path, pictures: str | None, params: Path)
         image_size_px=side,
         embed=package.embed_each,
         attend=package.attend,
+        prototypes=embedded.prototypes,
     )
 
 

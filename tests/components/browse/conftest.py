@@ -25,6 +25,7 @@ def shelf_of(shop: Shop, name: str, *, seed: int, title: str) -> Shelf:
         image_size_px=SIDE_PX,
         embed=package.embed_each,
         attend=package.attend,
+        prototypes=embedded.prototypes,
     )
 
 

@@ -276,3 +276,43 @@ def test_errors_are_pages_that_say_what_to_do(client: FlaskClient) -> None:
         answer = client.get(address)
         assert (answer.status_code, text in answer.text) == (status, True), address
         assert "<h1>" in answer.text
+
+
+def test_a_value_is_asked_for_and_all_else_stays(client: FlaskClient, champion: Shelf) -> None:
+    """Of item 1, whose collar has ribs and whose coat has no label: one without a collar."""
+    page = client.get("/search", query_string={"image": 1, "change.collar": "none"}).text
+    vectors = champion.finder.vectors_of(1, SCHEMA.names)
+    vectors["collar"] = champion.prototypes().of("collar", "none")
+    scores = {
+        image: sum(
+            float(vectors[name] @ stored)
+            for name, stored in champion.finder.vectors_of(image, SCHEMA.names).items()
+        )
+        for image in range(NUM_ITEMS)
+        if image != 1
+    }
+    ranking = sorted(scores.items(), key=lambda item: -item[1])
+    assert_same_ranking(shown(page), ranking)
+    assert re.findall(r"<option selected>([^<]+)</option>", page)[:1] == ["none"]
+    # a found item is asked about as it is
+    followed = re.findall(r'href="(/search\?image=items[^"]+)"', page)
+    assert followed
+    assert not [link for link in followed if "change" in link]
+
+
+def test_a_value_that_cannot_be_asked_for_is_told_in_its_column(client: FlaskClient) -> None:
+    asked = {"image": 0, "change.collar": "none"}
+    assert "the query has collar=none already" in client.get("/search", query_string=asked).text
+    asked = {"image": 0, "change.collar": "round"}
+    page = client.get("/search", query_string=asked).text
+    assert "no value &#39;round&#39; of collar" in page
+
+
+def test_a_page_without_prototypes_offers_no_values(make_client) -> None:
+    def prototypes() -> None:
+        raise HemlineError("made by an older hemline")
+
+    client = make_client(prototypes=prototypes)
+    assert "as in the picture" not in client.get("/search?image=1").text
+    page = client.get("/search", query_string={"image": 1, "change.collar": "none"}).text
+    assert "made by an older hemline" in page
