@@ -79,7 +79,7 @@ def content_of(results: Results) -> dict[str, Any]:
             "values": results.query.values,
         },
         "attributes": results.request.weights,
-        **({"changes": results.request.changes} if results.request.changes else {}),
+        "changes": results.request.changes,
         "model": results.model,
         "found": [
             {

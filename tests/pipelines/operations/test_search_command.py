@@ -298,6 +298,7 @@ def test_json_says_all_that_was_asked_and_found(passes, capsys) -> None:
     assert answered(capsys, "--image", "raw/2.png", *arguments) == {
         "query": {"shown": "raw/2.png", "image": None, "values": {}},
         "attributes": {"collar": 0.5},
+        "changes": {},
         "model": "models:/hemline/1",
         "found": [
             {
