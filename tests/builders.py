@@ -13,6 +13,8 @@ import pyarrow as pa
 from PIL import Image
 
 from components import tables
+from components.attributes import AttributeSchema
+from components.prototypes.prototypes import Prototypes, ValueVectors
 
 PROJECT = Path(__file__).parents[1]
 
@@ -91,3 +93,18 @@ def flip_a_bit(path: Path, *, share: float = 0.5) -> None:
     data = bytearray(path.read_bytes())
     data[int(len(data) * share)] ^= 4
     path.write_bytes(data)
+
+
+def random_prototypes(schema: AttributeSchema, *, dim: int) -> Prototypes:
+    """Returns a random unit vector for every value."""
+    rng = np.random.default_rng(0)
+    attributes = {}
+    for attribute in schema.attributes:
+        vectors_VD = rng.normal(size=(len(attribute.values), dim)).astype(np.float32)
+        attributes[attribute.name] = ValueVectors(
+            values=attribute.values,
+            vectors_VD=vectors_VD / np.linalg.norm(vectors_VD, axis=1, keepdims=True),
+            num_images_V=np.full(len(attribute.values), 9),
+            spread_V=np.full(len(attribute.values), 0.25, np.float32),
+        )
+    return Prototypes(attributes=attributes, weights=dict.fromkeys(schema.names, 1.0), model="m")

@@ -9,7 +9,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from builders import encoded, noise
+from builders import encoded, noise, random_prototypes
 from s3fs import S3FileSystem
 
 from components.attributes import Attribute, AttributeSchema
@@ -17,8 +17,10 @@ from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
+from components.prototypes.prototypes import write_prototypes
 from components.registry.graph import write_package
 from components.registry.package import Package, read_package
+from components.tables import PROTOTYPES_FILE
 
 IMAGE_SIZE_PX = 64
 SCHEMA = AttributeSchema(
@@ -59,6 +61,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
     ).eval()
     folder = tmp_path_factory.mktemp("package")
     write_package(network, folder, schema=SCHEMA, image_size_px=IMAGE_SIZE_PX)
+    write_prototypes(random_prototypes(SCHEMA, dim=16), folder / PROTOTYPES_FILE)
     return Example(network=network, package=read_package(folder))
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from builders import images_table
+from builders import images_table, random_prototypes
 from consumer_docs import documented
 from embedding_runs import (
     ATTRIBUTES,
@@ -25,6 +25,7 @@ from embedding_runs import (
 )
 from torch import Tensor, nn
 
+from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import part_path, read_embeddings
 from components.embedding.file_source import list_files
@@ -34,6 +35,7 @@ from components.embedding.source import stored_images
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
 from components.precision import resolve_precision
+from components.prototypes.prototypes import write_prototypes
 from components.registry import registration
 from components.registry.graph import write_package
 from components.registry.package import read_package
@@ -75,6 +77,8 @@ def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_
     attributes = tuple(Attribute(name=name, values=values) for name in ATTRIBUTES)
     schema = AttributeSchema(dataset="noise", attributes=attributes)
     write_package(Colour(), tmp_path / "package", schema=schema, image_size_px=SIZE_PX)
+    prototypes = random_prototypes(schema, dim=4)
+    write_prototypes(prototypes, tmp_path / "package" / tables.PROTOTYPES_FILE)
     asked = []
 
     @contextmanager
@@ -102,6 +106,9 @@ def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_
     assert (done[0].num_images, done[0].num_quarantined) == (20, 2)
     assert done[0].precision == resolve_precision("auto", on_gpu=False), "never auto"
     assert done[0].attributes == tuple(ATTRIBUTES)
+    of_package = (tmp_path / "package" / tables.PROTOTYPES_FILE).read_bytes()
+    assert (tmp_path / "out" / tables.PROTOTYPES_FILE).read_bytes() == of_package
+    assert done[0].prototypes().weights == prototypes.weights
     assert "20 images for 2 attributes by models:/hemline/3" in done[0].summary()
 
 

@@ -25,6 +25,7 @@ from moto.server import ThreadedMotoServer
 from profiles import ADOBE_RGB, rgb_profile
 
 from components.attributes import Attribute, AttributeSchema
+from components.prototypes.prototypes import read_prototypes
 from components.registry import registration, versions
 from components.registry.graph import write_package
 from components.tracking.runs import Tracking, start_run
@@ -442,19 +443,23 @@ def test_it_requires_what_it_imports_and_no_more(store, version) -> None:
 
 
 def test_the_documented_lines_run(
-    store, version, pictures, *, expected, tmp_path, monkeypatch
+    store, version, pictures, *, example, expected, tmp_path, monkeypatch
 ) -> None:
     store.activate()
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("a.jpg", "b.jpg")):
         Path(name).write_bytes(pictures[number])
     found: dict[str, Any] = {"np": np, "base64": base64}
-    for lines in (documented("Load and predict"), documented("Smaller answers")):
-        text = lines.replace("models:/hemline@champion", version.uri)
-        exec(text.replace("neckline_design", "skirt"), found)
+    headings = ("Load and predict", "Smaller answers", "The same, but with another value")
+    for heading in headings:
+        text = documented(heading).replace("models:/hemline@champion", version.uri)
+        exec(text.replace("neckline_design", "skirt").replace('"v"', '"long"'), found)
     check_same(found["found"]["embedding"], np.stack([expected[0, 1], *expected[1]]))
     lengths = np.linalg.norm(np.stack(found["vectors"]).astype(float), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-3)
+    prototypes = read_prototypes(example.package.prototypes)
+    np.testing.assert_array_equal(found["asked"]["skirt"], prototypes.of("skirt", "long"))
+    check_same(found["asked"].drop("skirt"), expected[0, [0, 2]])
 
 
 def test_an_unknown_attribute_names_its_row_or_gives_null(model, pictures, expected) -> None:
