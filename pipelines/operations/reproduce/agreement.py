@@ -19,6 +19,7 @@ from torch import Tensor
 from components import files
 from components.embedding.embeddings import VECTORS
 from components.errors import HemlineError
+from components.prototypes.prototypes import read_prototypes
 
 
 class Agreement(StrEnum):
@@ -88,6 +89,28 @@ def compare_embeddings(recorded: Path, again: Path, *, tolerance: float) -> Diff
     apart = {
         name: float(np.abs(_numbers_in(ours[name]) - _numbers_in(theirs[name])).max(initial=0))
         for name in ours
+    }
+    return _judge(apart, same=not any(apart.values()), tolerance=tolerance)
+
+
+def compare_prototypes(recorded: Path, again: Path, *, tolerance: float) -> Difference:
+    """Compares the vectors of two files of prototypes, value by value."""
+    ours, theirs = (
+        {
+            f"{name}={value}": vector_D
+            for name, found in read_prototypes(path).attributes.items()
+            for value, vector_D in zip(found.values, found.vectors_VD, strict=True)
+        }
+        for path in (recorded, again)
+    )
+    if odd := sorted(ours.keys() ^ theirs.keys()):
+        return Difference(Agreement.DIFFERENT, f"only one of them has {odd[0]}")
+    for place in ours:
+        if np.isnan(ours[place]).any() != np.isnan(theirs[place]).any():
+            return Difference(Agreement.DIFFERENT, f"only one of them has a vector of {place}")
+    apart = {
+        place: float(np.nan_to_num(np.abs(ours[place] - theirs[place])).max(initial=0))
+        for place in ours
     }
     return _judge(apart, same=not any(apart.values()), tolerance=tolerance)
 

@@ -57,6 +57,8 @@ def _difference(worktree: Worktree, path: str, *, tolerances: Tolerances) -> Dif
         return Difference(Agreement.DIFFERENT, "the recorded output is gone: it is not measured")
     if path == str(options.MODEL):
         return _model_difference(recorded, again, tolerance=tolerances.weights)
+    if path == str(options.PROTOTYPES):
+        return agreement.compare_prototypes(recorded, again, tolerance=tolerances.embeddings)
     if path == str(options.EMBEDDINGS):
         return agreement.compare_embeddings(recorded, again, tolerance=tolerances.embeddings)
     if recorded.suffix in (".json", ".csv"):

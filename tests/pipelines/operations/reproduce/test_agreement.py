@@ -1,6 +1,7 @@
 """Weights, numbers and embeddings side by side."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from builders import random_prototypes
 from safetensors.torch import save_file
 
 from components import files
+from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
+from components.prototypes.prototypes import write_prototypes
 from pipelines.operations.reproduce.agreement import (
     Agreement,
+    Difference,
     compare_embeddings,
     compare_metrics,
+    compare_prototypes,
     compare_weights,
 )
 
@@ -149,3 +155,30 @@ def test_a_value_that_is_left_out_does_not_count(tmp_path: Path) -> None:
     assert compare(left_out=["crc32"]).verdict is IDENTICAL
     files.write_json({"crc32": "4ee9ebf2", "model": {"embedding_dim": 9}}, theirs)
     assert compare(left_out=["crc32"]).verdict is DIFFERENT
+
+
+def test_prototypes_are_compared_value_by_value(tmp_path: Path) -> None:
+    attributes = (Attribute(name="collar", values=("none", "rib", "unseen")),)
+    recorded = random_prototypes(AttributeSchema(dataset="d", attributes=attributes), dim=4)
+    found = recorded.attributes["collar"]
+    found.vectors_VD[2] = np.nan
+    write_prototypes(recorded, tmp_path / "a.parquet")
+
+    def compared(vectors_VD: np.ndarray, values: tuple[str, ...] = found.values) -> Difference:
+        again = replace(found, vectors_VD=vectors_VD.astype(np.float32), values=values)
+        made = replace(recorded, attributes={"collar": again}, model="of other weights")
+        write_prototypes(made, tmp_path / "b.parquet")
+        return compare_prototypes(tmp_path / "a.parquet", tmp_path / "b.parquet", tolerance=1e-3)
+
+    assert compared(found.vectors_VD).verdict == "identical"
+    moved = found.vectors_VD.copy()
+    moved[1, 3] += 0.0005
+    assert compared(moved).verdict == "within tolerance"
+    moved[1, 3] += 0.1
+    assert compared(moved).verdict == "different"
+    assert "collar=rib" in compared(moved).detail
+    assert compared(np.full_like(moved, 0.5)).detail == (
+        "only one of them has a vector of collar=unseen"
+    )
+    others = compared(found.vectors_VD, ("none", "rib", "new"))
+    assert others.detail == "only one of them has collar=new"
