@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from components.errors import command_line
@@ -55,12 +56,17 @@ def _difference(worktree: Worktree, path: str, *, tolerances: Tolerances) -> Dif
         return Difference(Agreement.NOT_COMPARED, _NOT_COMPARED[path])
     if not recorded.exists():
         return Difference(Agreement.DIFFERENT, "the recorded output is gone: it is not measured")
-    if path == str(options.MODEL):
-        return _model_difference(recorded, again, tolerance=tolerances.weights)
-    if path == str(options.PROTOTYPES):
-        return agreement.compare_prototypes(recorded, again, tolerance=tolerances.embeddings)
-    if path == str(options.EMBEDDINGS):
-        return agreement.compare_embeddings(recorded, again, tolerance=tolerances.embeddings)
+    compare = {
+        str(options.MODEL): partial(_model_difference, tolerance=tolerances.weights),
+        str(options.PROTOTYPES): partial(
+            agreement.compare_prototypes, tolerance=tolerances.embeddings
+        ),
+        str(options.EMBEDDINGS): partial(
+            agreement.compare_embeddings, tolerance=tolerances.embeddings
+        ),
+    }.get(path)
+    if compare is not None:
+        return compare(recorded, again)
     if recorded.suffix in (".json", ".csv"):
         return agreement.compare_metrics(recorded, again, tolerance=tolerances.metrics)
     return Difference(Agreement.DIFFERENT, "another hash")
