@@ -1,4 +1,8 @@
-"""Writes the wardrobe to disk in FashionAI's layout, with the truth beside it."""
+"""Writes the wardrobe to disk, with the truth beside it: FashionAI's layout, or a table of labels.
+
+FashionAI labels each image for one attribute. The table has every label that the picture shows; an
+attribute that the outfit does not have, or that is out of sight, has none.
+"""
 
 import csv
 import hashlib
@@ -10,13 +14,18 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import pyarrow as pa
 
 from components import files
 from components.datasets.fashionai import FASHIONAI_VALUES, TRUTH_FILE, TRUTH_SCHEMA
 from components.errors import HemlineError
+from components.wardrobe.outfit import INVISIBLE
 from components.wardrobe.picture import Truth, draw_picture, sample_spec
+
+Labels = Literal["one", "all"]
+"""What is labelled: one attribute an image, or all that it shows."""
 
 DATASET = "wardrobe"
 """What the data set calls itself, in FashionAI's layout: reports and cards take it from here."""
@@ -28,10 +37,10 @@ _IMAGES_PER_CHUNK = 32
 
 @dataclass(frozen=True, kw_only=True)
 class _Written:
-    """An image that lies on disk: its path under the root, and what it shows."""
+    """An image that lies on disk: its path under the root, its labels, and what it shows."""
 
     path: str
-    labelled: str
+    labels: dict[str, str]
     truths: dict[str, Truth]
 
 
@@ -42,20 +51,24 @@ def write_wardrobe(
     image_size_px: int,
     seed: int,
     num_processes: int,
+    labels: Labels = "one",
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Draws the demo data set into the folder `out`, replacing a wardrobe that is there.
 
     The same arguments give the same bytes for any number of processes. Image i of a seed
-    does not depend on `num_images`.
+    does not depend on `num_images`, nor on `labels`.
 
     Args:
-        out: receives `Images/<attribute>_labels/<name>.jpg`, `Annotations/label.csv` and
-            `truth.parquet`. Nothing appears there before everything is written.
+        out: receives `truth.parquet`, and with one label an image
+            `Images/<attribute>_labels/<name>.jpg` and `Annotations/label.csv` (data.format
+            fashionai), with all `images/<name>.jpg` and `labels.csv` (data.format table). Nothing
+            appears there before everything is written.
         num_images: images in all, spread evenly over the eight attributes.
         image_size_px: side of the square images, at least 64.
         seed: not negative.
         num_processes: processes that draw; 1 draws in this one.
+        labels: whether an image has the label that it was drawn for, or all that it shows.
         on_progress: called with the number of images finished since its last call.
 
     Raises:
@@ -69,13 +82,19 @@ def write_wardrobe(
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         root = Path(scratch) / "new"
-        _make_folders(root)
+        _make_folders(root, labels)
+        draw = partial(
+            _draw_chunk, root=root, image_size_px=image_size_px, seed=seed, labels=labels
+        )
         images = []
-        for chunk in _draw_all(root, num_images, image_size_px, seed, num_processes):
+        for chunk in _draw_all(draw, num_images, num_processes):
             images += chunk
             if on_progress is not None:
                 on_progress(len(chunk))
-        _write_labels(root / "Annotations" / "label.csv", images)
+        if labels == "one":
+            _write_letters(root / "Annotations" / "label.csv", images)
+        else:
+            _write_table(root / "labels.csv", images)
         _write_truth(root / TRUTH_FILE, images)
         if out.exists():
             out.rename(Path(scratch) / "replaced")
@@ -97,19 +116,21 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
-def _make_folders(root: Path) -> None:
+def _make_folders(root: Path, labels: Labels) -> None:
+    if labels == "all":
+        (root / "images").mkdir(parents=True)
+        return
     (root / "Annotations").mkdir(parents=True)
     for attribute in FASHIONAI_VALUES:
         (root / "Images" / f"{attribute}_labels").mkdir(parents=True)
 
 
 def _draw_all(
-    root: Path, num_images: int, image_size_px: int, seed: int, num_processes: int
+    draw: Callable[[range], list[_Written]], num_images: int, num_processes: int
 ) -> Iterator[list[_Written]]:
     """Yields the images in chunks, in order, each drawn and saved by one of the processes."""
     starts = range(0, num_images, _IMAGES_PER_CHUNK)
     chunks = [range(start, min(start + _IMAGES_PER_CHUNK, num_images)) for start in starts]
-    draw = partial(_draw_chunk, root=root, image_size_px=image_size_px, seed=seed)
     if num_processes == 1:
         yield from map(draw, chunks)
         return
@@ -117,29 +138,46 @@ def _draw_all(
         yield from pool.map(draw, chunks)
 
 
-def _draw_chunk(indices: range, *, root: Path, image_size_px: int, seed: int) -> list[_Written]:
-    return [_draw_one(index, root, image_size_px, seed) for index in indices]
+def _draw_chunk(
+    indices: range, *, root: Path, image_size_px: int, seed: int, labels: Labels
+) -> list[_Written]:
+    return [_draw_one(index, root, image_size_px, seed, labels) for index in indices]
 
 
-def _draw_one(index: int, root: Path, image_size_px: int, seed: int) -> _Written:
+def _draw_one(index: int, root: Path, image_size_px: int, seed: int, labels: Labels) -> _Written:
     """Draws and saves an image; its name is a hash, so that it does not give the value away."""
     spec = sample_spec(seed, index)
     image, truths = draw_picture(spec, image_size_px)
     labelled = spec.outfit.labelled
     name = hashlib.md5(f"{seed}/{index}".encode(), usedforsecurity=False).hexdigest()
-    path = f"Images/{labelled}_labels/{name}.jpg"
+    path = f"Images/{labelled}_labels/{name}.jpg" if labels == "one" else f"images/{name}.jpg"
     image.save(root / path, quality=_JPEG_QUALITY)
-    return _Written(path=path, labelled=labelled, truths=truths)
+    said = {
+        attribute: truth.value
+        for attribute, truth in truths.items()
+        if truth.value is not None
+        and (attribute == labelled if labels == "one" else truth.value != INVISIBLE)
+    }
+    return _Written(path=path, labels=said, truths=truths)
 
 
-def _write_labels(file: Path, images: list[_Written]) -> None:
+def _write_letters(file: Path, images: list[_Written]) -> None:
     """Writes FashionAI's label file: path, folder and a y at the value's position."""
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         for image in images:
-            value = image.truths[image.labelled].value
-            positions = ("y" if name == value else "n" for name in FASHIONAI_VALUES[image.labelled])
-            writer.writerow([image.path, f"{image.labelled}_labels", "".join(positions)])
+            ((labelled, value),) = image.labels.items()
+            positions = ("y" if name == value else "n" for name in FASHIONAI_VALUES[labelled])
+            writer.writerow([image.path, f"{labelled}_labels", "".join(positions)])
+
+
+def _write_table(file: Path, images: list[_Written]) -> None:
+    """Writes a row per label; paths are relative to the folder `images`."""
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["image", "attribute", "value"])
+        for image in images:
+            writer.writerows([Path(image.path).name, *label] for label in image.labels.items())
 
 
 def _write_truth(file: Path, images: list[_Written]) -> None:
@@ -154,7 +192,7 @@ def _truth_rows(image: _Written) -> Iterator[dict[str, object]]:
         yield {
             "path": image.path,
             "attribute": attribute,
-            "labelled": attribute == image.labelled,
+            "labelled": attribute in image.labels,
             "value": truth.value,
             **dict(zip(("x0", "y0", "x1", "y1"), edges, strict=True)),
         }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option, echo
 
-from components.wardrobe.write import write_wardrobe
+from components.wardrobe.write import Labels, write_wardrobe
 from pipelines.shell.reporting import progress
 
 
@@ -16,8 +16,18 @@ def wardrobe(
     images: Annotated[int, Option(help="How many images.")] = 3000,
     image_size: Annotated[int, Option(help="Side of the square images, in pixels.")] = 256,
     seed: Annotated[int, Option(help="The same seed gives the same bytes.")] = 0,
+    labels: Annotated[
+        Labels,
+        Option(
+            help="One label an image, as FashionAI; or all that it shows, for data.format table."
+        ),
+    ] = "one",
 ) -> None:
-    """Draw garments and write them as FashionAI does: image folders and Annotations/label.csv."""
+    """Draw garments and write them as FashionAI does: image folders and Annotations/label.csv.
+
+    With all labels, write images/ and labels.csv instead: the same pictures, each with every
+    attribute that it shows.
+    """
     with progress("drawing", total=images) as advance:
         write_wardrobe(
             out,
@@ -25,6 +35,7 @@ def wardrobe(
             image_size_px=image_size,
             seed=seed,
             num_processes=os.cpu_count() or 1,
+            labels=labels,
             on_progress=advance,
         )
     echo(f"{images} images in {out}")

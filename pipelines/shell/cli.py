@@ -23,7 +23,7 @@ from components.errors import HemlineError, command_line
 from pipelines.shell import completion, reporting
 
 COMMANDS = {
-    "wardrobe": "Draw the demo data set in FashionAI's on-disk layout.",
+    "wardrobe": "Draw the demo data set, labelled as FashionAI or with every label.",
     "ingest": "Stage: read a data set's labels and images into the catalog.",
     "describe": "Print what a catalog or a data set on disk holds, and what was left out.",
     "preprocess": "Stage: decode and resize all images into the store (Ray Data).",

@@ -1,6 +1,7 @@
 """The demo data set: files as FashionAI lays them out, and pictures that show their labels."""
 
 import csv
+import hashlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,11 @@ def label_rows(root: Path) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def wardrobe(tmp_path_factory) -> Path:
     return write(tmp_path_factory.mktemp("data") / "wardrobe")
+
+
+@pytest.fixture(scope="module")
+def fully_labelled(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("data") / "all", labels="all")
 
 
 def specs_of(attribute: str, *, hidden: bool, count: int) -> list[Spec]:
@@ -259,6 +265,47 @@ def test_progress_adds_up_to_the_number_of_images(tmp_path):
     write(tmp_path / "out", num_images=70, on_progress=finished.append)
     assert sum(finished) == 70
     assert len(finished) > 1
+
+
+def test_all_labels_are_of_the_same_pictures_byte_for_byte(wardrobe, fully_labelled):
+    ones, alls = (
+        {path.name: path.read_bytes() for path in root.rglob("*.jpg")}
+        for root in (wardrobe, fully_labelled)
+    )
+    assert len(ones) == NUM_IMAGES
+    assert alls == ones
+
+
+def test_all_labels_are_those_of_the_drawing(fully_labelled):
+    """Every value that shows, and neither what the outfit lacks nor what is out of sight."""
+    expected, hidden = set(), 0
+    for index in range(NUM_IMAGES):
+        name = hashlib.md5(f"3/{index}".encode()).hexdigest()
+        _, truths = draw_picture(sample_spec(3, index), SIZE_PX)
+        shown = {attribute: truth.value for attribute, truth in truths.items() if truth.box}
+        expected |= {(f"images/{name}.jpg", *label) for label in shown.items()}
+        hidden += sum(truth.value == INVISIBLE for truth in truths.values())
+    labels = read_labels(fully_labelled, data_format="table").labels
+    assert {(label.path, label.attribute, label.value) for label in labels} == expected
+    assert hidden
+    assert max(Counter(label.path for label in labels).values()) >= 3
+
+
+def test_the_folder_of_all_labels_holds_nothing_but_images_labels_and_truth(fully_labelled):
+    names = {path for path in contents(fully_labelled) if not path.startswith("images/")}
+    assert names == {"labels.csv", "truth.parquet"}
+    truth = pq.read_table(fully_labelled / "truth.parquet").to_pylist()
+    labels = read_labels(fully_labelled, data_format="table").labels
+    assert sum(row["labelled"] for row in truth) == len(labels)
+    assert all(row["value"] != INVISIBLE for row in truth if row["labelled"])
+
+
+def test_one_layout_replaces_the_other(tmp_path):
+    out = write(tmp_path / "out", num_images=2, labels="all")
+    write(out, num_images=2)
+    assert not (out / "labels.csv").exists()
+    write(out, num_images=2, labels="all")
+    assert not (out / "Annotations").exists()
 
 
 def test_the_truths_boxes_become_regions(tmp_path):
