@@ -5,10 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
-from builders import write_files
+from builders import png, write_files
 
+from components.datasets.catalog import build_catalog
 from components.datasets.darn import NUM_VALUES, read_darn
 from components.datasets.labelled import Label
+from components.datasets.read import read_labels
 from components.errors import HemlineError
 
 FILES = {
@@ -32,6 +34,52 @@ def test_every_label_of_an_image_is_kept_with_the_split_of_its_file(tmp_path):
     ]
     assert not labelled.one_value_each, "image b has two categories"
     assert labelled.dataset == "DARN"
+
+
+def test_images_of_several_attributes_and_values_come_whole_into_the_catalog(tmp_path):
+    """Lines padded with tabs, as those of the authors' label files; ids in any order."""
+    padding = "\t" * 14 + "\r\n"
+    files = {
+        "filenames_train.txt": "pic/51586095/3660_47_1.jpg\r\npic/50025233/2640_43_1.jpg\r\n",
+        "label_train.txt": f"1\t0\t4\t2\t7{padding}0\t0\t3\t2\t7\t2\t8\t4\t1\t4\t1{padding}",
+        "filenames_test.txt": "pic/51606006/2760_02_3.jpg\r\n",
+        "label_test.txt": f"0\t0\t4\t2\t8\t2\t7\t4\t2{padding}",
+    }
+    pictures = {
+        path: png(seed)
+        for seed, path in enumerate(
+            path.strip()
+            for name, text in files.items()
+            if name.startswith("filenames")
+            for path in text.splitlines()
+        )
+    }
+    root = write_files(tmp_path, {**files, **pictures})
+    catalog = build_catalog(read_labels(root, data_format="darn"), root, exclude_attributes=())
+
+    paths, schema = catalog.images["path"].to_pylist(), catalog.schema
+    labels = [
+        (
+            paths[row["image"]].rpartition("/")[2],
+            schema.names[row["attribute"]],
+            schema.attributes[row["attribute"]].values[row["value"]],
+            row["split"],
+        )
+        for row in catalog.labels.to_pylist()
+    ]
+    assert sorted(labels) == [
+        ("2640_43_1.jpg", "clothes category", "4", "train"),
+        ("2640_43_1.jpg", "clothes color", "7", "train"),
+        ("2760_02_3.jpg", "clothes category", "4", "test"),
+        ("2760_02_3.jpg", "clothes color", "7", "test"),
+        ("2760_02_3.jpg", "clothes color", "8", "test"),
+        ("2760_02_3.jpg", "clothes pattern", "2", "test"),
+        ("3660_47_1.jpg", "clothes category", "3", "train"),
+        ("3660_47_1.jpg", "clothes color", "7", "train"),
+        ("3660_47_1.jpg", "clothes color", "8", "train"),
+        ("3660_47_1.jpg", "clothes pattern", "1", "train"),
+    ]
+    assert catalog.quarantine.num_rows == 0
 
 
 def test_attributes_and_numbers_of_values_are_those_of_the_published_meta_file():
