@@ -183,10 +183,10 @@ def write_sheet(results: Results, out: Path) -> None:
 
 
 def _change(results: Results, attribute: str) -> str:
-    """Returns what the query has of a changed attribute, and what is asked for instead."""
+    """Returns what is asked for of a changed attribute, and what the query has instead."""
     wanted = results.request.changes[attribute]
     its = results.query.values.get(attribute)
-    return f"{_listed(its)} → {wanted}" if its else f"→ {wanted}"
+    return f"{wanted} instead of {_listed(its)}" if its else wanted
 
 
 def _differing(results: Results, item: Found) -> str:

@@ -134,7 +134,7 @@ def test_table_and_sheet_tell_what_changes(capsys, project: Path) -> None:
     rows = [line.split("│")[1:-1] for line in printed.splitlines() if "│" in line]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert [row[2:6] for row in cells] == [["✓", "rib", "", "3"], ["✗", "rib", "long", "2"]]
-    assert "query: raw/0.png (none → rib)" in printed
+    assert "query: raw/0.png (rib instead of none)" in printed
     assert "collar=rib + 0.5 x hem" in printed
     with Image.open(project / "search/sheet.png") as sheet:
         assert sheet.width > 3 * 180
