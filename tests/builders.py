@@ -107,4 +107,9 @@ def random_prototypes(schema: AttributeSchema, *, dim: int) -> Prototypes:
             num_images_V=np.full(len(attribute.values), 9),
             spread_V=np.full(len(attribute.values), 0.25, np.float32),
         )
-    return Prototypes(attributes=attributes, weights=dict.fromkeys(schema.names, 1.0), model="m")
+    return Prototypes(
+        attributes=attributes,
+        weights=dict.fromkeys(schema.names, 1.0),
+        temperatures=dict.fromkeys(schema.names, 1.0),
+        model="m",
+    )

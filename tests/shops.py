@@ -106,6 +106,7 @@ class Shop:
         return Prototypes(
             attributes=dict(zip(SCHEMA.names, made, strict=True)),
             weights=dict.fromkeys(SCHEMA.names, 1.0),
+            temperatures=dict.fromkeys(SCHEMA.names, 1.0),
             model="of the shop",
         )
 

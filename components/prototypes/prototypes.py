@@ -52,11 +52,13 @@ class Prototypes:
     Attributes:
         attributes: the prototypes by attribute, in the order of the schema.
         weights: weight of each attribute where the values of several are asked for.
+        temperatures: of each attribute, at which `tags` gives probabilities.
         model: `training.trained.identity` of the network; its vectors go with no other's.
     """
 
     attributes: Mapping[str, ValueVectors]
     weights: Mapping[str, float]
+    temperatures: Mapping[str, float]
     model: str
 
     def of(self, attribute: str, value: str) -> NDArray[np.float32]:
@@ -93,7 +95,7 @@ class Prototypes:
 
 
 def write_prototypes(prototypes: Prototypes, path: Path) -> None:
-    """Writes prototypes: a row per value, the weights in the file's metadata."""
+    """Writes prototypes: a row per value; weights and temperatures in the file's metadata."""
     rows = [
         {
             "attribute": attribute,
@@ -107,7 +109,11 @@ def write_prototypes(prototypes: Prototypes, path: Path) -> None:
             found.values, found.vectors_VD, found.num_images_V, found.spread_V, strict=True
         )
     ]
-    about = {"weights": dict(prototypes.weights), "model": prototypes.model}
+    about = {
+        "weights": dict(prototypes.weights),
+        "temperatures": dict(prototypes.temperatures),
+        "model": prototypes.model,
+    }
     table = pa.Table.from_pylist(rows, schema=PROTOTYPES)
     files.write_table(table, path, schema=PROTOTYPES, about=about)
 
@@ -136,5 +142,6 @@ def read_prototypes(path: Path) -> Prototypes:
             for name, found in of_attribute.items()
         },
         weights=about["weights"],
+        temperatures=about["temperatures"],
         model=about["model"],
     )

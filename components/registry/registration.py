@@ -12,7 +12,7 @@ from mlflow.types.schema import AnyType, Array
 
 from components.files import content_key, sha256, write_text
 from components.images import decode
-from components.registry import pt2
+from components.registry import named_values, pt2
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 from components.registry.versions import CHALLENGER, GRAPH_TAG, RegisteredVersion
 from components.tables import PROTOTYPES_FILE, REPORT_FILE
@@ -21,9 +21,9 @@ from components.tracking.runs import Tracking, artifact_link, link_artifact
 CARD_FILE = "model_card.md"
 
 # what a consumer installs; the versions are those the model was exported with
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "torch")
+_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
-_CODE = (Path(decode.__file__), Path(pt2.__file__))  # what it imports
+_CODE = tuple(Path(str(each.__file__)) for each in (decode, pt2, named_values))  # what it imports
 _KEY_TAG = "hemline.package"
 _LONGEST_DESCRIPTION = 5000  # characters that MLflow's database keeps of a version
 
@@ -88,6 +88,7 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
     # MLflow runs served_model.py once here, before these lie beside it in the package
     sys.modules.setdefault("decode", decode)
     sys.modules.setdefault("pt2", pt2)
+    sys.modules.setdefault("named_values", named_values)
     with (
         tracking.answering(moves_files=True),
         mlflow.start_run(run_id=run_id),
@@ -132,12 +133,24 @@ def _signature() -> ModelSignature:
     # Any: MLflow would decode a path as base64, refuse null, categories and Arrow's bytes, and make
     # the name "None" of null
     inputs = [ColSpec(AnyType(), "image"), ColSpec(AnyType(), "attribute", required=False)]
-    outputs = [ColSpec("string", "attribute"), ColSpec(Array("float"), "embedding", required=False)]
+    outputs = [
+        ColSpec("string", "attribute"),
+        ColSpec(Array("float"), "embedding", required=False),
+        *(
+            ColSpec(kind, f"{which}{name}", required=False)
+            for which in ("", "second_")
+            for name, kind in (("value", "string"), ("confidence", "double"))
+        ),
+    ]
     return ModelSignature(
         inputs=Schema(inputs),
         outputs=Schema(outputs),
         params=ParamSchema(
-            [ParamSpec("on_error", "string", "raise"), ParamSpec("encoding", "string", "list")]
+            [
+                ParamSpec("on_error", "string", "raise"),
+                ParamSpec("encoding", "string", "list"),
+                ParamSpec("values", "boolean", default=False),
+            ]
         ),
     )
 

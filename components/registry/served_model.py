@@ -1,8 +1,8 @@
 """The code that travels with a registered model; it must not need this repository.
 
 MLflow runs this file when it loads the model ("models from code"), so that nothing is unpickled.
-`decode` is hemline's decoder and `pt2` its reader of graphs, which the package carries beside this
-file.
+`decode` is hemline's decoder, `pt2` its reader of graphs and `named_values` that of prototypes,
+which the package carries beside this file.
 """
 
 import base64
@@ -14,10 +14,11 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import mlflow
@@ -28,12 +29,17 @@ import torch
 from decode import UnreadableImageError, decode, image_size
 from mlflow.exceptions import MlflowException
 
+if TYPE_CHECKING:
+    from named_values import NamedValues
+
 _IMAGES_AT_ONCE = 32  # bounds memory: pixels and feature maps of a batch, never of all rows
 _LONGEST_SHOWN = 200  # characters of a path; base64 text of an image is longer and not shown
 _NUM_LISTED = 10
 _LONGEST_SCHEME = 10  # characters of a URL, with ://
 _URL_TIMEOUT_S = 20  # without an answer
 _LARGEST_DOWNLOAD = 256 * 2**20  # bytes
+
+_VALUE_COLUMNS = ("value", "confidence", "second_value", "second_confidence")
 
 Embedding = np.ndarray[Any, np.dtype[np.float32]]  # [D]
 
@@ -59,6 +65,18 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         _check(Path(context.artifacts["network"]), package["crc32"])
         self.network = pt2.load(Path(context.artifacts["network"]), self.device)
+        self.prototypes = context.artifacts.get("prototypes")
+
+    @cached_property
+    def named_values(self) -> "NamedValues":
+        """What names values; read when it is asked for."""
+        # pyarrow, which embedding does without
+        from named_values import NamedValues  # noqa: PLC0415
+
+        if self.prototypes is None:
+            message = "this version has no vectors of values: values cannot be true"
+            raise BadRowError.invalid_parameter_value(message)
+        return NamedValues(Path(self.prototypes))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -76,7 +94,9 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
             params: `on_error`: "raise" (without it), or "null", which gives a row that cannot be
                 embedded null in place of its embedding. `encoding`: "list" (without it) for an
                 array of float32, "base64" and "base64-float16" for the base64 text of its bytes
-                as float32 or float16, little endian.
+                as float32 or float16, little endian. `values`: true adds the columns value,
+                confidence, second_value and second_confidence: the two most likely values of the
+                attribute, and their probabilities.
 
         Raises:
             BadRowError: an image cannot be read or an attribute is unknown, and `on_error` is
@@ -84,6 +104,7 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         """
         problems = _Problems(_chosen(params, "on_error", ("raise", "null")))
         encode = _ENCODINGS[_chosen(params, "encoding", tuple(_ENCODINGS))]
+        names_values = _chosen_bool(params, "values")
         model_input = _in_rows(model_input)
         images = list(model_input["image"])
         given = model_input.get("attribute", [None] * len(images))
@@ -93,17 +114,23 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
             for name in (self.attributes if _is_null(one) else [_nfc(one)])
         ]
         embeddings: list[Embedding | str | None] = [None] * len(asked)
+        named: list[tuple[Any, ...] | None] = [None] * len(asked)
         decoded = self._decoded(images, asked, problems)
         while batch := list(islice(decoded, _IMAGES_AT_ONCE)):
             for place, embedding_D in self._embedded(batch):
                 embeddings[place] = encode(embedding_D)
+                if names_values:
+                    named[place] = self.named_values.name(asked[place][1], embedding_D)
         problems.report()
-        return pd.DataFrame(
-            {
-                "attribute": pd.Series([name for _, name in asked], dtype=object),
-                "embedding": pd.Series(embeddings, dtype=object),
-            }
-        ).set_axis(model_input.index[[row for row, _ in asked]])
+        columns: dict[str, list[Any]] = {
+            "attribute": [name for _, name in asked],
+            "embedding": embeddings,
+        }
+        if names_values:
+            for column, name in enumerate(_VALUE_COLUMNS):
+                columns[name] = [each and each[column] for each in named]
+        frame = pd.DataFrame({name: pd.Series(c, dtype=object) for name, c in columns.items()})
+        return frame.set_axis(model_input.index[[row for row, _ in asked]])
 
     def _decoded(
         self, images: list[Any], asked: list[tuple[int, Any]], problems: "_Problems"
@@ -194,6 +221,15 @@ def _chosen(params: dict[str, Any] | None, name: str, allowed: tuple[str, ...]) 
         takes = ", ".join(map(repr, allowed))
         raise BadRowError.invalid_parameter_value(f"{name} is {value!r}; it takes {takes}")
     return str(value)
+
+
+def _chosen_bool(params: dict[str, Any] | None, name: str) -> bool:
+    """Returns whether a param is true; false where there is none."""
+    value = (params or {}).get(name, False)
+    if not isinstance(value, bool | np.bool_):
+        message = f"{name} is {value!r}; it takes true and false"
+        raise BadRowError.invalid_parameter_value(message)
+    return bool(value)
 
 
 def _base64_of(embedding_D: Embedding, number: str) -> str:

@@ -31,6 +31,7 @@ PROTOTYPES = Prototypes(
         ),
     },
     weights={"length": 1.5, "collar": 0.5},
+    temperatures={"length": 0.1, "collar": 0.2},
     model="of these weights",
 )
 
@@ -38,7 +39,11 @@ PROTOTYPES = Prototypes(
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_prototypes(PROTOTYPES, tmp_path / "prototypes.parquet")
     read = read_prototypes(tmp_path / "prototypes.parquet")
-    assert (read.weights, read.model) == (PROTOTYPES.weights, PROTOTYPES.model)
+    assert (read.weights, read.temperatures, read.model) == (
+        PROTOTYPES.weights,
+        PROTOTYPES.temperatures,
+        PROTOTYPES.model,
+    )
     assert [*read.attributes] == ["length", "collar"]
     for name, expected in PROTOTYPES.attributes.items():
         found = read.attributes[name]

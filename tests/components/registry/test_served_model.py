@@ -4,6 +4,7 @@ import ast
 import base64
 import json
 import logging
+import shutil
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,8 +27,10 @@ from profiles import ADOBE_RGB, rgb_profile
 
 from components.attributes import Attribute, AttributeSchema
 from components.prototypes.prototypes import read_prototypes
+from components.prototypes.tags import tag
 from components.registry import registration, versions
 from components.registry.graph import write_package
+from components.tables import PROTOTYPES_FILE
 from components.tracking.runs import Tracking, start_run
 
 SAME = 0.9999  # cosine: the graph may order float32 sums differently for another batch
@@ -450,7 +453,12 @@ def test_the_documented_lines_run(
     for number, name in enumerate(("a.jpg", "b.jpg")):
         Path(name).write_bytes(pictures[number])
     found: dict[str, Any] = {"np": np, "base64": base64}
-    headings = ("Load and predict", "Smaller answers", "The same, but with another value")
+    headings = (
+        "Load and predict",
+        "Smaller answers",
+        "Values and their probabilities",
+        "The same, but with another value",
+    )
     for heading in headings:
         text = documented(heading).replace("models:/hemline@champion", version.uri)
         exec(text.replace("neckline_design", "skirt").replace('"v"', '"long"'), found)
@@ -460,6 +468,47 @@ def test_the_documented_lines_run(
     prototypes = read_prototypes(example.package.prototypes)
     np.testing.assert_array_equal(found["asked"]["skirt"], prototypes.of("skirt", "long"))
     check_same(found["asked"].drop("skirt"), expected[0, [0, 2]])
+
+
+def test_values_are_named_with_the_probabilities_of_tags(example, model, pictures) -> None:
+    """Those of `components.prototypes.tags`, which the package cannot carry: it takes SciPy."""
+    prototypes = read_prototypes(example.package.prototypes)
+    frame = pd.DataFrame({"image": pictures[:3]})
+    plain = model.predict(frame)
+    found = model.predict(frame, params={"values": True})
+    assert [*found] == [*plain, "value", "confidence", "second_value", "second_confidence"]
+    check_same(found["embedding"], np.stack(list(plain["embedding"])))
+    for row in found.itertuples():
+        attribute = prototypes.attributes[row.attribute]
+        expected = tag(row.embedding[None], attribute, prototypes.temperatures[row.attribute])
+        assert row.value == attribute.values[expected.value_n[0]]
+        assert row.second_value == attribute.values[expected.second_n[0]]
+        assert row.confidence == pytest.approx(float(expected.confidence_n[0]), abs=1e-6)
+        assert row.second_confidence == pytest.approx(1 - row.confidence, abs=1e-6)
+
+
+def test_bad_rows_have_no_values(model, pictures) -> None:
+    frame = pd.DataFrame({"image": [b"x", pictures[0]], "attribute": ["skirt", "skirt"]})
+    found = model.predict(frame, params={"values": True, "on_error": "null"})
+    assert found["value"].isna().tolist() == [True, False]
+    assert found["confidence"].isna().tolist() == [True, False]
+    nothing = model.predict(frame.iloc[:0], params={"values": True})
+    assert "confidence" in nothing
+
+
+def test_a_version_without_prototypes_says_so(example, store: Tracking, pictures, tmp_path) -> None:
+    """As one that an older hemline trained."""
+    shutil.copytree(example.package.folder, tmp_path / "older")
+    (tmp_path / "older" / PROTOTYPES_FILE).unlink()
+    run_id = start_run(store, params={}, tags={})
+    older = registration.register_package(
+        tmp_path / "older", card="", tracking=store, run_id=run_id
+    )
+    loaded = pyfunc.load_model(older.uri)
+    frame = pd.DataFrame({"image": pictures[:1]})
+    assert len(loaded.predict(frame)) == 3
+    with pytest.raises(MlflowException, match="this version has no vectors of values"):
+        loaded.predict(frame, params={"values": True})
 
 
 def test_an_unknown_attribute_names_its_row_or_gives_null(model, pictures, expected) -> None:

@@ -18,6 +18,7 @@ PROTOTYPES = Prototypes(
         )
     },
     weights={"collar": 1.0},
+    temperatures={"collar": 1.0},
     model="m",
 )
 QUERY = Query(

@@ -38,7 +38,12 @@ def _prototypes() -> Prototypes:
             num_images_V=np.array([1] * found + [0] * nothing),
             spread_V=np.array([0] * found + [np.nan] * nothing, np.float32),
         )
-    return Prototypes(attributes=attributes, weights={"collar": 1.0, "hem": 0.5}, model="m")
+    return Prototypes(
+        attributes=attributes,
+        weights={"collar": 1.0, "hem": 0.5},
+        temperatures={"collar": 1.0, "hem": 0.5},
+        model="m",
+    )
 
 
 @pytest.fixture(autouse=True)
