@@ -20,3 +20,15 @@ def gain_text(row: Mapping[str, Any]) -> str:
     if "gain" not in row:
         return ""
     return f"{row['gain']:.1f} ({row['gain_low']:.1f} to {row['gain_high']:.1f})"
+
+
+def manipulation_text(figures: Mapping[str, Any]) -> str:
+    """Returns what a report says of attribute manipulation; empty in one of an older version."""
+    found = figures.get("manipulation", {})
+    if "macro" not in found:
+        return f"not measured: {found['not_measured']}" if found else ""
+    macro = found["macro"]
+    return (
+        f"hit@20 {macro['hit_20']:.1f} ({macro['hit_20_low']:.1f} to {macro['hit_20_high']:.1f}), "
+        f"query as it is {macro['unchanged_hit_20']:.1f}, random {macro['random_hit_20']:.1f} %"
+    )

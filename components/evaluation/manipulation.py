@@ -66,6 +66,14 @@ class ChangeScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstItems:
+    """The image numbers of the first items of a change, and how many of its values each has."""
+
+    images_R: NDArray[np.int64]
+    agreeing_R: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _First:
     """The first items of the changes of a query, one more than the last of `KS`.
 
@@ -152,10 +160,11 @@ def hit_rates(
     hits_N, changes_N = np.zeros(num_attributes), np.zeros(num_attributes, np.int64)
     for one in asked:
         if len(one.value_C):
-            scores_CG = _scores(one, weights_N, weighted_VG)[1].numpy()
-            best_C, tied_answers_C = _best_answers(one, scores_CG)
-            above_C = (scores_CG > best_C[:, None]).sum(axis=1)
-            tied_C = (scores_CG == best_C[:, None]).sum(axis=1)
+            scores_CG = _scores(one, weights_N, weighted_VG)[1]
+            best_C, tied_answers_C = _best_answers(one, scores_CG.numpy())
+            best = torch.from_numpy(best_C)[:, None]
+            above_C = (scores_CG > best).sum(dim=1).numpy()
+            tied_C = (scores_CG >= best).sum(dim=1).numpy() - above_C
             hit_C = 1 - share_without(tied_C, tied_answers_C, (k - above_C).clip(0, tied_C))
             hits_N += np.bincount(one.attribute_C, hit_C, minlength=num_attributes)
             changes_N += np.bincount(one.attribute_C, minlength=num_attributes)
@@ -170,14 +179,19 @@ def first_items(
     *,
     change: int,
     num_items: int,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Returns the image numbers of the first items of a change, and which of them answer it [R].
+) -> FirstItems:
+    """Returns the first items of a change, a place among those that were asked.
 
-    Equal items come in the order of the task. `change` is the change's place among `asked`'s.
+    Equal items come in the order of the task.
     """
     scores_G = _scores(asked, weights_N, _weighted_prototypes(task, weights_N))[1][change].numpy()
-    first = np.argsort(-scores_G, kind="stable")[: min(num_items, np.isfinite(scores_G).sum())]
-    return task.images_G[first], np.isin(first, asked.item_P[asked.change_P == change])
+    ranked_G = np.argsort(-scores_G, kind="stable")
+    first = ranked_G[: min(num_items, len(task) - (asked.itself is not None))]
+    gain_R = _gains(task, asked, first[None], rows=np.array([change]))[0]
+    return FirstItems(
+        images_R=task.images_G[first],
+        agreeing_R=(gain_R * asked.num_labelled).round().astype(np.int64),
+    )
 
 
 def _weighted_prototypes(task: ManipulationTask, weights_N: NDArray[np.floating]) -> Tensor:

@@ -127,7 +127,7 @@ class ManipulationTask:
         self.attribute_V = np.arange(len(num_values)).repeat(num_values)
         self.has_VG = np.ascontiguousarray(np.hstack(gallery.labels)[self._order_G].T)
         self.first_value_N = np.cumsum([0, *num_values[:-1]])
-        self._has_prototype_V = ~np.isnan(np.vstack(prototypes)).any(axis=1)
+        self._has_prototype_V = np.asarray(np.isfinite(np.vstack(prototypes)).all(axis=1))
         vectors = [np.nan_to_num(np.asarray(each, np.float32)) for each in prototypes]
         self.prototype_cosines_VG = torch.cat(
             [self._cosines(each, attribute) for attribute, each in enumerate(vectors)]
@@ -192,10 +192,10 @@ class ManipulationTask:
         found = np.flatnonzero(self.images_G == queries.images_n[query])
         agreeing_NG[:, found] = 0
         num_labelled = int(labelled_N.sum())
-        all_others_NG = np.asarray(agreeing_NG == num_labelled - 1)
+        all_others_NG = np.equal(agreeing_NG, num_labelled - 1)
         all_others_NG[~labelled_N] = False
         asked_V = np.flatnonzero(labelled_N[self.attribute_V] & ~has_V)
-        answers_VG = all_others_NG[self.attribute_V[asked_V]] & self.has_VG[asked_V]
+        answers_VG = np.logical_and(all_others_NG[self.attribute_V[asked_V]], self.has_VG[asked_V])
         answered_V = answers_VG.any(axis=1)
         possible_V = self._has_prototype_V[asked_V]
         value_C = asked_V[answered_V & possible_V]

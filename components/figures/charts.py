@@ -177,3 +177,35 @@ def learning_svg(
             return to_svg(figure, name=f"{name}-{form}", description=description)
 
     return in_both_forms(draw)
+
+
+def curves_svg(
+    places: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    name: str,
+    description: str,
+) -> str:
+    """Returns an `<svg>` in both forms: up to three lines by name, in percent, over their places.
+
+    Name and description are those of `to_svg`.
+    """
+
+    def draw(form: Form) -> str:
+        with page_figure(form, 3.6) as figure:
+            axes = figure.subplots()
+            for (label, values), (line, marker), colour in zip(
+                lines.items(), _LOOKS, OKABE_ITO, strict=False
+            ):
+                axes.plot(places, values, color=colour, linestyle=line, marker=marker, label=label)
+            axes.set_xlabel(x_label)
+            axes.set_ylabel(y_label)
+            axes.set_xticks(places)
+            axes.set_ylim(0, 100)
+            axes.grid()
+            figure.legend(loc="outside upper center", ncols=3 if form == "wide" else 1)
+            return to_svg(figure, name=f"{name}-{form}", description=description)
+
+    return in_both_forms(draw)

@@ -15,6 +15,8 @@ from components import files
 
 RANDOM = "random ranking"
 
+_MANIPULATION = "manipulation_hit_20"
+
 _BAR_HEIGHT_IN = 0.32
 _MARGINS_IN = 1.2
 _COLOURS = matplotlib.color_sequences["petroff10"]  # distinct for colour-blind people
@@ -42,21 +44,29 @@ def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
     MAP, gain and attention in percent; `_low` to `_high` are 95 % intervals over queries; unknown
     values are empty, as the gain is where an older version measured. An attribute's MAP is in the
     column `map/<attribute>`, its interval in `map_low/<attribute>` and `map_high/<attribute>`.
+    Hit@20 of attribute manipulation, the mean over attributes, is there where it was measured.
     """
     ranked = sorted(trained, key=lambda measured: -measured.figures["map"])
-    last = {"variant": RANDOM, **_quality(ranked[0].figures, score="random_map")}
+    best = ranked[0].figures
+    last = {
+        "variant": RANDOM,
+        **_quality(best, score="random_map"),
+        **_manipulation(best, "random_"),
+    }
     table = pd.DataFrame([*map(_row, ranked), last])
     whole = dict.fromkeys(("seed", "num_parameters"), "Int64")  # though some may be missing
     return table.astype({**whole, "gain": float})
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row per variant: mean overall MAP and gain over its seeds, best MAP first.
+    """Returns a row per variant: means over its seeds, best MAP first.
 
-    A random ranking's is the last. `map_low` and `map_high` are the lowest and highest of the
+    They are those of overall MAP and gain, and of attribute manipulation where it was measured. A
+    random ranking's is the last. `map_low` and `map_high` are the lowest and highest of the
     seeds; `standard_deviation` is that of a sample, empty for one seed.
     """
     is_random = table["variant"] == RANDOM
+    shared = [name for name in ("map", _MANIPULATION) if name in table]
     variants = table[~is_random].groupby("variant")
     means = variants.agg(
         map=("map", "mean"),
@@ -65,8 +75,9 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
         gain=("gain", "mean"),
         standard_deviation=("map", "std"),
         num_seeds=("map", "count"),
+        **{name: (name, "mean") for name in shared[1:]},
     ).sort_values("map", ascending=False)
-    both = pd.concat([means.reset_index(), table.loc[is_random, ["variant", "map"]]])
+    both = pd.concat([means.reset_index(), table.loc[is_random, ["variant", *shared]]])
     return both.astype({"num_seeds": "Int64"})
 
 
@@ -141,6 +152,7 @@ def _row(measured: MeasuredVariant) -> dict[str, Any]:
         **_quality(figures, score="map"),
         "attention_in_region": figures.get("attention_in_region"),
         "region_share": figures.get("region_share"),
+        **_manipulation(figures, ""),
         "trained_images_per_s": measured.trained_images_per_s,
         "embedded_images_per_s": measured.embedded_images_per_s,
         "num_parameters": figures.get("num_parameters"),
@@ -157,6 +169,20 @@ def _quality(figures: Mapping[str, Any], *, score: str) -> dict[str, Any]:
     for name, row in figures["attributes"].items():
         quality |= _with_interval(f"map/{name}", row, score)
     return quality
+
+
+def _manipulation(figures: Mapping[str, Any], row: str) -> dict[str, Any]:
+    """Returns hit@20 of attribute manipulation, mean over attributes; nothing where not measured.
+
+    `row` is the prefix of the ranking that is shown.
+    """
+    macro = figures.get("manipulation", {}).get("macro")
+    if macro is None:
+        return {}
+    return {
+        _MANIPULATION: macro[f"{row}hit_20"],
+        **{_end(_MANIPULATION, end): macro.get(f"{row}hit_20_{end}") for end in ("low", "high")},
+    }
 
 
 def _with_interval(name: str, row: Mapping[str, Any], score: str) -> dict[str, Any]:

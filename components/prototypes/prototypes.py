@@ -118,6 +118,21 @@ def write_prototypes(prototypes: Prototypes, path: Path) -> None:
     files.write_table(table, path, schema=PROTOTYPES, about=about)
 
 
+def read_prototypes_of(path: Path, *, model: Path, identity: str) -> Prototypes:
+    """Returns the prototypes in a file, made of the trained model in a folder.
+
+    Raises:
+        HemlineError: they are missing or damaged, or another model's.
+    """
+    found = read_prototypes(path)
+    if found.model != identity:
+        raise HemlineError(
+            f"{path} was made of another model than {model}: `dvc repro prototypes` makes it of "
+            "this one"
+        )
+    return found
+
+
 def read_prototypes(path: Path) -> Prototypes:
     """Returns the prototypes in a file.
 

@@ -18,6 +18,7 @@ from components.figures.charts import CHARTS_CSS
 from components.figures.frames import FRAMES, frames_css
 from components.figures.space import space_svg, subsample
 from components.report.content import Figure, Measured, Report, StoreTiles, Strip
+from components.report.manipulation import manipulation_of
 from components.report.overview import (
     champion_reason,
     facts_of,
@@ -77,6 +78,7 @@ def compose(
         papers=papers_table(measured, papers),
         learning=learning_of(measured),
         spaces=_spaces(measured),
+        manipulation=manipulation_of(measured, pictures),
         attention=_attention(measured, pictures, medians[:_NUM_ATTENDED]),
         attributes=sections,
         failures=[strip for _, strip in worst[:_NUM_FAILURES]],

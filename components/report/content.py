@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from components.attributes import AttributeSchema
 from components.evaluation.attention import Attend
 from components.evaluation.evaluation import AttributeResult
+from components.evaluation.manipulation_figures import Manipulation
 from components.figures.pictures import attention_overlay, to_data_uri
 from components.images.store import ImageStore
 from components.provenance.origin import Champion, Origin
@@ -41,7 +42,9 @@ class Measured:
         images: ascending numbers of the test images [n].
         embeddings: their embeddings of unit length [n, N, D].
         results: results by position of the attribute in the schema.
-        figures: figures as `evaluation.report` and `attention.add_attention` make them.
+        manipulation: attribute manipulation; it may say that it was not measured.
+        figures: figures as `evaluation.report`, `attention.add_attention` and
+            `manipulation_figures.manipulation_report` make them.
     """
 
     schema: AttributeSchema
@@ -57,6 +60,7 @@ class Measured:
     images: NDArray[np.int64]
     embeddings: NDArray[np.float32]
     results: Mapping[int, AttributeResult]
+    manipulation: Manipulation
     figures: Mapping[str, Any]
 
 
@@ -116,6 +120,19 @@ class AttributeSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ManipulationPart:
+    """What a report says of attribute manipulation.
+
+    Where nothing was measured, the summary says why, and there is nothing else.
+    """
+
+    summary: str
+    scores: Table | None
+    curves: Figure | None
+    examples: Sequence[Strip]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """A whole report.
 
@@ -131,6 +148,7 @@ class Report:
     papers: Table | None
     learning: Figure
     spaces: Figure
+    manipulation: ManipulationPart
     attention: Sequence[Strip]
     attributes: Sequence[AttributeSection]
     failures: Sequence[Strip]

@@ -21,10 +21,16 @@ from components.evaluation.evaluation import (
     metrics_of,
     report,
 )
-from components.evaluation.figures import gain_text, not_above_random
+from components.evaluation.figures import gain_text, manipulation_text, not_above_random
+from components.evaluation.manipulation_figures import (
+    evaluate_manipulation,
+    manipulation_metrics,
+    manipulation_report,
+)
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
+from components.prototypes.prototypes import read_prototypes_of
 from components.provenance import recording
 from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose, render
@@ -48,6 +54,7 @@ def evaluate(
     store: options.StoreAddress,
     splits: options.Splits,
     triplets: options.Triplets,
+    prototypes_file: options.PrototypesFile,
     curve: Curve,
     metrics: options.Metrics,
     bars: Bars,
@@ -55,7 +62,7 @@ def evaluate(
     report_file: ReportFile,
     params: options.Params = options.PARAMS,
 ) -> None:
-    """Measure MAP per attribute beside a random ranking, and triplet relation accuracy.
+    """Measure MAP per attribute beside a random ranking, triplets, and attribute manipulation.
 
     The gain is what MAP has of the way from a random ranking to a perfect one, in percent.
     If the data set says in which region an attribute shows, measure the share of attention in it
@@ -64,6 +71,7 @@ def evaluate(
     where = tracking(params)
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)
+    prototypes = read_prototypes_of(prototypes_file, model=model, identity=identity(model))
     table = tables.read_splits(splits)
     catalogued = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     images = held_out_images(table, "test")
@@ -92,6 +100,16 @@ def evaluate(
         trained.attend, pictures, labelled_regions(regions, table, "test"), catalogued
     )
     add_attention(figures, found, trained.schema)
+    names = trained.schema.names
+    manipulation = evaluate_manipulation(
+        table,
+        "test",
+        images,
+        embeddings,
+        prototypes=[prototypes.attributes[name].vectors_VD for name in names],
+        weights=[prototypes.weights[name] for name in names],
+    )
+    figures["manipulation"] = manipulation_report(manipulation, trained.schema)
     files.write_json(figures, metrics)
     scores = query_scores(
         results,
@@ -117,12 +135,17 @@ def evaluate(
         images=images,
         embeddings=embeddings,
         results=results,
+        manipulation=manipulation,
         figures=figures,
     )
     with progress("drawing the report", total=len(results), unit="attributes") as advance:
         composed = compose(measured, splits=str(splits), on_progress=advance)
         files.write_text(render(composed), report_file)
-    logged = {**metrics_of(figures, prefix="test"), "test/images_per_s": images_per_s}
+    logged = {
+        **metrics_of(figures, prefix="test"),
+        **manipulation_metrics(figures["manipulation"], prefix="test"),
+        "test/images_per_s": images_per_s,
+    }
     runs.log_metrics(logged, tracking=where, run_id=run_id)
     for file in (metrics, queries, report_file):
         runs.log_file(file, tracking=where, run_id=run_id)
@@ -132,5 +155,6 @@ def evaluate(
         f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}, "
         f"gain {gain_text(figures)} %"
     )
-    if names := not_above_random(figures):
-        console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
+    if unsure := not_above_random(figures):
+        console.print(f"not above a random ranking: {', '.join(unsure)}", markup=False)
+    console.print(f"attribute manipulation {manipulation_text(figures)}")

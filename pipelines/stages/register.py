@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from components.errors import HemlineError, command_line
 from components.files import read_about, read_json, sha256
-from components.prototypes.prototypes import read_prototypes
+from components.prototypes.prototypes import read_prototypes_of
 from components.provenance import recording
 from components.provenance.origin import read_origin
 from components.registry import versions
@@ -44,7 +44,7 @@ def register(
     check_evaluated(model, queries)
     has_prototypes = prototypes_file.exists()  # what an older hemline trained has none
     if has_prototypes:
-        check_prototypes(model, prototypes_file)
+        read_prototypes_of(prototypes_file, model=model, identity=identity(model))
     origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
@@ -90,17 +90,4 @@ def check_evaluated(model: Path, queries: Path) -> None:
             f"{model} is not the model that was evaluated: its weights or its description have "
             f"changed since {queries} was written; `{checkout}` brings that "
             "model back, `dvc repro -f evaluate` measures this one"
-        )
-
-
-def check_prototypes(model: Path, prototypes: Path) -> None:
-    """Refuses prototypes of another model than the one in a folder.
-
-    Raises:
-        HemlineError: they are another one's, or damaged.
-    """
-    if read_prototypes(prototypes).model != identity(model):
-        raise HemlineError(
-            f"{prototypes} was made of another model than {model}: `dvc repro prototypes` makes it "
-            "of this one"
         )

@@ -17,7 +17,7 @@ from pipelines.shell import dvc
 
 VARIED_SECTIONS = ("sampling", "model", "train")  # what the stages of an experiment read
 
-_STAGES = ("triplets", "train", "evaluate")
+_STAGES = ("triplets", "train", "prototypes", "evaluate")
 _INPUTS = ("ingest", "preprocess", "split")  # stages whose outputs are used as they are
 _DRAWING = {Path("components/figures"), Path("components/report")}  # code that only draws
 

@@ -271,9 +271,10 @@ def test_first_items_are_the_nearest_with_those_that_answer_marked():
     change = 0
     for one in asked:
         for place in range(len(one.value_C)):
-            shown, answers = first_items(task, one, np.ones(3), change=place, num_items=10)
-            assert len(set(shown.tolist())) == 10
-            assert queries.images_n[one.query] not in shown
+            shown = first_items(task, one, np.ones(3), change=place, num_items=10)
+            assert len(set(shown.images_R.tolist())) == 10
+            assert queries.images_n[one.query] not in shown.images_R
+            answers = shown.agreeing_R == one.num_labelled
             assert answers.any() == found.hit_CK[""][change, KS.index(10)]
             above = found.above_C[change]
             assert above >= 10 or answers.argmax() == above

@@ -67,6 +67,31 @@ def test_what_is_not_known_is_empty(table):
     assert table["seed"].isna().tolist() == [False, False, True]
 
 
+def test_attribute_manipulation_is_a_column_where_it_was_measured(table):
+    assert not [name for name in table if "manipulation" in name]
+    macro = {
+        "hit_20": 30.0,
+        "hit_20_low": 25.0,
+        "hit_20_high": 34.0,
+        "random_hit_20": 5.0,
+    }
+    with_it = tabulate(
+        [
+            measured("ag_man", 62.5, manipulation={"macro": macro}),
+            measured("ag_man", 60.5, seed=4, manipulation={"macro": {**macro, "hit_20": 20.0}}),
+            measured("csn", 40.0, manipulation={"not_measured": "images have one label"}),
+        ]
+    )
+    column = with_it["manipulation_hit_20"]
+    assert column[with_it["variant"] == "ag_man"].tolist() == [30, 20]
+    assert column[with_it["variant"] == RANDOM].tolist() == [5]
+    assert column[with_it["variant"] == "csn"].isna().all()
+    assert "30.00 (25.0 to 34.0)" in as_markdown(with_it)
+    means = over_seeds(with_it).set_index("variant")["manipulation_hit_20"]
+    assert means["ag_man"] == 25
+    assert means[RANDOM] == 5
+
+
 def test_markdown_has_a_row_per_variant_with_its_interval(table):
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")]

@@ -5,7 +5,15 @@ from builders import noise
 
 from components.figures.pictures import to_data_uri
 from components.figures.space import scatter_svg
-from components.report.content import AttributeSection, Figure, Report, Strip, Table, Tile
+from components.report.content import (
+    AttributeSection,
+    Figure,
+    ManipulationPart,
+    Report,
+    Strip,
+    Table,
+    Tile,
+)
 
 
 def picture(*lines: str, sign="plain") -> Tile:
@@ -57,6 +65,12 @@ def report(*, rude: str = "plain") -> Report:
         papers=table,
         learning=Figure(svg=None, caption="Not drawn."),
         spaces=figure("spaces", groups=[rude]),
+        manipulation=ManipulationPart(
+            summary=f"changes of {rude}",
+            scores=table,
+            curves=figure("curves", groups=[rude]),
+            examples=[strip],
+        ),
         attention=[strip],
         attributes=[section],
         failures=[strip],

@@ -4,12 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.evaluation.evaluation import evaluate_retrieval, report
+from components.evaluation.manipulation_figures import (
+    Manipulation,
+    evaluate_manipulation,
+    manipulation_report,
+)
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
 from components.provenance.origin import Champion, Origin
@@ -80,6 +86,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     results = evaluate_retrieval(splits, "test", IMAGES, embeddings)
     accuracy = evaluate_triplets(triplets, IMAGES, embeddings)
     figures = report(results, SCHEMA, triplet_accuracy=accuracy)
+    manipulation = manipulated(splits, embeddings)
     epochs = {"epoch": [0, 1], "loss": [2.0, 1.0], "ranking_loss": [2.0, 1.0]}
     return Measured(
         schema=SCHEMA,
@@ -95,7 +102,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         images=IMAGES,
         embeddings=embeddings,
         results=results,
-        figures={**figures, "num_parameters": 1_234_567},
+        manipulation=manipulation,
+        figures={
+            **figures,
+            "num_parameters": 1_234_567,
+            "manipulation": manipulation_report(manipulation, SCHEMA),
+        },
+    )
+
+
+def manipulated(splits: pa.Table, embeddings: np.ndarray) -> Manipulation:
+    prototypes = [np.eye(8, dtype=np.float32)[: len(x.values)] for x in SCHEMA.attributes]
+    return evaluate_manipulation(
+        splits, "test", IMAGES, embeddings, prototypes=prototypes, weights=[1.0] * 3
     )
 
 
@@ -142,6 +161,43 @@ def test_a_report_has_all_its_parts(measured: Measured) -> None:
     text = render(found)
     assert "<script" not in text
     assert "&lt;script&gt;x&lt;/script&gt;" in text
+
+
+def test_attribute_manipulation_has_scores_curves_and_two_changes(measured: Measured) -> None:
+    part = compose(measured, splits=SPLITS).manipulation
+    figures = measured.figures["manipulation"]
+    assert part.summary.startswith(
+        f"{figures['num_changes']} changes of 10 of 10 queries, 30 items"
+    )
+    rows = {row[0]: row for row in part.scores.rows}
+    assert [*rows] == ["length", "collar", "all changes", "mean over attributes"]
+    hit = part.scores.header.index("hit@20")
+    assert rows["length"][hit] == f"{figures['attributes']['length']['hit_20']:.1f}"
+    assert rows["all changes"][hit] == f"{figures['micro']['hit_20']:.1f}"
+    assert rows["mean over attributes"][hit] == f"{figures['macro']['hit_20']:.1f}"
+    as_it_is = part.scores.header.index("query as it is")
+    assert rows["length"][as_it_is] == (
+        f"{figures['attributes']['length']['unchanged_hit_20']:.1f}"
+    )
+    assert "a random ranking" in part.curves.svg
+    median, worst = part.examples
+    ranks = [int(strip.note.split()[-1].rstrip(".")) for strip in (median, worst)]
+    assert ranks[1] == measured.manipulation.scores.above_C.max() + 1
+    assert ranks[0] == np.median(measured.manipulation.scores.above_C) + 1
+    for strip, rank in zip((median, worst), ranks, strict=True):
+        signs = [tile.sign for tile in strip.tiles]
+        assert signs[0] == "query"
+        assert len(signs) == 11
+        first = signs.index("agrees") if "agrees" in signs else None
+        assert first == (rank if rank <= 10 else None)
+
+
+def test_a_data_set_of_one_label_an_image_is_told_so(measured: Measured) -> None:
+    alone = pc.equal(measured.splits["attribute"], 0)
+    found = manipulated(measured.splits.filter(alone), measured.embeddings)
+    figures = {**measured.figures, "manipulation": manipulation_report(found, SCHEMA)}
+    text = render(compose(replace(measured, manipulation=found, figures=figures), splits=SPLITS))
+    assert "<p>Not measured: images have one label.</p>" in text
 
 
 def test_the_failures_are_the_worst_first(measured: Measured) -> None:

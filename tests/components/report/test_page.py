@@ -77,7 +77,7 @@ def test_pictures_and_charts_are_told_in_words(page):
     assert len(pictures) > 10
     assert all(attributes["alt"] for attributes in pictures)
     charts = page.of("svg")
-    assert len(charts) == 2 * 3  # each for screens and for phones
+    assert len(charts) == 2 * 4  # each for screens and for phones
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert page.of("html") == [{"lang": "en"}]
     assert len(page.of("caption")) == len(page.of("table")) == 2
@@ -91,7 +91,7 @@ def test_headings_step_down_by_one_and_contents_lead_to_them(page):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len({*ids})
     links = [attributes["href"] for attributes in page.of("a")]
-    assert len(links) == 7
+    assert len(links) == 8
     assert {link.removeprefix("#") for link in links} <= {*ids}
 
 

@@ -57,7 +57,7 @@ def workspace(project: Project) -> dict[str, str]:
 def test_the_workspace_is_as_it_was(compared):
     project, before = compared
     assert workspace(project) == before
-    stages = "evaluate", "train", "triplets"
+    stages = "evaluate", "prototypes", "train", "triplets"
     assert "up to date" in project.run("dvc", "status", *stages).stdout
 
 
