@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "components.losses": set(),
     "components.images": set(),
     "components.sampling": set(),
-    "components.prototypes": set(),
+    "components.prototypes": {"components.evaluation"},
     "components.datasets": {"components.images"},
     "components.wardrobe": {"components.datasets"},
     "components.embedding": {

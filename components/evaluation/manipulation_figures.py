@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -22,7 +21,11 @@ from components.evaluation.manipulation import (
     measure_changes,
 )
 from components.evaluation.manipulation_bounds import KS
-from components.evaluation.manipulation_task import LabelledEmbeddings, ManipulationTask
+from components.evaluation.manipulation_task import (
+    LabelledEmbeddings,
+    ManipulationTask,
+    labelled_embeddings,
+)
 from components.evaluation.metrics import bootstrap_interval
 
 SHOWN_K = 20
@@ -105,7 +108,13 @@ def evaluate_manipulation(
     labels = splits.filter(pc.field("split") == split).to_pandas()
     num_values = [len(vectors) for vectors in prototypes]
     queries, gallery = (
-        _labelled(labels, role, num_values=num_values, images=images, embeddings=embeddings)
+        labelled_embeddings(
+            labels,
+            np.unique(labels.loc[labels["role"] == role, "image"].to_numpy()),
+            num_values=num_values,
+            images=images,
+            embeddings=embeddings,
+        )
         for role in ("query", "gallery")
     )
     task = ManipulationTask(gallery, prototypes)
@@ -251,25 +260,3 @@ def _interval(sum_QA: NDArray[np.float64], num_QA: NDArray[np.float64]) -> tuple
         return rate_R.reshape(query_xQ.shape[:-1])
 
     return bootstrap_interval(np.arange(num_queries, dtype=np.float64), statistic=of_resamples)
-
-
-def _labelled(
-    labels: pd.DataFrame,
-    role: str,
-    *,
-    num_values: Sequence[int],
-    images: NDArray[np.int64],
-    embeddings: NDArray[np.float32],
-) -> LabelledEmbeddings:
-    """Returns the images that have a role for any attribute, ascending, with all their labels."""
-    numbers = np.unique(labels.loc[labels["role"] == role, "image"].to_numpy())
-    theirs = labels[labels["image"].isin(numbers)]
-    has = []
-    for attribute, count in enumerate(num_values):
-        of_attribute = theirs[theirs["attribute"] == attribute]
-        rows = np.searchsorted(numbers, of_attribute["image"].to_numpy())
-        has.append(np.zeros((len(numbers), count), bool))
-        has[-1][rows, of_attribute["value"].to_numpy()] = True
-    return LabelledEmbeddings(
-        embeddings_nND=embeddings[np.searchsorted(images, numbers)], labels=has, images_n=numbers
-    )

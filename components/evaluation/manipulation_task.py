@@ -13,10 +13,12 @@ nothing: nothing would have to stay as it is. Source: FashionSearchNet-v2 (Ak et
 4.2), whose data sets have one value of every attribute.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -57,6 +59,35 @@ class LabelledEmbeddings:
 
     def __len__(self) -> int:
         return len(self.images_n)
+
+
+def labelled_embeddings(
+    labels: pd.DataFrame,
+    numbers: NDArray[np.int64],
+    *,
+    num_values: Sequence[int],
+    images: NDArray[np.int64],
+    embeddings: NDArray[np.float32],
+) -> LabelledEmbeddings:
+    """Returns some embedded images with their labels.
+
+    Args:
+        labels: columns image, attribute, value; those of other images do not count.
+        numbers: ascending numbers of the images.
+        num_values: of each attribute.
+        images: ascending numbers of all embedded images [m].
+        embeddings: their embeddings of unit length [m, N, D].
+    """
+    theirs = labels[labels["image"].isin(numbers)]
+    has = []
+    for attribute, count in enumerate(num_values):
+        of_attribute = theirs[theirs["attribute"] == attribute]
+        rows = np.searchsorted(numbers, of_attribute["image"].to_numpy())
+        has.append(np.zeros((len(numbers), count), bool))
+        has[-1][rows, of_attribute["value"].to_numpy()] = True
+    return LabelledEmbeddings(
+        embeddings_nND=embeddings[np.searchsorted(images, numbers)], labels=has, images_n=numbers
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +148,8 @@ class ManipulationTask:
                 f"{num_values}: they must be those of the same attributes"
             )
         _check_numbers(gallery)
-        flat_GF = gallery.embeddings_nND.reshape(len(gallery), -1)
+        shape = gallery.embeddings_nND.shape
+        flat_GF = gallery.embeddings_nND.reshape(len(gallery), math.prod(shape[1:]))
         self._order_G, first_G = canonical_order(flat_GF)
         self._copies = np.flatnonzero(first_G != np.arange(len(gallery)))
         self._first = first_G[self._copies]

@@ -1,11 +1,15 @@
-"""Stage `prototypes`: the trained network's training embeddings → a vector for every value."""
+"""Stage `prototypes`: the trained network's embeddings → a vector for every value."""
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 
 from components import tables
 from components.evaluation.encode import encode
+from components.evaluation.evaluation import held_out_images
+from components.evaluation.manipulation_task import labelled_embeddings
 from components.images.store import ImageStore
+from components.prototypes.fitting import fit
 from components.prototypes.making import make_prototypes, sampled_labels
 from components.prototypes.prototypes import Prototypes, write_prototypes
 from components.training.trained import identity, read_trained_model
@@ -14,6 +18,7 @@ from pipelines.shell.environment import store_location
 from pipelines.shell.reporting import console, notes, progress
 
 _IMAGES_PER_VALUE = 500  # a mean of more is the same to three digits
+_HELD_OUT_IMAGES = 2000
 
 
 def prototypes(
@@ -25,30 +30,43 @@ def prototypes(
 ) -> None:
     """Make a vector for every value of every attribute: the mean of its training embeddings.
 
-    A value is made of at most 500 images, evenly spaced. A value that no training image has gets
-    no vector.
+    A value is made of at most 500 images, evenly spaced; one that no training image has gets no
+    vector. On at most 2,000 images of the validation split, the attributes' weights for searches
+    with changed values are fitted, and the temperatures that make probabilities honest.
     """
     trained = read_trained_model(model)
-    labels = sampled_labels(tables.read_splits(splits), images_per_value=_IMAGES_PER_VALUE)
-    images = np.unique(labels["image"].to_numpy())
+    schema, table = trained.schema, tables.read_splits(splits)
+    training = sampled_labels(table, images_per_value=_IMAGES_PER_VALUE)
+    valid = held_out_images(table, "valid")
+    valid = valid[:: -(-len(valid) // _HELD_OUT_IMAGES) or 1]
+    images = np.union1d(training["image"].to_numpy(), valid)
     pictures = ImageStore(store_location(store).local())
-    with progress("embedding training images", total=len(images)) as advance:
+    with progress("embedding images of all values", total=len(images)) as advance:
         embeddings = encode(
             trained.embed,
             pictures,
             images,
-            num_attributes=len(trained.schema.attributes),
+            num_attributes=len(schema.attributes),
             device=torch.device("cpu"),
             on_progress=advance,
         )
-    made = make_prototypes(labels, trained.schema, images, embeddings)
+    made = make_prototypes(training, schema, images, embeddings)
+    held_out = labelled_embeddings(
+        table.filter(pc.field("split") == "valid").to_pandas(),
+        valid,
+        num_values=[len(attribute.values) for attribute in schema.attributes],
+        images=images,
+        embeddings=embeddings,
+    )
+    weights, temperatures = fit(held_out, made)
     found = Prototypes(
-        attributes=dict(zip(trained.schema.names, made, strict=True)),
-        weights=dict.fromkeys(trained.schema.names, 1.0),
+        attributes=dict(zip(schema.names, made, strict=True)),
+        weights=dict(zip(schema.names, weights, strict=True)),
+        temperatures=dict(zip(schema.names, temperatures, strict=True)),
         model=identity(model),
     )
     write_prototypes(found, prototypes_file)
-    num_values = sum(len(attribute.values) for attribute in trained.schema.attributes)
+    num_values = sum(len(attribute.values) for attribute in schema.attributes)
     num_missing = sum(map(len, found.missing.values()))
     console.print(f"{num_values - num_missing} of {num_values} values have a prototype")
     for name, values in found.missing.items():
