@@ -26,6 +26,7 @@ from components.report.overview import (
     papers_table,
     quality_of,
     scores_table,
+    tags_table,
 )
 from components.report.papers import paper_scores
 from components.report.section import MAX_POINTS, searches_of, section_of
@@ -76,6 +77,7 @@ def compose(
         scores=scores_table(measured, champion),
         notes=notes,
         papers=papers_table(measured, papers),
+        tags=tags_table(measured),
         learning=learning_of(measured),
         spaces=_spaces(measured),
         manipulation=manipulation_of(measured, pictures),

@@ -137,7 +137,8 @@ class Report:
     """A whole report.
 
     Facts are names and texts: what was measured, and where it comes from. Quality is the scores as
-    a chart; notes say what is not shown, and why; papers are None where they cannot be compared.
+    a chart; notes say what is not shown, and why; papers are None where they cannot be compared,
+    tags where no value was named.
     """
 
     title: str
@@ -146,6 +147,7 @@ class Report:
     scores: Table
     notes: Sequence[str]
     papers: Table | None
+    tags: Table | None
     learning: Figure
     spaces: Figure
     manipulation: ManipulationPart

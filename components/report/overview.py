@@ -151,6 +151,22 @@ def papers_table(measured: Measured, papers: PaperScores) -> Table | None:
     return Table(caption=caption, header=["network", "source", *names], rows=rows)
 
 
+def tags_table(measured: Measured) -> Table | None:
+    """Returns how often the values that prototypes name are right; None where none was named."""
+    figures = measured.figures["tags"]
+    if not figures:
+        return None
+    named = [*figures["attributes"].items(), ("mean over attributes", figures)]
+    return Table(
+        caption="Values named by the nearest prototype on the test split, percent",
+        header=["attribute", "right", "always the most frequent value", "calibration error"],
+        rows=[
+            [name, *(_cell(row[x]) for x in ("accuracy", "most_frequent", "calibration_error"))]
+            for name, row in named
+        ],
+    )
+
+
 def learning_of(measured: Measured) -> Figure:
     """Returns the training's curves as a chart."""
     curve = measured.curve.to_pydict()

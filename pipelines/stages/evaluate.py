@@ -31,6 +31,7 @@ from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore
 from components.prototypes.prototypes import read_prototypes_of
+from components.prototypes.tag_figures import evaluate_tags, tag_metrics
 from components.provenance import recording
 from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose, render
@@ -110,6 +111,9 @@ def evaluate(
         weights=[prototypes.weights[name] for name in names],
     )
     figures["manipulation"] = manipulation_report(manipulation, trained.schema)
+    figures["tags"] = evaluate_tags(
+        table, "test", images, embeddings, prototypes=prototypes, schema=trained.schema
+    )
     files.write_json(figures, metrics)
     scores = query_scores(
         results,
@@ -144,6 +148,7 @@ def evaluate(
     logged = {
         **metrics_of(figures, prefix="test"),
         **manipulation_metrics(figures["manipulation"], prefix="test"),
+        **tag_metrics(figures["tags"], prefix="test"),
         "test/images_per_s": images_per_s,
     }
     runs.log_metrics(logged, tracking=where, run_id=run_id)

@@ -65,6 +65,7 @@ def report(*, rude: str = "plain") -> Report:
         papers=table,
         learning=Figure(svg=None, caption="Not drawn."),
         spaces=figure("spaces", groups=[rude]),
+        tags=table,
         manipulation=ManipulationPart(
             summary=f"changes of {rude}",
             scores=table,

@@ -34,6 +34,8 @@ SCHEMA = AttributeSchema(
 IMAGES = np.arange(100, 140)
 SPLITS = "data/splits"
 ROLES = ("gallery", "query")
+_TAGGED = {"accuracy": 61.0, "most_frequent": 40.0, "calibration_error": 3.5}
+TAGS = {**_TAGGED, "attributes": {"collar": {**_TAGGED, "num_images": 9}}}
 
 
 def attend(pixels, attributes):
@@ -107,6 +109,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
             **figures,
             "num_parameters": 1_234_567,
             "manipulation": manipulation_report(manipulation, SCHEMA),
+            "tags": TAGS,
         },
     )
 
@@ -161,6 +164,14 @@ def test_a_report_has_all_its_parts(measured: Measured) -> None:
     text = render(found)
     assert "<script" not in text
     assert "&lt;script&gt;x&lt;/script&gt;" in text
+
+
+def test_tags_stand_beside_the_most_frequent_value(measured: Measured) -> None:
+    table = compose(measured, splits=SPLITS).tags
+    assert table is not None
+    assert table.rows[-1] == ["mean over attributes", "61.00", "40.00", "3.50"]
+    figures = {**measured.figures, "tags": {}}
+    assert compose(replace(measured, figures=figures), splits=SPLITS).tags is None
 
 
 def test_attribute_manipulation_has_scores_curves_and_two_changes(measured: Measured) -> None:

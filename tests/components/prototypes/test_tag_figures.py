@@ -1,0 +1,72 @@
+"""Figures of tags: accuracy beside the most frequent value, and calibration."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from components import tables
+from components.attributes import Attribute, AttributeSchema
+from components.prototypes.prototypes import Prototypes, ValueVectors
+from components.prototypes.tag_figures import evaluate_tags, tag_metrics
+
+SCHEMA = AttributeSchema(
+    dataset="by hand",
+    attributes=(
+        Attribute(name="collar", values=("none", "rib", "unseen")),
+        Attribute(name="fit (cm)", values=("slim", "loose")),
+        Attribute(name="unlabelled", values=("a",)),
+    ),
+)
+
+
+def _splits() -> pa.Table:
+    rows = [(100 + n, 0, 1, "train", "train") for n in range(3)]
+    rows += [(200, 0, 0, "train", "train"), (200, 1, 0, "train", "train")]
+    # image, collar: 1 none, 2 none and rib, 3 rib, 4 unseen; image 4 is loose
+    labels = [(1, 0, 0), (2, 0, 0), (2, 0, 1), (3, 0, 1), (4, 0, 2), (4, 1, 1)]
+    rows += [(*label, "test", "query") for label in labels]
+    columns = zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True)
+    return pa.table(dict(columns)).cast(tables.SPLITS)
+
+
+def _prototypes() -> Prototypes:
+    attributes = {}
+    for attribute in SCHEMA.attributes:
+        vectors_VD = np.eye(3, dtype=np.float32)[: len(attribute.values)]
+        vectors_VD[2:] = np.nan
+        attributes[attribute.name] = ValueVectors(
+            values=attribute.values,
+            vectors_VD=vectors_VD,
+            num_images_V=np.ones(len(attribute.values), np.int64),
+            spread_V=np.zeros(len(attribute.values), np.float32),
+        )
+    names = dict.fromkeys(attributes, 1.0)
+    temperatures = dict.fromkeys(attributes, 0.1)
+    return Prototypes(attributes=attributes, weights=names, temperatures=temperatures, model="m")
+
+
+def test_figures_by_hand() -> None:
+    """All images look like `none` and `slim`, with certainty: 2 of 4 and none of 1 are right."""
+    embeddings = np.tile(np.eye(3, dtype=np.float32)[0], (4, 3, 1))
+    found = evaluate_tags(
+        _splits(), "test", np.arange(1, 5), embeddings, prototypes=_prototypes(), schema=SCHEMA
+    )
+    assert [*found["attributes"]] == ["collar", "fit (cm)"]
+    collar, fit = found["attributes"].values()
+    assert (collar["accuracy"], collar["num_images"]) == (50, 4)
+    assert collar["most_frequent"] == 50  # rib: images 2 and 3
+    assert collar["calibration_error"] == pytest.approx(50, abs=0.01)
+    assert (fit["accuracy"], fit["most_frequent"], fit["num_images"]) == (0, 0, 1)
+    assert found["accuracy"] == 25
+    metrics = tag_metrics(found, prefix="test")
+    assert metrics["test/tags/accuracy"] == 25
+    assert metrics["test/tags/accuracy/fit :28cm:29"] == 0
+
+
+def test_nothing_to_measure_is_nothing() -> None:
+    empty = np.empty((0, 3, 3), np.float32)
+    found = evaluate_tags(
+        _splits(), "valid", np.arange(0), empty, prototypes=_prototypes(), schema=SCHEMA
+    )
+    assert found == {}
+    assert tag_metrics(found, prefix="test") == {}
