@@ -175,7 +175,7 @@ def small_network() -> nn.Module:
     """Returns AG-MAN on ResNet-18."""
     return build_model(
         name="ag_man",
-        num_attributes=NUM_ATTRIBUTES,
+        num_values=[2] * NUM_ATTRIBUTES,
         backbone="resnet18",
         weights="none",
         embedding_dim=256,

@@ -105,7 +105,7 @@ def learner(backbone: str, *, embedding_dim: int) -> Learner:
     torch.manual_seed(0)
     network = build_model(
         name="ag_man",
-        num_attributes=NUM_ATTRIBUTES,
+        num_values=[2] * NUM_ATTRIBUTES,
         backbone=backbone,
         weights="none",
         embedding_dim=embedding_dim,

@@ -178,7 +178,7 @@ def network() -> EmbeddingNetwork:
     torch.manual_seed(0)
     return build_model(
         name="ag_man",
-        num_attributes=NUM_ATTRIBUTES,
+        num_values=[2] * NUM_ATTRIBUTES,
         backbone="resnet50",
         weights="none",
         embedding_dim=1024,

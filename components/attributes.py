@@ -65,9 +65,14 @@ class AttributeSchema:
         return [attribute.name for attribute in self.attributes]
 
     @property
+    def num_values(self) -> list[int]:
+        """The number of values of each attribute."""
+        return [len(attribute.values) for attribute in self.attributes]
+
+    @property
     def max_num_values(self) -> int:
         """The largest number of values of an attribute."""
-        return max(len(attribute.values) for attribute in self.attributes)
+        return max(self.num_values)
 
     def index(self, name: str) -> int:
         """Returns the position of an attribute; HemlineError where there is none."""

@@ -6,7 +6,14 @@ from typing import Any, Literal
 from components.errors import HemlineError
 
 NetworkName = Literal[
-    "ag_man", "ag_mlan", "asen", "asen_v2", "attn_fashion", "csn", "triplet_network"
+    "ag_man",
+    "ag_mlan",
+    "asen",
+    "asen_v2",
+    "attn_fashion",
+    "csn",
+    "fashionsearchnet_v2",
+    "triplet_network",
 ]
 Parts = dict[str, Any]
 
@@ -37,6 +44,7 @@ NETWORK_PARTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "asen_v2": _TWO_ATTENTIONS,
     "attn_fashion": {"asa": (True, False), "aca": ("multiplication", "none")},
     "csn": {"masks": ("learned", "fixed")},
+    "fashionsearchnet_v2": {"localisation": (True, False), "feature_fusion": (False, True)},
     "triplet_network": {},
 }
 """The parts that ablations switch, and what each can be; the first is that of the paper."""

@@ -155,6 +155,8 @@ class ModelParams:
     aca: str | None = None
     ca: bool | None = None
     masks: str | None = None
+    localisation: bool | None = None
+    feature_fusion: bool | None = None
 
     @model_validator(mode="after")
     def _parts_make_a_network(self) -> "ModelParams":

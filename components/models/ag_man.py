@@ -24,7 +24,7 @@ from components.models.attention import (
 )
 from components.models.backbones import Backbone
 from components.models.csn import AttributeMasks
-from components.models.network import AttentionNetwork, feature_norm, unit_length
+from components.models.network import WeightingNetwork, feature_norm, unit_length
 
 
 class HierarchicalFeature(nn.Module):
@@ -56,7 +56,7 @@ class AttributeClassifier(nn.Module):
         return self.linear(self.last_stage(features_BCHW).mean(dim=(2, 3)))
 
 
-class AGMAN(AttentionNetwork):
+class AGMAN(WeightingNetwork):
     """Attribute-guided multi-level attention network; the switches are those of Tables 5 to 8.
 
     `attention_dim` is the width of the attribute-guided spatial attention, `normalise_features`

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.errors import HemlineError
 from components.models.attention import AttributeEncoder, UniformAttention, spatial_softmax
 from components.models.backbones import Backbone
-from components.models.network import AttentionNetwork, feature_norm
+from components.models.network import WeightingNetwork, feature_norm
 
 _REDUCTION = 2  # of the channel attention's hidden layer: 1024 to 512
 
@@ -83,7 +83,7 @@ class AttributeAwareChannelAttention(nn.Module):
         return vectors_BKC * self.gate(fused)  # Eq. 6 and 7
 
 
-class OneBranchNetwork(AttentionNetwork):
+class OneBranchNetwork(WeightingNetwork):
     """The third stage's map, attended to by position and then by channel; the rest is a subclass's.
 
     `asa` false weighs all positions alike, `aca` none leaves the channel attention out.

@@ -1,6 +1,6 @@
 """From names and numbers to a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from components.errors import HemlineError
@@ -9,6 +9,7 @@ from components.models.asen import ASEN, ASENV2
 from components.models.attn_fashion import AttnFashion
 from components.models.backbones import build_backbone
 from components.models.csn import CSN, TripletNetwork
+from components.models.fashionsearchnet import FashionSearchNetV2
 from components.models.network import EmbeddingNetwork
 from components.networks import resolve_parts
 
@@ -19,6 +20,7 @@ _NETWORKS: dict[str, Callable[..., EmbeddingNetwork]] = {
     "asen_v2": ASENV2,
     "attn_fashion": AttnFashion,
     "csn": CSN,
+    "fashionsearchnet_v2": FashionSearchNetV2,
     "triplet_network": TripletNetwork,
 }
 
@@ -26,7 +28,7 @@ _NETWORKS: dict[str, Callable[..., EmbeddingNetwork]] = {
 def build_model(
     *,
     name: str,
-    num_attributes: int,
+    num_values: Sequence[int],
     backbone: str,
     weights: str,
     embedding_dim: int,
@@ -39,19 +41,23 @@ def build_model(
     Names and parts, the switches of ablations, are those of `components.networks.NETWORK_PARTS`; a
     part that is None is as in the network's paper. `build_backbone` says what `backbone` and
     `weights` may be. `attention_dim` is the width of the spatial attention that knows the
-    attribute, `normalise_features` BatchNorm on the map that attributes are asked of.
+    attribute, `normalise_features` BatchNorm on the map that attributes are asked of, `num_values`
+    the number of values of each attribute.
 
     Raises:
         HemlineError: name, parts and widths do not make a network, or `build_backbone` cannot load
             the weights.
     """
     options = resolve_parts(name, parts)
+    num_attributes = len(num_values)
     if "masks" in options and embedding_dim < num_attributes:
         raise HemlineError(
             f"model.embedding_dim {embedding_dim} leaves no dimension for each of "
             f"{num_attributes} attributes, which the masks of {name} need"
         )
-    if name != "triplet_network":
+    if name == "fashionsearchnet_v2":
+        options["num_values"] = num_values
+    elif name != "triplet_network":
         options["num_attributes"] = num_attributes
     if name not in ("triplet_network", "csn"):
         options["attention_dim"] = attention_dim

@@ -54,6 +54,20 @@ class AttentionNetwork(EmbeddingNetwork):
         """Returns the weight of every position of the map [B, K, H, W]."""
 
     @abstractmethod
+    def forward_with_maps(
+        self, images_B3HW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what `forward` returns, and the maps that led to it [B, K, H, W]."""
+
+    def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position of the map for each attribute [B, K, H, W]."""
+        return self.attend(self.features(images_B3HW), attributes_BK)
+
+
+class WeightingNetwork(AttentionNetwork):
+    """A network that looks by a weighted sum over the positions of its map."""
+
+    @abstractmethod
     def embed_attended(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns what `embed` does, from the attended features [B, K, D]."""
 
@@ -70,10 +84,6 @@ class AttentionNetwork(EmbeddingNetwork):
         maps_BKHW = self.attend(features_BCHW, attributes_BK)
         vectors_BKC = weighted_sum(maps_BKHW, features_BCHW)
         return unit_length(self.embed_attended(vectors_BKC, attributes_BK)), maps_BKHW
-
-    def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
-        """Returns the weight of every position of the map for each attribute [B, K, H, W]."""
-        return self.attend(self.features(images_B3HW), attributes_BK)
 
 
 def unit_length(vectors_BKD: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ _NETWORKS = {
     "asen_v2": "ASEN, second version",
     "attn_fashion": "AttnFashion",
     "csn": "CSN",
+    "fashionsearchnet_v2": "FashionSearchNet-v2",
     "triplet_network": "triplet network",
 }
 _BACKBONES = {
@@ -30,6 +31,8 @@ _PARTS = {
     "aca": "attribute-guided channel attention",
     "ca": "channel attention",
     "masks": "masks",
+    "localisation": "boxes of each attribute",
+    "feature_fusion": "the whole map beside each box",
     "spatial_kernel_size": "a spatial kernel of side",
 }
 _OBJECTIVES = {

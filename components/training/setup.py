@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from components import tables
+from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.images.augmentation import Augmentation
 from components.images.remote_store import StoreLocation
@@ -62,7 +63,7 @@ def build_run(
     plan = read_plan(inputs.triplets, train_params)
     _check_shares(plan, train_params)
     torch.manual_seed(train_params.seed)
-    network = build_network(model_params, num_attributes=len(schema.attributes))
+    network = build_network(model_params, schema)
     learner = Learner(
         network.to(memory_format=torch.channels_last),
         build_objective(train_params),
@@ -105,9 +106,9 @@ def build_run(
     )
 
 
-def build_network(params: ModelParams, *, num_attributes: int) -> EmbeddingNetwork:
+def build_network(params: ModelParams, schema: AttributeSchema) -> EmbeddingNetwork:
     """Returns the network that params describe, with the weights that it starts from."""
-    return build_model(num_attributes=num_attributes, **asdict(params))
+    return build_model(num_values=schema.num_values, **asdict(params))
 
 
 def _check_shares(plan: Plan, params: TrainParams) -> None:

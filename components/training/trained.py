@@ -88,7 +88,7 @@ def read_trained_model(folder: Path) -> TrainedModel:
     schema = AttributeSchema.from_dict(description["schema"])
     # the backbone's own weights are part of the trained ones
     numbers = {**description["model"], "weights": "none"}
-    network = build_model(num_attributes=len(schema.attributes), **numbers)
+    network = build_model(num_values=schema.num_values, **numbers)
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return TrainedModel(
         network=network.eval(), schema=schema, image_size_px=description["image_size_px"]

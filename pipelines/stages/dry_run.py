@@ -22,7 +22,7 @@ def describe_training(
     size = ImageStore(inputs.store.local()).image_size_px
     plan = read_plan(inputs.triplets, train_params)
     num_steps = plan.num_epochs * plan.num_steps
-    network = build_network(model_params, num_attributes=len(schema.attributes))
+    network = build_network(model_params, schema)
     least, _ = train_params.workers
     share = plan.images_per_step // max(least, 1)
     asks_one = train_params.objective == "triplet"

@@ -52,7 +52,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
     torch.manual_seed(4)
     network = build_model(
         name="asen",
-        num_attributes=len(SCHEMA.attributes),
+        num_values=SCHEMA.num_values,
         backbone="tiny",
         weights="none",
         embedding_dim=16,

@@ -14,6 +14,8 @@ ALL_PARTS = (
     "aca",
     "ca",
     "masks",
+    "localisation",
+    "feature_fusion",
 )
 TWO_BRANCHES = {
     "hierarchical": True,
@@ -29,6 +31,7 @@ OF_THE_PAPERS = {
     "asen_v2": {"asa": True, "aca": "concatenation"},
     "attn_fashion": {"asa": True, "aca": "multiplication"},
     "csn": {"masks": "learned"},
+    "fashionsearchnet_v2": {"localisation": True, "feature_fusion": False},
     "triplet_network": {},
 }
 

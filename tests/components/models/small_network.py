@@ -8,7 +8,8 @@ from components.models.network import EmbeddingNetwork
 from components.networks import NETWORK_PARTS
 
 NAMES = tuple(NETWORK_PARTS)
-NUM_ATTRIBUTES = 5
+NUM_VALUES = [4, 2, 3, 2, 6]  # of each attribute
+NUM_ATTRIBUTES = len(NUM_VALUES)
 EMBEDDING_DIM = 12
 THIRD_STAGE_WIDTH = 32
 ATTRIBUTES_BK = torch.tensor([[4, 0, 2], [1, 3, 3]])
@@ -26,7 +27,7 @@ def build(
     torch.manual_seed(1)
     return build_model(
         name=name,
-        num_attributes=NUM_ATTRIBUTES,
+        num_values=NUM_VALUES,
         backbone=backbone,
         weights="none",
         embedding_dim=THIRD_STAGE_WIDTH if name == "asen_v2" else embedding_dim,

@@ -107,7 +107,7 @@ def test_every_backbone_carries_a_network(name):
     """With batch statistics: without, an untrained ResNet-101 can overflow what float32 holds."""
     network = build_model(
         name="ag_man",
-        num_attributes=3,
+        num_values=[2, 3, 4],
         backbone=name,
         weights="none",
         embedding_dim=8,

@@ -16,7 +16,7 @@ from small_network import (
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.images.transforms import normalise
-from components.models import ag_man, asen, attn_fashion, csn
+from components.models import ag_man, asen, attn_fashion, csn, fashionsearchnet
 from components.models.attention import UniformAttention
 from components.models.build import build_model
 from components.registry import pt2
@@ -33,6 +33,7 @@ CLASSES = {
     "asen_v2": asen.ASENV2,
     "attn_fashion": attn_fashion.AttnFashion,
     "csn": csn.CSN,
+    "fashionsearchnet_v2": fashionsearchnet.FashionSearchNetV2,
     "triplet_network": csn.TripletNetwork,
 }
 SCHEMA = AttributeSchema(
@@ -73,7 +74,7 @@ def test_other_networks_need_no_dimension_for_every_attribute():
 
 
 def test_asen_v2_is_as_wide_as_the_third_stage():
-    numbers = {"num_attributes": 3, "backbone": "resnet18", "weights": "none", "attention_dim": 8}
+    numbers = {"num_values": [2] * 3, "backbone": "resnet18", "weights": "none", "attention_dim": 8}
     with pytest.raises(HemlineError, match=r"256 channels wide \(got 1024\); set it to 256"):
         build_model(name="asen_v2", embedding_dim=1024, normalise_features=False, **numbers)
 

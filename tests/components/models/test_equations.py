@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import ag_man_equations
 import asen_equations
 import csn_equations
+import fashionsearchnet_equations
 import pytest
 import torch
 from comparison import assert_same, randomise
@@ -49,6 +50,11 @@ EQUATIONS = {
     "attn_fashion": Equations(
         asen_equations.features, asen_equations.attn_fashion, {"asa": True, "aca": "multiplication"}
     ),
+    "fashionsearchnet_v2": Equations(
+        fashionsearchnet_equations.features,
+        fashionsearchnet_equations.fashionsearchnet_v2,
+        {"localisation": True, "feature_fusion": False},
+    ),
     "csn": Equations(csn_equations.features, csn_equations.csn, {"masks": "learned"}),
     "triplet_network": Equations(csn_equations.features, csn_equations.triplet_network, {}),
 }
@@ -77,6 +83,12 @@ SWITCHED: dict[str, list[dict[str, Any]]] = {
     "asen_v2": [{}, {"asa": False}, {"aca": "none"}],
     "attn_fashion": [{}, {"asa": False}, {"aca": "none"}],
     "csn": [{}, {"masks": "fixed"}],
+    "fashionsearchnet_v2": [
+        {},
+        {"localisation": False},
+        {"feature_fusion": True},
+        {"localisation": False, "feature_fusion": True},
+    ],
     "triplet_network": [{}],
 }
 CASES = [
@@ -85,6 +97,11 @@ CASES = [
     for changes in switched
     for normalise_features in ([False] if changes else [False, True])
 ]
+
+
+# of what an embedding does not depend on: branch 1; classifiers of values, and the maps that boxes
+# are made of, as boxes have no gradient
+UNUSED = ("classifier.", "classifiers.", "branch_classifiers.", "conv6.", "conv7.")
 
 
 def case_id(case: Any) -> str | None:
@@ -108,6 +125,8 @@ def test_embeddings_are_those_of_the_equations(name, changes):
     parts = equations.parts | changes
     network = randomise(build(name, **changes))
     images = random_images(2, 3, 32, 48).requires_grad_()
+    if name == "fashionsearchnet_v2":
+        fashionsearchnet_equations.sharpened(network, images)
     rows = []
     for image, attributes_K in zip(images, ATTRIBUTES_BK, strict=True):
         features = equations.features(network, image, parts)
@@ -118,6 +137,6 @@ def test_embeddings_are_those_of_the_equations(name, changes):
         network(images, ATTRIBUTES_BK),
         expected,
         images,
-        unused=("classifier.",),
+        unused=UNUSED,
         without_effect=scales_without_effect(name, parts),
     )

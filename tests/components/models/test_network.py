@@ -11,6 +11,7 @@ from small_network import (
     EMBEDDING_DIM,
     NAMES,
     NUM_ATTRIBUTES,
+    NUM_VALUES,
     THIRD_STAGE_WIDTH,
     build,
     random_images,
@@ -24,6 +25,12 @@ torch.set_num_threads(1)
 
 ONE_SPACE = "triplet_network"  # for all attributes
 POOL_FIRST = (ONE_SPACE, "csn")
+TRAINED_ONLY = {  # what only training needs
+    "ag_man": "classifier.",
+    "ag_mlan": "classifier.",
+    "fashionsearchnet_v2": "branch_classifiers.",
+}
+CUTS = "fashionsearchnet_v2"  # features out of boxes: see test_fashionsearchnet.py
 # widths that make a map per attribute the largest tensor of all, by far
 MANY, IMAGE_SIZE_PX = 64, 64
 MAP_PER_ATTRIBUTE = 2 * MANY * THIRD_STAGE_WIDTH * (IMAGE_SIZE_PX // 16) ** 2
@@ -141,12 +148,13 @@ def test_maps_without_a_scale_sum_to_one(images):
         torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(2, 3, dtype=torch.float64))
 
 
-def test_only_the_two_branch_networks_classify(named, images):
+def test_some_networks_classify(named, images):
     name, network = named
     embeddings, logits = network.forward_branches(images, ATTRIBUTES_BK)
     assert torch.equal(embeddings, network(images, ATTRIBUTES_BK))
-    assert (logits is None) == (name not in ("ag_man", "ag_mlan"))
-    assert logits is None or logits.shape == (2, NUM_ATTRIBUTES)
+    assert (logits is None) == (name not in TRAINED_ONLY)
+    shape = (2, 3, 2, max(NUM_VALUES)) if name == CUTS else (2, NUM_ATTRIBUTES)
+    assert logits is None or logits.shape == shape
 
 
 def test_no_stage_is_held_that_is_not_used(named):
@@ -156,7 +164,7 @@ def test_no_stage_is_held_that_is_not_used(named):
     assert bool(held) == (name in POOL_FIRST)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != CUTS])
 def test_no_map_is_made_per_attribute_forward_or_backward(name):
     network = build(name, embedding_dim=THIRD_STAGE_WIDTH, normalise_features=True)
     images = random_images(2, 3, IMAGE_SIZE_PX, IMAGE_SIZE_PX, dtype=torch.float32)
@@ -180,14 +188,14 @@ def test_a_map_per_attribute_would_be_noticed():
     assert largest.numel == MAP_PER_ATTRIBUTE
 
 
-def test_for_inference_the_same_embeddings_without_branch_1(named, images):
+def test_for_inference_the_same_embeddings_without_what_training_needs(named, images):
     name, network = named
     network.eval()
     small = network.for_inference()
     assert torch.equal(small(images, ATTRIBUTES_BK), network(images, ATTRIBUTES_BK))
-    count, small_count = (sum(p.numel() for p in each.parameters()) for each in (network, small))
-    if name in ("ag_man", "ag_mlan"):
-        assert small_count == count - sum(p.numel() for p in network.classifier.parameters())
+    names, small_names = ({key for key, _ in each.named_parameters()} for each in (network, small))
+    left_out = TRAINED_ONLY.get(name, "nothing")
+    assert small_names == {key for key in names if not key.startswith(left_out)}
+    if name in TRAINED_ONLY:
+        assert small_names < names
         assert network.forward_branches(images, ATTRIBUTES_BK)[1] is not None, "left as it was"
-    else:
-        assert small_count == count

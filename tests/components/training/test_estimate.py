@@ -15,7 +15,7 @@ SIZE_PX, NUM_ATTRIBUTES = 64, 3
 def network(name: str = "ag_man"):
     return build_model(
         name=name,
-        num_attributes=NUM_ATTRIBUTES,
+        num_values=[2] * NUM_ATTRIBUTES,
         backbone="tiny",
         weights="none",
         embedding_dim=32,

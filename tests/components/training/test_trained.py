@@ -26,7 +26,7 @@ from pipelines.stages.register import check_evaluated
 def write(folder: Path, *, seed: int = 0) -> Path:
     """Writes a network that was not trained and returns its folder."""
     torch.manual_seed(seed)
-    network = build_network(small_run.MODEL, num_attributes=len(small_run.SCHEMA.attributes))
+    network = build_network(small_run.MODEL, small_run.SCHEMA)
     save_weights(network, folder / "best")
     write_trained_model(
         folder,

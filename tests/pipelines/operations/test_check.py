@@ -46,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     number = project.register(8, evaluated=False)
     version = versions.RegisteredVersion(name="hemline", version=number)
     versions.write_registration(version, folder / "models/registration.json")
-    network = build_network(small_run.MODEL, num_attributes=2)
+    network = build_network(small_run.MODEL, small_run.SCHEMA)
     save_weights(network, folder / "models/best")
     write_trained_model(
         folder / "models/network",

@@ -1,0 +1,205 @@
+"""FashionSearchNet-v2: where each attribute shows, without boxes to learn from, and what is there.
+
+Source: FashionSearchNet-v2: Learning Attribute Representations with Localization for Image
+Retrieval with Attribute Manipulation, Ak et al., sections 3.1 and 3.2, Eq. 1-3.
+A classifier of values on pooled features gives an activation map for each attribute; the box of
+the map's strongest region cuts features out for the attribute's own branch. Departures:
+
+- trunk: the backbone's third stage, on which conv5, conv6 and conv7 stand, new as in the paper.
+  With `alexnet` that is the paper's, whose trunk ends at conv4;
+- Eq. 1's sum over positions is a mean; boxes are those of a positive map, so that they stay;
+- a map with no positive cell makes a box of the whole map;
+- fc10.a is brought to unit length, as every embedding here: the paper's are of any length.
+
+Not in the paper, and chosen here: kernels of 3 x 3 with ReLU, cuts of 3 x 3 cells, branches of
+three layers with D hidden units, regions that touch at corners too.
+
+Shape letters: B images, K attributes asked of an image, N attributes of the schema, D embedding,
+V values of the attribute that has most, C channels of a map, H W its positions.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from components.models.backbones import Backbone
+from components.models.network import AttentionNetwork, feature_norm, unit_length
+from components.models.regions import crop_and_resize, largest_region_boxes
+
+_CONV5_CHANNELS = 384
+_THRESHOLD = 0.2  # of a map's maximum
+_CUT_SIZE = 3
+_DROPOUT = 0.5
+_NO_VALUE = -1e9  # the logit of a value that an attribute has not: its probability is 0
+
+
+class Branch(nn.Module):
+    """fc8.a, fc9.a and fc10.a: from what was cut out to an attribute's representation."""
+
+    def __init__(self, num_inputs: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.fc8 = nn.Linear(num_inputs, embedding_dim)
+        self.fc9 = nn.Linear(embedding_dim, embedding_dim)
+        self.fc10 = nn.Linear(embedding_dim, embedding_dim)
+        self.dropout = nn.Dropout(_DROPOUT)
+
+    def forward(self, cut_BI: Tensor) -> Tensor:
+        """Returns fc10.a [B, D]."""
+        hidden_BD = self.dropout(self.fc8(cut_BI).relu())
+        return self.fc10(self.dropout(self.fc9(hidden_BD).relu()))
+
+
+class FashionSearchNetV2(AttentionNetwork):
+    """A box and a branch for each attribute.
+
+    `num_values` are the values of each attribute, in the schema's order; `attention_dim` is the
+    width of conv6 and conv7, whose maps say where an attribute shows (the paper: 512),
+    `normalise_features` BatchNorm after each of the three convolutions. The switches:
+
+    - localisation: false takes the whole map for every attribute's box;
+    - feature_fusion: true sets the whole map beside what was cut out.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        num_values: Sequence[int],
+        embedding_dim: int,
+        attention_dim: int,
+        normalise_features: bool,
+        localisation: bool,
+        feature_fusion: bool,
+    ) -> None:
+        super().__init__()
+        backbone.take_last_stage()
+        self.backbone = backbone
+        self.conv5, self.conv6, self.conv7 = (
+            nn.Sequential(
+                nn.Conv2d(before, after, kernel_size=3, padding=1),
+                feature_norm(after, normalise_features=normalise_features),
+                nn.ReLU(),
+            )
+            for before, after in (
+                (backbone.channels, _CONV5_CHANNELS),
+                (_CONV5_CHANNELS, attention_dim),
+                (attention_dim, attention_dim),
+            )
+        )
+        num_inputs = _CONV5_CHANNELS * _CUT_SIZE**2 * (2 if feature_fusion else 1)
+        self.branches = nn.ModuleList(Branch(num_inputs, embedding_dim) for _ in num_values)
+        self.classifiers = nn.ModuleList(  # w_a of Eq. 2 and 3
+            nn.Linear(attention_dim, values, bias=False) for values in num_values
+        )
+        self.branch_classifiers: nn.ModuleList | None = nn.ModuleList(
+            nn.Linear(embedding_dim, values) for values in num_values
+        )
+        self._localises = localisation
+        self._fuses = feature_fusion
+
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns conv5, from which branches are fed [B, C, H, W]."""
+        return self.conv5(self.backbone(images_B3HW)[1])
+
+    def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the activation maps of the attributes asked [B, K, H, W], 0 or above."""
+        return _of_attributes(self._locate(features_BCHW)[0], attributes_BK)
+
+    def embed(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns fc10.a of the attributes asked [B, K, D]."""
+        maps_BNHW, _ = self._locate(features_BCHW)
+        return _of_attributes(self._represent(features_BCHW, maps_BNHW), attributes_BK)
+
+    def forward_with_maps(
+        self, images_B3HW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what `forward` returns, and the maps that led to it [B, K, H, W]."""
+        features_BCHW = self.features(images_B3HW)
+        maps_BNHW, _ = self._locate(features_BCHW)
+        vectors_BND = self._represent(features_BCHW, maps_BNHW)
+        embeddings_BKD = unit_length(_of_attributes(vectors_BND, attributes_BK))
+        return embeddings_BKD, _of_attributes(maps_BNHW, attributes_BK)
+
+    def boxes(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the box of each attribute asked, in cells of `spatial_attention` [B, K, 4].
+
+        Left, top, right, bottom; right and bottom excluded.
+        """
+        maps_BKHW = self.spatial_attention(images_B3HW, attributes_BK)
+        return largest_region_boxes(maps_BKHW, threshold=_THRESHOLD)
+
+    def forward_branches(
+        self, images_B3HW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the embeddings [B, K, D], and the logits of the values [B, K, 2, V].
+
+        The first of the two come from conv7, the second from fc10.a. Values beyond those of an
+        attribute have the probability 0.
+        """
+        features_BCHW = self.features(images_B3HW)
+        maps_BNHW, from_map = self._locate(features_BCHW)
+        vectors_BND = self._represent(features_BCHW, maps_BNHW)
+        embeddings_BKD = unit_length(_of_attributes(vectors_BND, attributes_BK))
+        if self.branch_classifiers is None:
+            return embeddings_BKD, None
+        classified = zip(self.branch_classifiers, vectors_BND.unbind(1), strict=True)
+        from_branch = [classifier(vector_BD) for classifier, vector_BD in classified]
+        logits_BN2V = torch.stack([_side_by_side(from_map), _side_by_side(from_branch)], dim=2)
+        return embeddings_BKD, _of_attributes(logits_BN2V, attributes_BK)
+
+    def for_inference(self) -> "FashionSearchNetV2":
+        """Returns a copy without what only training needs."""
+        network = deepcopy(self)
+        network.branch_classifiers = None
+        return network
+
+    def _locate(self, features_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Returns the activation map of each attribute [B, N, H, W], and logits N x [B, V_a].
+
+        A map is that of the value with the highest logit; what speaks against it counts as 0. Where
+        nothing speaks for it, and without localisation, all positions are 1.
+        """
+        conv7_BCHW = self.conv7(self.conv6(features_BCHW))
+        pooled_BC = conv7_BCHW.mean(dim=(2, 3))  # Eq. 1
+        logits = [classifier(pooled_BC) for classifier in self.classifiers]  # Eq. 2
+        weights_BNC = torch.stack(
+            [
+                nn.functional.embedding(
+                    logits_BV.argmax(dim=-1), classifier.get_parameter("weight")
+                )
+                for logits_BV, classifier in zip(logits, self.classifiers, strict=True)
+            ],
+            dim=1,
+        )
+        maps_BNHW = torch.einsum("bnc,bchw->bnhw", weights_BNC, conv7_BCHW).relu()  # Eq. 3
+        is_blank = maps_BNHW.amax(dim=(2, 3), keepdim=True) <= 0
+        if not self._localises:
+            is_blank = torch.ones_like(is_blank)
+        return torch.where(is_blank, torch.ones_like(maps_BNHW), maps_BNHW), logits
+
+    def _represent(self, features_BCHW: Tensor, maps_BNHW: Tensor) -> Tensor:
+        """Returns fc10.a of every attribute [B, N, D]."""
+        boxes_BN4 = largest_region_boxes(maps_BNHW, threshold=_THRESHOLD)
+        cuts = crop_and_resize(features_BCHW, boxes_BN4, size=_CUT_SIZE)
+        if self._fuses:
+            height, width = features_BCHW.shape[2:]
+            whole_BN4 = torch.zeros_like(boxes_BN4) + boxes_BN4.new_tensor([0, 0, width, height])
+            whole = crop_and_resize(features_BCHW, whole_BN4[:, :1], size=_CUT_SIZE)
+            cuts = torch.cat([cuts, whole.expand_as(cuts)], dim=2)
+        inputs = zip(self.branches, cuts.flatten(2).unbind(1), strict=True)
+        return torch.stack([branch(cut_BI) for branch, cut_BI in inputs], dim=1)
+
+
+def _of_attributes(everything: Tensor, attributes_BK: Tensor) -> Tensor:
+    """Returns of what is there for every attribute [B, N, ...] that of those asked [B, K, ...]."""
+    index = attributes_BK.view(*attributes_BK.shape, *[1] * (everything.ndim - 2))
+    return everything.gather(1, index.expand(-1, -1, *everything.shape[2:]))
+
+
+def _side_by_side(logits: list[Tensor]) -> Tensor:
+    """Returns logits N x [B, V_a] as one tensor [B, N, V]."""
+    most = max(logits_BV.shape[1] for logits_BV in logits)
+    pad = nn.functional.pad
+    return torch.stack([pad(x, (0, most - x.shape[1]), value=_NO_VALUE) for x in logits], dim=1)
