@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.machine import machine
 from components.images.augmentation import NUM_DRAWS, Augmentation
+from components.losses.combined import CombinedLoss
 from components.models.build import build_model
 from components.params import TrainParams, load_section
 from components.training.feed import Batch
@@ -115,7 +116,7 @@ def learner(backbone: str, *, embedding_dim: int) -> Learner:
     return Learner(
         network.to(memory_format=torch.channels_last),
         build_objective(load_section(PARAMS, TrainParams)),
-        loss_weighting="fixed",
+        combine=CombinedLoss(weighting="fixed"),
         augmentation=Augmentation(
             flip_probability=0.5, crop_min_area=1, colour_jitter=0, erase_probability=0
         ),

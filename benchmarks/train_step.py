@@ -38,7 +38,7 @@ from components.attributes import Attribute, AttributeSchema
 from components.images.augmentation import Augmentation
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
 from components.images.transforms import IMAGENET_MEAN, IMAGENET_STD
-from components.losses.combined import attribute_classification_loss
+from components.losses.combined import CombinedLoss, attribute_classification_loss
 from components.losses.ranking import triplet_loss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
@@ -257,7 +257,7 @@ def make_learner(device: torch.device) -> Learner:
     return Learner(
         network().to(memory_format=torch.channels_last),
         partial(loss_of_triplets, margin=MARGIN),
-        loss_weighting="fixed",
+        combine=CombinedLoss(weighting="fixed"),
         augmentation=Augmentation(
             flip_probability=0.5, crop_min_area=1, colour_jitter=0, erase_probability=0
         ),

@@ -173,13 +173,18 @@ class ModelParams:
         """Whether the network has a branch that names the attribute."""
         return bool(resolve_parts(self.name, self.parts).get("classification"))
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether the network learns to classify values before it learns to embed."""
+        return self.name == "fashionsearchnet_v2"
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrainParams:
     """Section `train`: objective, optimiser, and the processes that train."""
 
     seed: Seed = 3
-    objective: Literal["triplet", "batch_triplet", "supcon", "multi_similarity"] = (
+    objective: Literal["triplet", "soft_triplet", "batch_triplet", "supcon", "multi_similarity"] = (
         "multi_similarity"
     )
     margin: Annotated[float, Field(ge=0, le=2)] = 0.1
@@ -188,6 +193,8 @@ class TrainParams:
     negative_scale: PositiveFloat = 20.0
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.5
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    ranking_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5
+    classification_epochs: Annotated[int, Field(ge=0)] = 0
     triplets_per_batch: PositiveInt = 32
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -223,6 +230,11 @@ class TrainParams:
                 f"{self.num_workers})"
             )
         return self
+
+    @property
+    def asks_triplets(self) -> bool:
+        """Whether it is planned triplets that are ranked, and not whole batches."""
+        return self.objective in ("triplet", "soft_triplet")
 
     @property
     def workers(self) -> tuple[int, int]:
@@ -447,17 +459,18 @@ def _contradictions(checked: dict[str, Any]) -> Iterator[str]:
     """Yields what two values together contradict."""
     data, split, sampling = checked["data"], checked["split"], checked["sampling"]
     model, train = checked["model"], checked["train"]
-    wanted = "triplets" if train.objective == "triplet" else "batches"
+    wanted = "triplets" if train.asks_triplets else "batches"
     if sampling.method != wanted:
         yield (
             f"train.objective {train.objective} needs sampling.method {wanted}, "
             f"not {sampling.method}"
         )
-    if train.loss_weighting == "uncertainty" and not model.classifies:
+    if train.loss_weighting == "uncertainty" and not (model.classifies or model.has_stages):
         yield (
             f"train.loss_weighting uncertainty weighs two losses; this {model.name} has no "
             "classification branch and so one loss: fixed"
         )
+    yield from _contradictions_of_stages(model, train, sampling)
     if train.schedule == "one_cycle" and train.warmup_share == 0:
         yield (
             "train.schedule one_cycle begins with a warm-up: train.warmup_share above 0, or "
@@ -481,3 +494,29 @@ def _contradictions(checked: dict[str, Any]) -> Iterator[str]:
         )
     if sampling.triplets == "published" and data.format != "zappos50k":
         yield f"data.format {data.format} publishes no triplets: sampling.triplets drawn"
+
+
+def _contradictions_of_stages(
+    model: ModelParams, train: TrainParams, sampling: SamplingParams
+) -> Iterator[str]:
+    """Yields what makes no sense of training in stages."""
+    if train.loss_weighting == "uncertainty" and model.has_stages:
+        yield (
+            f"train.loss_weighting uncertainty is not for {model.name}, whose losses "
+            "train.ranking_weight weighs: fixed"
+        )
+    if train.classification_epochs and not model.has_stages:
+        yield (
+            "train.classification_epochs is a stage of fashionsearchnet_v2, which "
+            f"{model.name} has not: 0"
+        )
+    if train.classification_epochs >= sampling.num_epochs:
+        yield (
+            f"train.classification_epochs {train.classification_epochs} leave none of "
+            f"sampling.num_epochs {sampling.num_epochs} to train embeddings: fewer, or more epochs"
+        )
+    if train.classification_epochs and train.early_stopping_epochs is not None:
+        yield (
+            "train.early_stopping_epochs would count epochs of train.classification_epochs, in "
+            "which embeddings do not learn: null"
+        )

@@ -1,9 +1,9 @@
-"""The losses that rank embeddings: one over given triplets, three over all labels of a batch.
+"""The losses that rank embeddings: two over given triplets, three over all labels of a batch.
 
-Shape letters: B images, K attributes, V values of an attribute, D embedding. All but `triplet_loss`
-take embeddings [B, K, D] of unit length, one per image and attribute, and values [B, K, V], bool:
-which values of attribute k image b has. An image without a label of an attribute has none, and V is
-the largest number of values of an attribute.
+Shape letters: B images, K attributes, V values of an attribute, D embedding. All but those of
+triplets take embeddings [B, K, D] of unit length, one per image and attribute, and values
+[B, K, V], bool: which values of attribute k image b has. An image without a label of an attribute
+has none, and V is the largest number of values of an attribute.
 """
 
 from typing import NamedTuple
@@ -24,6 +24,20 @@ def triplet_loss(
     similarity_to_positive_B = (anchors_BD * positives_BD).sum(dim=-1)
     similarity_to_negative_B = (anchors_BD * negatives_BD).sum(dim=-1)
     return (margin - similarity_to_positive_B + similarity_to_negative_B).clamp(min=0).mean()
+
+
+def soft_triplet_loss(
+    anchors_BD: Tensor, positives_BD: Tensor, negatives_BD: Tensor, *, temperature: float
+) -> Tensor:
+    """Returns the mean over the batch of d+ (FashionSearchNet-v2, Eq. 4 and 6), a scalar in (0, 1).
+
+    d+ = e^{|I - I+|} / (e^{|I - I+|} + e^{|I - I-|}) with Euclidean distances, over the temperature
+    t > 0; it is sigmoid((|I - I+| - |I - I-|) / t), which does not overflow. The paper's t is 1,
+    and its vectors have any length: embeddings of unit length are never further apart than 2.
+    """
+    to_positive_B = torch.linalg.vector_norm(anchors_BD - positives_BD, dim=-1)
+    to_negative_B = torch.linalg.vector_norm(anchors_BD - negatives_BD, dim=-1)
+    return ((to_positive_B - to_negative_B) / temperature).sigmoid().mean()
 
 
 def share_of_triplets_that_count(

@@ -62,6 +62,8 @@ class FashionSearchNetV2(AttentionNetwork):
     - feature_fusion: true sets the whole map beside what was cut out.
     """
 
+    names_values = True
+
     def __init__(
         self,
         backbone: Backbone,

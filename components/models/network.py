@@ -17,6 +17,9 @@ class EmbeddingNetwork(nn.Module, ABC):
     that K attributes cost one backbone pass.
     """
 
+    names_values = False
+    """Whether it is values that training's logits are of, and not attributes."""
+
     @abstractmethod
     def features(self, images_B3HW: Tensor) -> Tensor:
         """Returns what `embed` needs of the images."""
@@ -35,9 +38,10 @@ class EmbeddingNetwork(nn.Module, ABC):
     def forward_branches(
         self, images_B3HW: Tensor, attributes_BK: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns what `forward` returns, and the logits of the attribute classification [B, N].
+        """Returns what `forward` returns, and logits of what the network classifies.
 
-        Training wants both from one backbone pass. None where the network does not classify.
+        Of attributes [B, N]; of values [B, K, 2, V], by two classifiers, where `names_values`. None
+        where the network does not classify. Training wants both from one backbone pass.
         """
         return self(images_B3HW, attributes_BK), None
 

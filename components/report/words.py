@@ -37,6 +37,7 @@ _PARTS = {
 }
 _OBJECTIVES = {
     "triplet": "triplet loss",
+    "soft_triplet": "soft triplet loss",
     "batch_triplet": "triplet loss over whole batches",
     "supcon": "supervised contrastive loss",
     "multi_similarity": "multi-similarity loss",

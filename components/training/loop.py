@@ -123,6 +123,7 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
     parameters = [p for p in state.learner.parameters() if p.requires_grad]
     first_bad = torch.full((), -1, dtype=torch.int64, device=place.device)
     plan.load_epoch(state.epoch)
+    state.learner.begin_epoch(state.epoch)
     forward.train()
     pace = Pace(images_per_step=plan.images_per_step)
     batches = run.feed.batches(first_step=state.step, rank=place.rank, world_size=place.world_size)

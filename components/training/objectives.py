@@ -13,6 +13,7 @@ from components.losses.ranking import (
     multi_similarity_loss,
     share_of_pairs_that_count,
     share_of_triplets_that_count,
+    soft_triplet_loss,
     supervised_contrastive_loss,
     triplet_loss,
 )
@@ -35,6 +36,8 @@ def build_objective(params: TrainParams) -> Objective:
     """Returns the objective that params name."""
     if params.objective == "triplet":
         return partial(loss_of_triplets, margin=params.margin)
+    if params.objective == "soft_triplet":
+        return partial(soft_loss_of_triplets, temperature=params.temperature)
     if params.objective == "batch_triplet":
         loss: Loss = partial(batch_triplet_loss, margin=params.margin)
     elif params.objective == "multi_similarity":
@@ -61,6 +64,17 @@ def loss_of_triplets(embeddings: Tensor, values: Tensor, *, margin: float) -> Ra
     with torch.no_grad():
         active_share = share_of_triplets_that_count(*slots, margin=margin)
     return Ranked(triplet_loss(*slots, margin=margin), active_share)
+
+
+def soft_loss_of_triplets(embeddings: Tensor, values: Tensor, *, temperature: float) -> Ranked:
+    """Returns FashionSearchNet-v2's loss of triplets, given as to `loss_of_triplets`.
+
+    Those count whose positive is not closer than the negative.
+    """
+    slots = embeddings.float().unflatten(0, (-1, 3)).unbind(1)
+    with torch.no_grad():
+        active_share = share_of_triplets_that_count(*slots, margin=0.0)
+    return Ranked(soft_triplet_loss(*slots, temperature=temperature), active_share)
 
 
 def _loss_of_all_batches(

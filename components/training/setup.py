@@ -21,6 +21,7 @@ from components.errors import HemlineError
 from components.images.augmentation import Augmentation
 from components.images.remote_store import StoreLocation
 from components.images.store import ImageStore
+from components.losses.combined import CombinedLoss, StagedLoss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.params import CheckpointParams, ModelParams, TrainParams
@@ -67,7 +68,7 @@ def build_run(
     learner = Learner(
         network.to(memory_format=torch.channels_last),
         build_objective(train_params),
-        loss_weighting=train_params.loss_weighting,
+        combine=_combination(network, train_params),
         augmentation=Augmentation(
             flip_probability=train_params.flip_probability,
             crop_min_area=train_params.crop_min_area,
@@ -111,6 +112,15 @@ def build_network(params: ModelParams, schema: AttributeSchema) -> EmbeddingNetw
     return build_model(num_values=schema.num_values, **asdict(params))
 
 
+def _combination(network: EmbeddingNetwork, params: TrainParams) -> CombinedLoss | StagedLoss:
+    """Returns what makes one loss of several."""
+    if network.names_values:
+        return StagedLoss(
+            classification_epochs=params.classification_epochs, ranking_weight=params.ranking_weight
+        )
+    return CombinedLoss(weighting=params.loss_weighting)
+
+
 def _check_shares(plan: Plan, params: TrainParams) -> None:
     least, most = params.workers
     for world_size in range(max(least, 1), most + 1):
@@ -127,7 +137,7 @@ def read_plan(folder: Path, params: TrainParams) -> Plan:
     Raises:
         HemlineError: it is missing, or an epoch has fewer triplets than a step.
     """
-    if params.objective == "triplet":
+    if params.asks_triplets:
         path, per_batch = folder / "train.parquet", params.triplets_per_batch
         return TripletPlan(path, triplets_per_batch=per_batch, seed=params.seed)
     return BatchPlan(folder / tables.BATCHES_FILE, seed=params.seed)

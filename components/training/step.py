@@ -18,7 +18,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from components.images.augmentation import Augmentation
 from components.images.transforms import normalise_images, to_images
-from components.losses.combined import CombinedLoss, attribute_classification_loss
+from components.losses.combined import (
+    CombinedLoss,
+    StagedLoss,
+    attribute_classification_loss,
+    value_classification_loss,
+)
 from components.models.network import EmbeddingNetwork
 from components.training.feed import Batch
 from components.training.objectives import Objective
@@ -27,8 +32,8 @@ from components.training.objectives import Objective
 class Losses(NamedTuple):
     """Scalars of a step; `total` is what is minimised.
 
-    `classification` is NaN where the network does not classify; `active_share` is the share of
-    triplets or pairs that still count.
+    `classification` is the sum of all classifiers' losses, and NaN where the network does not
+    classify; `active_share` is the share of triplets or pairs that still count.
     """
 
     total: Tensor
@@ -38,7 +43,7 @@ class Losses(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """A network's outputs: embeddings [B, K, D], and logits [B, N] where it classifies."""
+    """A network's outputs: embeddings [B, K, D], and logits [B, ...] where it classifies."""
 
     embeddings: Tensor
     logits: Tensor | None
@@ -50,7 +55,7 @@ class Slopes(NamedTuple):
     outputs: Outputs
     loss_weights: list[Tensor]
 
-    def dot(self, outputs: Outputs, combine: CombinedLoss) -> Tensor:
+    def dot(self, outputs: Outputs, combine: nn.Module) -> Tensor:
         """Returns the scalar product with the outputs and weights, which has these derivatives."""
         pairs = zip(combine.parameters(), self.loss_weights, strict=True)
         products = [(weight * slope).sum() for weight, slope in pairs]
@@ -73,14 +78,19 @@ class Learner(nn.Module):
         network: EmbeddingNetwork,
         objective: Objective,
         *,
-        loss_weighting: str,
+        combine: CombinedLoss | StagedLoss,
         augmentation: Augmentation,
     ) -> None:
         super().__init__()
         self.network = network
-        self.combine = CombinedLoss(weighting=loss_weighting)
+        self.combine = combine
         self._objective = objective
         self._augmentation = augmentation
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Goes to the stage of training that an epoch, counted from 0, belongs to."""
+        if isinstance(self.combine, StagedLoss):
+            self.combine.begin_epoch(epoch)
 
     def forward(self, batch: Batch, slopes: Slopes | None = None) -> Losses | Tensor:
         """Returns the losses of a batch.
@@ -103,8 +113,15 @@ class Learner(nn.Module):
         if outputs.logits is None:
             nothing = torch.full_like(ranking.detach(), torch.nan)
             return Losses(ranking, ranking.detach(), nothing, active_share)
-        classification = attribute_classification_loss(outputs.logits, batch.labelled)
-        total = self.combine(classification, ranking)
+        if self.network.names_values:
+            classified = [
+                value_classification_loss(logits, batch.values)
+                for logits in outputs.logits.unbind(dim=2)
+            ]
+        else:
+            classified = [attribute_classification_loss(outputs.logits, batch.labelled)]
+        total = self.combine(*classified, ranking)
+        classification = torch.stack(classified).sum()
         return Losses(total, ranking.detach(), classification.detach(), active_share)
 
 
@@ -166,7 +183,7 @@ def _outputs(
 
 
 def _slopes(
-    total: Tensor, outputs: Outputs, combine: CombinedLoss, *, sizes: list[int]
+    total: Tensor, outputs: Outputs, combine: nn.Module, *, sizes: list[int]
 ) -> list[Slopes]:
     """Returns the derivatives of the loss for each part; those by the weights are shared out."""
     leaves = [output for output in outputs if output is not None]

@@ -25,7 +25,7 @@ def describe_training(
     network = build_network(model_params, schema)
     least, _ = train_params.workers
     share = plan.images_per_step // max(least, 1)
-    asks_one = train_params.objective == "triplet"
+    asks_one = train_params.asks_triplets
     memory = estimate_memory(
         network,
         num_images=min(share, train_params.images_at_once or share),

@@ -97,7 +97,10 @@ def train(
         runs.system_metrics(where, run_id),
         ray_session(needed=train_params.workers[0] > 0),
         training_progress(
-            journal, num_epochs=plan.num_epochs, num_steps=plan.num_epochs * plan.num_steps
+            journal,
+            num_epochs=plan.num_epochs,
+            num_steps=plan.num_epochs * plan.num_steps,
+            classification_epochs=train_params.classification_epochs,
         ),
     ):
         runs.log_splits(splits, tracking=where, run_id=run_id)

@@ -16,13 +16,21 @@ _SECONDS_BETWEEN_LINES = 15.0  # of a log
 
 
 @contextmanager
-def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iterator[None]:
+def training_progress(
+    journal: Path, *, num_epochs: int, num_steps: int, classification_epochs: int = 0
+) -> Iterator[None]:
     """Shows the rows that a journal gains while the block lasts.
 
     A terminal shows a bar with losses, speed and time left; a log gets a line now and then; both
-    get a line for every epoch, and a warning while the network does not learn.
+    get a line for every epoch, and a warning while the network does not learn, which it is not
+    asked to in the `classification_epochs` at first.
     """
-    display = _Display(Reader(journal), num_epochs=num_epochs, num_steps=num_steps)
+    display = _Display(
+        Reader(journal),
+        num_epochs=num_epochs,
+        num_steps=num_steps,
+        classification_epochs=classification_epochs,
+    )
     done = Event()
 
     def follow() -> None:
@@ -43,8 +51,11 @@ def training_progress(journal: Path, *, num_epochs: int, num_steps: int) -> Iter
 class _Display:
     """A bar in a terminal, lines elsewhere."""
 
-    def __init__(self, reader: Reader, *, num_epochs: int, num_steps: int) -> None:
+    def __init__(
+        self, reader: Reader, *, num_epochs: int, num_steps: int, classification_epochs: int
+    ) -> None:
         self._reader = reader
+        self._classification_epochs = classification_epochs
         self._num_epochs = num_epochs
         self._num_steps = num_steps
         self._start = time.monotonic()
@@ -74,7 +85,8 @@ class _Display:
             f"validation MAP {metrics['valid_map']:.2f}, random {metrics['valid_random_map']:.2f}, "
             f"mean similarity {metrics['valid_mean_similarity']:.3f}"
         )
-        if found := trouble(metrics, epoch=epoch, num_epochs=self._num_epochs):
+        before = self._classification_epochs
+        if found := trouble(metrics, epoch=epoch - before, num_epochs=self._num_epochs - before):
             warn(found)
 
     def _show_step(self, row: Row) -> None:

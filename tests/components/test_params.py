@@ -207,6 +207,31 @@ REFUSED = {
         {"train.objective": "batch_triplet", "sampling.method": "triplets"},
         "train.objective batch_triplet needs sampling.method batches, not triplets",
     ),
+    "uncertain weights of stages": (
+        {"model.name": "fashionsearchnet_v2", "train.loss_weighting": "uncertainty"},
+        "train.loss_weighting uncertainty is not for fashionsearchnet_v2, whose losses "
+        "train.ranking_weight weighs: fixed",
+    ),
+    "a stage that a network has not": (
+        {"train.classification_epochs": 1},
+        "train.classification_epochs is a stage of fashionsearchnet_v2, which ag_man has not: 0",
+    ),
+    "no epoch for embeddings": (
+        {"model.name": "fashionsearchnet_v2", "train.classification_epochs": 7},
+        "train.classification_epochs 7 leave none of sampling.num_epochs 7 to train embeddings",
+    ),
+    "stopping before embeddings": (
+        {
+            "model.name": "fashionsearchnet_v2",
+            "train.classification_epochs": 1,
+            "train.early_stopping_epochs": 2,
+        },
+        "train.early_stopping_epochs would count epochs of train.classification_epochs, in which",
+    ),
+    "soft triplets on batches": (
+        {"train.objective": "soft_triplet", "sampling.method": "batches"},
+        "train.objective soft_triplet needs sampling.method triplets, not batches",
+    ),
     "model's name with a slash": (
         {"registry.model": "team/shop"},
         "registry.model: is a name in MLflow's registry, in git tags and of folders: letters and "

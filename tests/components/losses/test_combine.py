@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from components.losses.combined import CombinedLoss
+from components.losses.combined import CombinedLoss, StagedLoss
 
 CLASSIFICATION, RANKING = torch.tensor(0.25), torch.tensor(3.0)
 
@@ -44,3 +44,28 @@ def test_gradient():
     combine.log_variances.data = torch.tensor([0.3, -0.7], dtype=torch.float64)
     losses = [loss.double().requires_grad_() for loss in (CLASSIFICATION, RANKING)]
     assert torch.autograd.gradcheck(lambda c, r, _: combine(c, r), (*losses, combine.log_variances))
+
+
+def test_stages_are_classification_alone_and_then_the_weighted_sum():
+    """The paper's weights: L_C + 1.5 L_T + L_TC; nothing else is learned of either."""
+    combine = StagedLoss(classification_epochs=2, ranking_weight=1.5)
+    losses = torch.tensor([0.5, 0.25, 3.0], requires_grad=True)
+    for epoch, total, gradient in (
+        (0, 0.5, [1, 0, 0]),
+        (1, 0.5, [1, 0, 0]),
+        (2, 0.5 + 1.5 * 3 + 0.25, [1, 1, 1.5]),
+        (1, 0.5, [1, 0, 0]),  # gone back to, as a resumed run goes
+    ):
+        combine.begin_epoch(epoch)
+        loss = combine(*losses)
+        assert loss.item() == total
+        assert torch.autograd.grad(loss, losses)[0].tolist() == gradient
+    assert not [*combine.parameters()]
+    assert not combine.state_dict()
+
+
+def test_without_stages_all_losses_count_from_the_start():
+    combine = StagedLoss(classification_epochs=0, ranking_weight=0.0)
+    assert combine(*torch.tensor([0.5, 0.25, 3.0])).item() == 0.75
+    combine.begin_epoch(0)
+    assert combine(*torch.tensor([0.5, 0.25, 3.0])).item() == 0.75
