@@ -44,7 +44,11 @@ NETWORK_PARTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "asen_v2": _TWO_ATTENTIONS,
     "attn_fashion": {"asa": (True, False), "aca": ("multiplication", "none")},
     "csn": {"masks": ("learned", "fixed")},
-    "fashionsearchnet_v2": {"localisation": (True, False), "feature_fusion": (False, True)},
+    "fashionsearchnet_v2": {
+        "localisation": (True, False),  # boxes from activation maps
+        "feature_fusion": (False, True),  # the whole map beside each box: no gain in the paper
+        "memory": ("updated", "fixed"),  # in the last stage
+    },
     "triplet_network": {},
 }
 """The parts that ablations switch, and what each can be; the first is that of the paper."""

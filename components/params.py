@@ -157,6 +157,7 @@ class ModelParams:
     masks: str | None = None
     localisation: bool | None = None
     feature_fusion: bool | None = None
+    memory: str | None = None
 
     @model_validator(mode="after")
     def _parts_make_a_network(self) -> "ModelParams":
@@ -195,6 +196,7 @@ class TrainParams:
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
     ranking_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5
     classification_epochs: Annotated[int, Field(ge=0)] = 0
+    global_ranking_epochs: Annotated[int, Field(ge=0)] = 0
     triplets_per_batch: PositiveInt = 32
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -505,11 +507,9 @@ def _contradictions_of_stages(
             f"train.loss_weighting uncertainty is not for {model.name}, whose losses "
             "train.ranking_weight weighs: fixed"
         )
-    if train.classification_epochs and not model.has_stages:
-        yield (
-            "train.classification_epochs is a stage of fashionsearchnet_v2, which "
-            f"{model.name} has not: 0"
-        )
+    for stage in ("classification_epochs", "global_ranking_epochs"):
+        if getattr(train, stage) and not model.has_stages:
+            yield f"train.{stage} is a stage of fashionsearchnet_v2, which {model.name} has not: 0"
     if train.classification_epochs >= sampling.num_epochs:
         yield (
             f"train.classification_epochs {train.classification_epochs} leave none of "

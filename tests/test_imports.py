@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "components.images",
         "components.losses",
         "components.models",
+        "components.sampling",
     },
     "components.browse": {
         "components.embedding",

@@ -1,7 +1,8 @@
 """FashionSearchNet-v2: where each attribute shows, without boxes to learn from, and what is there.
 
 Source: FashionSearchNet-v2: Learning Attribute Representations with Localization for Image
-Retrieval with Attribute Manipulation, Ak et al., sections 3.1 and 3.2, Eq. 1-3.
+Retrieval with Attribute Manipulation, Ak et al., sections 3.1 and 3.2, Eq. 1-3; section 3.3 is in
+`manipulation.py`.
 A classifier of values on pooled features gives an activation map for each attribute; the box of
 the map's strongest region cuts features out for the attribute's own branch. Departures:
 
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from components.models.backbones import Backbone
+from components.models.manipulation import GlobalRepresentation
 from components.models.network import AttentionNetwork, feature_norm, unit_length
 from components.models.regions import crop_and_resize, largest_region_boxes
 
@@ -59,7 +61,8 @@ class FashionSearchNetV2(AttentionNetwork):
     `normalise_features` BatchNorm after each of the three convolutions. The switches:
 
     - localisation: false takes the whole map for every attribute's box;
-    - feature_fusion: true sets the whole map beside what was cut out.
+    - feature_fusion: true sets the whole map beside what was cut out;
+    - memory: fixed keeps the memory of values as it was when the last stage began.
     """
 
     names_values = True
@@ -74,6 +77,7 @@ class FashionSearchNetV2(AttentionNetwork):
         normalise_features: bool,
         localisation: bool,
         feature_fusion: bool,
+        memory: str,
     ) -> None:
         super().__init__()
         backbone.take_last_stage()
@@ -98,6 +102,11 @@ class FashionSearchNetV2(AttentionNetwork):
         self.branch_classifiers: nn.ModuleList | None = nn.ModuleList(
             nn.Linear(embedding_dim, values) for values in num_values
         )
+        self.representation: GlobalRepresentation | None = GlobalRepresentation(
+            num_values, embedding_dim
+        )
+        self.num_values = list(num_values)
+        self.updates_memory = memory == "updated"
         self._localises = localisation
         self._fuses = feature_fusion
 
@@ -154,8 +163,12 @@ class FashionSearchNetV2(AttentionNetwork):
     def for_inference(self) -> "FashionSearchNetV2":
         """Returns a copy without what only training needs."""
         network = deepcopy(self)
-        network.branch_classifiers = None
+        network.branch_classifiers = network.representation = None
         return network
+
+    def prototypes(self) -> list[Tensor] | None:
+        """Returns the memory's vectors of each attribute N x [V_a, D]; None before it has any."""
+        return self.representation.prototypes() if self.representation else None
 
     def _locate(self, features_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Returns the activation map of each attribute [B, N, H, W], and logits N x [B, V_a].

@@ -49,6 +49,13 @@ class EmbeddingNetwork(nn.Module, ABC):
         """Returns a network that embeds as this one does, without what only training needs."""
         return self
 
+    def prototypes(self) -> list[Tensor] | None:
+        """Returns a vector for every value of each attribute N x [V_a, D], of any length.
+
+        None where the network has learned none.
+        """
+        return None
+
 
 class AttentionNetwork(EmbeddingNetwork):
     """A network that says where in the image it looked."""

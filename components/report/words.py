@@ -33,6 +33,7 @@ _PARTS = {
     "masks": "masks",
     "localisation": "boxes of each attribute",
     "feature_fusion": "the whole map beside each box",
+    "memory": "memory of values",
     "spatial_kernel_size": "a spatial kernel of side",
 }
 _OBJECTIVES = {

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the journal; `kind` is "step" or "epoch", each with its own order of steps.
+    """A line of the journal; `kind` is "step", "epoch" or "stage", each with its own steps.
 
     The timestamp counts from 1970. Metrics may be infinite or NaN.
     """

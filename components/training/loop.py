@@ -25,10 +25,17 @@ from components.training.validation import validate
 
 
 class Log(Protocol):
-    """Takes metrics after optimisation steps, or after an epoch, whose number is `step` then."""
+    """Takes metrics after optimisation steps, or after an epoch, whose number is `step` then.
+
+    Of the kind `stage` are those of what follows all epochs, which has its own numbers.
+    """
 
     def __call__(
-        self, metrics: Mapping[str, float | None], *, step: int, kind: Literal["step", "epoch"]
+        self,
+        metrics: Mapping[str, float | None],
+        *,
+        step: int,
+        kind: Literal["step", "epoch", "stage"],
     ) -> None:
         """Takes metrics; those that are None are unknown."""
 

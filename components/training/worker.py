@@ -21,9 +21,11 @@ from torch import nn
 
 from components.errors import HemlineError
 from components.params import CheckpointParams, ModelParams, TrainParams
+from components.training.global_ranking import rank_globally
 from components.training.loop import Log, Run, train
 from components.training.plan import Place
 from components.training.setup import TrainingInputs, build_run
+from components.training.state import BEST_WEIGHTS
 
 
 def run_training(
@@ -51,7 +53,13 @@ def run_training(
         state_folder=state_folder,
     )
     trainer = TorchTrainer(
-        partial(_train_on_worker, build, num_threads=train_params.cpus_per_worker, log=log),
+        partial(
+            _train_on_worker,
+            build,
+            state_folder,
+            num_threads=train_params.cpus_per_worker,
+            log=log,
+        ),
         scaling_config=ScalingConfig(
             num_workers=least if least == most else (least, most),
             use_gpu=train_params.use_gpu,
@@ -72,7 +80,9 @@ def run_training(
         raise expected[0] if expected else error from error
 
 
-def _train_on_worker(build: Callable[..., Run], *, num_threads: int, log: Log) -> None:
+def _train_on_worker(
+    build: Callable[..., Run], state_folder: Path, *, num_threads: int, log: Log
+) -> None:
     torch.set_num_threads(num_threads)
     context = ray.train.get_context()
     place = Place(
@@ -83,6 +93,8 @@ def _train_on_worker(build: Callable[..., Run], *, num_threads: int, log: Log) -
     run.state.restore()
     try:
         train(run, forward, place=place, log=log)
+        if run.params.global_ranking_epochs and place.is_first:
+            rank_globally(run, state_folder / BEST_WEIGHTS, place=place, log=log)
     except torch.OutOfMemoryError as error:
         share = run.plan.images_per_step // place.world_size
         raise HemlineError(

@@ -73,6 +73,12 @@ class _Display:
         for row in self._reader.read():
             if row.kind == "epoch":
                 self._show_epoch(row.step + 1, row.metrics)
+            elif row.kind == "stage":
+                notes.print(
+                    f"pass {row.step + 1} over {row.metrics['manipulations']:.0f} manipulations "
+                    f"({row.metrics['manipulations_left_out']:.0f} have no answer): "
+                    f"loss {row.metrics['global_ranking_loss']:.4f}"
+                )
             elif row.kind == "step":
                 last_step = row
         if last_step:

@@ -16,6 +16,7 @@ ALL_PARTS = (
     "masks",
     "localisation",
     "feature_fusion",
+    "memory",
 )
 TWO_BRANCHES = {
     "hierarchical": True,
@@ -31,7 +32,7 @@ OF_THE_PAPERS = {
     "asen_v2": {"asa": True, "aca": "concatenation"},
     "attn_fashion": {"asa": True, "aca": "multiplication"},
     "csn": {"masks": "learned"},
-    "fashionsearchnet_v2": {"localisation": True, "feature_fusion": False},
+    "fashionsearchnet_v2": {"localisation": True, "feature_fusion": False, "memory": "updated"},
     "triplet_network": {},
 }
 

@@ -216,6 +216,10 @@ REFUSED = {
         {"train.classification_epochs": 1},
         "train.classification_epochs is a stage of fashionsearchnet_v2, which ag_man has not: 0",
     ),
+    "a last stage that a network has not": (
+        {"model.name": "csn", "train.global_ranking_epochs": 2},
+        "train.global_ranking_epochs is a stage of fashionsearchnet_v2, which csn has not: 0",
+    ),
     "no epoch for embeddings": (
         {"model.name": "fashionsearchnet_v2", "train.classification_epochs": 7},
         "train.classification_epochs 7 leave none of sampling.num_epochs 7 to train embeddings",

@@ -19,7 +19,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
 def gradients(output: Tensor, module: nn.Module, *inputs: Tensor) -> dict[str, Tensor]:
     """Returns the gradients of a random projection of the output, by parameter and input."""
     projection = torch.randn(output.shape, generator=torch.Generator().manual_seed(5)).to(output)
-    wanted = dict(module.named_parameters())
+    wanted = {name: p for name, p in module.named_parameters() if p.requires_grad}
     wanted |= {f"input {i}": tensor for i, tensor in enumerate(inputs)}
     found = torch.autograd.grad((output * projection).sum(), [*wanted.values()], allow_unused=True)
     return {name: grad for name, grad in zip(wanted, found, strict=True) if grad is not None}
@@ -45,7 +45,8 @@ def assert_same(
     """
     assert relative_error(actual, expected) < ROUNDING
     found, wanted = gradients(actual, module, *inputs), gradients(expected, module, *inputs)
-    used = {name for name, _ in module.named_parameters() if not name.startswith(unused)}
+    learned = {name for name, p in module.named_parameters() if p.requires_grad}
+    used = {name for name in learned if not name.startswith(unused)}
     assert found.keys() == wanted.keys() == used | {f"input {i}" for i in range(len(inputs))}
     largest = max(float(gradient.norm()) for gradient in wanted.values())
     for name in wanted:

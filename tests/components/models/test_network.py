@@ -28,7 +28,7 @@ POOL_FIRST = (ONE_SPACE, "csn")
 TRAINED_ONLY = {  # what only training needs
     "ag_man": "classifier.",
     "ag_mlan": "classifier.",
-    "fashionsearchnet_v2": "branch_classifiers.",
+    "fashionsearchnet_v2": ("branch_classifiers.", "representation."),
 }
 CUTS = "fashionsearchnet_v2"  # features out of boxes: see test_fashionsearchnet.py
 # widths that make a map per attribute the largest tensor of all, by far

@@ -24,6 +24,7 @@ EPOCH = {
     "valid_gain_low": 20.0,
     "valid_mean_similarity": 0.312,
 }
+STAGE = {"manipulations": 1200.0, "manipulations_left_out": 34.0, "global_ranking_loss": 0.12345}
 WITHOUT_BRANCH = {name: value for name, value in STEP.items() if "classification" not in name}
 
 
@@ -40,10 +41,11 @@ def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
             (STEP, 5, "step"),
             (EPOCH, 0, "epoch"),
             (WITHOUT_BRANCH, 15, "step"),
+            (STAGE, 0, "stage"),
         ):
             writer.append(row, step=step, kind=kind)
             time.sleep(0.7)
-    first, epoch, last = capsys.readouterr().err.splitlines()
+    first, epoch, last, stage = capsys.readouterr().err.splitlines()
     assert first.startswith(
         "step 5/20  epoch 1/2  loss 1.500 (ranking 1.000 + classification 0.500)  80 images/s  "
         "2.1% waiting for data  0:00:0"
@@ -53,6 +55,7 @@ def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
         "random 21.70, mean similarity 0.312"
     )
     assert last.startswith("step 15/20  epoch 2/2  loss 1.500 (ranking 1.000)  80 images/s")
+    assert stage == "pass 1 over 1200 manipulations (34 have no answer): loss 0.1235"
 
 
 def test_a_log_gets_a_line_now_and_then_and_every_epoch(journal, capsys):
