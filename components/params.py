@@ -134,6 +134,7 @@ class ModelParams:
 
     name: NetworkName = "ag_man"
     backbone: Literal[
+        "alexnet",
         "resnet18",
         "resnet34",
         "resnet50",
@@ -161,7 +162,12 @@ class ModelParams:
 
     @model_validator(mode="after")
     def _parts_make_a_network(self) -> "ModelParams":
-        resolve_parts(self.name, self.parts)
+        parts = resolve_parts(self.name, self.parts)
+        if parts.get("hierarchical") and self.backbone == "alexnet":
+            raise ValueError(
+                f"hierarchical {self.name} adds maps of two stages, the second of half the first's "
+                "size, which alexnet's are not: hierarchical false, or another backbone"
+            )
         return self
 
     @property

@@ -3,6 +3,7 @@
 Shape letters: B images, H W pixels of the input.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -12,10 +13,13 @@ from torchvision import models
 from components.errors import HemlineError
 
 _PROBE_SIZE_PX = 64
+_ALEXNET_STAGES = ((0, 5), (5, 10), (10, 13))  # to conv2, conv4, and conv5 with its pooling
 
 
 class Backbone(nn.Module):
     """A chain of blocks, cut by what they make of an image: stages end where the map is halved.
+
+    AlexNet's maps lack a row and a column or two, as its first layers leave the edges out.
 
     Attributes:
         mid_channels: channels of the second stage's map, which is [H/8, W/8].
@@ -27,10 +31,10 @@ class Backbone(nn.Module):
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()
         shapes = _output_shapes(blocks)
-        sides = [shape[-1] for shape in shapes]
+        halvings = [round(math.log2(_PROBE_SIZE_PX / shape[-1])) for shape in shapes]
         mid, third = (
-            max(index for index, side in enumerate(sides) if side == _PROBE_SIZE_PX // stride)
-            for stride in (8, 16)
+            max(index for index, count in enumerate(halvings) if count == halved)
+            for halved in (3, 4)
         )
         self.to_second_stage = nn.Sequential(*blocks[: mid + 1])
         self.third_stage = nn.Sequential(*blocks[mid + 1 : third + 1])
@@ -68,7 +72,7 @@ def build_backbone(name: str, *, weights: str) -> Backbone:
 
     Args:
         name: `tiny` (for tests and smoke runs), or a network of torchvision from a family whose
-            blocks stand one after another (ResNet, ResNeXt, ConvNeXt, EfficientNet V2).
+            blocks stand one after another (AlexNet, ResNet, ResNeXt, ConvNeXt, EfficientNet V2).
         weights: `none` (random initialisation), the name of a torchvision weight set such as
             `IMAGENET1K_V1` (downloaded once by torchvision), or the path of a state dict of the
             whole torchvision network, its classifier included or not.
@@ -96,7 +100,10 @@ def _blocks(network: nn.Module) -> list[nn.Module]:
     if isinstance(network, models.ResNet):
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         return [stem, network.layer1, network.layer2, network.layer3, network.layer4]
-    return list(network.get_submodule("features").children())
+    layers = list(network.get_submodule("features").children())
+    if isinstance(network, models.AlexNet):  # a pooling layer begins a stage: the third is conv4's
+        return [nn.Sequential(*layers[start:stop]) for start, stop in _ALEXNET_STAGES]
+    return layers
 
 
 def _tiny_blocks() -> list[nn.Module]:

@@ -14,6 +14,7 @@ _NETWORKS = {
     "triplet_network": "triplet network",
 }
 _BACKBONES = {
+    "alexnet": "AlexNet",
     "resnet18": "ResNet-18",
     "resnet34": "ResNet-34",
     "resnet50": "ResNet-50",

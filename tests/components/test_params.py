@@ -191,6 +191,11 @@ REFUSED = {
         {"model.name": "csn", "model.hierarchical": False},
         "model: csn has no part hierarchical: make it null; csn has masks",
     ),
+    "stages that do not halve": (
+        {"model.backbone": "alexnet"},
+        "model: hierarchical ag_man adds maps of two stages, the second of half the first's size, "
+        "which alexnet's are not: hierarchical false, or another backbone",
+    ),
     "nothing knows the attribute": (
         {"model.asa": False, "model.aca": "none"},
         "model: asa false and aca none leave ag_man no part that knows the attribute",

@@ -10,6 +10,7 @@ from torchvision import models
 from components.errors import HemlineError
 from components.models.backbones import Backbone, build_backbone
 from components.models.build import build_model
+from components.networks import NETWORK_PARTS
 
 torch.set_num_threads(1)
 
@@ -22,7 +23,7 @@ WIDTHS = {  # after the second, third and last stage, of the papers' tables
     "convnext_tiny": (192, 384, 768),
     "efficientnet_v2_s": (64, 160, 1280),
 }
-FAMILIES = ("resnet18", "convnext_tiny", "efficientnet_v2_s")
+FAMILIES = ("alexnet", "resnet18", "convnext_tiny", "efficientnet_v2_s")
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,40 @@ def test_the_cut_network_is_torchvisions(name):
     assert third.shape == (2, width, 4, 6)
     assert last.shape == (2, last_width, 2, 3)
     assert torch.equal(last, pooled_by(whole, random_images(64, 96)))
+
+
+def test_alexnets_third_stage_ends_at_conv4():
+    """Its maps of 224 px are those of its paper; conv5 and its pooling are the last stage."""
+    torch.manual_seed(7)
+    backbone = build_backbone("alexnet", weights="none").eval()
+    torch.manual_seed(7)
+    whole = models.alexnet(weights=None).eval()
+    images = random_images(224, 224)
+    with torch.no_grad():
+        mid, third = backbone(images)
+        assert torch.equal(third, whole.features[:10](images))
+        assert backbone.last_stage(third).shape == (2, 256, 6, 6)
+    assert (mid.shape, third.shape) == ((2, 192, 27, 27), (2, 256, 13, 13))
+    assert (backbone.mid_channels, backbone.channels, backbone.last_channels) == (192, 256, 256)
+    assert_holds(backbone, whole)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORK_PARTS if name != "asen_v2"])
+def test_alexnet_carries_every_network_without_hierarchical_features(name):
+    parts = {"hierarchical": False} if "hierarchical" in NETWORK_PARTS[name] else {}
+    network = build_model(
+        name=name,
+        num_values=[2, 3, 4],
+        backbone="alexnet",
+        weights="none",
+        embedding_dim=8,
+        attention_dim=4,
+        normalise_features=True,
+        **parts,
+    ).eval()
+    with torch.no_grad():
+        embeddings = network(random_images(96, 64), torch.tensor([[0, 2], [1, 1]]))
+    torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2, 2))
 
 
 def test_the_tiny_backbone_is_cut_as_the_others_are():
