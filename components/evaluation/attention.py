@@ -65,16 +65,7 @@ def attention_in_regions(
         images: `tables.IMAGES`, for the images' sizes.
         batch_size: number of images that the network sees at once.
     """
-    images_N = regions["image"].to_numpy()
-    sizes = images.take(np.searchsorted(images["image"].to_numpy(), images_N))
-    boxes_N4 = boxes_in_crop(
-        np.stack([regions[edge].to_numpy() for edge in _EDGES], axis=1),
-        np.stack([sizes[side].to_numpy() for side in ("width", "height")], axis=1),
-    )
-    areas_N = (boxes_N4[:, 2:] - boxes_N4[:, :2]).prod(axis=1)
-    inside = areas_N > 0
-    images_N, boxes_N4, areas_N = images_N[inside], boxes_N4[inside], areas_N[inside]
-    attributes_N = regions["attribute"].to_numpy()[inside].astype(np.int64)
+    images_N, attributes_N, boxes_N4 = visible_regions(regions, images)
     shares_N = np.full(len(images_N), np.nan)
     for start in range(0, len(images_N), batch_size):
         rows = slice(start, start + batch_size)
@@ -85,7 +76,30 @@ def attention_in_regions(
         covered_NHW = coverage(boxes_N4[rows], *weights_NHW.shape[1:])
         total_N = weights_NHW.sum(axis=(1, 2))
         shares_N[rows] = (weights_NHW * covered_NHW).sum(axis=(1, 2)) / total_N
-    return pd.DataFrame({"attribute": attributes_N, "share": shares_N, "area": areas_N})
+    return pd.DataFrame({"attribute": attributes_N, "share": shares_N, "area": area_of(boxes_N4)})
+
+
+def visible_regions(
+    regions: pa.Table, images: pa.Table
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Returns image, attribute and box [N, 4] of the regions that lie in their image's crop.
+
+    A box is left, top, right and bottom as shares of the crop's sides, cut off at its edges.
+    """
+    images_N = regions["image"].to_numpy()
+    sizes = images.take(np.searchsorted(images["image"].to_numpy(), images_N))
+    boxes_N4 = boxes_in_crop(
+        np.stack([regions[edge].to_numpy() for edge in _EDGES], axis=1),
+        np.stack([sizes[side].to_numpy() for side in ("width", "height")], axis=1),
+    )
+    inside = area_of(boxes_N4) > 0
+    attributes_N = regions["attribute"].to_numpy()[inside].astype(np.int64)
+    return images_N[inside], attributes_N, boxes_N4[inside]
+
+
+def area_of(boxes_N4: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the area of each box [N]; negative sides make no area."""
+    return np.asarray((boxes_N4[:, 2:] - boxes_N4[:, :2]).clip(min=0).prod(axis=1))
 
 
 def labelled_regions(regions: pa.Table, splits: pa.Table, split: str) -> pa.Table:

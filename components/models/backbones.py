@@ -3,7 +3,6 @@
 Shape letters: B images, H W pixels of the input.
 """
 
-import math
 from pathlib import Path
 
 import torch
@@ -31,10 +30,10 @@ class Backbone(nn.Module):
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()
         shapes = _output_shapes(blocks)
-        halvings = [round(math.log2(_PROBE_SIZE_PX / shape[-1])) for shape in shapes]
+        sides = [shape[-1] for shape in shapes]
         mid, third = (
-            max(index for index, count in enumerate(halvings) if count == halved)
-            for halved in (3, 4)
+            max(index for index, side in enumerate(sides) if side > _PROBE_SIZE_PX // next_stride)
+            for next_stride in (16, 32)
         )
         self.to_second_stage = nn.Sequential(*blocks[: mid + 1])
         self.third_stage = nn.Sequential(*blocks[mid + 1 : third + 1])

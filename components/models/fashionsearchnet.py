@@ -134,12 +134,14 @@ class FashionSearchNetV2(AttentionNetwork):
         return embeddings_BKD, _of_attributes(maps_BNHW, attributes_BK)
 
     def boxes(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
-        """Returns the box of each attribute asked, in cells of `spatial_attention` [B, K, 4].
+        """Returns the box of each attribute asked [B, K, 4].
 
-        Left, top, right, bottom; right and bottom excluded.
+        Left, top, right and bottom as shares of the image's sides.
         """
         maps_BKHW = self.spatial_attention(images_B3HW, attributes_BK)
-        return largest_region_boxes(maps_BKHW, threshold=_THRESHOLD)
+        height, width = maps_BKHW.shape[2:]
+        boxes_BK4 = largest_region_boxes(maps_BKHW, threshold=_THRESHOLD)
+        return boxes_BK4 / boxes_BK4.new_tensor([width, height, width, height])
 
     def forward_branches(
         self, images_B3HW: Tensor, attributes_BK: Tensor

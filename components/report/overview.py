@@ -29,6 +29,11 @@ _ATTENTION_COLUMNS = {
     "attention in region": ("attention_in_region", ".1f"),
     "region's area": ("region_share", ".1f"),
 }
+_BOX_COLUMNS = {
+    "IoU of box and region": ("box_iou", ".1f"),
+    "region in box": ("region_in_box", ".1f"),
+    "box's area": ("box_share", ".1f"),
+}
 
 
 def facts_of(measured: Measured) -> list[tuple[str, str]]:
@@ -120,6 +125,8 @@ def scores_table(measured: Measured, champion: Champion | None) -> Table:
     columns = dict(_COLUMNS)
     if "attention_in_region" in figures:
         columns |= _ATTENTION_COLUMNS
+    if "box_iou" in figures:
+        columns |= _BOX_COLUMNS
     of_champion = _champions_scores(champion)
     title = [] if champion is None else [f"champion (v{champion.version})"]
     rows = []

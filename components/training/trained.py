@@ -11,6 +11,7 @@ from components.attributes import AttributeSchema
 from components.errors import command_line
 from components.images.transforms import normalise
 from components.models.build import build_model
+from components.models.fashionsearchnet import FashionSearchNetV2
 from components.models.network import AttentionNetwork, EmbeddingNetwork
 from components.params import ModelParams
 
@@ -35,6 +36,15 @@ class TrainedModel:
         if not isinstance(self.network, AttentionNetwork):
             return None
         return self.network.spatial_attention(normalise(pixels_BSS3), attributes_BK)
+
+    def locate(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
+        """Returns the boxes that features are cut out of [B, K, 4]; None where none are.
+
+        Left, top, right and bottom as shares of the image's sides.
+        """
+        if not isinstance(self.network, FashionSearchNetV2):
+            return None
+        return self.network.boxes(normalise(pixels_BSS3), attributes_BK)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

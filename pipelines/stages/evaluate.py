@@ -13,6 +13,7 @@ from components.evaluation.attention import (
     attention_in_regions,
     labelled_regions,
 )
+from components.evaluation.boxes import add_boxes, boxes_in_regions
 from components.evaluation.encode import encode
 from components.evaluation.evaluation import (
     bars_of,
@@ -67,7 +68,8 @@ def evaluate(
 
     The gain is what MAP has of the way from a random ranking to a perfect one, in percent.
     If the data set says in which region an attribute shows, measure the share of attention in it
-    too. The report shows the results, and which values are confused with which.
+    too, and how the boxes of a network that makes some meet it. The report shows the results, and
+    which values are confused with which.
     """
     where = tracking(params)
     run_id = runs.read_run(run, where)
@@ -97,10 +99,11 @@ def evaluate(
     )
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
     regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
-    found = attention_in_regions(
-        trained.attend, pictures, labelled_regions(regions, table, "test"), catalogued
-    )
-    add_attention(figures, found, trained.schema)
+    of_split = labelled_regions(regions, table, "test")
+    seen = attention_in_regions(trained.attend, pictures, of_split, catalogued)
+    add_attention(figures, seen, trained.schema)
+    cut = boxes_in_regions(trained.locate, pictures, of_split, catalogued)
+    add_boxes(figures, cut, trained.schema)
     names = trained.schema.names
     manipulation = evaluate_manipulation(
         table,

@@ -4,39 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from marked_pictures import IMAGES, REGIONS, SCHEMA, Store, figures_of
 
 from components import tables
-from components.attributes import Attribute, AttributeSchema
 from components.evaluation.attention import (
     add_attention,
     attention_in_regions,
     coverage,
     labelled_regions,
-)
-
-SCHEMA = AttributeSchema(
-    dataset="d",
-    attributes=tuple(Attribute(name=name, values=("a", "b")) for name in ("neck", "hem", "cuff")),
-)
-
-
-class Store:
-    """Pictures whose first pixel is their number."""
-
-    def gather(self, images):
-        return np.tile(images.astype(np.uint8)[:, None, None, None], (1, 8, 8, 3))
-
-
-def regions_of(*rows):
-    records = [dict(zip(tables.REGIONS.names, row, strict=True)) for row in rows]
-    return pa.Table.from_pylist(records, schema=tables.REGIONS)
-
-
-IMAGES = pa.Table.from_pylist(
-    [{"image": number, "width": 8, "height": 8} for number in (3, 4, 7)], schema=tables.IMAGES
-)
-REGIONS = regions_of(
-    (3, 0, 0, 0, 4, 4), (3, 1, 0, 0, 8, 2), (7, 0, 2, 2, 6, 6), (4, 1, 9, 9, 12, 12)
 )
 
 
@@ -74,10 +49,6 @@ def test_coverage_is_that_of_a_fine_raster():
     fine[round(0.37 * 400) : round(0.66 * 400), round(0.13 * 600) : round(0.81 * 600)] = 1
     expected = fine.reshape(4, 100, 6, 100).mean(axis=(1, 3))
     np.testing.assert_allclose(coverage(box, 4, 6)[0], expected, atol=1e-12)
-
-
-def figures_of():
-    return {"map": 50.0, "attributes": {"neck": {"map": 1.0}, "cuff": {"map": 2.0}}}
 
 
 def test_a_report_gets_means_in_percent():
