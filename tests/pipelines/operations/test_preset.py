@@ -73,7 +73,10 @@ def test_written_values_are_used_and_comments_stay(capsys):
 
 def test_an_unknown_preset_names_the_known(capsys):
     assert run("papers") == 1
-    assert "no preset 'papers' in presets/; there are fashionsearchnet, hemline, paper" in capsys.readouterr().err
+    assert (
+        "no preset 'papers' in presets/; there are fashionsearchnet, hemline, paper"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_preset_that_contradicts_the_rest_changes_nothing(project, capsys):
