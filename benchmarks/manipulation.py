@@ -4,9 +4,10 @@
     python -m benchmarks.manipulation --quick
 
 2,000 queries, 18,000 items and the twelve attributes with 151 values of Shopping100k. Embeddings
-are random directions around one of each value, so that there is something to find; labels are
-skewed as real ones are. The fewer attributes have labels, the more changes have an answer: with all
-twelve few have one, with four nearly all. Peak memory is that of a process of its own (Linux).
+are random directions around one of each value. Labels: `sparse`, of four attributes, independent;
+`looks`, of all twelve, queries are 100 looks, and every item is one of them with one value changed,
+so that most changes have an answer: about as many as there can be. Peak memory is that of a process
+of its own (Linux).
 """
 
 import argparse
@@ -27,7 +28,7 @@ EMBEDDING_DIM = 340
 JOB = """
 import resource, sys
 from benchmarks.manipulation import time_task
-time_task(*map(int, sys.argv[1:]))
+time_task(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
 print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB in all")
 """
 
@@ -39,18 +40,18 @@ def main() -> None:
     quick = parser.parse_args().quick
     print(machine())
     num_queries, num_items = (200, 1_800) if quick else (2_000, 18_000)
-    for num_labelled in (4, 8, 12):
-        sizes = map(str, (num_queries, num_items, num_labelled))
-        subprocess.run([sys.executable, "-c", JOB, *sizes], check=True)
+    for kind in ("sparse", "looks"):
+        arguments = (str(num_queries), str(num_items), kind)
+        subprocess.run([sys.executable, "-c", JOB, *arguments], check=True)
 
 
-def time_task(num_queries: int, num_items: int, num_labelled: int) -> None:
-    """Measures a data set whose images have labels of so many of the attributes, and prints it."""
+def time_task(num_queries: int, num_items: int, kind: str) -> None:
+    """Measures a data set with labels of a kind, and prints it."""
     rng = np.random.default_rng(0)
     centres = [unit(rng.standard_normal((count, EMBEDDING_DIM))) for count in NUM_VALUES]
     queries, gallery = (
-        labelled_embeddings(count, centres, num_labelled=num_labelled, rng=rng)
-        for count in (num_queries, num_items)
+        labelled_embeddings(values, centres, rng=rng)
+        for values in VALUES_OF[kind](num_queries, num_items, rng)
     )
     weights = np.ones(len(NUM_VALUES))
     start = time.perf_counter()
@@ -67,7 +68,7 @@ def time_task(num_queries: int, num_items: int, num_labelled: int) -> None:
     hit_rates(task, asked, weights, k=20)
     fit = time.perf_counter() - start
     print(
-        f"{num_queries:,} queries x {num_items:,} items, {num_labelled} of 12 attributes labelled: "
+        f"{num_queries:,} queries x {num_items:,} items, labels {kind}: "
         f"{len(scores.value_C):,} changes in {took:.1f} s; hit@20 of {len(few)} queries for other "
         f"weights {fit:.2f} s; ",
         end="",
@@ -75,25 +76,44 @@ def time_task(num_queries: int, num_items: int, num_labelled: int) -> None:
     )
 
 
+def sparse_values(
+    num_queries: int, num_items: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Returns values [images, attributes] of the first four attributes, else -1; skewed."""
+    values = np.full((num_queries + num_items, len(NUM_VALUES)), -1)
+    for attribute, number in enumerate(NUM_VALUES[:4]):
+        shares = 1 / np.arange(1, number + 1)
+        values[:, attribute] = rng.choice(number, len(values), p=shares / shares.sum())
+    return [values[:num_queries], values[num_queries:]]
+
+
+def values_of_looks(
+    num_queries: int, num_items: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Returns values [images, attributes]: queries are looks, items have one value changed."""
+    looks = rng.integers(0, NUM_VALUES, (100, len(NUM_VALUES)))
+    queries, items = (looks[rng.integers(100, size=count)] for count in (num_queries, num_items))
+    changed = rng.choice(len(NUM_VALUES), num_items, p=np.array(NUM_VALUES) / sum(NUM_VALUES))
+    items[np.arange(num_items), changed] = rng.integers(0, np.array(NUM_VALUES)[changed])
+    return [queries, items]
+
+
+VALUES_OF = {"sparse": sparse_values, "looks": values_of_looks}
+
+
 def labelled_embeddings(
-    count: int,
-    centres: list[NDArray[np.float32]],
-    *,
-    num_labelled: int,
-    rng: np.random.Generator,
+    values: NDArray[np.int64], centres: list[NDArray[np.float32]], *, rng: np.random.Generator
 ) -> LabelledEmbeddings:
-    """Returns images with one value of each of the first attributes, and embeddings around it."""
-    embeddings = np.empty((count, len(centres), EMBEDDING_DIM), np.float32)
+    """Returns images of these values, none where -1, and embeddings around those of the values."""
+    embeddings = np.empty((*values.shape, EMBEDDING_DIM), np.float32)
     labels = []
     for attribute, vectors in enumerate(centres):
-        shares = 1 / np.arange(1, len(vectors) + 1)
-        values = rng.choice(len(vectors), count, p=shares / shares.sum())
-        noise = rng.standard_normal((count, EMBEDDING_DIM), np.float32) / EMBEDDING_DIM**0.5
-        embeddings[:, attribute] = unit(vectors[values] + noise)
-        labels.append(np.eye(len(vectors), dtype=bool)[values] & (attribute < num_labelled))
-    return LabelledEmbeddings(
-        embeddings_nND=embeddings, labels=labels, images_n=rng.permutation(10**6)[:count]
-    )
+        its = values[:, attribute]
+        noise = rng.standard_normal((len(values), EMBEDDING_DIM), np.float32) / EMBEDDING_DIM**0.5
+        embeddings[:, attribute] = unit(vectors[its] + noise)
+        labels.append(its[:, None] == np.arange(len(vectors)))
+    numbers = rng.permutation(10**6)[: len(values)]
+    return LabelledEmbeddings(embeddings_nND=embeddings, labels=labels, images_n=numbers)
 
 
 def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

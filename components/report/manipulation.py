@@ -1,10 +1,11 @@
-"""The part of a report about attribute manipulation: scores per attribute, and two changes."""
+"""The part of a report about attribute manipulation: scores per attribute, and three changes."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from components.evaluation.examples import best_median_worst
 from components.evaluation.manipulation_bounds import KS
 from components.evaluation.manipulation_figures import SHOWN_K, Manipulation
 from components.figures.charts import curves_svg
@@ -100,9 +101,13 @@ def _curves(macro: Mapping[str, Any]) -> Figure:
 
 
 def _examples(measured: Measured, found: Manipulation, pictures: StoreTiles) -> list[Strip]:
-    order = np.argsort(found.scores.above_C, kind="stable")
-    chosen = {"Median change": int(order[len(order) // 2]), "Worst change": int(order[-1])}
-    return [_example(title, measured, found, pictures, change) for title, change in chosen.items()]
+    """Returns the changes whose first answer stands first, in the middle, and last."""
+    places = best_median_worst(-found.scores.above_C.astype(np.float64))
+    titles = ("Best change", "Median change", "Worst change")
+    return [
+        _example(title, measured, found, pictures, change)
+        for title, change in zip(titles, places, strict=True)
+    ]
 
 
 def _example(
@@ -131,11 +136,9 @@ def _example(
         sign: Sign = "agrees" if agreeing == len(values) else "differs"
         lines = (f"{rank}.", f"{agreeing} of {len(values)} values")
         tiles.append(pictures.tile(image, lines=lines, sign=sign))
-    others = ", ".join(
-        f"{attribute} {value}" for attribute, value in values.items() if attribute != name
-    )
+    others = ", ".join(f"{other} {value}" for other, value in values.items() if other != name)
     note = (
-        f"{name} {wanted} instead of {values[name]}; {others} as they are. The first item with all "
-        f"{len(values)} values is number {scores.above_C[change] + 1}."
+        f"{name}: {wanted} instead of {values[name]}; the same: {others}. The first item that has "
+        f"it all is number {scores.above_C[change] + 1}."
     )
     return Strip(title=title, note=note, tiles=tiles)

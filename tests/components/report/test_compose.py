@@ -174,7 +174,7 @@ def test_tags_stand_beside_the_most_frequent_value(measured: Measured) -> None:
     assert compose(replace(measured, figures=figures), splits=SPLITS).tags is None
 
 
-def test_attribute_manipulation_has_scores_curves_and_two_changes(measured: Measured) -> None:
+def test_attribute_manipulation_has_scores_curves_and_three_changes(measured: Measured) -> None:
     part = compose(measured, splits=SPLITS).manipulation
     figures = measured.figures["manipulation"]
     assert part.summary.startswith(
@@ -191,11 +191,13 @@ def test_attribute_manipulation_has_scores_curves_and_two_changes(measured: Meas
         f"{figures['attributes']['length']['unchanged_hit_20']:.1f}"
     )
     assert "a random ranking" in part.curves.svg
-    median, worst = part.examples
-    ranks = [int(strip.note.split()[-1].rstrip(".")) for strip in (median, worst)]
-    assert ranks[1] == measured.manipulation.scores.above_C.max() + 1
-    assert ranks[0] == np.median(measured.manipulation.scores.above_C) + 1
-    for strip, rank in zip((median, worst), ranks, strict=True):
+    ranks = [int(strip.note.split()[-1].rstrip(".")) for strip in part.examples]
+    above = measured.manipulation.scores.above_C
+    middle = np.sort(above)[(len(above) - 1) // 2 :][:2]
+    assert ranks[0] == above.min() + 1
+    assert ranks[1] - 1 in middle
+    assert ranks[2] == above.max() + 1
+    for strip, rank in zip(part.examples, ranks, strict=True):
         signs = [tile.sign for tile in strip.tiles]
         assert signs[0] == "query"
         assert len(signs) == 11
