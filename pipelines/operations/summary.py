@@ -72,7 +72,7 @@ def summary(
     if names := not_above_random(figures):
         console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
     if "macro" in figures.get("manipulation", {}):
-        console.print(f"manipulation {manipulation_text(figures)}")
+        console.print(f"manipulation  {manipulation_text(figures)}")
     shown, is_here = _model_here(version, embedded, where)
     console.print(f"model       {shown}", markup=False)
     console.print(f"embeddings  {embeddings}/vectors/*.parquet, {embedded.num_images} images")

@@ -124,3 +124,12 @@ def test_a_card_of_an_evaluation_without_gains_leaves_them_empty() -> None:
     card = model_card(replace(FACTS, evaluation=older))
     assert "| sleeve | 2 | 4 | 61.23 | 50.00 to 70.46 | 21.70 |  |  |" in card.split("\n")
     assert "Not above" not in card
+
+
+def test_a_card_has_attribute_manipulation_where_it_was_measured() -> None:
+    found = {"macro": {"hit_20": 35.25, "unchanged_hit_20": 12.0, "random_hit_20": 4.0}}
+    evaluation = {**FACTS.evaluation, "manipulation": found}
+    card = model_card(replace(FACTS, evaluation=evaluation))
+    assert "in 35.2 % of the cases, mean over attributes (the query as it is: 12.0 %" in card
+    nothing = {**FACTS.evaluation, "manipulation": {"not_measured": "images have one label"}}
+    assert model_card(replace(FACTS, evaluation=nothing)) == model_card(FACTS)

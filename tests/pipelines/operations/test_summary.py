@@ -107,6 +107,22 @@ def test_what_is_proposed_works_whatever_the_paths_hold(
     search(query)
 
 
+def test_attribute_manipulation_is_a_line_where_it_was_measured(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "metrics/evaluation.json"
+    before = files.read_json(path)
+    assert "manipulation" not in shown(capsys)
+    macro = {"hit_20": 35.25, "hit_20_low": 30.0, "hit_20_high": 40.0}
+    macro |= {"unchanged_hit_20": 12.0, "random_hit_20": 4.0}
+    files.write_json({**before, "manipulation": {"macro": macro}}, path)
+    line = "manipulation  hit@20 35.2 (30.0 to 40.0), query as it is 12.0, random 4.0 %\n"
+    assert line in shown(capsys)
+    files.write_json({**before, "manipulation": {"not_measured": "images have one label"}}, path)
+    assert "manipulation" not in shown(capsys)
+    files.write_json(before, path)
+
+
 def test_a_clone_without_store_and_pictures_proposes_what_works_there(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
