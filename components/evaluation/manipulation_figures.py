@@ -167,14 +167,15 @@ def manipulation_report(found: Manipulation, schema: AttributeSchema) -> dict[st
 def manipulation_metrics(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
     """Returns scores of a section by MLflow's names, such as `test/manipulation/hit_20`.
 
-    They are those of `macro`; of each attribute hit@20, of all changes `micro_hit_20`. None where
-    nothing is measured.
+    They are hit@k of `macro`, its other scores at 20, of each attribute hit@20, and of all changes
+    `micro_hit_20`. None where nothing is measured.
     """
     if "macro" not in figures:
         return {}
     shown = f"hit_{SHOWN_K}"
     named = {
-        **figures["macro"],
+        **{f"hit_{k}": figures["macro"][f"hit_{k}"] for k in KS},
+        **{name: mean for name, mean in figures["macro"].items() if f"_{SHOWN_K}" in name},
         f"micro_{shown}": figures["micro"][shown],
         **{
             f"{shown}/{metric_part(name)}": row[shown]

@@ -210,6 +210,6 @@ def test_metrics_have_names_that_mlflow_takes(random_split):
     assert logged["test/manipulation/micro_hit_20"] == section["micro"]["hit_20"]
     name = "test/manipulation/hit_20/colour :26 print"
     assert logged[name] == section["attributes"]["colour & print"]["hit_20"]
-    assert logged["test/manipulation/random_ndcg_5"] == section["macro"]["random_ndcg_5"]
+    assert logged["test/manipulation/random_ndcg_20"] == section["macro"]["random_ndcg_20"]
     text = manipulation_text({"manipulation": section})
     assert text.startswith(f"hit@20 {section['macro']['hit_20']:.1f} (")
