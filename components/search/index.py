@@ -97,6 +97,27 @@ class AttributeIndex:
         order = np.lexsort((found.images, -found.similarities))
         return Neighbours(found.images[order], found.similarities[order])
 
+    def nearest_lists(self, queries_QD: NDArray[np.float32], *, number: int) -> NDArray[np.int64]:
+        """Returns the numbers of the lists that are nearest to each query, nearest first [Q, P]."""
+        _, lists_QP = self._lists.quantizer.search(queries_QD, min(number, self.facts.num_lists))
+        return np.asarray(lists_QP)
+
+    def list_at(self, number: int) -> Vectors:
+        """Returns image numbers and vectors of a list, as they are stored: a view of the file."""
+        faiss = _faiss()
+        lists = self._lists.invlists
+        length = lists.list_size(number)
+        if not length:
+            return Vectors(np.empty(0, np.int64), np.empty((0, self._lists.d), self._storage))
+        images_n = faiss.rev_swig_ptr(lists.get_ids(number), length)
+        codes = faiss.rev_swig_ptr(lists.get_codes(number), length * lists.code_size)
+        return Vectors(images_n, codes.view(self._storage).reshape(length, self._lists.d))
+
+    @property
+    def _storage(self) -> np.dtype[Any]:
+        itemsize = self._lists.invlists.code_size // self._lists.d
+        return np.dtype(np.float16 if itemsize == np.dtype(np.float16).itemsize else np.float32)
+
     @cached_property
     def _lists(self) -> Any:
         faiss = _faiss()

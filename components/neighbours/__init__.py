@@ -1,0 +1,1 @@
+"""Every item's nearest items, made once for all: what a shop's "similar items" is read from."""
