@@ -101,18 +101,32 @@ def draw(count: int, exponent: float, rng: np.random.Generator) -> NDArray[np.fl
 
 def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
     """Writes embeddings."""
-    rng, parts = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    write_vectors(
+        Path(folder),
+        num_items,
+        lambda count: draw(count, exponent, rng),
+        digest=f"{exponent} {num_items}",
+    )
+    return []
+
+
+def write_vectors(
+    folder: Path, num_items: int, drawn: Callable[[int], NDArray[np.float32]], *, digest: str
+) -> None:
+    """Writes embeddings of vectors that are drawn some at a time."""
+    parts = []
     for start in range(0, num_items, ITEMS_PER_PART):
         part = Part(key=f"{start:09d}", num_images=min(ITEMS_PER_PART, num_items - start))
         parts.append(part)
-        flat = pa.array(draw(part.num_images, exponent, rng).astype(np.float16).ravel())
+        flat = pa.array(drawn(part.num_images).astype(np.float16).ravel())
         table = pa.table(
             {
                 "image": np.arange(start, start + part.num_images),
                 "embedding": pa.FixedSizeListArray.from_arrays(flat, EMBEDDING_DIM),
             }
         )
-        path = part_path(Path(folder), ATTRIBUTE, part.key)
+        path = part_path(folder, ATTRIBUTE, part.key)
         path.parent.mkdir(exist_ok=True)
         pq.write_table(table, path, compression="zstd")
     images = np.arange(num_items)
@@ -120,10 +134,10 @@ def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
     items = pa.table([images, paths, paths], schema=tables.EMBEDDED_ITEMS)
     for name, every in (("fifth", 5), ("hundredth", 100)):
         items = items.append_column(name, pa.array(images % every))
-    files.write_table(items, Path(folder) / ITEMS, schema=items.schema)
+    files.write_table(items, folder / ITEMS, schema=items.schema)
     write_embeddings(
         Embeddings(
-            folder=Path(folder),
+            folder=folder,
             model_name="random",
             model_version=1,
             model_sha256="",
@@ -131,13 +145,12 @@ def write_items(folder: str, num_items: int, exponent: float) -> list[str]:
             attributes=(ATTRIBUTE,),
             embedding_dim=EMBEDDING_DIM,
             root="",
-            digest=f"{exponent} {num_items}",
+            digest=digest,
             num_quarantined=0,
             parts=tuple(parts),
             layout=LAYOUT,
         )
     )
-    return []
 
 
 def map_vectors(folder: str) -> list[str]:

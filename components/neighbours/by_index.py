@@ -85,7 +85,6 @@ def nearest_by_index(
     lists_QP = index.nearest_lists(queries_QD.numpy(), number=num_probes)
     values_QC = torch.full((len(queries), top_k + SPARE), -torch.inf)
     places_QC = torch.full(values_QC.shape, -1)
-    done = 0
     # the nearest list first: what it holds tells of most items in others that they are too far
     for columns in (slice(0, 1), slice(1, None)):
         for number, rows in _queries_of_lists(lists_QP[:, columns]):
@@ -102,7 +101,7 @@ def nearest_by_index(
                     values_QC[some], places_QC[some], products_qn, torch.from_numpy(places)
                 )
     lists = best_of(queries, items, places_QC.numpy(), top_k=top_k)
-    on_progress(len(queries) - done)
+    on_progress(len(queries))
     return lists
 
 

@@ -44,6 +44,12 @@ class NearestLists(NamedTuple):
     images_QK: NDArray[np.int64]
     similarities_QK: NDArray[np.float32]
 
+    def put(self, rows: slice | NDArray[np.bool_], some: "NearestLists") -> None:
+        """Replaces the lists of some queries by others of at most as many neighbours."""
+        number = some.images_QK.shape[1]
+        self.images_QK[rows, :number] = some.images_QK
+        self.similarities_QK[rows, :number] = some.similarities_QK
+
 
 def no_lists(num_queries: int, top_k: int) -> NearestLists:
     """Returns lists without a neighbour."""
@@ -71,8 +77,7 @@ def nearest_exactly(
             unsure_Q = lists.similarities_QK[:, -1] <= least_Q + _rounding(items)
             for row in np.flatnonzero(unsure_Q).tolist():
                 _search(some, row, items, lists)
-        for all_of_them, these in zip(found, lists, strict=True):
-            all_of_them[start : start + len(some)] = these
+        found.put(slice(start, start + len(some)), lists)
         on_progress(len(some))
     return found
 
@@ -100,8 +105,7 @@ def best_of(
             np.where(left_out, np.float32(-np.inf), similarities_qC),
             top_k=top_k,
         )
-        for all_of_them, these in zip(found, lists, strict=True):
-            all_of_them[rows, : these.shape[1]] = these
+        found.put(rows, lists)
     return found
 
 

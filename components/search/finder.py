@@ -138,7 +138,7 @@ class Finder:
         """
         needed = request.needed(self.attributes)
         self._check(query, {*needed, *request.weights})
-        allowed = self._allowed(request)
+        allowed = self.allowed_images(request)
         if request.rerank is not None:
             alike = dict.fromkeys(needed, 1.0)
             allowed = self._exact(query, alike, top_k=request.rerank, allowed=allowed).images
@@ -150,6 +150,20 @@ class Finder:
         )
         notice = "" if request.exact else self.missing_index(needed)
         return Answer(found=self._found(nearest), notice=notice)
+
+    def allowed_images(self, request: SearchRequest) -> NDArray[np.int64] | None:
+        """Returns the numbers of the images that a request may find, ascending; None: all.
+
+        Raises:
+            HemlineError: an attribute, a column or a value is not known.
+        """
+        labelled = None if request.all_items else self._lookup
+        if labelled is None and not request.conditions:
+            return None
+        allowed_n = rows_that_hold(request.conditions, self._items, self._lookup)
+        if labelled is not None:
+            allowed_n &= np.isin(self._images, labelled.labelled(request.weights))
+        return self._images[allowed_n]
 
     def index_of(self, attribute: str) -> AttributeIndex | None:
         """Returns an attribute's index, if one was built of just these embeddings."""
@@ -185,16 +199,6 @@ class Finder:
                 f"a search by {', '.join(needed) or 'no attribute'} was given embeddings of the "
                 f"query for {', '.join(query.vectors) or 'none'}"
             )
-
-    def _allowed(self, request: SearchRequest) -> NDArray[np.int64] | None:
-        """Returns the numbers of the images that may be found; None: all."""
-        labelled = None if request.all_items else self._lookup
-        if labelled is None and not request.conditions:
-            return None
-        allowed_n = rows_that_hold(request.conditions, self._items, self._lookup)
-        if labelled is not None:
-            allowed_n &= np.isin(self._images, labelled.labelled(request.weights))
-        return self._images[allowed_n]
 
     def _exact(
         self,

@@ -36,6 +36,7 @@ COMMANDS = {
     "embed": "Stage: embed all images with the registered model (Ray Data).",
     "index": "Prepare embeddings for fast search.",
     "search": "Find the items nearest to an image or an item, by one attribute or several.",
+    "neighbours": "Find every item's nearest items, as a table: what similar items are made from.",
     "browse": "Search in a browser: pick or drop a picture, and see where the model looked.",
     "compare": "Train networks and ablations under one budget, and tabulate the results.",
     "preset": "Print or apply a named recipe: hemline's or the paper's.",

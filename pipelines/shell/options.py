@@ -26,6 +26,15 @@ Format = Annotated[
     Literal["table", "json"],
     Option("--format", help="What to print: for people, or one JSON document."),
 ]
+Where = Annotated[
+    list[str] | None,
+    Option(
+        metavar="CONDITION",
+        help="Only items that meet a condition on a column or a label, such as 'width>=200' or "
+        "'neckline_design=v'; may be repeated.",
+    ),
+]
+AllItems = Annotated[bool, Option("--all-items", help="Include items without a label.")]
 Params = Annotated[Path, Option(help="The params file.")]
 Data = Annotated[
     Path | None, Option(help="Folder of the data set, if it is not data.root of the params.")

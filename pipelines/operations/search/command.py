@@ -53,15 +53,6 @@ Keep = Annotated[
     ),
 ]
 TopK = Annotated[int, Option(min=1, help="How many items to show.")]
-Where = Annotated[
-    list[str] | None,
-    Option(
-        metavar="CONDITION",
-        help="Only items that meet a condition on a column or a label, such as 'width>=200' or "
-        "'neckline_design=v'; may be repeated.",
-    ),
-]
-AllItems = Annotated[bool, Option("--all-items", help="Include items without a label.")]
 Rerank = Annotated[
     int | None,
     Option(
@@ -88,8 +79,8 @@ def search(
     change: Changes = None,
     keep: Keep = None,
     top_k: TopK = 10,
-    where: Where = None,
-    all_items: AllItems = False,
+    where: options.Where = None,
+    all_items: options.AllItems = False,
     rerank: Rerank = None,
     exact: Exact = False,
     model: Model = None,
@@ -175,7 +166,7 @@ def _weights(
         raise BadParameter("name one to compare by, or give --change", param_hint="'--attribute'")
     if kept and not changes:
         raise BadParameter("is for --change: name what is compared by", param_hint="'--keep'")
-    given = _given(texts, known)
+    given = given_weights(texts, known)
     for name in map(nfc, kept):
         if name not in known:
             raise _unknown(name, known)
@@ -188,7 +179,7 @@ def _weights(
     return {name: weights[name] for name in dict.fromkeys([*given, *weights])}
 
 
-def _given(texts: Sequence[str], known: Sequence[str]) -> dict[str, float | None]:
+def given_weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float | None]:
     """Returns the attributes asked for, and the weights of those that have one."""
     given: dict[str, float | None] = {}
     for text in map(nfc, texts):

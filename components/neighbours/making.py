@@ -1,0 +1,311 @@
+"""All items' neighbours, by one comparison after another: those that a folder lacks are made.
+
+A part's key is a hash of everything that its lists are made from, so a run that was killed resumes
+where it stopped, and one that is repeated makes nothing. Where items came, changed or went, lists
+are made from earlier ones as far as these stay right (`changes.py`); exact lists are then the same
+as if all were made in whole, to the bit, and have the same keys.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import files
+from components.embedding.embeddings import Embeddings
+from components.errors import HemlineError
+from components.images.keyed_parts import parts_by_number
+from components.neighbours.by_index import Probes, measured_probes
+from components.neighbours.changes import changes_since
+from components.neighbours.compared import ComparedItems, fingerprints, read_compared
+from components.neighbours.folder import (
+    COMPARED,
+    MAKING,
+    MANIFEST,
+    NEAREST,
+    NEIGHBOURS,
+    Comparison,
+    Method,
+    NeighbourPart,
+    NeighboursFolder,
+    bring_in,
+    comparison_name,
+    items_path,
+    part_file,
+    read_neighbours,
+)
+from components.neighbours.parts import ITEMS_PER_PART, PartMade, PartsMaker
+from components.search.finder import Finder
+from components.search.index import build_index, read_index
+from components.search.request import SearchRequest
+
+MOST_EXACT = 100_000
+"""Candidates beyond which one attribute's neighbours are found by its index."""
+
+_FORMAT = 1  # of what is written, in every key
+
+OnProgress = Callable[[int], None]
+"""Called with the number of lists done since its last call."""
+
+Say = Callable[[str], None]
+"""Called with what is being done."""
+
+RunParts = Callable[[PartsMaker, list[tuple[str, slice]]], Iterator[PartMade]]
+"""Makes parts of the given keys and rows, yields them in any order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a run did: the folder, and how many lists it made in whole, from earlier ones, or kept.
+
+    Lists in parts that were there, of a killed run too, are kept.
+    """
+
+    folder: NeighboursFolder
+    num_whole: int
+    num_merged: int
+    num_kept: int
+
+
+def make_neighbours(
+    finder: Finder,
+    embedded: Embeddings,
+    requests: Sequence[SearchRequest],
+    out: Path,
+    *,
+    run_parts: RunParts,
+    work: AbstractContextManager[OnProgress],
+    say: Say = lambda text: None,
+) -> Made:
+    """Returns all items' neighbours by each request, and makes those that are missing.
+
+    Args:
+        finder: over the embeddings: it knows which items a request allows.
+        embedded: the embeddings.
+        requests: one for each comparison, with the same `top_k` and conditions.
+        out: folder of the neighbours.
+        run_parts: makes parts, here or on Ray.
+        work: entered where anything is left to make; gives a function that is told of progress.
+        say: told what takes long.
+    """
+    earlier = read_neighbours(out) if (out / MANIFEST).exists() else None
+    made_before = tuple(_as_it_was(finder, embedded, request, earlier) for request in requests)
+    if all(made_before):
+        folder = _manifest(embedded, requests, [each for each in made_before if each], out)
+        bring_in(folder)
+        kept = sum(part.num_items for each in folder.comparisons for part in each.parts)
+        return Made(folder=folder, num_whole=0, num_merged=0, num_kept=kept)
+    comparisons, counts = [], np.zeros(3, int)
+    with work as on_progress:
+        for request, before in zip(requests, made_before, strict=True):
+            if before is not None:
+                num_items = sum(part.num_items for part in before.parts)
+                on_progress(num_items)
+                comparisons.append(before)
+                counts += (0, 0, num_items)
+                continue
+            comparison, its_counts = _compare(
+                _Wanted.read(finder, embedded, request),
+                embedded,
+                earlier,
+                out,
+                run_parts=run_parts,
+                on_progress=on_progress,
+                say=say,
+            )
+            comparisons.append(comparison)
+            counts += its_counts
+    folder = _manifest(embedded, requests, comparisons, out)
+    bring_in(folder)
+    num_whole, num_merged, num_kept = counts.tolist()
+    return Made(folder=folder, num_whole=num_whole, num_merged=num_merged, num_kept=num_kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """A comparison to be made: the items, with what tells whether they changed."""
+
+    request: SearchRequest
+    items: ComparedItems
+    compared: pa.Table
+    method: Method
+
+    @classmethod
+    def read(cls, finder: Finder, embedded: Embeddings, request: SearchRequest) -> "_Wanted":
+        table = embedded.items().sort_by("image")
+        items = read_compared(embedded, table, request)
+        allowed = finder.allowed_images(request)
+        could_n = np.ones(len(items), bool) if allowed is None else np.isin(items.images_n, allowed)
+        columns = [items.images_n, fingerprints(items, table["content"]), could_n]
+        is_large = len(request.weights) == 1 and could_n.sum() > MOST_EXACT
+        return cls(
+            request=request,
+            items=items,
+            compared=pa.table(columns, schema=COMPARED),
+            method="index" if is_large and not request.exact else "exact",
+        )
+
+    @property
+    def could_be_found_n(self) -> NDArray[np.bool_]:
+        return np.asarray(self.compared["may_be_found"].to_numpy())
+
+    @property
+    def made_from(self) -> str:
+        """Digest of what the lists are made from, but for an index."""
+        return _digest(self._recipe, self.compared)
+
+    def keys(self, *, history: str) -> dict[str, slice]:
+        """Returns key and rows of every part."""
+        candidates = _digest(self._recipe, self.compared.filter(self.compared["may_be_found"]))
+        parts = parts_by_number(self.compared, images_per_part=ITEMS_PER_PART)
+        keys, start = {}, 0
+        for index, rows in parts:
+            digest = _digest([candidates, history], rows.select(["image", "fingerprint"]))
+            keys[f"{index:05d}-{digest[:16]}"] = slice(start, start + len(rows))
+            start += len(rows)
+        return keys
+
+    @property
+    def _recipe(self) -> list[object]:
+        weights = [*self.request.weights.items()]
+        return [_FORMAT, ITEMS_PER_PART, weights, self.request.top_k, self.method]
+
+
+def _as_it_was(
+    finder: Finder,
+    embedded: Embeddings,
+    request: SearchRequest,
+    earlier: NeighboursFolder | None,
+) -> Comparison | None:
+    """Returns an earlier comparison where it is just what would be made, and whole."""
+    before = earlier.comparison(request.weights) if earlier else None
+    if earlier is None or before is None:
+        return None
+    if not all(earlier.part_path(before, part).exists() for part in before.parts):
+        return None
+    wanted = _Wanted.read(finder, embedded, request)
+    return before if before.made_from == wanted.made_from else None
+
+
+def _compare(
+    wanted: _Wanted,
+    embedded: Embeddings,
+    earlier: NeighboursFolder | None,
+    out: Path,
+    *,
+    run_parts: RunParts,
+    on_progress: OnProgress,
+    say: Say,
+) -> tuple[Comparison, tuple[int, int, int]]:
+    """Makes a comparison's parts, and returns it, and how many lists were whole, merged, kept."""
+    request, name = wanted.request, comparison_name(wanted.request.weights)
+    before = earlier.comparison(request.weights) if earlier else None
+    if before and (before.top_k, before.method) != (request.top_k, wanted.method):
+        before = None
+    changes = changes_since(earlier, before, wanted.compared)
+    probes, history = _probes(wanted, embedded, before if changes else None, say=say)
+    if changes and wanted.method == "index":
+        history = changes.made_from
+    maker = PartsMaker(
+        embedded=replace(embedded, folder=embedded.folder.absolute()),
+        name=name,
+        weights=dict(request.weights),
+        items=wanted.items,
+        could_be_found_n=wanted.could_be_found_n,
+        top_k=request.top_k,
+        num_probes=probes.number if probes else None,
+        changes=changes,
+        out=out.absolute(),
+    )
+    keys = wanted.keys(history=history)
+    parts = {
+        key: part for key, rows in keys.items() if (part := _finished(out, key, rows, request))
+    }
+    num_kept = sum(part.num_items for part in parts.values())
+    on_progress(num_kept)
+    num_whole = num_merged = 0
+    todo = [(key, rows) for key, rows in keys.items() if key not in parts]
+    for made in run_parts(maker, todo) if todo else ():
+        parts[made.part.key] = made.part
+        num_whole += made.num_whole
+        num_merged += made.part.num_items - made.num_whole
+        on_progress(made.part.num_items)
+    files.write_table(wanted.compared, items_path(out, wanted.made_from), schema=COMPARED)
+    comparison = Comparison(
+        name=name,
+        weights=dict(request.weights),
+        top_k=request.top_k,
+        method=wanted.method,
+        recall=probes.recall if probes else None,
+        num_probes=probes.number if probes else None,
+        made_from=wanted.made_from,
+        parts=tuple(parts[key] for key in keys),
+    )
+    return comparison, (num_whole, num_merged, num_kept)
+
+
+def _probes(
+    wanted: _Wanted, embedded: Embeddings, before: Comparison | None, *, say: Say
+) -> tuple[Probes | None, str]:
+    """Returns how many lists of the index to look into, and what tells the index from others.
+
+    An index that is missing is built. Where earlier lists go on, so do their figures.
+    """
+    if wanted.method == "exact":
+        return None, ""
+    if before is not None and before.num_probes is not None and before.recall is not None:
+        return Probes(before.num_probes, before.recall), ""
+    (attribute,) = wanted.request.weights
+    index = read_index(embedded, attribute)
+    if index is None:
+        index = build_index(embedded, attribute, on_progress=lambda step: say(f"index of {step}"))
+    candidates = wanted.items.rows(wanted.could_be_found_n)
+    return measured_probes(candidates, index, top_k=wanted.request.top_k), str(index.facts.crc32)
+
+
+def _finished(out: Path, key: str, rows: slice, request: SearchRequest) -> NeighbourPart | None:
+    """Returns the part of some rows if it lies on disk; None if it does not, or is damaged."""
+    name = part_file(key, request.weights)
+    found = (out / folder / name for folder in (NEAREST, MAKING))
+    path = next((path for path in found if path.exists()), None)
+    if path is None:
+        return None
+    try:
+        num_rows = len(files.read_table(path, schema=NEIGHBOURS))
+    except HemlineError:
+        return None
+    num_items = rows.stop - rows.start
+    return NeighbourPart(
+        key=key, num_items=num_items, num_rows=num_rows, crc32=files.checksum(path)
+    )
+
+
+def _manifest(
+    embedded: Embeddings,
+    requests: Sequence[SearchRequest],
+    comparisons: Sequence[Comparison],
+    out: Path,
+) -> NeighboursFolder:
+    return NeighboursFolder(
+        folder=out,
+        model_name=embedded.model_name,
+        model_version=embedded.model_version,
+        model_sha256=embedded.model_sha256,
+        embeddings_digest=embedded.digest,
+        conditions=tuple(map(str, requests[0].conditions)),
+        all_items=requests[0].all_items,
+        comparisons=tuple(comparisons),
+    )
+
+
+def _digest(recipe: object, rows: pa.Table) -> str:
+    digest = sha256(json.dumps(recipe).encode())
+    for column in rows.columns:
+        digest.update(column.to_numpy().tobytes())
+    return digest.hexdigest()
