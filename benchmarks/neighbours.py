@@ -75,7 +75,7 @@ def timed(name: str, embeddings: Path, out: Path, *, exact: bool) -> Made:
         work=nullcontext(lambda number: None),
     )
     (comparison,) = made.folder.comparisons
-    how = comparison.method
+    how = str(comparison.method)
     if comparison.recall is not None:
         how += f" ({comparison.num_probes} lists looked into, recall {comparison.recall:.4f})"
     minutes, cpu_minutes = (time.perf_counter() - start) / 60, (time.process_time() - cpu) / 60
