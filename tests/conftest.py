@@ -45,6 +45,7 @@ _CLUSTERS = [
     "test_job",
     "test_worker",
     "test_readers",
+    "test_neighbours_on_ray",
 ]
 # what Python, pytest and the tools of `make check` keep
 _TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")

@@ -106,8 +106,8 @@ class NeighboursFolder:
     comparisons: tuple[Comparison, ...]
 
     def comparison(self, weights: Mapping[str, float]) -> Comparison | None:
-        """Returns what there is of a comparison."""
-        same = (each for each in self.comparisons if each.weights == weights)
+        """Returns what there is of a comparison; sums in another order have other bits."""
+        same = (x for x in self.comparisons if [*x.weights.items()] == [*weights.items()])
         return next(same, None)
 
     def part_path(self, comparison: Comparison, part: NeighbourPart) -> Path:

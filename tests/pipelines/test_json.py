@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "search": (["search", "--id", "3", "--attribute", "neckline_design", "--all-items"], 0),
     "embed": (["embed"], 0),
     "index": (["index", "--attribute", "neckline_design"], 0),
+    "neighbours": (["neighbours", "--attribute", "neckline_design"], 0),
     "lineage": (["lineage", "models:/hemline/1"], 0),
     "lineage --mend": (["lineage", "--mend", "--dry-run"], 0),
     "promote": (["promote"], 0),
