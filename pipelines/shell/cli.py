@@ -37,6 +37,7 @@ COMMANDS = {
     "index": "Prepare embeddings for fast search.",
     "search": "Find the items nearest to an image or an item, by one attribute or several.",
     "neighbours": "Find every item's nearest items, as a table: what similar items are made from.",
+    "tag": "Name every item's values with a confidence, and list labels that look wrong.",
     "browse": "Search in a browser: pick or drop a picture, and see where the model looked.",
     "compare": "Train networks and ablations under one budget, and tabulate the results.",
     "preset": "Print or apply a named recipe: hemline's or the paper's.",

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "embed": (["embed"], 0),
     "index": (["index", "--attribute", "neckline_design"], 0),
     "neighbours": (["neighbours", "--attribute", "neckline_design"], 0),
+    "tag": (["tag", "--audit"], 0),
     "lineage": (["lineage", "models:/hemline/1"], 0),
     "lineage --mend": (["lineage", "--mend", "--dry-run"], 0),
     "promote": (["promote"], 0),

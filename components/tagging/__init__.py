@@ -1,0 +1,1 @@
+"""Values for every item, named by the prototypes, and labels that they contradict."""

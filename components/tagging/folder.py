@@ -1,0 +1,181 @@
+"""Tags on disk: a manifest, and one table in parts.
+
+    manifest.json                          which embeddings and prototypes, and which parts
+    values/part-<key>-<attribute>.parquet  `TAGS`: an attribute of the items of a part
+    making/                                parts of a run that is not done
+
+The manifest is written last. The folder `values` holds whole parts and nothing else, so that
+programs read it as one table. Parts are those of the embeddings, and their keys are hashes of all
+that they are made from: what is there is not made again.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from components import files
+from components.embedding.embeddings import Embeddings, Part, Vectors, read_vectors
+from components.errors import HemlineError
+from components.images import keyed_parts
+from components.prototypes.prototypes import Prototypes
+from components.prototypes.tags import tag
+from components.tables import PROTOTYPES_FILE
+
+MANIFEST, VALUES = "manifest.json", "values"
+
+TAGS = pa.schema(
+    [
+        ("item", pa.int64()),
+        ("attribute", pa.string()),
+        ("value", pa.string()),
+        ("confidence", pa.float32()),
+        ("second_value", pa.string()),
+        ("second_confidence", pa.float32()),
+    ]
+)
+"""A row per item and attribute: the most likely value, the second, and their probabilities.
+
+item is an image number. second_value is null where only one value has a prototype.
+"""
+
+_MAKING = "making"
+_FORMAT = 1  # of what is written, in every key
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagsFolder:
+    """What the manifest says.
+
+    `model_name`, `model_version`, `model_sha256` and `embeddings_digest` are those of the
+    embeddings, `temperatures` those of the prototypes by attribute; `crc32` has the checksum of
+    every part by its name.
+    """
+
+    folder: Path
+    model_name: str
+    model_version: int
+    model_sha256: str
+    embeddings_digest: str
+    num_items: int
+    temperatures: dict[str, float]
+    crc32: dict[str, str]
+
+
+def make_tags(
+    embedded: Embeddings,
+    prototypes: Prototypes,
+    attributes: Sequence[str],
+    out: Path,
+    *,
+    on_progress: Callable[[int], None] = lambda number: None,
+) -> tuple[TagsFolder, int]:
+    """Returns the tags of all items, and how many parts of an attribute it had to make.
+
+    Args:
+        embedded: embeddings by the model of the prototypes.
+        prototypes: the prototypes.
+        attributes: attributes to name a value of.
+        out: folder of the tags.
+        on_progress: called with the number of items done since its last call, by attribute.
+
+    Raises:
+        HemlineError: an attribute has no prototype at all, or a file is missing or damaged.
+    """
+    paths, num_made = {}, 0
+    for attribute in attributes:
+        check_nameable(prototypes, attribute)
+        for part in embedded.parts:
+            if not part.num_images:
+                continue
+            name = f"part-{_key(embedded, part, attribute)}-{quote(attribute, safe='')}.parquet"
+            path = next((x for x in _places(out, name) if x.exists()), None)
+            if path is None:
+                path = out / _MAKING / name
+                source = embedded.part_path(attribute, part.key)
+                vectors = read_vectors(source, crc32=embedded.written(source))
+                table = _tagged(vectors, prototypes, attribute)
+                files.write_table(table, path, schema=TAGS)
+                num_made += 1
+            paths[name] = path
+            on_progress(part.num_images)
+    made = TagsFolder(
+        folder=out,
+        model_name=embedded.model_name,
+        model_version=embedded.model_version,
+        model_sha256=embedded.model_sha256,
+        embeddings_digest=embedded.digest,
+        num_items=embedded.num_images,
+        temperatures={name: prototypes.temperatures[name] for name in attributes},
+        crc32={name: files.checksum(path) for name, path in paths.items()},
+    )
+    _bring_in(made)
+    return made, num_made
+
+
+def check_nameable(prototypes: Prototypes, attribute: str) -> None:
+    """Raises a HemlineError where no value of an attribute has a prototype."""
+    found = prototypes.attributes.get(attribute)
+    if found is None or len(found.missing) == len(found.values):
+        named = [x for x, y in prototypes.attributes.items() if len(y.missing) < len(y.values)]
+        raise HemlineError(
+            f"no value of {attribute!r} has a prototype; give --attribute with one of "
+            f"{', '.join(named) or '(none)'}"
+        )
+
+
+def _tagged(vectors: Vectors, prototypes: Prototypes, attribute: str) -> pa.Table:
+    found = prototypes.attributes[attribute]
+    tags = tag(vectors.embeddings_nD, found, prototypes.temperatures[attribute])
+    names = np.array([*found.values, None], object)  # the last is at place -1
+    columns = [
+        vectors.images_n,
+        pa.repeat(attribute, len(vectors.images_n)),
+        pa.array(names[tags.value_n], pa.string()),
+        tags.confidence_n,
+        pa.array(names[tags.second_n], pa.string()),
+        tags.second_confidence_n,
+    ]
+    return pa.table(columns, schema=TAGS)
+
+
+def _key(embedded: Embeddings, part: Part, attribute: str) -> str:
+    """Returns a part's number in the embeddings, and a hash of what its tags are made from."""
+    vectors = embedded.part_path(attribute, part.key)
+    made_from = [
+        _FORMAT,
+        attribute,
+        part.key,
+        embedded.written(vectors),
+        embedded.written(embedded.folder / PROTOTYPES_FILE),
+    ]
+    digest = sha256(json.dumps(made_from).encode()).hexdigest()
+    return f"{part.key.partition('-')[0]}-{digest[:16]}"
+
+
+def _places(out: Path, name: str) -> tuple[Path, Path]:
+    return out / VALUES / name, out / _MAKING / name
+
+
+def _bring_in(made: TagsFolder) -> None:
+    """Brings finished parts into `values`, removes others, and writes the manifest."""
+    (made.folder / VALUES).mkdir(parents=True, exist_ok=True)
+    named = set()
+    for name in made.crc32:
+        place, making = _places(made.folder, name)
+        named.add(place)
+        if making.exists():
+            making.replace(place)
+    keyed_parts.remove_unnamed(made.folder / VALUES, "part-*.parquet", named=named)
+    keyed_parts.remove_unnamed(made.folder / _MAKING, "part-*.parquet", named=())
+    with suppress(OSError):  # it is not there, or another run makes parts in it
+        (made.folder / _MAKING).rmdir()
+    content = asdict(made)
+    del content["folder"]
+    files.write_json(content, made.folder / MANIFEST)

@@ -1,0 +1,123 @@
+"""Operation `tag`: a value for every item and attribute, and labels that look wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+from typer import Option
+
+from components import tables
+from components.attributes import AttributeSchema, nfc
+from components.embedding.embeddings import Embeddings
+from components.errors import HemlineError
+from components.prototypes.prototypes import Prototypes
+from components.search.finder import Finder
+from components.tagging.audit import (
+    SPLITS,
+    Accuracy,
+    Doubt,
+    accuracies,
+    doubts,
+    labelled_tags,
+    most_doubtful,
+)
+from components.tagging.folder import check_nameable, make_tags
+from pipelines.operations.search.embedded import embeddings_at, root_of
+from pipelines.operations.tag.answer import Tagged, content_of, print_tables, write_sheet
+from pipelines.shell import options
+from pipelines.shell.reporting import notes, print_json, progress
+
+Attributes = Annotated[
+    list[str] | None, Option("--attribute", help="Name values of this alone; may be repeated.")
+]
+Audit = Annotated[bool, Option("--audit", help="List labels that the model contradicts most.")]
+Top = Annotated[int, Option("--top", min=1, help="With --audit: how many labels.")]
+Split = Annotated[
+    list[str] | None,
+    Option("--split", help="With --audit: labels of this split only; may be repeated."),
+]
+Sheet = Annotated[Path | None, Option(help="With --audit: PNG file for a contact sheet of them.")]
+Out = Annotated[Path, Option(help="Folder for the tags.")]
+
+OUT = Path("data/tags")
+
+
+def tag(
+    *,
+    attribute: Attributes = None,
+    audit: Audit = False,
+    top: Top = 50,
+    split: Split = None,
+    sheet: Sheet = None,
+    out: Out = OUT,
+    output_format: options.Format = "table",
+    catalog: options.Catalog = options.CATALOG,
+    splits: options.Splits = options.SPLITS,
+    embeddings: options.EmbeddingsAddress = str(options.EMBEDDINGS),
+    params: options.Params = options.PARAMS,
+) -> None:
+    """Write the most likely value of every item and attribute, labelled or not, as a table.
+
+    Where items have labels, print how often it is one of them, beside the most frequent value.
+    """
+    embedded = embeddings_at(embeddings)
+    prototypes = embedded.prototypes()
+    names = [nfc(name) for name in attribute or embedded.attributes]
+    for name in names:
+        check_nameable(prototypes, name)
+    has_labels = embedded.root is None
+    if (split or sheet) and not audit:
+        raise HemlineError("--split and --sheet are for --audit: add it, or leave them out")
+    for name in split or ():
+        if name not in SPLITS:
+            raise HemlineError(f"no split {name!r}; there are {', '.join(SPLITS)}")
+    if audit and not has_labels:
+        raise HemlineError(
+            f"{embedded.folder} is not of a catalog, so there are no labels: leave --audit out"
+        )
+    total = embedded.num_images * len(names)
+    with progress("tagging", total=total, unit="tags") as on_progress:
+        folder, num_made = make_tags(embedded, prototypes, names, out, on_progress=on_progress)
+    measured: dict[str, list[Accuracy]] = {}
+    found: list[Doubt] = []
+    if has_labels:
+        schema, table = tables.read_catalog(catalog).schema, tables.read_splits(splits)
+        measured, found = _beside_labels(
+            embedded, prototypes, table, schema, attributes=names, audited=split
+        )
+    found = most_doubtful(found, top) if audit else []
+    finder = Finder(embedded, None)
+    tagged = Tagged(
+        folder=folder,
+        num_made=num_made,
+        measured=measured,
+        doubts=found if audit else None,
+        addresses=[f"{root_of(embedded, params)}/{finder.path_of(x.image)}" for x in found],
+    )
+    if output_format == "json":
+        print_json(content_of(tagged))
+    else:
+        print_tables(tagged)
+    if sheet is not None:
+        write_sheet(tagged, sheet)
+        notes.print(f"sheet: {sheet}", markup=False)
+
+
+def _beside_labels(
+    embedded: Embeddings,
+    prototypes: Prototypes,
+    splits: pa.Table,
+    schema: AttributeSchema,
+    *,
+    attributes: Sequence[str],
+    audited: Sequence[str] | None,
+) -> tuple[dict[str, list[Accuracy]], list[Doubt]]:
+    """Returns accuracies by attribute, and all doubtful labels of the splits that are audited."""
+    measured: dict[str, list[Accuracy]] = {}
+    found: list[Doubt] = []
+    for name in attributes:
+        beside = labelled_tags(embedded, prototypes, splits, schema, name)
+        measured[name] = accuracies(beside)
+        found += doubts(beside, splits=audited or SPLITS)
+    return measured, found
