@@ -45,7 +45,11 @@ class Changes:
 
 
 def changes_since(
-    earlier: NeighboursFolder | None, comparison: Comparison | None, compared: pa.Table
+    earlier: NeighboursFolder | None,
+    comparison: Comparison | None,
+    compared: pa.Table,
+    *,
+    method: Method,
 ) -> Changes | None:
     """Returns what changed since a comparison was made; None where its lists are of no use.
 
@@ -53,6 +57,7 @@ def changes_since(
         earlier: what the folder holds.
         comparison: the same comparison in it, with as many neighbours, if there is one.
         compared: the items of today, as `COMPARED`.
+        method: how all lists would be made again.
     """
     if earlier is None or comparison is None:
         return None
@@ -74,7 +79,7 @@ def changes_since(
     both_b[same_b] &= could_n[same_n]
     came_n, gone_b = could_n & ~both_n, could_b & ~both_b
     num_changed = int(came_n.sum() + gone_b.sum())
-    if num_changed > _MOST_CHANGED[comparison.method] * len(compared):
+    if num_changed > _MOST_CHANGED[method] * len(compared):
         return None
     return Changes(
         kept_n=same_n,

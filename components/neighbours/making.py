@@ -151,6 +151,10 @@ class _Wanted:
             method="index" if is_large and not request.exact else "exact",
         )
 
+    def or_better(self, method: Method) -> "_Wanted":
+        """Returns the same, but with exact lists where these are there already."""
+        return replace(self, method="exact") if method == "exact" else self
+
     @property
     def could_be_found_n(self) -> NDArray[np.bool_]:
         return np.asarray(self.compared["may_be_found"].to_numpy())
@@ -189,7 +193,7 @@ def _as_it_was(
         return None
     if not all(earlier.part_path(before, part).exists() for part in before.parts):
         return None
-    wanted = _Wanted.read(finder, embedded, request)
+    wanted = _Wanted.read(finder, embedded, request).or_better(before.method)
     return before if before.made_from == wanted.made_from else None
 
 
@@ -206,9 +210,13 @@ def _compare(
     """Makes a comparison's parts, and returns it, and how many lists were whole, merged, kept."""
     request, name = wanted.request, comparison_name(wanted.request.weights)
     before = earlier.comparison(request.weights) if earlier else None
-    if before and (before.top_k, before.method) != (request.top_k, wanted.method):
+    if before and (
+        before.top_k != request.top_k or before.method != wanted.or_better(before.method).method
+    ):
         before = None
-    changes = changes_since(earlier, before, wanted.compared)
+    changes = changes_since(earlier, before, wanted.compared, method=wanted.method)
+    if before and changes:
+        wanted = wanted.or_better(before.method)
     probes, history = _probes(wanted, embedded, before if changes else None, say=say)
     if changes and wanted.method == "index":
         history = changes.made_from

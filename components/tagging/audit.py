@@ -3,7 +3,7 @@
 Shape letters: n labelled items, V values of an attribute, D embedding.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.attributes import AttributeSchema
-from components.embedding.embeddings import Embeddings, Numbers
+from components.embedding.embeddings import Numbers, Vectors
 from components.prototypes.prototypes import Prototypes, ValueVectors
 from components.prototypes.tags import Tags, calibration_error, tag
 
@@ -83,7 +83,7 @@ class Doubt:
 
 
 def labelled_tags(
-    embedded: Embeddings,
+    vectors: Iterable[Vectors],
     prototypes: Prototypes,
     splits: pa.Table,
     schema: AttributeSchema,
@@ -94,7 +94,7 @@ def labelled_tags(
     Values that came into the catalog after the model was trained are none that it can name.
 
     Args:
-        embedded: embeddings by the model of the prototypes.
+        vectors: embeddings for the attribute by the model of the prototypes, in parts.
         prototypes: the prototypes.
         splits: `tables.SPLITS`.
         schema: the catalog's, which the splits' numbers are of.
@@ -107,7 +107,7 @@ def labelled_tags(
         {place: found.values.index(x) for place, x in enumerate(names) if x in found.values}
     )
     parts = []
-    for images_n, vectors_nD in embedded.vectors(attribute):
+    for images_n, vectors_nD in vectors:
         rows = np.flatnonzero(np.isin(images_n, labels["image"]))
         has_nV = _has(labels, images_n[rows], len(found.values))
         tags = tag(vectors_nD[rows], found, temperature)

@@ -117,7 +117,7 @@ def _beside_labels(
     measured: dict[str, list[Accuracy]] = {}
     found: list[Doubt] = []
     for name in attributes:
-        beside = labelled_tags(embedded, prototypes, splits, schema, name)
+        beside = labelled_tags(embedded.vectors(name), prototypes, splits, schema, name)
         measured[name] = accuracies(beside)
         found += doubts(beside, splits=audited or SPLITS)
     return measured, found

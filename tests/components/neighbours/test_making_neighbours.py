@@ -338,6 +338,23 @@ class TestByIndex:
         self.run(tmp_path, self.NUM, out="in full")
         assert bytes_in(tmp_path / "out") == bytes_in(tmp_path / "in full")
 
+    def test_exact_lists_stay_exact_where_few_items_make_them_too_many(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(making, "MOST_EXACT", self.NUM - 5)
+        self.run(tmp_path, self.NUM - 10)
+        made = self.run(tmp_path, self.NUM)
+        assert (made.num_whole, made.num_merged) == (10, self.NUM - 10)
+        assert made.folder.comparisons[0].method == "exact"
+        assert counts(self.run(tmp_path, self.NUM, run_parts=nobody)) == (0, 0, self.NUM)
+        self.run(tmp_path, self.NUM, exact=True, out="exact")
+        assert bytes_in(tmp_path / "out") == bytes_in(tmp_path / "exact")
+
+    def test_lists_by_an_index_are_not_taken_for_exact_ones(self, tmp_path: Path) -> None:
+        self.run(tmp_path, self.NUM)
+        made = self.run(tmp_path, self.NUM, exact=True)
+        assert counts(made) == (self.NUM, 0, 0)
+
     def test_conditions_leave_as_good_a_recall(self, tmp_path: Path) -> None:
         made = self.run(tmp_path, self.NUM, where=["price>=3"])
         (comparison,) = made.folder.comparisons

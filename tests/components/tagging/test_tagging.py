@@ -91,7 +91,7 @@ def embedded(
 
 @pytest.fixture(scope="module")
 def beside(embedded: Embeddings, prototypes: Prototypes, splits: pa.Table) -> LabelledTags:
-    return labelled_tags(embedded, prototypes, splits, SCHEMA, "fit")
+    return labelled_tags(embedded.vectors("fit"), prototypes, splits, SCHEMA, "fit")
 
 
 def test_every_item_has_a_tag_labelled_or_not(
@@ -187,7 +187,7 @@ def test_one_of_several_labels_is_enough_and_an_unknown_one_says_nothing(
         for image, value in labels
     ]
     splits = pa.Table.from_pylist(rows, schema=tables.SPLITS)
-    found = labelled_tags(embedded, prototypes, splits, newer, "fit")
+    found = labelled_tags(embedded.vectors("fit"), prototypes, splits, newer, "fit")
     assert found.is_right_n.tolist() == [True, False, False]
     assert [*doubts(found)] == []
     (row,) = accuracies(found)
