@@ -19,7 +19,6 @@ from components.neighbours.compared import ComparedItems
 from components.neighbours.exact import (
     SPARE,
     NearestLists,
-    OnProgress,
     best_of,
     keep_best,
     matrix,
@@ -75,7 +74,6 @@ def nearest_by_index(
     *,
     top_k: int,
     num_probes: int,
-    on_progress: OnProgress = lambda number: None,
 ) -> NearestLists:
     """Returns about the nearest items of every query, without the query itself and its copies.
 
@@ -100,9 +98,7 @@ def nearest_by_index(
                 values_QC[some], places_QC[some] = keep_best(
                     values_QC[some], places_QC[some], products_qn, torch.from_numpy(places)
                 )
-    lists = best_of(queries, items, places_QC.numpy(), top_k=top_k)
-    on_progress(len(queries))
-    return lists
+    return best_of(queries, items, places_QC.numpy(), top_k=top_k)
 
 
 def _queries_of_lists(lists_QP: NDArray[np.int64]) -> list[tuple[int, torch.Tensor]]:

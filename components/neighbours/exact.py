@@ -9,7 +9,6 @@ as `hemline search --exact` does. Lists are thus the same for any slices, thread
 Shape letters: Q queries, n items, D embedding, C candidates, K neighbours.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,9 +28,6 @@ _QUERIES_AT_ONCE = 2048
 _ITEMS_AT_ONCE = 8192  # with 2048 queries, 64 MiB of similarities
 _PAIRED_AT_ONCE = 512  # queries whose candidates are gathered: 30 MiB for 28 of 512 numbers
 _LENGTH = 1.02  # at most, of a unit vector in half precision, squared
-
-OnProgress = Callable[[int], None]
-"""Called with the number of queries done since its last call."""
 
 
 class NearestLists(NamedTuple):
@@ -57,17 +53,10 @@ def no_lists(num_queries: int, top_k: int) -> NearestLists:
     return NearestLists(np.full(shape, NO_IMAGE), np.full(shape, -np.inf, np.float32))
 
 
-def nearest_exactly(
-    queries: ComparedItems,
-    items: ComparedItems,
-    *,
-    top_k: int,
-    on_progress: OnProgress = lambda number: None,
-) -> NearestLists:
+def nearest_exactly(queries: ComparedItems, items: ComparedItems, *, top_k: int) -> NearestLists:
     """Returns the nearest items of every query, without the query itself and its copies."""
     found = no_lists(len(queries), top_k)
     if not len(items):
-        on_progress(len(queries))
         return found
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         some = queries.rows(slice(start, start + _QUERIES_AT_ONCE))
@@ -78,7 +67,6 @@ def nearest_exactly(
             for row in np.flatnonzero(unsure_Q).tolist():
                 _search(some, row, items, lists)
         found.put(slice(start, start + len(some)), lists)
-        on_progress(len(some))
     return found
 
 

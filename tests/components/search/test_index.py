@@ -195,3 +195,27 @@ def test_the_map_holds_the_parts(embedded: Embeddings) -> None:
         np.testing.assert_array_equal(ours.images_n, theirs.images_n)
         np.testing.assert_array_equal(ours.embeddings_nD, theirs.embeddings_nD)
         assert not ours.embeddings_nD.flags.owndata
+
+
+@pytest.mark.parametrize("storage", ["float16", "float32"])
+def test_its_lists_hold_every_vector_as_it_is_stored(tmp_path: Path, storage: Any) -> None:
+    embedded = write_embedded_folder(
+        tmp_path, {"a b": ITEMS[:3000]}, images=IMAGES[:3000], storage=storage
+    )
+    index = build_index(embedded, "a b")
+    lists = [index.list_at(number) for number in range(index.facts.num_lists)]
+    images = np.concatenate([each.images_n for each in lists])
+    vectors = np.concatenate([each.embeddings_nD for each in lists])
+    assert vectors.dtype == np.dtype(storage)
+    order = np.argsort(IMAGES[:3000])
+    np.testing.assert_array_equal(np.sort(images), IMAGES[:3000][order])
+    np.testing.assert_array_equal(vectors[images.argsort()], ITEMS[:3000][order])
+
+
+def test_the_nearest_list_of_a_vector_is_the_one_that_holds_it(built: Embeddings) -> None:
+    index = read_index(built, "a b")
+    assert index is not None
+    images, vectors = index.list_at(3)
+    nearest = index.nearest_lists(vectors.astype(np.float32), number=2)
+    assert nearest.shape == (len(images), 2)
+    assert (nearest[:, 0] == 3).mean() > 0.99  # rounding decides between two
