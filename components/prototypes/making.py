@@ -3,7 +3,7 @@
 Shape letters: n embedded images, N attributes, V values of an attribute, D embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from components.attributes import AttributeSchema
 from components.prototypes.prototypes import ValueVectors
-
-Embedded = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-"""Numbers of images [n] -> their unit embeddings for every attribute [n, N, D]."""
 
 
 def sampled_labels(splits: pa.Table, *, images_per_value: int) -> pd.DataFrame:
@@ -45,19 +42,23 @@ def make_prototypes(
     schema: AttributeSchema,
     images: NDArray[np.int64],
     embeddings: NDArray[np.float32],
+    *,
+    learned: Sequence[NDArray[np.float32]] | None = None,
 ) -> list[ValueVectors]:
     """Returns the prototypes of every attribute of a schema.
 
     A prototype is the mean of the unit embeddings of the images that have its value, divided by its
     length: of all unit vectors the one with the highest mean cosine to them. Source:
     FashionSearchNet-v2 fills its memory with the features of the same value; that it is their mean
-    is not in the paper.
+    is not in the paper. Where the network has learned vectors of its own, as that one does in its
+    last stage, those are taken.
 
     Args:
         labels: `sampled_labels`.
         schema: the attributes and their values.
         images: ascending numbers of the embedded images [n].
         embeddings: their unit embeddings [n, N, D].
+        learned: vectors of any length for the values of each attribute [V of it, D]; None: no such.
     """
     dim = embeddings.shape[-1]
     made = []
@@ -71,13 +72,11 @@ def make_prototypes(
             if not len(having):
                 continue
             its = embeddings[np.searchsorted(images, having), attribute].astype(np.float64)
-            mean_D = its.mean(axis=0)
-            length = np.linalg.norm(mean_D)
+            wanted_D = its.mean(axis=0) if learned is None else learned[attribute][value]
+            vector_D = wanted_D / max(np.linalg.norm(wanted_D), np.finfo(np.float32).tiny)
             num_images[value] = len(its)
-            vectors[value] = mean_D / max(length, np.finfo(np.float64).tiny)
-            spread[value] = (
-                1 - length
-            )  # the mean of unit vectors' cosines to their mean's direction
+            vectors[value] = vector_D
+            spread[value] = 1 - (its @ vector_D).mean()
         made.append(
             ValueVectors(
                 values=described.values,

@@ -31,7 +31,7 @@ def prototypes(
     """Make a vector for every value of every attribute: the mean of its training embeddings.
 
     A value is made of at most 500 images, evenly spaced; one that no training image has gets no
-    vector. On at most 2,000 images of the validation split, the attributes' weights for searches
+    vector. A network that has learned such vectors (fashionsearchnet_v2) gives its own. On at most 2,000 images of the validation split, the attributes' weights for searches
     with changed values are fitted, and the temperatures that make probabilities honest.
     """
     trained = read_trained_model(model)
@@ -50,7 +50,14 @@ def prototypes(
             device=torch.device("cpu"),
             on_progress=advance,
         )
-    made = make_prototypes(training, schema, images, embeddings)
+    learned = trained.network.prototypes()
+    made = make_prototypes(
+        training,
+        schema,
+        images,
+        embeddings,
+        learned=learned and [vectors_VD.detach().numpy() for vectors_VD in learned],
+    )
     held_out = labelled_embeddings(
         table.filter(pc.field("split") == "valid").to_pandas(),
         valid,

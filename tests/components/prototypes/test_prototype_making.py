@@ -76,3 +76,16 @@ def test_a_prototype_is_nearer_to_its_images_than_any_other_direction() -> None:
     others = rng.normal(size=(1000, 8))
     others /= np.linalg.norm(others, axis=1, keepdims=True)
     assert mean > (embeddings[:, 0] @ others.T).mean(axis=0).max()
+
+
+def test_vectors_that_the_network_learned_are_taken_at_unit_length() -> None:
+    images = np.array([1, 2])
+    embeddings = np.array([[[1, 0], [1, 0]], [[0, 1], [1, 0]]], np.float32)
+    labels = pd.DataFrame([(1, 0, 0), (2, 0, 0)], columns=["image", "attribute", "value"])
+    learned = [np.array([[3, 4], [1, 0], [0, 0]], np.float32), np.ones((2, 2), np.float32)]
+    length, collar = make_prototypes(labels, SCHEMA, images, embeddings, learned=learned)
+    np.testing.assert_allclose(length.vectors_VD[0], [0.6, 0.8], atol=1e-7)
+    assert length.spread_V[0] == pytest.approx(1 - 0.7)
+    # what no training image has was not learned either
+    assert length.missing == ["long", "unseen"]
+    assert collar.missing == ["none", "round"]
