@@ -31,8 +31,9 @@ def prototypes(
     """Make a vector for every value of every attribute: the mean of its training embeddings.
 
     A value is made of at most 500 images, evenly spaced; one that no training image has gets no
-    vector. A network that has learned such vectors (fashionsearchnet_v2) gives its own. On at most 2,000 images of the validation split, the attributes' weights for searches
-    with changed values are fitted, and the temperatures that make probabilities honest.
+    vector. A network that has learned such vectors (fashionsearchnet_v2) gives its own. On at most
+    2,000 images of the validation split, the attributes' weights for searches with changed values
+    are fitted, and the temperatures that make probabilities honest.
     """
     trained = read_trained_model(model)
     schema, table = trained.schema, tables.read_splits(splits)
@@ -56,7 +57,7 @@ def prototypes(
         schema,
         images,
         embeddings,
-        learned=learned and [vectors_VD.detach().numpy() for vectors_VD in learned],
+        learned=None if learned is None else [each.detach().numpy() for each in learned],
     )
     held_out = labelled_embeddings(
         table.filter(pc.field("split") == "valid").to_pandas(),
