@@ -18,7 +18,7 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
-from components.models.network import AttentionNetwork
+from components.models.network import WeightingNetwork
 from components.prototypes.making import make_prototypes
 from components.prototypes.prototypes import Prototypes
 from components.registry.graph import write_package
@@ -38,7 +38,7 @@ SCHEMA = AttributeSchema(
 )
 
 
-class SmallNetwork(AttentionNetwork):
+class SmallNetwork(WeightingNetwork):
     """A convolution, a softmax over its map for each attribute, and the weighted sum."""
 
     def __init__(self, seed: int) -> None:
