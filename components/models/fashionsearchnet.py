@@ -2,9 +2,9 @@
 
 Source: FashionSearchNet-v2: Learning Attribute Representations with Localization for Image
 Retrieval with Attribute Manipulation, Ak et al., sections 3.1 and 3.2, Eq. 1-3; section 3.3 is in
-`manipulation.py`.
-A classifier of values on pooled features gives an activation map for each attribute; the box of
-the map's strongest region cuts features out for the attribute's own branch. Departures:
+`manipulation.py`. A classifier of values on pooled features gives an activation map for each
+attribute; the box of the map's largest region cuts features out for the attribute's own branch.
+Departures:
 
 - trunk: the backbone's third stage, on which conv5, conv6 and conv7 stand, new as in the paper.
   With `alexnet` that is the paper's, whose trunk ends at conv4;
@@ -58,7 +58,8 @@ class FashionSearchNetV2(AttentionNetwork):
 
     `num_values` are the values of each attribute, in the schema's order; `attention_dim` is the
     width of conv6 and conv7, whose maps say where an attribute shows (the paper: 512),
-    `normalise_features` BatchNorm after each of the three convolutions. The switches:
+    `normalise_features` BatchNorm in conv5, from which all that knows an attribute is fed; in conv6
+    and conv7 it would spread the activation maps over the background. The switches:
 
     - localisation: false takes the whole map for every attribute's box;
     - feature_fusion: true sets the whole map beside what was cut out;
@@ -82,18 +83,12 @@ class FashionSearchNetV2(AttentionNetwork):
         super().__init__()
         backbone.take_last_stage()
         self.backbone = backbone
-        self.conv5, self.conv6, self.conv7 = (
-            nn.Sequential(
-                nn.Conv2d(before, after, kernel_size=3, padding=1),
-                feature_norm(after, normalise_features=normalise_features),
-                nn.ReLU(),
-            )
-            for before, after in (
-                (backbone.channels, _CONV5_CHANNELS),
-                (_CONV5_CHANNELS, attention_dim),
-                (attention_dim, attention_dim),
-            )
+        norm = feature_norm(_CONV5_CHANNELS, normalise_features=normalise_features)
+        self.conv5 = nn.Sequential(
+            _convolution(backbone.channels, _CONV5_CHANNELS), norm, nn.ReLU()
         )
+        self.conv6 = nn.Sequential(_convolution(_CONV5_CHANNELS, attention_dim), nn.ReLU())
+        self.conv7 = nn.Sequential(_convolution(attention_dim, attention_dim), nn.ReLU())
         num_inputs = _CONV5_CHANNELS * _CUT_SIZE**2 * (2 if feature_fusion else 1)
         self.branches = nn.ModuleList(Branch(num_inputs, embedding_dim) for _ in num_values)
         self.classifiers = nn.ModuleList(  # w_a of Eq. 2 and 3
@@ -207,6 +202,10 @@ class FashionSearchNetV2(AttentionNetwork):
             cuts = torch.cat([cuts, whole.expand_as(cuts)], dim=2)
         inputs = zip(self.branches, cuts.flatten(2).unbind(1), strict=True)
         return torch.stack([branch(cut_BI) for branch, cut_BI in inputs], dim=1)
+
+
+def _convolution(channels: int, filters: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, filters, kernel_size=3, padding=1)
 
 
 def _of_attributes(everything: Tensor, attributes_BK: Tensor) -> Tensor:

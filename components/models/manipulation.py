@@ -1,8 +1,8 @@
 """FashionSearchNet-v2's memory of values, and one vector for all attributes of an image.
 
 Source: the paper's section 3.3, Eq. 7. To ask for an image with another value of attribute a, the
-memory's vector of that value takes the place of the image's own. Departure: the vectors are of unit
-length, and so is none of the memory's but by chance, each a mean of such vectors.
+memory's vector of that value takes the place of the image's own. Departure: images' vectors are of
+unit length. The memory's, which begin as means of them, are shorter.
 
 Shape letters: B images, N attributes of the schema, C values of all attributes, D embedding, R
 length of the global vector.

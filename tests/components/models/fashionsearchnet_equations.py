@@ -20,22 +20,19 @@ Box = tuple[int, int, int, int]
 @torch.no_grad()
 def sharpened(network: FashionSearchNetV2, images_B3HW: Tensor) -> FashionSearchNetV2:
     """The network with conv7 silent at most positions: untrained, it speaks nearly alike at all."""
-    conv, norm, _ = network.conv7
-    before_BCHW = norm(conv(network.conv6(network.features(images_B3HW))))
-    shift_C = before_BCHW.transpose(0, 1).flatten(1).quantile(0.7, dim=1)
-    (conv if isinstance(norm, nn.Identity) else norm).bias -= shift_C
+    before_BCHW = network.conv7[0](network.conv6(network.features(images_B3HW)))
+    network.conv7[0].bias -= before_BCHW.transpose(0, 1).flatten(1).quantile(0.7, dim=1)
     return network
 
 
-def convolved(block: nn.Sequential, map_CHW: Tensor, parts: Parts) -> Tensor:
+def convolved(conv: nn.Conv2d, map_CHW: Tensor, norm: nn.BatchNorm2d | None = None) -> Tensor:
     """A convolution of 3 x 3 with zeros around the map, and ReLU."""
-    conv, norm, _ = block
     padded = nn.functional.pad(map_CHW, (1, 1, 1, 1))
     vectors_at = []
     for y, x in positions(map_CHW):
         around = padded[:, y : y + 3, x : x + 3]
         vector = conv.weight.flatten(1) @ around.flatten() + conv.bias
-        vector = normalised(norm, vector) if parts["normalise_features"] else vector
+        vector = vector if norm is None else normalised(norm, vector)
         vectors_at.append(torch.relu(vector))
     return torch.stack(vectors_at, dim=1).view(-1, *map_CHW.shape[1:])
 
@@ -43,14 +40,15 @@ def convolved(block: nn.Sequential, map_CHW: Tensor, parts: Parts) -> Tensor:
 def features(network: FashionSearchNetV2, image_3HW: Tensor, parts: Parts) -> Tensor:
     """conv5 [C, H, W]."""
     _, third = network.backbone(image_3HW[None])  # torchvision's own
-    return convolved(network.conv5, third[0], parts)
+    norm = network.conv5[1] if parts["normalise_features"] else None  # not in the paper
+    return convolved(network.conv5[0], third[0], norm)
 
 
 def map_logits(
     network: FashionSearchNetV2, conv5_CHW: Tensor, attribute: int, parts: Parts
 ) -> Tensor:
     """Eq. 1 and 2: x w_a [V_a]."""
-    conv7_CHW = convolved(network.conv7, convolved(network.conv6, conv5_CHW, parts), parts)
+    conv7_CHW = convolved(network.conv7[0], convolved(network.conv6[0], conv5_CHW))
     return network.classifiers[attribute].weight @ average(conv7_CHW)
 
 
@@ -58,7 +56,7 @@ def activation_map(
     network: FashionSearchNetV2, conv5_CHW: Tensor, attribute: int, parts: Parts
 ) -> Tensor:
     """Eq. 3 for the value of highest confidence [H, W]."""
-    conv7_CHW = convolved(network.conv7, convolved(network.conv6, conv5_CHW, parts), parts)
+    conv7_CHW = convolved(network.conv7[0], convolved(network.conv6[0], conv5_CHW))
     value = int(map_logits(network, conv5_CHW, attribute, parts).argmax())
     weights_C = network.classifiers[attribute].weight[value]
     return sum(weight * channel for weight, channel in zip(weights_C, conv7_CHW, strict=True))

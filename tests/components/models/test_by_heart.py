@@ -74,7 +74,7 @@ def learn(network: EmbeddingNetwork, attributes: list[int], *, num_steps: int = 
 
 def untrained(name: str) -> EmbeddingNetwork:
     # dropout leaves half of the hidden units: of 12, too few for any of two attributes
-    width = 32 if name == "fashionsearchnet_v2" else EMBEDDING_DIM
+    width = 64 if name == "fashionsearchnet_v2" else EMBEDDING_DIM
     return build(name, normalise_features=True, embedding_dim=width)
 
 

@@ -33,6 +33,12 @@ def first_batch(run: Run):
     return next(run.feed.batches(first_step=0, rank=0, world_size=1))
 
 
+def learned(run: Run) -> dict[str, torch.nn.Parameter]:
+    """Returns what the steps of these stages can move: not what the last one learns."""
+    named = run.state.learner.named_parameters()
+    return {name: p for name, p in named if not name.startswith("network.representation.")}
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
     """Eq. 9 without L_G; with triplets, images are classified in their triplet's attribute."""
@@ -60,12 +66,12 @@ def test_the_first_stage_moves_what_makes_maps_and_nothing_else(inputs, tmp_path
     learner = run.state.learner.train()
     for epoch in (0, 1):
         learner.begin_epoch(epoch)
-        before = {name: p.detach().clone() for name, p in learner.named_parameters()}
+        before = {name: p.detach().clone() for name, p in learned(run).items()}
         for batch in run.feed.batches(first_step=0, rank=0, world_size=1):
             learner(batch).total.backward()
             run.state.optimizer.step()
             run.state.optimizer.zero_grad()
-        still = {n for n, p in learner.named_parameters() if torch.equal(p, before[n])}
+        still = {name for name, p in learned(run).items() if torch.equal(p, before[name])}
         if epoch == 0:
             assert still == {name for name in before if not name.startswith(MAPS)}
         else:
@@ -79,7 +85,7 @@ def test_eight_images_can_be_learned_by_heart_in_two_stages(inputs, tmp_path, ob
     train(run, run.state.learner, place=HERE, log=lambda row, **of: records.append((row, of)))
     epochs = [row for row, of in records if of["kind"] == "epoch"]
     assert epochs[-1]["valid_map"] == 100
-    assert epochs[0]["loss"] < 0.7  # of two values each, chance is log 2
+    assert epochs[0]["loss"] < 0.62  # mean over the epoch; chance is log 2, 0.69
     steps = [row for row, of in records if of["kind"] == "step"]
     assert steps[0]["step.loss"] < steps[0]["step.classification_loss"]  # of maps, and of both
     assert steps[-1]["step.loss"] > steps[-1]["step.classification_loss"]
@@ -121,7 +127,7 @@ def test_a_step_in_parts_is_the_same_step(inputs, tmp_path: Path, objective):
             autocast=run.autocast(HERE.device),
             seed_part=torch.manual_seed,
         )
-        gradients.append({name: p.grad for name, p in run.state.learner.named_parameters()})
+        gradients.append({name: p.grad for name, p in learned(run).items()})
     whole, parted = gradients
     for name, gradient in whole.items():
         largest = float(gradient.abs().max())
