@@ -35,7 +35,7 @@ from components.search.vector_map import write_map
 
 TOP_K = 20
 ITEMS_PER_CLUSTER = 500
-NUM_SAMPLED = 300
+NUM_SAMPLED = 200
 SHARE_NEW = 0.001
 
 

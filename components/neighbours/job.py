@@ -1,16 +1,29 @@
 """Parts of neighbours, made in this process or by tasks on Ray."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
+
+import torch
 
 from components.neighbours.making import RunParts
 from components.neighbours.parts import PartMade, PartsMaker
 
 
 def parts_here(maker: PartsMaker, todo: list[tuple[str, slice]]) -> Iterator[PartMade]:
-    """Yields parts that this process makes, with all threads that torch has."""
-    for key, rows in todo:
-        yield maker.make(key, rows)
+    """Yields parts that this process makes, as many at a time as torch has threads.
+
+    Each is made by one thread: threads that share every matrix product wait for one another, which
+    takes several times as long where the cores have other work too.
+    """
+    num_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for done in as_completed([pool.submit(maker.make, key, rows) for key, rows in todo]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(num_threads)  # of the matrix library, which has one number for all
 
 
 def parts_on_ray(num_workers: int) -> RunParts:
@@ -38,5 +51,6 @@ def parts_on_ray(num_workers: int) -> RunParts:
 
 
 def _make(maker: Any, key: str, rows: slice) -> PartMade:
-    made: PartMade = maker.make(key, rows, num_threads=1)
+    torch.set_num_threads(1)
+    made: PartMade = maker.make(key, rows)
     return made

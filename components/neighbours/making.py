@@ -10,12 +10,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from components import files
 from components.embedding.embeddings import Embeddings
@@ -155,9 +155,11 @@ class _Wanted:
         """Returns the same, but with exact lists where these are there already."""
         return replace(self, method="exact") if method == "exact" else self
 
-    @property
-    def could_be_found_n(self) -> NDArray[np.bool_]:
-        return np.asarray(self.compared["may_be_found"].to_numpy())
+    @cached_property
+    def candidates(self) -> ComparedItems:
+        """The items that may be neighbours."""
+        could_n = self.compared["may_be_found"].to_numpy()
+        return self.items if could_n.all() else self.items.rows(could_n)
 
     @property
     def made_from(self) -> str:
@@ -225,7 +227,7 @@ def _compare(
         name=name,
         weights=dict(request.weights),
         items=wanted.items,
-        could_be_found_n=wanted.could_be_found_n,
+        candidates=wanted.candidates,
         top_k=request.top_k,
         num_probes=probes.number if probes else None,
         changes=changes,
@@ -273,8 +275,9 @@ def _probes(
     index = read_index(embedded, attribute)
     if index is None:
         index = build_index(embedded, attribute, on_progress=lambda step: say(f"index of {step}"))
-    candidates = wanted.items.rows(wanted.could_be_found_n)
-    return measured_probes(candidates, index, top_k=wanted.request.top_k), str(index.facts.crc32)
+    return measured_probes(wanted.candidates, index, top_k=wanted.request.top_k), str(
+        index.facts.crc32
+    )
 
 
 def _finished(out: Path, key: str, rows: slice, request: SearchRequest) -> NeighbourPart | None:

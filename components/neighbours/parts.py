@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from components import files
 from components.embedding.embeddings import Embeddings
@@ -39,7 +37,7 @@ class PartsMaker:
         name: name of the comparison.
         weights: weight of each attribute.
         items: all items.
-        could_be_found_n: which of them may be neighbours.
+        candidates: those that may be neighbours.
         top_k: neighbours of an item.
         num_probes: lists of the index to look into; None: exactly.
         changes: what became of the items of earlier lists, if those are of use.
@@ -50,16 +48,14 @@ class PartsMaker:
     name: str
     weights: dict[str, float]
     items: ComparedItems
-    could_be_found_n: NDArray[np.bool_]
+    candidates: ComparedItems
     top_k: int
     num_probes: int | None
     changes: Changes | None
     out: Path
 
-    def make(self, key: str, rows: slice, *, num_threads: int | None = None) -> PartMade:
+    def make(self, key: str, rows: slice) -> PartMade:
         """Makes the part of the items in these rows; its file is in `making` then."""
-        if num_threads is not None:
-            torch.set_num_threads(num_threads)
         queries = self.items.rows(rows)
         lists, num_whole = self._lists(key, rows, queries)
         path = self.out / MAKING / part_file(key, self.weights)
@@ -90,16 +86,10 @@ class PartsMaker:
 
     def _whole(self, queries: ComparedItems) -> NearestLists:
         if self.num_probes is None or self.changes is not None:
-            return nearest_exactly(queries, self._candidates, top_k=self.top_k)
+            return nearest_exactly(queries, self.candidates, top_k=self.top_k)
         return nearest_by_index(
-            queries, self._candidates, self.index, top_k=self.top_k, num_probes=self.num_probes
+            queries, self.candidates, self.index, top_k=self.top_k, num_probes=self.num_probes
         )
-
-    @cached_property
-    def _candidates(self) -> ComparedItems:
-        if self.could_be_found_n.all():
-            return self.items
-        return self.items.rows(self.could_be_found_n)
 
     @cached_property
     def index(self) -> AttributeIndex:
