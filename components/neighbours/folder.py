@@ -114,6 +114,14 @@ class NeighboursFolder:
         """Returns the path of a part."""
         return self.folder / NEAREST / part_file(part.key, comparison.weights)
 
+    def written(self) -> dict[Path, str]:
+        """Returns the checksum of every part when it was written."""
+        return {
+            self.part_path(comparison, part): part.crc32
+            for comparison in self.comparisons
+            for part in comparison.parts
+        }
+
 
 def comparison_name(weights: Mapping[str, float]) -> str:
     """Returns a comparison's name: `sleeve`, or `sleeve + collar=2` for several attributes."""
@@ -201,18 +209,14 @@ def read_part(path: Path, images_Q: NDArray[np.int64], *, top_k: int) -> Nearest
 
 def bring_in(made: NeighboursFolder) -> None:
     """Brings finished parts into `nearest`, writes the manifest, and removes what it lacks."""
-    named = {
-        made.part_path(comparison, part)
-        for comparison in made.comparisons
-        for part in comparison.parts
-    }
+    named = made.written()
     nearest = made.folder / NEAREST
     nearest.mkdir(parents=True, exist_ok=True)
     for path in named:
         finished = made.folder / MAKING / path.name
         if finished.exists():
             finished.replace(path)
-    keyed_parts.remove_unnamed(nearest, _PARTS, named=named)
+    keyed_parts.remove_unnamed(nearest, _PARTS, named=named.keys())
     write_manifest(made)
     keyed_parts.remove_unnamed(made.folder / MAKING, _PARTS, named=())
     kept = {items_path(made.folder, each.made_from) for each in made.comparisons}

@@ -67,6 +67,26 @@ class TagsFolder:
     temperatures: dict[str, float]
     crc32: dict[str, str]
 
+    def written(self) -> dict[Path, str]:
+        """Returns the checksum of every part when it was written."""
+        return {self.folder / VALUES / name: crc32 for name, crc32 in self.crc32.items()}
+
+
+def read_tags(folder: Path) -> TagsFolder:
+    """Returns what the manifest in a folder says.
+
+    Raises:
+        HemlineError: there is none, or another version of hemline made it.
+    """
+    content = files.read_json(folder / MANIFEST)
+    try:
+        return TagsFolder(folder=folder, **content)
+    except TypeError as error:
+        raise HemlineError(
+            f"{folder / MANIFEST} was made by another version of hemline ({error}): remove "
+            f"{folder} and make it again with `hemline tag`"
+        ) from error
+
 
 def make_tags(
     embedded: Embeddings,

@@ -19,9 +19,11 @@ from components.embedding.remote_embeddings import (
 )
 from components.errors import HemlineError
 from components.images.store import read_shards
+from components.neighbours.folder import read_neighbours
 from components.registry import versions
 from components.registry.package import NETWORK_FILE
 from components.search.index import index_files
+from components.tagging.folder import read_tags
 from components.training.trained import DESCRIPTION_FILE, trained_files
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -55,9 +57,11 @@ def check(
     registration: options.Registration = options.REGISTRATION,
     embeddings: options.Embeddings = options.EMBEDDINGS,
     embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
+    neighbours: options.Neighbours = options.NEIGHBOURS,
+    tags: options.Tags = options.TAGS,
     output_format: options.Format = "table",
 ) -> None:
-    """Read all tables, shards, weights, packages, embeddings and indexes; name what is damaged.
+    """Read tables, shards, weights, packages, embeddings, neighbours, tags; name what is damaged.
 
     What is not there is passed over. Exit status: 1 if a file is damaged or missing.
     """
@@ -67,6 +71,10 @@ def check(
         "registry": lambda: _packages(registration),
         str(embeddings): partial(_embedded, embeddings),
         **_published(embeddings_root),
+        str(neighbours): lambda: (
+            read_neighbours(neighbours).written() if _has_manifest(neighbours) else {}
+        ),
+        str(tags): lambda: read_tags(tags).written() if _has_manifest(tags) else {},
     }
     listed: dict[str, Checksums] = {}
     problems: list[str] = []
@@ -143,11 +151,15 @@ def _problem_of(file: Path | RemoteFile, crc32: str | None) -> str:
 
 def _embedded(folder: Path) -> Checksums:
     """Returns the files of embeddings, if there are some, and of their indexes."""
-    if not (folder / MANIFEST).exists():
+    if not _has_manifest(folder):
         return {}
     embedded = read_embeddings(folder)
     written = {path: embedded.written(path) for path in listed_files(embedded)}
     return written | index_files(embedded)
+
+
+def _has_manifest(folder: Path) -> bool:
+    return (folder / MANIFEST).exists()
 
 
 def _packages(registration: Path) -> Checksums:

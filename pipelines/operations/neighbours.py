@@ -39,8 +39,6 @@ Workers = Annotated[
     int, Option(min=0, help="Ray tasks at a time, of one CPU each; 0: in this process, all cores.")
 ]
 
-OUT = Path("data/neighbours")
-
 
 def neighbours(
     *,
@@ -51,7 +49,7 @@ def neighbours(
     all_items: options.AllItems = False,
     exact: Exact = False,
     num_workers: Workers = 0,
-    out: Out = OUT,
+    out: Out = options.NEIGHBOURS,
     output_format: options.Format = "table",
     catalog: options.Catalog = options.CATALOG,
     embeddings: options.EmbeddingsAddress = str(options.EMBEDDINGS),

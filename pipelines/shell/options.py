@@ -59,6 +59,8 @@ EmbeddingsAddress = Annotated[
 EmbeddingsRoot = Annotated[
     str, Option(metavar="PATH|URL", help="Parent of all champions' embeddings, a folder or a URL.")
 ]
+Neighbours = Annotated[Path, Option(help="Folder of every item's neighbours.")]
+Tags = Annotated[Path, Option(help="Folder of every item's tags.")]
 Metrics = Annotated[Path, Option(help="JSON file of the evaluation's metrics.")]
 Queries = Annotated[Path, Option(help="Parquet file of the scores of every test query.")]
 
@@ -73,6 +75,8 @@ RUN = Path("models/run.json")
 REGISTRATION = Path("models/registration.json")
 EMBEDDINGS = Path("data/embeddings")
 EMBEDDINGS_ROOT = Path("data/published")
+NEIGHBOURS = Path("data/neighbours")
+TAGS = Path("data/tags")
 EVALUATION = Path("metrics") / EVALUATION_FILE
 QUERIES = Path("data/evaluation") / QUERY_SCORES_FILE
 REPORT = Path("reports") / REPORT_FILE

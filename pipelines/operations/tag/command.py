@@ -40,8 +40,6 @@ Split = Annotated[
 Sheet = Annotated[Path | None, Option(help="With --audit: PNG file for a contact sheet of them.")]
 Out = Annotated[Path, Option(help="Folder for the tags.")]
 
-OUT = Path("data/tags")
-
 
 def tag(
     *,
@@ -50,7 +48,7 @@ def tag(
     top: Top = 50,
     split: Split = None,
     sheet: Sheet = None,
-    out: Out = OUT,
+    out: Out = options.TAGS,
     output_format: options.Format = "table",
     catalog: options.Catalog = options.CATALOG,
     splits: options.Splits = options.SPLITS,

@@ -2,21 +2,26 @@
 
 import re
 import shutil
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from pathlib import Path
 
 import pytest
 import small_run
-from builders import flip_a_bit
-from promotable import promotable
+from builders import flip_a_bit, random_prototypes
+from promotable import SCHEMA, promotable
 from typer import Exit
 
 from components import files
 from components.embedding.embeddings import read_embeddings
+from components.neighbours.job import parts_here
+from components.neighbours.making import make_neighbours
 from components.registry import versions
 from components.search import index as index_module
+from components.search.finder import Finder
 from components.search.index import build_index
+from components.search.request import SearchRequest
 from components.search.vector_map import write_map
+from components.tagging.folder import make_tags
 from components.training.setup import build_network
 from components.training.trained import save_weights, write_trained_model
 from pipelines.operations.check import check
@@ -35,6 +40,8 @@ KINDS = (
     "data/embeddings/index/attribute=top/vectors-*.arrow",
     "data/embeddings/index/attribute=top/lists-*.faiss",
     "data/published/hemline-1/vectors/part-*-bottom.parquet",
+    "data/neighbours/nearest/part-*-top.parquet",
+    "data/tags/values/part-*-top.parquet",
 )
 
 
@@ -62,6 +69,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index_module, "_HELD_OUT", 20)  # of 150 vectors
         build_index(embedded, "top")
+    make_neighbours(
+        Finder(embedded, None),
+        embedded,
+        [SearchRequest(weights={"top": 1.0}, top_k=3)],
+        folder / "data/neighbours",
+        run_parts=parts_here,
+        work=nullcontext(lambda number: None),
+    )
+    prototypes = random_prototypes(SCHEMA, dim=embedded.embedding_dim)
+    make_tags(embedded, prototypes, ["top"], folder / "data/tags")
     return folder
 
 
@@ -87,6 +104,8 @@ def test_a_whole_project_passes(capsys: pytest.CaptureFixture[str]) -> None:
         "registry": ("1", "0"),
         "data/embeddings": ("7", "0"),
         "data/published/hemline-1": ("5", "0"),
+        "data/neighbours": ("1", "0"),
+        "data/tags": ("1", "0"),
     }
 
 
@@ -138,6 +157,8 @@ def test_what_an_older_hemline_wrote_has_no_checksum(
     shutil.copytree(whole / "data", tmp_path / "data")
     shutil.copytree(whole / "models", tmp_path / "models")
     (tmp_path / "models/registration.json").unlink()
+    for made_since in ("neighbours", "tags"):
+        shutil.rmtree(tmp_path / "data" / made_since)
     for path in tmp_path.rglob("*.json"):
         content = files.read_json(path)
         for each in (content, *content.get("shards", ())):
