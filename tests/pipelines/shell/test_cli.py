@@ -173,6 +173,24 @@ def test_help_waits_for_no_big_library() -> None:
     assert loaded_after(program) & (HEAVY | {"mlflow", "pandas", "dvc"}) == set()
 
 
+@pytest.mark.parametrize(("library", "said"), [("json", ""), ("torch", "taken apart")])
+def test_a_process_ends_without_taking_modules_apart(library: str, said: str) -> None:
+    """With PyTorch it does: what is left would be reported on stderr as leaks."""
+    program = (
+        f"import os, sys, {library}\n"
+        "from pipelines.shell.cli import main\n"
+        "class Module:\n"
+        "    def __del__(self, write=os.write): write(2, b'taken apart')\n"
+        "module = Module()\n"
+        "module.itself = module\n"
+        "main(['--version'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == said
+
+
 def loaded_after(program: str) -> set[str]:
     """Returns the modules that a program has imported at its end, in a process of its own."""
     code = f"{program}\nimport sys\nprint(*sys.modules)"
