@@ -13,6 +13,7 @@ calibration are those against the labels as they were.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,7 @@ def train(params: Path, data: Path, splits: pa.Table, folder: Path) -> Path:
     content = yaml.safe_load(params.read_text())
     content["train"]["num_workers"] = 0
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
+    shutil.copytree(data / "splits", folder / "splits")
     files.write_table(splits, folder / "splits" / tables.SPLITS_FILE, schema=tables.SPLITS)
     inputs = ["--catalog", str(data / "catalog"), "--splits", "splits", "--triplets", "triplets"]
     outputs = ["--model", "network", "--run", "run.json", "--curve", "curve.csv"]
@@ -114,7 +116,7 @@ def train(params: Path, data: Path, splits: pa.Table, folder: Path) -> Path:
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             check=True,
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
         )
     return folder / "network"
 
