@@ -4,7 +4,7 @@
     python -m benchmarks.tag_audit --project ../demo
 
 Two in a hundred labels of every split are replaced by another value of their attribute, drawn
-evenly. Network, prototypes and temperatures are then made from these labels in a temporary folder,
+evenly. Network, prototypes and calibrations are then made from these labels in a temporary folder,
 as the stages make them, and all labels are audited. The images, the split and the params are the
 project's. Precision at 50 is the share of planted ones among the first 50; at random it would be
 the planted share. Wrong labels that the data set had before count as right ones. Accuracy and
@@ -31,14 +31,13 @@ from components.attributes import AttributeSchema
 from components.embedding.embeddings import Vectors
 from components.evaluation.encode import encode
 from components.images.store import ImageStore
-from components.prototypes.making import make_prototypes, sampled_labels
-from components.prototypes.prototypes import Prototypes, ValueVectors
-from components.prototypes.tags import fit_temperature
+from components.prototypes.making import make_prototypes
+from components.prototypes.prototypes import Calibration, Prototypes, ValueVectors
+from components.prototypes.tags import calibrate
 from components.tagging.audit import SPLITS, accuracies, doubts, labelled_tags, most_doubtful
 from components.training.trained import identity, read_trained_model
 
 TOP = 50
-IMAGES_PER_VALUE = 500
 ROOT = Path(__file__).parents[1]
 
 
@@ -132,11 +131,11 @@ def embed(model: Path, store: Path, splits: pa.Table) -> tuple[dict[str, Vectors
         num_attributes=len(schema.attributes),
         device=torch.device("cpu"),
     )
-    labels = sampled_labels(splits, images_per_value=IMAGES_PER_VALUE)
-    made = make_prototypes(labels, schema, images, embeddings)
+    training = splits.to_pandas().query("split == 'train'")
+    made = make_prototypes(training, schema, images, embeddings)
     valid = splits.to_pandas().query("split == 'valid'")
-    temperatures = [
-        temperature(valid[valid["attribute"] == place], found, images, embeddings[:, place])
+    calibrations = [
+        calibration(valid[valid["attribute"] == place], found, images, embeddings[:, place])
         for place, found in enumerate(made)
     ]
     vectors = {
@@ -145,21 +144,21 @@ def embed(model: Path, store: Path, splits: pa.Table) -> tuple[dict[str, Vectors
     return vectors, Prototypes(
         attributes=dict(zip(schema.names, made, strict=True)),
         weights=dict.fromkeys(schema.names, 1.0),
-        temperatures=dict(zip(schema.names, temperatures, strict=True)),
+        calibrations=dict(zip(schema.names, calibrations, strict=True)),
         model=identity(model),
     )
 
 
-def temperature(
+def calibration(
     labels: pd.DataFrame,
     found: ValueVectors,
     images: np.ndarray,
     embeddings_nD: np.ndarray,
-) -> float:
-    """Returns the temperature of an attribute, fitted on its validation labels."""
+) -> Calibration:
+    """Returns the calibration of an attribute, fitted on its validation labels."""
     has_nV = np.zeros((len(images), len(found.values)), bool)
     has_nV[np.searchsorted(images, labels["image"]), labels["value"]] = True
-    return fit_temperature(embeddings_nD, has_nV, found)
+    return calibrate(embeddings_nD, has_nV, found)
 
 
 if __name__ == "__main__":

@@ -156,8 +156,8 @@ PROTOTYPES = pa.schema(
 """One row per attribute and value, in the order of the schema.
 
 vector: of unit length, in the space of the attribute's embeddings; null where no training image has
-the value. num_images: how many training images it was made of. spread: their mean cosine distance
-to it, 0 where all are equal.
+the value. num_images: how many training images have it, of which the vector was made of some.
+spread: their mean cosine distance to it, 0 where all are equal.
 """
 
 EMBEDDED_ITEMS = pa.schema([("image", pa.int64()), ("path", pa.string()), ("content", pa.string())])

@@ -15,6 +15,7 @@ from PIL import Image
 from components import tables
 from components.attributes import AttributeSchema
 from components.prototypes.prototypes import Prototypes, ValueVectors
+from components.prototypes.tags import UNCALIBRATED
 
 PROJECT = Path(__file__).parents[1]
 
@@ -110,6 +111,6 @@ def random_prototypes(schema: AttributeSchema, *, dim: int) -> Prototypes:
     return Prototypes(
         attributes=attributes,
         weights=dict.fromkeys(schema.names, 1.0),
-        temperatures=dict.fromkeys(schema.names, 1.0),
+        calibrations=dict.fromkeys(schema.names, UNCALIBRATED),
         model="m",
     )

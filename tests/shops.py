@@ -21,6 +21,7 @@ from components.images.decode import decode
 from components.models.network import WeightingNetwork
 from components.prototypes.making import make_prototypes
 from components.prototypes.prototypes import Prototypes
+from components.prototypes.tags import UNCALIBRATED
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, Package, read_package
 from components.tables import Catalog, Numbering
@@ -106,7 +107,7 @@ class Shop:
         return Prototypes(
             attributes=dict(zip(SCHEMA.names, made, strict=True)),
             weights=dict.fromkeys(SCHEMA.names, 1.0),
-            temperatures=dict.fromkeys(SCHEMA.names, 1.0),
+            calibrations=dict.fromkeys(SCHEMA.names, UNCALIBRATED),
             model="of the shop",
         )
 

@@ -1,4 +1,4 @@
-"""What goes with prototypes, fitted on held-out images: attributes' weights, and temperatures."""
+"""What goes with prototypes, fitted on held-out images: attributes' weights, and calibrations."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from components.evaluation.manipulation_task import LabelledEmbeddings, ManipulationTask
 from components.evaluation.manipulation_weights import fit_weights
-from components.prototypes.prototypes import ValueVectors
-from components.prototypes.tags import fit_temperature
+from components.prototypes.prototypes import Calibration, ValueVectors
+from components.prototypes.tags import calibrate
 
 _NUM_QUERIES = 500
 _DECIMALS = 3  # nobody types more, and more make no difference
@@ -15,8 +15,8 @@ _DECIMALS = 3  # nobody types more, and more make no difference
 
 def fit(
     held_out: LabelledEmbeddings, prototypes: Sequence[ValueVectors]
-) -> tuple[list[float], list[float]]:
-    """Returns the weight and the temperature of each attribute, to three decimals.
+) -> tuple[list[float], list[Calibration]]:
+    """Returns the weight and the calibration of each attribute, to three decimals.
 
     Weights are fitted for changes of at most 500 of the images, evenly spaced, that others answer.
 
@@ -33,11 +33,11 @@ def fit(
         images_n=held_out.images_n[rows],
     )
     weights_N = fit_weights(task, task.ask(queries))
-    temperatures = [
-        fit_temperature(held_out.embeddings_nND[:, attribute], labels, found)
+    calibrations = [
+        calibrate(held_out.embeddings_nND[:, attribute], labels, found)
         for attribute, (labels, found) in enumerate(zip(held_out.labels, prototypes, strict=True))
     ]
     return (
         weights_N.round(_DECIMALS).tolist(),
-        [round(temperature, _DECIMALS) for temperature in temperatures],
+        [Calibration(*(round(number, _DECIMALS) for number in each)) for each in calibrations],
     )

@@ -7,28 +7,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.attributes import AttributeSchema
 from components.prototypes.prototypes import ValueVectors
 
 
-def sampled_labels(splits: pa.Table, *, images_per_value: int) -> pd.DataFrame:
-    """Returns training labels: of each value those of at most so many images, evenly spaced.
+def sampled_labels(training: pd.DataFrame, *, images_per_value: int) -> pd.DataFrame:
+    """Returns some labels: of each value those of at most so many images, evenly spaced.
 
     Args:
-        splits: `tables.SPLITS`.
+        training: the labels, columns image, attribute, value.
         images_per_value: the most for a value.
 
     Returns:
         Columns image, attribute, value; ascending by attribute, value and image.
     """
-    of_training = splits.filter(pc.field("split") == "train").to_pandas()
-    labels = of_training[["attribute", "value", "image"]].sort_values(
-        ["attribute", "value", "image"], ignore_index=True
-    )
+    labels = training.sort_values(["attribute", "value", "image"], ignore_index=True)
     values = labels.groupby(["attribute", "value"])["image"]
     place, count = values.cumcount(), values.transform("size")
     # of 0, 1, ... count - 1, those at which a new multiple of 1 / images_per_value begins
@@ -54,7 +49,8 @@ def make_prototypes(
     last stage, those are taken.
 
     Args:
-        labels: `sampled_labels`.
+        labels: of training, columns image, attribute, value; those of images that are not embedded
+            count for `num_images` alone.
         schema: the attributes and their values.
         images: ascending numbers of the embedded images [n].
         embeddings: their unit embeddings [n, N, D].
@@ -69,12 +65,13 @@ def make_prototypes(
         its_labels = labels[labels["attribute"] == attribute]
         for value in range(num_values):
             having = its_labels.loc[its_labels["value"] == value, "image"].to_numpy()
-            if not len(having):
+            embedded = having[np.isin(having, images)]
+            if not len(embedded):
                 continue
-            its = embeddings[np.searchsorted(images, having), attribute].astype(np.float64)
+            its = embeddings[np.searchsorted(images, embedded), attribute].astype(np.float64)
             wanted_D = its.mean(axis=0) if learned is None else learned[attribute][value]
             vector_D = wanted_D / max(np.linalg.norm(wanted_D), np.finfo(np.float32).tiny)
-            num_images[value] = len(its)
+            num_images[value] = len(having)
             vectors[value] = vector_D
             spread[value] = 1 - (its @ vector_D).mean()
         made.append(

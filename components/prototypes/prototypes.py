@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,8 @@ class ValueVectors:
     Attributes:
         values: names of its values.
         vectors_VD: unit vectors [V, D]; NaN for a value without a prototype.
-        num_images_V: training images that each was made of [V].
-        spread_V: their mean cosine distance to it [V]; NaN without a prototype.
+        num_images_V: training images that have each [V].
+        spread_V: mean cosine distance of those that each was made of [V]; NaN without a prototype.
     """
 
     values: tuple[str, ...]
@@ -45,6 +45,17 @@ class ValueVectors:
         ]
 
 
+class Calibration(NamedTuple):
+    """How cosines with prototypes become probabilities, see `tags.logits`.
+
+    The lower the temperature, the more certain; the higher the prior, the more the number of
+    training images with a value counts, 0 for not at all.
+    """
+
+    temperature: float
+    prior: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prototypes:
     """The prototypes of a trained network, and how much each attribute counts beside the others.
@@ -52,13 +63,13 @@ class Prototypes:
     Attributes:
         attributes: the prototypes by attribute, in the order of the schema.
         weights: weight of each attribute where the values of several are asked for.
-        temperatures: of each attribute, at which `tags` gives probabilities.
+        calibrations: of each attribute, how its cosines become probabilities.
         model: `training.trained.identity` of the network; its vectors go with no other's.
     """
 
     attributes: Mapping[str, ValueVectors]
     weights: Mapping[str, float]
-    temperatures: Mapping[str, float]
+    calibrations: Mapping[str, Calibration]
     model: str
 
     def of(self, attribute: str, value: str) -> NDArray[np.float32]:
@@ -95,7 +106,7 @@ class Prototypes:
 
 
 def write_prototypes(prototypes: Prototypes, path: Path) -> None:
-    """Writes prototypes: a row per value; weights and temperatures in the file's metadata."""
+    """Writes prototypes: a row per value; weights and calibrations in the file's metadata."""
     rows = [
         {
             "attribute": attribute,
@@ -111,7 +122,9 @@ def write_prototypes(prototypes: Prototypes, path: Path) -> None:
     ]
     about = {
         "weights": dict(prototypes.weights),
-        "temperatures": dict(prototypes.temperatures),
+        "calibrations": {
+            name: calibration._asdict() for name, calibration in prototypes.calibrations.items()
+        },
         "model": prototypes.model,
     }
     table = pa.Table.from_pylist(rows, schema=PROTOTYPES)
@@ -157,6 +170,6 @@ def read_prototypes(path: Path) -> Prototypes:
             for name, found in of_attribute.items()
         },
         weights=about["weights"],
-        temperatures=about["temperatures"],
+        calibrations={name: Calibration(**x) for name, x in about["calibrations"].items()},
         model=about["model"],
     )

@@ -53,7 +53,7 @@ def evaluate_tags(
         tags = tag(
             embeddings[np.searchsorted(images, numbers), attribute],
             found,
-            prototypes.temperatures[described.name],
+            prototypes.calibrations[described.name],
         )
         is_right_n = has_nV[np.arange(len(numbers)), tags.value_n]
         attributes[described.name] = {

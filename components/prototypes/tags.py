@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp, softmax
 
-from components.prototypes.prototypes import ValueVectors
+from components.prototypes.prototypes import Calibration, ValueVectors
 
-UNCALIBRATED = 0.1
-"""The temperature where no image tells a better one."""
+UNCALIBRATED = Calibration(temperature=0.1, prior=0.0)
+"""Where no image tells a better one."""
 
-_LOWEST, _HIGHEST = 0.005, 2.0  # temperatures; cosines lie in [-1, 1]
+# cosines lie in [-1, 1]; a prior of 1 is that of the training images
+_TEMPERATURES, _PRIORS = (0.005, 2.0), (0.0, 1.5)
 _NUM_BINS = 15
 
 
@@ -36,18 +37,17 @@ class Tags:
     second_confidence_n: NDArray[np.float32]
 
 
-def tag(vectors_nD: NDArray[np.floating], found: ValueVectors, temperature: float) -> Tags:
+def tag(vectors_nD: NDArray[np.floating], found: ValueVectors, calibration: Calibration) -> Tags:
     """Returns the tags of embedded images.
 
-    The probability of a value is the softmax, over the values with a prototype, of the cosines with
-    them divided by the temperature. Equal ones come in the order of the values.
+    Probabilities are the softmax of `logits`. Equal ones come in the order of the values.
 
     Args:
         vectors_nD: unit embeddings for the attribute.
         found: its prototypes, of one value at least.
-        temperature: `fit_temperature`.
+        calibration: `calibrate`.
     """
-    share_nV = softmax(_logits(vectors_nD, found, temperature), axis=1)
+    share_nV = softmax(logits(vectors_nD, found, calibration), axis=1)
     order_n2 = np.argsort(-share_nV, axis=1, kind="stable")[:, :2]
     rows = np.arange(len(share_nV))
     has_second = share_nV.shape[1] - len(found.missing) > 1
@@ -60,14 +60,28 @@ def tag(vectors_nD: NDArray[np.floating], found: ValueVectors, temperature: floa
     )
 
 
-def fit_temperature(
-    vectors_nD: NDArray[np.floating], has_nV: NDArray[np.bool_], found: ValueVectors
-) -> float:
-    """Returns the temperature at which probabilities are most honest on held-out images.
+def logits(
+    vectors_nD: NDArray[np.floating], found: ValueVectors, calibration: Calibration
+) -> NDArray[np.float64]:
+    """Returns logarithms of how likely each value is, up to a number of each image [n, V].
 
-    It minimises the mean of -log of the probability of an image's values, between 0.005 and 2.
-    `UNCALIBRATED` where no image has a value with a prototype. Source: Guo et al., On calibration
-    of modern neural networks, ICML 2017.
+    The cosine with the prototype over the temperature, plus the prior times the logarithm of how
+    many training images have the value; -inf for a value without a prototype.
+    """
+    cosines_nV = vectors_nD.astype(np.float64) @ found.vectors_VD.T.astype(np.float64)
+    prior_V = calibration.prior * _log_counts(found)
+    return np.where(np.isnan(cosines_nV), -np.inf, cosines_nV / calibration.temperature + prior_V)
+
+
+def calibrate(
+    vectors_nD: NDArray[np.floating], has_nV: NDArray[np.bool_], found: ValueVectors
+) -> Calibration:
+    """Returns temperature and prior at which probabilities are most honest on held-out images.
+
+    They minimise the mean of -log of the probability of an image's values, within 0.005 to 2 and 0
+    to 1.5. `UNCALIBRATED` where no image has a value with a prototype. Sources: the temperature,
+    Guo et al., On calibration of modern neural networks, ICML 2017; the prior, Menon et al.,
+    Long-tail learning via logit adjustment, ICLR 2021.
 
     Args:
         vectors_nD: unit embeddings for the attribute.
@@ -78,16 +92,22 @@ def fit_temperature(
     counting = known_nV.any(axis=1)
     if not counting.any():
         return UNCALIBRATED
-    cosines_nV = _logits(vectors_nD[counting], found, 1.0)
+    cosines_nV = logits(vectors_nD[counting], found, Calibration(temperature=1.0, prior=0.0))
     wrong_nV = np.where(known_nV[counting], 0, -np.inf)
+    log_counts_V = _log_counts(found)
 
-    def loss(log_temperature: float) -> float:
-        log_share_nV = log_softmax(cosines_nV / np.exp(log_temperature), axis=1)
-        return -float(logsumexp(log_share_nV + wrong_nV, axis=1).mean())
+    def loss(fitted: NDArray[np.float64]) -> float:
+        log_temperature, prior = fitted
+        scaled_nV = cosines_nV / np.exp(log_temperature) + prior * log_counts_V
+        return -float(logsumexp(log_softmax(scaled_nV, axis=1) + wrong_nV, axis=1).mean())
 
-    bounds = (np.log(_LOWEST), np.log(_HIGHEST))
-    best = minimize_scalar(loss, bounds=bounds, method="bounded")
-    return float(np.exp(best.x))
+    best = minimize(
+        loss,
+        np.array([np.log(UNCALIBRATED.temperature), UNCALIBRATED.prior]),
+        method="L-BFGS-B",
+        bounds=[tuple(np.log(_TEMPERATURES)), _PRIORS],
+    )
+    return Calibration(temperature=float(np.exp(best.x[0])), prior=float(best.x[1]))
 
 
 def calibration_error(confidence_n: NDArray[np.floating], is_right_n: NDArray[np.bool_]) -> float:
@@ -101,9 +121,6 @@ def calibration_error(confidence_n: NDArray[np.floating], is_right_n: NDArray[np
     return float(np.abs(surplus).sum() / len(confidence_n))
 
 
-def _logits(
-    vectors_nD: NDArray[np.floating], found: ValueVectors, temperature: float
-) -> NDArray[np.float64]:
-    """Returns cosines over the temperature [n, V]; -inf for a value without a prototype."""
-    cosines_nV = vectors_nD.astype(np.float64) @ found.vectors_VD.T.astype(np.float64)
-    return np.where(np.isnan(cosines_nV), -np.inf, cosines_nV / temperature)
+def _log_counts(found: ValueVectors) -> NDArray[np.float64]:
+    """Returns the logarithm of each value's number of training images [V]; 0 where it has none."""
+    return np.log(np.maximum(found.num_images_V, 1))

@@ -26,6 +26,7 @@ class NamedValue(NamedTuple):
 class _Prototypes(NamedTuple):
     values: list[str]
     vectors_VD: NDArray[np.float32]
+    prior_V: NDArray[np.float64]
     temperature: float
 
 
@@ -35,7 +36,7 @@ class NamedValues:
     def __init__(self, path: Path) -> None:
         """Reads the file of prototypes."""
         table = pq.read_table(path)
-        temperatures = json.loads(table.schema.metadata[b"hemline"])["temperatures"]
+        calibrations = json.loads(table.schema.metadata[b"hemline"])["calibrations"]
         rows: dict[str, list[dict[str, Any]]] = {}
         for row in table.to_pylist():
             if row["vector"] is not None:
@@ -44,7 +45,9 @@ class NamedValues:
             attribute: _Prototypes(
                 values=[row["value"] for row in found],
                 vectors_VD=np.array([row["vector"] for row in found], np.float32),
-                temperature=temperatures[attribute],
+                prior_V=calibrations[attribute]["prior"]
+                * np.log([max(row["num_images"], 1) for row in found]),
+                temperature=calibrations[attribute]["temperature"],
             )
             for attribute, found in rows.items()
         }
@@ -60,7 +63,8 @@ class NamedValues:
         if known is None:
             return None
         cosines_V = known.vectors_VD.astype(np.float64) @ embedding_D.astype(np.float64)
-        share_V = np.exp((cosines_V - cosines_V.max()) / known.temperature)
+        logits_V = cosines_V / known.temperature + known.prior_V
+        share_V = np.exp(logits_V - logits_V.max())
         share_V /= share_V.sum()
         first, *others = np.argsort(-share_V, kind="stable")[:2].tolist()
         return NamedValue(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from components.attributes import AttributeSchema
 from components.embedding.embeddings import Numbers, Vectors
-from components.prototypes.prototypes import Prototypes, ValueVectors
-from components.prototypes.tags import Tags, calibration_error, tag
+from components.prototypes.prototypes import Calibration, Prototypes, ValueVectors
+from components.prototypes.tags import Tags, calibration_error, logits, tag
 
 SPLITS = ("train", "valid", "test")
 
@@ -100,7 +100,7 @@ def labelled_tags(
         schema: the catalog's, which the splits' numbers are of.
         attribute: name of the attribute.
     """
-    found, temperature = prototypes.attributes[attribute], prototypes.temperatures[attribute]
+    found, calibration = prototypes.attributes[attribute], prototypes.calibrations[attribute]
     labels = splits.filter(pc.field("attribute") == schema.index(attribute)).to_pandas()
     names = schema.attributes[schema.index(attribute)].values
     labels["place"] = labels["value"].map(
@@ -110,8 +110,8 @@ def labelled_tags(
     for images_n, vectors_nD in vectors:
         rows = np.flatnonzero(np.isin(images_n, labels["image"]))
         has_nV = _has(labels, images_n[rows], len(found.values))
-        tags = tag(vectors_nD[rows], found, temperature)
-        odds_n = _log_odds(vectors_nD[rows], has_nV, found, temperature)
+        tags = tag(vectors_nD[rows], found, calibration)
+        odds_n = _log_odds(vectors_nD[rows], has_nV, found, calibration)
         parts.append((images_n[rows], has_nV, odds_n, *vars(tags).values()))
     images_n, has_nV, odds_n, *tags_n = map(np.concatenate, zip(*parts, strict=True))
     split_of = labels.drop_duplicates("image").set_index("image")["split"]
@@ -181,11 +181,11 @@ def _log_odds(
     vectors_nD: Numbers,
     has_nV: NDArray[np.bool_],
     found: ValueVectors,
-    temperature: float,
+    calibration: Calibration,
 ) -> NDArray[np.float64]:
-    cosines_nV = vectors_nD.astype(np.float64) @ found.vectors_VD.T.astype(np.float64)
-    known_nV = ~np.isnan(cosines_nV)
-    best_n = np.where(known_nV, cosines_nV, -np.inf).max(axis=1, initial=-np.inf)
-    of_labels_n = np.where(known_nV & has_nV, cosines_nV, -np.inf).max(axis=1, initial=-np.inf)
-    odds_n = (best_n - of_labels_n) / temperature
+    logits_nV = logits(vectors_nD, found, calibration)
+    best_n = logits_nV.max(axis=1, initial=-np.inf)
+    of_labels_n = np.where(has_nV, logits_nV, -np.inf).max(axis=1, initial=-np.inf)
+    with np.errstate(invalid="ignore"):  # of no known value at all
+        odds_n = best_n - of_labels_n
     return np.where(np.isfinite(odds_n), odds_n, np.nan)

@@ -54,7 +54,7 @@ class TagsFolder:
     """What the manifest says.
 
     `model_name`, `model_version`, `model_sha256` and `embeddings_digest` are those of the
-    embeddings, `temperatures` those of the prototypes by attribute; `crc32` has the checksum of
+    embeddings, `calibrations` those of the prototypes by attribute; `crc32` has the checksum of
     every part by its name.
     """
 
@@ -64,7 +64,7 @@ class TagsFolder:
     model_sha256: str
     embeddings_digest: str
     num_items: int
-    temperatures: dict[str, float]
+    calibrations: dict[str, dict[str, float]]
     crc32: dict[str, str]
 
     def written(self) -> dict[Path, str]:
@@ -132,7 +132,7 @@ def make_tags(
         model_sha256=embedded.model_sha256,
         embeddings_digest=embedded.digest,
         num_items=embedded.num_images,
-        temperatures={name: prototypes.temperatures[name] for name in attributes},
+        calibrations={name: prototypes.calibrations[name]._asdict() for name in attributes},
         crc32={name: files.checksum(path) for name, path in paths.items()},
     )
     _bring_in(made)
@@ -152,7 +152,7 @@ def check_nameable(prototypes: Prototypes, attribute: str) -> None:
 
 def _tagged(vectors: Vectors, prototypes: Prototypes, attribute: str) -> pa.Table:
     found = prototypes.attributes[attribute]
-    tags = tag(vectors.embeddings_nD, found, prototypes.temperatures[attribute])
+    tags = tag(vectors.embeddings_nD, found, prototypes.calibrations[attribute])
     names = np.array([*found.values, None], object)  # the last is at place -1
     columns = [
         vectors.images_n,

@@ -1,7 +1,6 @@
 """Stage `prototypes`: the trained network's embeddings → a vector for every value."""
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 
 from components import tables
@@ -30,17 +29,19 @@ def prototypes(
 ) -> None:
     """Make a vector for every value of every attribute: the mean of its training embeddings.
 
-    A value is made of at most 500 images, evenly spaced; one that no training image has gets no
+    Of each value 500 images are embedded, evenly spaced; one that no training image has gets no
     vector. A network that has learned such vectors (fashionsearchnet_v2) gives its own. On at most
     2,000 images of the validation split, the attributes' weights for searches with changed values
-    are fitted, and the temperatures that make probabilities honest.
+    are fitted, and what makes probabilities honest.
     """
     trained = read_trained_model(model)
     schema, table = trained.schema, tables.read_splits(splits)
-    training = sampled_labels(table, images_per_value=_IMAGES_PER_VALUE)
+    labels = table.select(["image", "attribute", "value", "split"]).to_pandas()
+    training, in_valid = (labels[labels["split"] == name] for name in ("train", "valid"))
+    sampled = sampled_labels(training, images_per_value=_IMAGES_PER_VALUE)
     valid = held_out_images(table, "valid")
     valid = valid[:: -(-len(valid) // _HELD_OUT_IMAGES) or 1]
-    images = np.union1d(training["image"].to_numpy(), valid)
+    images = np.union1d(sampled["image"].to_numpy(), valid)
     pictures = ImageStore(store_location(store).local())
     with progress("embedding images of all values", total=len(images)) as advance:
         embeddings = encode(
@@ -60,17 +61,17 @@ def prototypes(
         learned=None if learned is None else [each.detach().numpy() for each in learned],
     )
     held_out = labelled_embeddings(
-        table.filter(pc.field("split") == "valid").to_pandas(),
+        in_valid,
         valid,
         num_values=[len(attribute.values) for attribute in schema.attributes],
         images=images,
         embeddings=embeddings,
     )
-    weights, temperatures = fit(held_out, made)
+    weights, calibrations = fit(held_out, made)
     found = Prototypes(
         attributes=dict(zip(schema.names, made, strict=True)),
         weights=dict(zip(schema.names, weights, strict=True)),
-        temperatures=dict(zip(schema.names, temperatures, strict=True)),
+        calibrations=dict(zip(schema.names, calibrations, strict=True)),
         model=identity(model),
     )
     write_prototypes(found, prototypes_file)

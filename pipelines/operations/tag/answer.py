@@ -45,7 +45,7 @@ def content_of(tagged: Tagged) -> dict[str, Any]:
         "num_items": made.num_items,
         "num_parts": len(made.crc32),
         "num_made": tagged.num_made,
-        "temperatures": made.temperatures,
+        "calibrations": made.calibrations,
         "accuracy": [
             {
                 "attribute": name,
@@ -106,7 +106,7 @@ def print_tables(tagged: Tagged) -> None:
         if any(doubt.split == "train" for doubt in tagged.doubts):
             console.print(plain(f"note: {_FITTED}"))
     made = tagged.folder
-    console.print(plain(f"{made.num_items} items, {len(made.temperatures)} attributes"))
+    console.print(plain(f"{made.num_items} items, {len(made.calibrations)} attributes"))
     console.print(plain(f"table: {made.folder / VALUES}"))
 
 

@@ -1,4 +1,4 @@
-"""Weights and temperatures of one network's attributes, fitted together."""
+"""Weights and calibrations of one network's attributes, fitted together."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from components.evaluation.manipulation_task import LabelledEmbeddings, Manipula
 from components.evaluation.manipulation_weights import fit_weights
 from components.prototypes.fitting import fit
 from components.prototypes.prototypes import ValueVectors
-from components.prototypes.tags import UNCALIBRATED, fit_temperature
+from components.prototypes.tags import UNCALIBRATED, calibrate
 
 
 def test_what_is_fitted_is_what_its_parts_fit() -> None:
@@ -25,12 +25,12 @@ def test_what_is_fitted_is_what_its_parts_fit() -> None:
             spread_V=np.zeros(4, np.float32),
         )
     ] * 3
-    weights, temperatures = fit(held_out, prototypes)
+    weights, calibrations = fit(held_out, prototypes)
     task = ManipulationTask(held_out, [found.vectors_VD for found in prototypes])
     np.testing.assert_allclose(weights, fit_weights(task, task.ask(held_out)), atol=6e-4)
-    expected = [fit_temperature(embeddings[:, n], labels[n], prototypes[n]) for n in range(2)]
-    np.testing.assert_allclose(temperatures[:2], expected, atol=6e-4)
-    assert temperatures[2] == UNCALIBRATED
+    expected = [calibrate(embeddings[:, n], labels[n], prototypes[n]) for n in range(2)]
+    np.testing.assert_allclose(calibrations[:2], expected, atol=6e-4)
+    assert calibrations[2] == UNCALIBRATED
 
 
 def test_nothing_held_out_gives_what_changes_nothing() -> None:

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.prototypes.making import make_prototypes, sampled_labels
 
@@ -18,17 +16,8 @@ SCHEMA = AttributeSchema(
 )
 
 
-def splits(*labels: tuple[int, int, int, str]) -> pa.Table:
-    """Returns the splits of (image, attribute, value, split)."""
-    rows = [(*label, "train" if label[3] == "train" else "gallery") for label in labels]
-    columns = zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True)
-    return pa.table(dict(columns)).cast(tables.SPLITS)
-
-
-def test_training_labels_alone_count() -> None:
-    table = splits((5, 0, 1, "train"), (6, 0, 1, "valid"), (7, 0, 1, "test"), (2, 0, 1, "train"))
-    found = sampled_labels(table, images_per_value=10)
-    assert found["image"].tolist() == [2, 5]
+def labels(*rows: tuple[int, int, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["image", "attribute", "value"])
 
 
 @pytest.mark.parametrize(
@@ -36,8 +25,8 @@ def test_training_labels_alone_count() -> None:
     [(1, [0]), (2, [0, 5]), (4, [0, 3, 5, 8]), (10, [*range(10)]), (99, [*range(10)])],
 )
 def test_a_value_of_many_images_is_sampled_evenly(most: int, images: list[int]) -> None:
-    rare = [(20, 1, 0, "train"), (21, 1, 0, "train")]
-    table = splits(*((image, 0, 1, "train") for image in reversed(range(10))), *rare)
+    rare = [(20, 1, 0), (21, 1, 0)]
+    table = labels(*((image, 0, 1) for image in reversed(range(10))), *rare)
     found = sampled_labels(table, images_per_value=most)
     assert found[found["attribute"] == 0]["image"].tolist() == images
     assert len(found[found["attribute"] == 1]) == min(most, 2)
@@ -49,15 +38,15 @@ def test_a_prototype_is_the_mean_at_unit_length() -> None:
     embeddings = np.zeros((3, 2, 2), np.float32)
     embeddings[:, 0] = [[1, 0], [0, 1], [-1, 0]]
     embeddings[:, 1] = [[1, 0], [1, 0], [0, 1]]
-    labels = pd.DataFrame(
-        [(3, 0, 0), (4, 0, 0), (9, 0, 1), (3, 1, 1), (4, 1, 1), (9, 1, 1)],
-        columns=["image", "attribute", "value"],
+    training = labels(
+        *((3, 0, 0), (4, 0, 0), (9, 0, 1), (3, 1, 1), (4, 1, 1), (9, 1, 1)),
+        *((7, 0, 0), (8, 0, 2)),  # not embedded
     )
-    length, collar = make_prototypes(labels, SCHEMA, images, embeddings)
+    length, collar = make_prototypes(training, SCHEMA, images, embeddings)
     half = 0.5**0.5
     np.testing.assert_allclose(length.vectors_VD[:2], [[half, half], [-1, 0]], atol=1e-7)
     np.testing.assert_allclose(length.spread_V[:2], [1 - half, 0], atol=1e-7)
-    assert length.num_images_V.tolist() == [2, 1, 0]
+    assert length.num_images_V.tolist() == [3, 1, 0]
     assert np.isnan(length.vectors_VD[2]).all()
     assert np.isnan(length.spread_V[2])
     assert length.missing == ["unseen"]
@@ -69,8 +58,8 @@ def test_a_prototype_is_nearer_to_its_images_than_any_other_direction() -> None:
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(40, 1, 8)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    labels = pd.DataFrame({"image": range(40), "attribute": 0, "value": 0})
-    (made, _) = make_prototypes(labels, SCHEMA, np.arange(40), embeddings)
+    training = labels(*((image, 0, 0) for image in range(40)))
+    (made, _) = make_prototypes(training, SCHEMA, np.arange(40), embeddings)
     mean = (embeddings[:, 0] @ made.vectors_VD[0]).mean()
     assert mean == pytest.approx(1 - made.spread_V[0], abs=1e-6)
     others = rng.normal(size=(1000, 8))
@@ -81,9 +70,9 @@ def test_a_prototype_is_nearer_to_its_images_than_any_other_direction() -> None:
 def test_vectors_that_the_network_learned_are_taken_at_unit_length() -> None:
     images = np.array([1, 2])
     embeddings = np.array([[[1, 0], [1, 0]], [[0, 1], [1, 0]]], np.float32)
-    labels = pd.DataFrame([(1, 0, 0), (2, 0, 0)], columns=["image", "attribute", "value"])
+    training = labels((1, 0, 0), (2, 0, 0))
     learned = [np.array([[3, 4], [1, 0], [0, 0]], np.float32), np.ones((2, 2), np.float32)]
-    length, collar = make_prototypes(labels, SCHEMA, images, embeddings, learned=learned)
+    length, collar = make_prototypes(training, SCHEMA, images, embeddings, learned=learned)
     np.testing.assert_allclose(length.vectors_VD[0], [0.6, 0.8], atol=1e-7)
     assert length.spread_V[0] == pytest.approx(1 - 0.7)
     # what no training image has was not learned either

@@ -8,6 +8,7 @@ import pytest
 
 from components.errors import HemlineError
 from components.prototypes.prototypes import (
+    Calibration,
     Prototypes,
     ValueVectors,
     read_prototypes,
@@ -31,7 +32,7 @@ PROTOTYPES = Prototypes(
         ),
     },
     weights={"length": 1.5, "collar": 0.5},
-    temperatures={"length": 0.1, "collar": 0.2},
+    calibrations={"length": Calibration(0.1, 0.5), "collar": Calibration(0.2, 0.0)},
     model="of these weights",
 )
 
@@ -39,9 +40,9 @@ PROTOTYPES = Prototypes(
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_prototypes(PROTOTYPES, tmp_path / "prototypes.parquet")
     read = read_prototypes(tmp_path / "prototypes.parquet")
-    assert (read.weights, read.temperatures, read.model) == (
+    assert (read.weights, read.calibrations, read.model) == (
         PROTOTYPES.weights,
-        PROTOTYPES.temperatures,
+        PROTOTYPES.calibrations,
         PROTOTYPES.model,
     )
     assert [*read.attributes] == ["length", "collar"]

@@ -8,6 +8,7 @@ from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.prototypes.prototypes import Prototypes, ValueVectors
 from components.prototypes.tag_figures import evaluate_tags, tag_metrics
+from components.prototypes.tags import UNCALIBRATED
 
 SCHEMA = AttributeSchema(
     dataset="by hand",
@@ -41,8 +42,8 @@ def _prototypes() -> Prototypes:
             spread_V=np.zeros(len(attribute.values), np.float32),
         )
     names = dict.fromkeys(attributes, 1.0)
-    temperatures = dict.fromkeys(attributes, 0.1)
-    return Prototypes(attributes=attributes, weights=names, temperatures=temperatures, model="m")
+    calibrations = dict.fromkeys(attributes, UNCALIBRATED)
+    return Prototypes(attributes=attributes, weights=names, calibrations=calibrations, model="m")
 
 
 def test_figures_by_hand() -> None:

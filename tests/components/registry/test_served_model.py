@@ -480,7 +480,7 @@ def test_values_are_named_with_the_probabilities_of_tags(example, model, picture
     check_same(found["embedding"], np.stack(list(plain["embedding"])))
     for row in found.itertuples():
         attribute = prototypes.attributes[row.attribute]
-        expected = tag(row.embedding[None], attribute, prototypes.temperatures[row.attribute])
+        expected = tag(row.embedding[None], attribute, prototypes.calibrations[row.attribute])
         assert row.value == attribute.values[expected.value_n[0]]
         assert row.second_value == attribute.values[expected.second_n[0]]
         assert row.confidence == pytest.approx(float(expected.confidence_n[0]), abs=1e-6)

@@ -5,6 +5,7 @@ import pytest
 
 from components.errors import HemlineError
 from components.prototypes.prototypes import Prototypes, ValueVectors
+from components.prototypes.tags import UNCALIBRATED
 from components.search.change import changed, parse_changes, target_verdict
 from components.search.request import Query
 
@@ -18,7 +19,7 @@ PROTOTYPES = Prototypes(
         )
     },
     weights={"collar": 1.0},
-    temperatures={"collar": 1.0},
+    calibrations={"collar": UNCALIBRATED},
     model="m",
 )
 QUERY = Query(

@@ -16,7 +16,7 @@ from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
 from components.prototypes.making import make_prototypes
 from components.prototypes.prototypes import Prototypes
-from components.prototypes.tags import fit_temperature
+from components.prototypes.tags import UNCALIBRATED, calibrate
 from components.tagging.audit import LabelledTags, accuracies, doubts, labelled_tags, most_doubtful
 from components.tagging.folder import MANIFEST, VALUES, make_tags
 
@@ -68,11 +68,11 @@ def prototypes(splits: pa.Table, vectors: np.ndarray) -> Prototypes:
     embeddings = np.stack([vectors, vectors], axis=1)
     fit, hem = make_prototypes(train, SCHEMA, np.arange(NUM_ITEMS), embeddings)
     has = np.eye(5, dtype=bool)[valid["value"]]
-    temperature = fit_temperature(vectors[valid["image"]], has, fit)
+    calibration = calibrate(vectors[valid["image"]], has, fit)
     return Prototypes(
         attributes={"fit": fit, "hem": hem},
         weights={"fit": 1.0, "hem": 1.0},
-        temperatures={"fit": temperature, "hem": 1.0},
+        calibrations={"fit": calibration, "hem": UNCALIBRATED},
         model="m",
     )
 
@@ -108,12 +108,15 @@ def test_every_item_has_a_tag_labelled_or_not(
         "second_value",
         "second_confidence",
     ]
-    cosines = vectors.astype(np.float64) @ prototypes.attributes["fit"].vectors_VD[:4].T
-    order = np.argsort(-cosines, axis=1)
+    logits = vectors.astype(np.float64) @ prototypes.attributes["fit"].vectors_VD[:4].T
+    calibration = made.calibrations["fit"]
+    counts = prototypes.attributes["fit"].num_images_V[:4]
+    logits = logits / calibration["temperature"] + calibration["prior"] * np.log(counts)
+    order = np.argsort(-logits, axis=1)
     names = np.array(VALUES_OF_FIT)
     assert (table["value"].to_numpy() == names[order[:, 0]]).all()
     assert (table["second_value"].to_numpy() == names[order[:, 1]]).all()
-    shares = np.exp(cosines / made.temperatures["fit"])
+    shares = np.exp(logits)
     shares /= shares.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(table["confidence"], shares.max(axis=1), rtol=1e-4)
     assert len(pl.read_parquet(tmp_path / VALUES)) == NUM_ITEMS

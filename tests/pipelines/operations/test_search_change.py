@@ -13,6 +13,7 @@ from PIL import Image
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.prototypes.prototypes import Prototypes, ValueVectors
+from components.prototypes.tags import UNCALIBRATED
 from components.tables import Catalog, Numbering
 from pipelines.shell.cli import main
 
@@ -41,7 +42,7 @@ def _prototypes() -> Prototypes:
     return Prototypes(
         attributes=attributes,
         weights={"collar": 1.0, "hem": 0.5},
-        temperatures={"collar": 1.0, "hem": 0.5},
+        calibrations={"collar": UNCALIBRATED, "hem": UNCALIBRATED},
         model="m",
     )
 
