@@ -23,8 +23,9 @@ def fit_weights(task: ManipulationTask, asked: Iterable[Asked]) -> NDArray[np.fl
 
     For every change, with equal weights, take the answer that comes first and the 20 other items
     that come first. The weights minimise the mean logistic loss of the answer against those items,
-    log(1 + sum over h of exp(-(s - s_h) / 0.1)), plus 0.03 times their squared distance from 1.
-    The loss is convex, so that there is one minimum and no seed. Every attribute counts as much as
+    log(1 + sum over h of exp(-(s - s_h) / 0.1)), plus 0.03 times their squared distance from 1,
+    among those with a mean of 1: where answers are behind, the loss alone would shrink them all.
+    Both are convex, so that there is one minimum and no seed. Every attribute counts as much as
     every other, however many changes it has, as in the mean over attributes that is reported; an
     attribute that is never changed has only what the others give it. Where no change has an answer,
     all weights are 1.
@@ -61,7 +62,19 @@ def fit_weights(task: ManipulationTask, asked: Iterable[Asked]) -> NDArray[np.fl
         return float(value), gradient_N
 
     start_N = np.ones(num_attributes)
-    found = minimize(loss, start_N, jac=True, method="L-BFGS-B", bounds=[_BOUNDS] * num_attributes)
+    found = minimize(
+        loss,
+        start_N,
+        jac=True,
+        method="SLSQP",
+        bounds=[_BOUNDS] * num_attributes,
+        constraints={
+            "type": "eq",
+            "fun": lambda weights_N: weights_N.mean() - 1,
+            "jac": lambda weights_N: np.full_like(weights_N, 1 / num_attributes),
+        },
+        options={"ftol": 1e-10},
+    )
     fitted_N: NDArray[np.float64] = found.x / found.x.mean()
     return fitted_N
 
