@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import shutil
+import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +29,7 @@ from profiles import ADOBE_RGB, rgb_profile
 from components.attributes import Attribute, AttributeSchema
 from components.prototypes.prototypes import read_prototypes
 from components.prototypes.tags import tag
-from components.registry import registration, versions
+from components.registry import pt2, registration, versions
 from components.registry.graph import write_package
 from components.tables import PROTOTYPES_FILE
 from components.tracking.runs import Tracking, start_run
@@ -425,6 +426,22 @@ def test_an_object_of_s3_is_read(model, pictures, expected, monkeypatch) -> None
             model.predict(frame.assign(image="s3://shop/photos/b.jpg"))
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("first", ["enable", "disable"])
+def test_pytorch_is_imported_without_looking_for_garbage(first: str) -> None:
+    """What becomes of garbage afterwards is up to the consumer's process, as before."""
+    program = (
+        "import gc, json, pathlib, sys, typing, zipfile\n"
+        "looked = []\n"
+        "gc.callbacks.append(lambda phase, info: looked.append(info))\n"
+        f"gc.{first}()\n"
+        "import pt2\n"
+        "print(len(looked) < 20, 'torch' in sys.modules, gc.isenabled())\n"  # else hundreds
+    )
+    command, folder = [sys.executable, "-c", program], Path(pt2.__file__).parent
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout == f"True True {first == 'enable'}\n"
 
 
 def test_it_requires_what_it_imports_and_no_more(store, version) -> None:
