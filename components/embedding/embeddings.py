@@ -150,6 +150,12 @@ class Embeddings:
         """Raises a HemlineError where a file of the folder is missing or damaged."""
         files.check(path, self.written(path), remedy=_remedy(path))
 
+    def check_attribute(self, name: str) -> None:
+        """Raises a HemlineError where images are not embedded for an attribute."""
+        if name not in self.attributes:
+            known = ", ".join(self.attributes)
+            raise HemlineError(f"no attribute {name!r}; images are embedded for {known}")
+
     def summary(self) -> str:
         """Returns what was embedded and what could not be read, in a line each, for people."""
         done = (
@@ -167,9 +173,7 @@ class Embeddings:
             HemlineError: images were not embedded for the attribute, or a part is missing or
                 damaged.
         """
-        if attribute not in self.attributes:
-            known = ", ".join(self.attributes)
-            raise HemlineError(f"no attribute {attribute!r}; images are embedded for {known}")
+        self.check_attribute(attribute)
         for part in self.parts:
             if part.num_images:
                 path = self.part_path(attribute, part.key)

@@ -65,7 +65,7 @@ def changes_since(
         int(part.key.partition("-")[0]): earlier.part_path(comparison, part)
         for part in comparison.parts
     }
-    if not all(path.exists() for path in parts.values()):
+    if not earlier.is_whole(comparison):
         return None
     try:
         path = items_path(earlier.folder, comparison.made_from)

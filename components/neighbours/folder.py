@@ -114,6 +114,13 @@ class NeighboursFolder:
         """Returns the path of a part."""
         return self.folder / NEAREST / part_file(part.key, comparison.weights)
 
+    def is_whole(self, comparison: Comparison) -> bool:
+        """Returns whether all parts of a comparison are there as they were written."""
+        return not any(
+            files.problem_of(self.part_path(comparison, part), part.crc32)
+            for part in comparison.parts
+        )
+
     def written(self) -> dict[Path, str]:
         """Returns the checksum of every part when it was written."""
         return {

@@ -7,8 +7,8 @@ as if all were made in whole, to the bit, and have the same keys.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -193,7 +193,7 @@ def _as_it_was(
     before = earlier.comparison(request.weights) if earlier else None
     if earlier is None or before is None:
         return None
-    if not all(earlier.part_path(before, part).exists() for part in before.parts):
+    if not earlier.is_whole(before):
         return None
     wanted = _Wanted.read(finder, embedded, request).or_better(before.method)
     return before if before.made_from == wanted.made_from else None
@@ -234,8 +234,11 @@ def _compare(
         out=out.absolute(),
     )
     keys = wanted.keys(history=history)
+    written = earlier.written() if earlier else {}
     parts = {
-        key: part for key, rows in keys.items() if (part := _finished(out, key, rows, request))
+        key: part
+        for key, rows in keys.items()
+        if (part := _finished(out, key, rows, request, written=written))
     }
     num_kept = sum(part.num_items for part in parts.values())
     on_progress(num_kept)
@@ -280,21 +283,20 @@ def _probes(
     )
 
 
-def _finished(out: Path, key: str, rows: slice, request: SearchRequest) -> NeighbourPart | None:
-    """Returns the part of some rows if it lies on disk; None if it does not, or is damaged."""
-    name = part_file(key, request.weights)
-    found = (out / folder / name for folder in (NEAREST, MAKING))
-    path = next((path for path in found if path.exists()), None)
-    if path is None:
-        return None
-    try:
-        num_rows = len(files.read_table(path, schema=NEIGHBOURS))
-    except HemlineError:
-        return None
-    num_items = rows.stop - rows.start
-    return NeighbourPart(
-        key=key, num_items=num_items, num_rows=num_rows, crc32=files.checksum(path)
-    )
+def _finished(
+    out: Path, key: str, rows: slice, request: SearchRequest, *, written: Mapping[Path, str]
+) -> NeighbourPart | None:
+    """Returns the part of some rows if it lies on disk; None if it does not, or is damaged.
+
+    `written` has the checksums of an earlier run's parts.
+    """
+    for path in (out / folder / part_file(key, request.weights) for folder in (NEAREST, MAKING)):
+        if not files.problem_of(path, written.get(path)):
+            with suppress(HemlineError):  # its pages have checksums too
+                num_rows = len(files.read_table(path, schema=NEIGHBOURS))
+                num_items, crc32 = rows.stop - rows.start, files.checksum(path)
+                return NeighbourPart(key=key, num_items=num_items, num_rows=num_rows, crc32=crc32)
+    return None
 
 
 def _manifest(

@@ -108,6 +108,7 @@ def make_tags(
     Raises:
         HemlineError: an attribute has no prototype at all, or a file is missing or damaged.
     """
+    written = _written_before(out)
     paths, num_made = {}, 0
     for attribute in attributes:
         check_nameable(prototypes, attribute)
@@ -115,7 +116,7 @@ def make_tags(
             if not part.num_images:
                 continue
             name = f"part-{_key(embedded, part, attribute)}-{quote(attribute, safe='')}.parquet"
-            path = next((x for x in _places(out, name) if x.exists()), None)
+            path = _finished(out, name, written.get(name))
             if path is None:
                 path = out / _MAKING / name
                 source = embedded.part_path(attribute, part.key)
@@ -177,6 +178,24 @@ def _key(embedded: Embeddings, part: Part, attribute: str) -> str:
     ]
     digest = sha256(json.dumps(made_from).encode()).hexdigest()
     return f"{part.key.partition('-')[0]}-{digest[:16]}"
+
+
+def _written_before(out: Path) -> dict[str, str]:
+    """Returns the checksums in the manifest of an earlier run; none where it is of no use."""
+    try:
+        return read_tags(out).crc32
+    except HemlineError:
+        return {}
+
+
+def _finished(out: Path, name: str, written: str | None) -> Path | None:
+    """Returns the path of a part that lies on disk; None if it does not, or is damaged."""
+    for path in _places(out, name):
+        if not files.problem_of(path, written):
+            with suppress(HemlineError):  # its pages have checksums too
+                files.read_table(path, schema=TAGS)
+                return path
+    return None
 
 
 def _places(out: Path, name: str) -> tuple[Path, Path]:

@@ -61,8 +61,9 @@ def tag(
     """
     embedded = embeddings_at(embeddings)
     prototypes = embedded.prototypes()
-    names = [nfc(name) for name in attribute or embedded.attributes]
+    names = [*dict.fromkeys(map(nfc, attribute or embedded.attributes))]
     for name in names:
+        embedded.check_attribute(name)
         check_nameable(prototypes, name)
     has_labels = embedded.root is None
     if (split or sheet) and not audit:

@@ -185,6 +185,25 @@ def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("share", [0.3, 0.999])  # in a page, in the file's description
+def test_a_part_that_is_not_as_it_was_written_is_made_again(tmp_path: Path, share: float) -> None:
+    make(tmp_path)
+    before = bytes_in(tmp_path / "out")
+    damaged = sorted((tmp_path / "out" / NEAREST).iterdir())[0]
+    flip_a_bit(damaged, share=share)
+    assert counts(make(tmp_path)) == (100, 0, 2 * NUM_ITEMS - 100)
+    assert bytes_in(tmp_path / "out") == before
+
+
+def test_lists_are_not_brought_up_to_date_from_a_damaged_part(tmp_path: Path) -> None:
+    make(tmp_path, range(220))
+    for path in (tmp_path / "out" / NEAREST).iterdir():
+        flip_a_bit(path, share=0.3)
+    assert counts(make(tmp_path)) == (2 * NUM_ITEMS, 0, 0)
+    make(tmp_path, out="at once")
+    assert bytes_in(tmp_path / "out") == bytes_in(tmp_path / "at once")
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

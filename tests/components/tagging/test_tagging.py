@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import flip_a_bit
 from embedded_folders import write_embedded_folder
 
 from components import tables
@@ -135,6 +136,20 @@ def test_what_is_there_is_not_made_again(
     assert num_made == 1
     assert missing.exists()
     assert kept.stat().st_mtime_ns == before[kept]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.999])  # in a page, in the file's description
+def test_a_damaged_part_is_made_again(
+    tmp_path: Path, embedded: Embeddings, prototypes: Prototypes, share: float
+) -> None:
+    before, _ = make_tags(embedded, prototypes, ["fit"], tmp_path)
+    damaged = next((tmp_path / VALUES).iterdir())
+    whole = damaged.read_bytes()
+    flip_a_bit(damaged, share=share)
+    after, num_made = make_tags(embedded, prototypes, ["fit"], tmp_path)
+    assert num_made == 1
+    assert damaged.read_bytes() == whole
+    assert after == before
 
 
 def test_an_attribute_without_prototypes_is_refused(

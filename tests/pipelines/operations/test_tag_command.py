@@ -80,6 +80,14 @@ def test_the_audit_lists_labels_and_draws_them(capsys: pytest.CaptureFixture[str
     assert ("labels of train are fitted" in out) == any(x["is_fitted"] for x in answer["doubts"])
 
 
+def test_an_attribute_that_is_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    once = answered(capsys, "--audit", "--attribute", SCHEMA.names[0])
+    assert answered(capsys, "--audit", *["--attribute", SCHEMA.names[0]] * 2) == {
+        **once,
+        "num_made": 0,
+    }
+
+
 def test_the_audit_of_held_out_labels(capsys: pytest.CaptureFixture[str]) -> None:
     doubts = answered(capsys, "--audit", "--split", "test")["doubts"]
     assert {each["split"] for each in doubts} == {"test"}
@@ -91,7 +99,7 @@ def test_the_audit_of_held_out_labels(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         (["--split", "test"], "are for --audit"),
-        (["--attribute", "sleeve"], "no value of 'sleeve' has a prototype"),
+        (["--attribute", "sleeve"], "no attribute 'sleeve'; images are embedded for"),
         (["--audit", "--split", "tset"], "no split 'tset'; there are train, valid, test"),
     ],
 )
