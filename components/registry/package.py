@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from components import files
 from components.attributes import AttributeSchema
-from components.tables import PROTOTYPES_FILE
+from components.errors import DamagedFileError
+from components.tables import PROTOTYPES, PROTOTYPES_FILE
 
 if TYPE_CHECKING:
     from components.registry.graph import Embedder
 
 NETWORK_FILE = "network.pt2"
 PACKAGE_FILE = "package.json"
+
+_REMEDY = "fetch the version again, or make another one with `dvc repro -f register`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,18 @@ class Package:
         return read_package, (self.folder,)  # without the loaded network: other processes read it
 
     def check(self) -> None:
-        """Raises a HemlineError where the network's file is missing or damaged."""
-        remedy = "fetch the version again, or make another one with `dvc repro -f register`"
-        files.check(self.folder / NETWORK_FILE, self.crc32, remedy=remedy)
+        """Raises a HemlineError where a file is damaged, or that of the network is missing."""
+        files.check(self.folder / NETWORK_FILE, self.crc32, remedy=_REMEDY)
+        self.check_prototypes()
+
+    def check_prototypes(self) -> None:
+        """Raises a HemlineError where there are prototypes, and they are damaged."""
+        if self.prototypes is not None:
+            try:
+                files.read_table(self.prototypes, schema=PROTOTYPES)
+                files.read_about(self.prototypes, schema=PROTOTYPES)
+            except DamagedFileError as error:
+                raise DamagedFileError(f"{self.prototypes} is damaged: {_REMEDY}") from error
 
     def load_network(self, device: str = "cpu") -> "Embedder":
         """Returns the network from pixels to embeddings, on a device.

@@ -76,7 +76,10 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         if self.prototypes is None:
             message = "this version has no vectors of values: values cannot be true"
             raise BadRowError.invalid_parameter_value(message)
-        return NamedValues(Path(self.prototypes))
+        try:
+            return NamedValues(Path(self.prototypes))
+        except ValueError as error:
+            raise MlflowException(str(error)) from error
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

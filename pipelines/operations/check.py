@@ -175,3 +175,4 @@ def _graphs(registration: Path) -> Iterator[tuple[Path, str | None]]:
     for version in found:
         package = versions.download(version, tracking=where)
         yield package.folder / NETWORK_FILE, package.crc32
+        package.check_prototypes()

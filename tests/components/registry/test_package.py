@@ -97,6 +97,16 @@ def test_a_flipped_bit_of_the_graph_is_found(example, pixels, tmp_path) -> None:
     assert read_package(tmp_path / "copy").crc32 is None, "as of an older hemline"
 
 
+@pytest.mark.parametrize("share", [0.4, 0.9])  # in a vector, in the temperatures
+def test_flipped_bits_of_the_prototypes_are_found(example, tmp_path, share: float) -> None:
+    shutil.copytree(example.package.folder, tmp_path / "copy")
+    package = read_package(tmp_path / "copy")
+    package.check()
+    flip_a_bit(package.prototypes, share=share)
+    with pytest.raises(HemlineError, match=r"prototypes\.parquet is damaged: fetch the version"):
+        package.check()
+
+
 def test_everything_moves_to_the_device(example) -> None:
     """Constants too: on `meta`, which stands for a GPU here, nothing may be left on the CPU."""
     network = example.package.load_network("meta")

@@ -513,6 +513,19 @@ def test_bad_rows_have_no_values(model, pictures) -> None:
     assert "confidence" in nothing
 
 
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.9, 0.999])
+def test_prototypes_with_a_flipped_bit_name_no_values(
+    store, version, pictures, tmp_path, share: float
+) -> None:
+    store.activate()
+    copy = mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(tmp_path))
+    flip_a_bit(Path(copy) / "artifacts/prototypes.parquet", share=share)
+    loaded, frame = pyfunc.load_model(copy), pd.DataFrame({"image": pictures[:1]})
+    assert len(loaded.predict(frame)) == 3
+    with pytest.raises(MlflowException, match=r"prototypes\.parquet is damaged: download it again"):
+        loaded.predict(frame, params={"values": True})
+
+
 def test_a_version_without_prototypes_says_so(example, store: Tracking, pictures, tmp_path) -> None:
     """As one that an older hemline trained."""
     shutil.copytree(example.package.folder, tmp_path / "older")
