@@ -1,5 +1,6 @@
 """The exported graph of a package: written from a network, and loaded without its code."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from components import files
 from components.attributes import AttributeSchema
 from components.images.transforms import normalise
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
+from components.tables import PROTOTYPES_FILE
 
 
 class PixelsToEmbeddings(nn.Module):
@@ -61,9 +63,17 @@ class Embedder(nn.Module):
 
 
 def write_package(
-    network: nn.Module, folder: Path, *, schema: AttributeSchema, image_size_px: int
+    network: nn.Module,
+    folder: Path,
+    *,
+    schema: AttributeSchema,
+    image_size_px: int,
+    prototypes: Path | None = None,
 ) -> None:
-    """Exports a network, for any number of images and of attributes per image."""
+    """Exports a network, for any number of images and of attributes per image.
+
+    `prototypes` is the file of its prototypes, which is copied; None: it has none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # two of each: an example of one would fix that dimension
     pixels = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
@@ -80,6 +90,10 @@ def write_package(
         torch.export.save(exported, file)
     crc32 = files.checksum(folder / NETWORK_FILE)
     description = {"image_size_px": image_size_px, "crc32": crc32, "schema": schema.as_dict()}
+    if prototypes is not None:
+        with files.replacing(folder / PROTOTYPES_FILE) as temporary:
+            shutil.copyfile(prototypes, temporary)
+        description["prototypes_crc32"] = files.checksum(folder / PROTOTYPES_FILE)
     files.write_json(description, folder / PACKAGE_FILE)
 
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from components import files
 from components.attributes import AttributeSchema
-from components.errors import DamagedFileError
-from components.tables import PROTOTYPES, PROTOTYPES_FILE
+from components.tables import PROTOTYPES_FILE
 
 if TYPE_CHECKING:
     from components.registry.graph import Embedder
@@ -27,19 +26,20 @@ _REMEDY = "fetch the version again, or make another one with `dvc repro -f regis
 class Package:
     """A model package that was written or downloaded: the folder of its files, and its network.
 
-    An older hemline gave the network's file no checksum, crc32.
+    An older hemline gave the network's file no checksum, crc32, and made no prototypes, which have
+    prototypes_crc32.
     """
 
     folder: Path
     schema: AttributeSchema
     image_size_px: int
     crc32: str | None = None
+    prototypes_crc32: str | None = None
 
     @property
     def prototypes(self) -> Path | None:
         """The file of its prototypes; None: an older hemline made none."""
-        path = self.folder / PROTOTYPES_FILE
-        return path if path.exists() else None
+        return None if self.prototypes_crc32 is None else self.folder / PROTOTYPES_FILE
 
     @property
     def graph_sha256(self) -> str:
@@ -51,18 +51,16 @@ class Package:
         return read_package, (self.folder,)  # without the loaded network: other processes read it
 
     def check(self) -> None:
-        """Raises a HemlineError where a file is damaged, or that of the network is missing."""
-        files.check(self.folder / NETWORK_FILE, self.crc32, remedy=_REMEDY)
-        self.check_prototypes()
+        """Raises a HemlineError where a file is missing or damaged."""
+        for path, crc32 in self.written_files().items():
+            files.check(path, crc32, remedy=_REMEDY)
 
-    def check_prototypes(self) -> None:
-        """Raises a HemlineError where there are prototypes, and they are damaged."""
-        if self.prototypes is not None:
-            try:
-                files.read_table(self.prototypes, schema=PROTOTYPES)
-                files.read_about(self.prototypes, schema=PROTOTYPES)
-            except DamagedFileError as error:
-                raise DamagedFileError(f"{self.prototypes} is damaged: {_REMEDY}") from error
+    def written_files(self) -> dict[Path, str | None]:
+        """Returns its files with their checksums; None: not known."""
+        found = {self.folder / NETWORK_FILE: self.crc32}
+        return (
+            found if self.prototypes is None else {**found, self.prototypes: self.prototypes_crc32}
+        )
 
     def load_network(self, device: str = "cpu") -> "Embedder":
         """Returns the network from pixels to embeddings, on a device.
@@ -115,4 +113,5 @@ def read_package(folder: Path) -> Package:
         schema=AttributeSchema.from_dict(content["schema"]),
         image_size_px=content["image_size_px"],
         crc32=content.get("crc32"),
+        prototypes_crc32=content.get("prototypes_crc32"),
     )

@@ -66,6 +66,7 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         _check(Path(context.artifacts["network"]), package["crc32"])
         self.network = pt2.load(Path(context.artifacts["network"]), self.device)
         self.prototypes = context.artifacts.get("prototypes")
+        self.prototypes_crc32 = package.get("prototypes_crc32")
 
     @cached_property
     def named_values(self) -> "NamedValues":
@@ -76,10 +77,8 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         if self.prototypes is None:
             message = "this version has no vectors of values: values cannot be true"
             raise BadRowError.invalid_parameter_value(message)
-        try:
-            return NamedValues(Path(self.prototypes))
-        except ValueError as error:
-            raise MlflowException(str(error)) from error
+        _check(Path(self.prototypes), self.prototypes_crc32)
+        return NamedValues(Path(self.prototypes))
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -168,12 +167,12 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
                 yield place, embeddings_KD[every.index(index)].copy()  # frees the batch
 
 
-def _check(network: Path, crc32: str) -> None:
-    """Raises a MlflowException where the graph's file is not as it was written."""
-    found = f"{zlib.crc32(network.read_bytes()):08x}"
+def _check(file: Path, crc32: str) -> None:
+    """Raises a MlflowException where a file is not as it was written."""
+    found = f"{zlib.crc32(file.read_bytes()):08x}"
     if found != crc32:
         raise MlflowException(
-            f"{network} is damaged (CRC-32 {found}, written was {crc32}): download it again"
+            f"{file} is damaged (CRC-32 {found}, written was {crc32}): download it again"
         )
 
 

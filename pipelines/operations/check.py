@@ -21,7 +21,6 @@ from components.errors import HemlineError
 from components.images.store import read_shards
 from components.neighbours.folder import read_neighbours
 from components.registry import versions
-from components.registry.package import NETWORK_FILE
 from components.search.index import index_files
 from components.tagging.folder import read_tags
 from components.training.trained import DESCRIPTION_FILE, trained_files
@@ -174,5 +173,4 @@ def _graphs(registration: Path) -> Iterator[tuple[Path, str | None]]:
         found.add(versions.RegisteredVersion(name=where.model_name, version=champion))
     for version in found:
         package = versions.download(version, tracking=where)
-        yield package.folder / NETWORK_FILE, package.crc32
-        package.check_prototypes()
+        yield from package.written_files().items()

@@ -1,6 +1,5 @@
 """Stage `register`: the trained network and its model card → a version in the model registry."""
 
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +13,7 @@ from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE
 from components.registry.registration import register_package
-from components.tables import PROTOTYPES_FILE, QUERY_SCORES, SPLITS_REPORT_FILE
+from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
 from components.training.trained import identity, read_trained_model
 from pipelines.operations.pulled import run_here
 from pipelines.shell import options
@@ -66,9 +65,8 @@ def register(
             Path(folder),
             schema=trained.schema,
             image_size_px=trained.image_size_px,
+            prototypes=prototypes_file if has_prototypes else None,
         )
-        if has_prototypes:
-            shutil.copyfile(prototypes_file, Path(folder) / PROTOTYPES_FILE)
         version = register_package(Path(folder), card=card, tracking=where, run_id=run_id)
         graph_sha256 = sha256(Path(folder) / NETWORK_FILE)
     recording.record_outputs(run, tracking=where, run_id=run_id)

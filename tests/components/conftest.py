@@ -60,8 +60,11 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
         normalise_features=True,
     ).eval()
     folder = tmp_path_factory.mktemp("package")
-    write_package(network, folder, schema=SCHEMA, image_size_px=IMAGE_SIZE_PX)
-    write_prototypes(random_prototypes(SCHEMA, dim=16), folder / PROTOTYPES_FILE)
+    prototypes = tmp_path_factory.mktemp("made") / PROTOTYPES_FILE
+    write_prototypes(random_prototypes(SCHEMA, dim=16), prototypes)
+    write_package(
+        network, folder, schema=SCHEMA, image_size_px=IMAGE_SIZE_PX, prototypes=prototypes
+    )
     return Example(network=network, package=read_package(folder))
 
 

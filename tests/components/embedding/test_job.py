@@ -76,9 +76,15 @@ def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_
     values = ("a", "b")
     attributes = tuple(Attribute(name=name, values=values) for name in ATTRIBUTES)
     schema = AttributeSchema(dataset="noise", attributes=attributes)
-    write_package(Colour(), tmp_path / "package", schema=schema, image_size_px=SIZE_PX)
     prototypes = random_prototypes(schema, dim=4)
-    write_prototypes(prototypes, tmp_path / "package" / tables.PROTOTYPES_FILE)
+    write_prototypes(prototypes, tmp_path / "made.parquet")
+    write_package(
+        Colour(),
+        tmp_path / "package",
+        schema=schema,
+        image_size_px=SIZE_PX,
+        prototypes=tmp_path / "made.parquet",
+    )
     asked = []
 
     @contextmanager

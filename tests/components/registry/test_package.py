@@ -97,13 +97,13 @@ def test_a_flipped_bit_of_the_graph_is_found(example, pixels, tmp_path) -> None:
     assert read_package(tmp_path / "copy").crc32 is None, "as of an older hemline"
 
 
-@pytest.mark.parametrize("share", [0.4, 0.9])  # in a vector, in the temperatures
+@pytest.mark.parametrize("share", [0.4, 0.7, 0.9])
 def test_flipped_bits_of_the_prototypes_are_found(example, tmp_path, share: float) -> None:
     shutil.copytree(example.package.folder, tmp_path / "copy")
     package = read_package(tmp_path / "copy")
     package.check()
     flip_a_bit(package.prototypes, share=share)
-    with pytest.raises(HemlineError, match=r"prototypes\.parquet is damaged: fetch the version"):
+    with pytest.raises(HemlineError, match=r"prototypes\.parquet is damaged.*fetch the version"):
         package.check()
 
 
