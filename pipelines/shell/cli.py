@@ -5,6 +5,7 @@ for torch, Ray and MLflow.
 """
 
 import atexit
+import errno
 import functools
 import gc
 import inspect
@@ -57,6 +58,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 # these import more while they work, and end before garbage could matter
 SHORT_COMMANDS = ("describe", "lineage", "rollback", "search", "summary")
 
+_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+)
+"""What a system says of a place where nothing can be written: it needs no trace of the code."""
+
 _ROOT = Path(__file__).parents[2]
 
 # read by MLflow, Ray and S3's clients when they are imported, which is why they are set here
@@ -73,7 +81,10 @@ ENVIRONMENT = {
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Runs a command; an expected error is one message on stderr and exit status 1."""
+    """Runs a command; an expected error is one message on stderr and exit status 1.
+
+    So is what the system says of a place where nothing can be written.
+    """
     atexit.register(_keep_until_the_end)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -94,6 +105,12 @@ def main(arguments: list[str] | None = None) -> Any:
         )
     except HemlineError as error:
         typer.echo(f"hemline: {without_credentials(str(error))}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"hemline: {where}{error.strerror}", err=True)
         sys.exit(1)
 
 

@@ -105,7 +105,7 @@ def search(
         weights=_weights(
             attribute or (),
             changes,
-            kept=[name for names in keep or () for name in names.split(",")],
+            kept=_kept(keep or (), embedded.attributes),
             known=embedded.attributes,
             fitted={} if prototypes is None else prototypes.weights,
         ),
@@ -167,16 +167,25 @@ def _weights(
     if kept and not changes:
         raise BadParameter("is for --change: name what is compared by", param_hint="'--keep'")
     given = given_weights(texts, known)
-    for name in map(nfc, kept):
+    for name in kept:
         if name not in known:
             raise _unknown(name, known)
         if name in changes:
             raise HemlineError(f"{name} is both kept and changed: leave one out")
-    named = {*given, *map(nfc, kept)}
+    named = {*given, *kept}
     used = {*named, *changes} if named or not changes else {*known}
     weights = {name: given.get(name) or fitted.get(name, 1.0) for name in known if name in used}
     # those asked for come first, as they were named
     return {name: weights[name] for name in dict.fromkeys([*given, *weights])}
+
+
+def _kept(texts: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Returns the names of attributes, given as NAME or NAME,NAME; a name may have commas in it."""
+    return [
+        name.strip()
+        for text in map(nfc, texts)
+        for name in ([text] if text in known else text.split(","))
+    ]
 
 
 def given_weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float | None]:

@@ -65,23 +65,23 @@ def tag(
     for name in names:
         embedded.check_attribute(name)
         check_nameable(prototypes, name)
-    has_labels = embedded.root is None
     if (split or sheet) and not audit:
         raise HemlineError("--split and --sheet are for --audit: add it, or leave them out")
     for name in split or ():
         if name not in SPLITS:
             raise HemlineError(f"no split {name!r}; there are {', '.join(SPLITS)}")
-    if audit and not has_labels:
+    if audit and embedded.root is not None:
         raise HemlineError(
             f"{embedded.folder} is not of a catalog, so there are no labels: leave --audit out"
         )
+    labels = None if embedded.root else _labels(catalog, splits, needed=audit)
     total = embedded.num_images * len(names)
     with progress("tagging", total=total, unit="tags") as on_progress:
         folder, num_made = make_tags(embedded, prototypes, names, out, on_progress=on_progress)
     measured: dict[str, list[Accuracy]] = {}
     found: list[Doubt] = []
-    if has_labels:
-        schema, table = tables.read_catalog(catalog).schema, tables.read_splits(splits)
+    if labels is not None:
+        schema, table = labels
         measured, found = _beside_labels(
             embedded, prototypes, table, schema, attributes=names, audited=split
         )
@@ -101,6 +101,18 @@ def tag(
     if sheet is not None:
         write_sheet(tagged, sheet)
         notes.print(f"sheet: {sheet}", markup=False)
+
+
+def _labels(
+    catalog: Path, splits: Path, *, needed: bool
+) -> tuple[AttributeSchema, pa.Table] | None:
+    """Returns the attributes and the splits; None where they lack and are not needed."""
+    places = (catalog / tables.IMAGES_FILE, splits / tables.SPLITS_FILE)
+    missing = next((path for path in places if not path.exists()), None)
+    if missing and not needed:
+        notes.print(f"note: no labels to compare with: {missing} is missing", markup=False)
+        return None
+    return tables.read_catalog(catalog).schema, tables.read_splits(splits)
 
 
 def _beside_labels(

@@ -114,3 +114,10 @@ def test_on_ray_it_is_the_same_table() -> None:
     here, there = ({path.name: path.read_bytes() for path in each.iterdir()} for each in folders)
     assert here == there
     assert len(here) == 2
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("taken").touch()
+    run("--out", "taken", status=1)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("hemline: taken")
+    assert Path("taken").read_bytes() == b""

@@ -15,6 +15,7 @@ from components.attributes import Attribute, AttributeSchema
 from components.prototypes.prototypes import Prototypes, ValueVectors
 from components.prototypes.tags import UNCALIBRATED
 from components.tables import Catalog, Numbering
+from pipelines.operations.search.command import _kept
 from pipelines.shell.cli import main
 
 COLLARS, HEMS = ("none", "rib", "unseen"), ("short", "long")
@@ -110,6 +111,7 @@ def test_all_else_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--attribute", "collar", "--change", "collar=rib"], {"collar": 1.0}, 2),
         (["--keep", "hem", "--change", "collar=rib"], {"collar": 1.0, "hem": 0.5}, 3),
+        (["--keep", "hem, hem", "--change", "collar=rib"], {"collar": 1.0, "hem": 0.5}, 3),
         (["--attribute", "hem=3", "--change", "collar=rib"], {"hem": 3.0, "collar": 1.0}, 3),
         (["--change", "collar=rib", "--change", "hem=long"], {"collar": 1.0, "hem": 0.5}, 2),
         (["--change", "collar=rib", "--where", "hem=long"], {"collar": 1.0, "hem": 0.5}, 2),
@@ -184,3 +186,8 @@ def test_embeddings_without_prototypes_say_how_to_get_them(capsys, project: Path
     said = capsys.readouterr().err
     assert "older has no vectors of values" in said
     assert "dvc repro" in said
+
+
+def test_names_to_keep_may_have_commas_and_accents() -> None:
+    assert _kept(["heel, cm", "hem, sole"], ["heel, cm", "hem"]) == ["heel, cm", "hem", "sole"]
+    assert _kept(["colle\u0301"], ["coll\u00e9"]) == ["coll\u00e9"]

@@ -88,6 +88,21 @@ def test_an_attribute_that_is_named_twice_counts_once(capsys: pytest.CaptureFixt
     }
 
 
+@pytest.mark.parametrize("option", ["--catalog", "--splits"])
+def test_without_a_catalog_or_splits_items_have_tags_all_the_same(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """As where embeddings were fetched, and nothing else."""
+    run(option, "nowhere", "--format", "json")
+    captured = capsys.readouterr()
+    assert (answer := json.loads(captured.out))["accuracy"] == []
+    assert answer["num_items"] == NUM_ITEMS
+    assert "no labels to compare with: nowhere/" in captured.err.replace("\n", " ")
+    run(option, "nowhere", "--audit", "--out", "other", status=1)
+    assert "is missing" in capsys.readouterr().err
+    assert not Path("other").exists()
+
+
 def test_the_audit_of_held_out_labels(capsys: pytest.CaptureFixture[str]) -> None:
     doubts = answered(capsys, "--audit", "--split", "test")["doubts"]
     assert {each["split"] for each in doubts} == {"test"}
@@ -109,3 +124,10 @@ def test_what_cannot_be_done_is_refused(
     run(*arguments, status=1)
     assert message in capsys.readouterr().err
     assert not Path("data/tags").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("taken").touch()
+    run("--out", "taken", status=1)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("hemline: taken")
+    assert Path("taken").read_bytes() == b""
