@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDTH_ELSEWHERE = 160  # of tables in a log, where no terminal sets a width
+_MIN_PATH = 12  # characters that stay of a path, however narrow the terminal is
 _SECONDS_BETWEEN_LINES = 30  # of a log
 
 console = Console(  # no markup: names and paths may hold [brackets]
@@ -112,6 +114,35 @@ def table(
     for row in rows:
         made.add_row(*map(plain, row))
     return made
+
+
+def print_with_paths(made_of: Callable[[Sequence[str]], Table], addresses: Sequence[str]) -> None:
+    """Prints a table whose last column has paths, on one line each.
+
+    They are relative to the folder that all are in, and lose their middle where they are too long.
+
+    Args:
+        made_of: returns the table with the paths that it is given, one for each row.
+        addresses: paths or addresses of the rows.
+    """
+    folders = zip(*(address.split("/")[:-1] for address in addresses), strict=False)
+    shared = takewhile(lambda names: len({*names}) == 1, folders)
+    folder = "/".join(names[0] for names in shared)
+    without = console.measure(made_of([""] * len(addresses))).maximum - len("path")
+    width = max(console.width - without, _MIN_PATH)
+    made = made_of([_shortened(each.removeprefix(f"{folder}/"), width) for each in addresses])
+    made.columns[-1].no_wrap, made.columns[-1].overflow = True, "ellipsis"
+    console.print(made)
+    if folder:
+        console.print(plain(f"paths are relative to {folder}"))
+
+
+def _shortened(text: str, width: int) -> str:
+    """Returns a text of at most `width` characters, without its middle where it is longer."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:

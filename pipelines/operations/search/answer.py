@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product, takewhile
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from components.figures.frames import FRAMES
 from components.figures.sheet import Tile, write_tiles
 from components.search.change import target_verdict
 from components.search.request import Found, Query, SearchRequest, Verdict, verdict
-from pipelines.shell.reporting import console, plain, table
+from pipelines.shell.reporting import console, plain, print_with_paths, table
 
-_MIN_PATH = 12  # characters that stay of a path, however narrow the terminal is
 _DECIMALS = 6  # half precision knows no more of a similarity
 
 Values = Mapping[str, Sequence[str]]
@@ -96,20 +96,9 @@ def content_of(results: Results) -> dict[str, Any]:
 
 
 def print_table(results: Results) -> None:
-    """Prints a row for each item: rank, similarity, values, number, file.
-
-    Paths are relative to the folder that all are in, and lose their middle where they are too long.
-    """
+    """Prints a row for each item: rank, similarity, values, number, file."""
     addresses = [results.address(item) for item in results.found]
-    folders = zip(*(address.split("/")[:-1] for address in addresses), strict=False)
-    shared = takewhile(lambda names: len({*names}) == 1, folders)
-    folder = "/".join(names[0] for names in shared)
-    without = console.measure(_table(results, [""] * len(addresses))).maximum - len("path")
-    width = max(console.width - without, _MIN_PATH)
-    paths = [_shortened(address.removeprefix(f"{folder}/"), width) for address in addresses]
-    console.print(_table(results, paths))
-    if folder:
-        console.print(plain(f"paths are relative to {folder}"))
+    print_with_paths(partial(_table, results), addresses)
     of_query = [_shown(results.query.values, name) for name in results.request.weights]
     if results.request.changes:
         of_query = [_change(results, name) for name in results.request.changes]
@@ -135,16 +124,7 @@ def _table(results: Results, paths: Sequence[str]) -> Table:
     found = table(results.title, [*columns, "image", "path"], rows=rows)
     for place in (0, 1, -2):
         found.columns[place].justify, found.columns[place].no_wrap = "right", True
-    found.columns[-1].no_wrap, found.columns[-1].overflow = True, "ellipsis"
     return found
-
-
-def _shortened(text: str, width: int) -> str:
-    """Returns a text of at most `width` characters, without its middle where it is longer."""
-    if len(text) <= width:
-        return text
-    end = (width - 1) // 2
-    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def missing_pictures(results: Results) -> str:

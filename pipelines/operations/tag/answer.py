@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from rich.table import Table
 
 from components.errors import HemlineError
 from components.figures.sheet import Tile, write_tiles
 from components.tagging.audit import Accuracy, Doubt
 from components.tagging.folder import VALUES, TagsFolder
-from pipelines.shell.reporting import console, plain, table
+from pipelines.shell.reporting import console, plain, print_with_paths, table
 
 _FITTED = (
     "labels of train are fitted: network and prototypes were made from them, wrong ones included, "
@@ -102,7 +105,7 @@ def print_tables(tagged: Tagged) -> None:
             )
         )
     if tagged.doubts is not None:
-        console.print(_table_of_doubts(tagged, tagged.doubts))
+        print_with_paths(partial(_table_of_doubts, tagged.doubts), tagged.addresses)
         if any(doubt.split == "train" for doubt in tagged.doubts):
             console.print(plain(f"note: {_FITTED}"))
     made = tagged.folder
@@ -110,7 +113,7 @@ def print_tables(tagged: Tagged) -> None:
     console.print(plain(f"table: {made.folder / VALUES}"))
 
 
-def _table_of_doubts(tagged: Tagged, doubts: Sequence[Doubt]) -> Any:
+def _table_of_doubts(doubts: Sequence[Doubt], paths: Sequence[str]) -> Table:
     rows = [
         (
             str(rank),
@@ -120,12 +123,16 @@ def _table_of_doubts(tagged: Tagged, doubts: Sequence[Doubt]) -> Any:
             f"{100 * doubt.confidence:.1f}",
             doubt.split,
             str(doubt.image),
-            address,
+            path,
         )
-        for rank, (doubt, address) in enumerate(zip(doubts, tagged.addresses, strict=True), start=1)
+        for rank, (doubt, path) in enumerate(zip(doubts, paths, strict=True), start=1)
     ]
     columns = ["", "attribute", "label", "likely", "percent", "split", "image", "path"]
-    return table("labels that the model contradicts most", columns, rows=rows)
+    found = table("labels that the model contradicts most", columns, rows=rows)
+    for column in ("", "percent", "image"):
+        place = columns.index(column)
+        found.columns[place].justify, found.columns[place].no_wrap = "right", True
+    return found
 
 
 def write_sheet(tagged: Tagged, out: Path) -> None:

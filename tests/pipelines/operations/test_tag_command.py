@@ -13,6 +13,7 @@ from PIL import Image
 from shops import NUM_ITEMS, SCHEMA, Shop
 
 from components import files, tables
+from pipelines.shell import reporting
 from pipelines.shell.cli import main
 
 
@@ -78,6 +79,20 @@ def test_the_audit_lists_labels_and_draws_them(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "labels that the model contradicts most" in out
     assert ("labels of train are fitted" in out) == any(x["is_fitted"] for x in answer["doubts"])
+
+
+def test_the_audit_fits_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting.console, "_width", 80)
+    run("--audit", "--top", "4")
+    _, _, audit = capsys.readouterr().out.partition("labels that the model contradicts most\n")
+    table = [line for line in audit.splitlines() if line[0] in "┏┃┡│└"]
+    assert max(map(len, table)) <= 80
+    cells = [[cell.strip() for cell in line.split("│")] for line in table[3:-1]]
+    assert [row[1] for row in cells if row[1]] == ["1", "2", "3", "4"]
+    assert all(bool(row[8]) == bool(row[1]) for row in cells), "a path has one line"
+    assert "paths are relative to raw\n" in audit
 
 
 def test_an_attribute_that_is_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
