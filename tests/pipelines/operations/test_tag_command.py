@@ -92,7 +92,7 @@ def test_the_audit_fits_a_narrow_terminal(
     cells = [[cell.strip() for cell in line.split("│")] for line in table[3:-1]]
     assert [row[1] for row in cells if row[1]] == ["1", "2", "3", "4"]
     assert all(bool(row[8]) == bool(row[1]) for row in cells), "a path has one line"
-    assert "paths are relative to raw\n" in audit
+    assert "paths are relative to raw" in audit
 
 
 def test_an_attribute_that_is_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
