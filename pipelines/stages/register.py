@@ -1,7 +1,9 @@
 """Stage `register`: the trained network and its model card → a version in the model registry."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from components.errors import HemlineError, command_line
 from components.files import read_about, read_json, sha256
@@ -41,9 +43,8 @@ def register(
     run_id = run_here(run, splits=splits, metrics=metrics, queries=queries, where=where)
     trained = read_trained_model(model)
     check_evaluated(model, queries)
-    has_prototypes = prototypes_file.exists()  # what an older hemline trained has none
-    if has_prototypes:
-        read_prototypes_of(prototypes_file, model=model, identity=identity(model))
+    evaluation = read_json(metrics)
+    has_prototypes = check_prototypes(prototypes_file, model=model, evaluation=evaluation)
     origin = read_origin(run_id, tracking=where)
     card = model_card(
         Facts(
@@ -51,7 +52,7 @@ def register(
             schema=trained.schema,
             image_size_px=trained.image_size_px,
             splits=read_json(splits / SPLITS_REPORT_FILE),
-            evaluation=read_json(metrics),
+            evaluation=evaluation,
             run_id=run_id,
             commit=origin.commit,
             has_local_changes=origin.has_local_changes,
@@ -73,6 +74,19 @@ def register(
     recording.tag_version(version, tracking=where, run_id=run_id)
     versions.write_registration(version, registration, graph_sha256=graph_sha256)
     console.print(f"registered {version.uri} as {versions.CHALLENGER}")
+
+
+def check_prototypes(path: Path, *, model: Path, evaluation: Mapping[str, Any]) -> bool:
+    """Returns whether there are prototypes: what an older hemline trained and evaluated has none.
+
+    Raises:
+        HemlineError: the evaluation had some and they are missing, or they are damaged or another
+            model's.
+    """
+    if not path.exists() and "tags" not in evaluation:
+        return False
+    read_prototypes_of(path, model=model, identity=identity(model))
+    return True
 
 
 def check_evaluated(model: Path, queries: Path) -> None:
