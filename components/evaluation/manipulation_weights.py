@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from components.evaluation.manipulation_task import Asked, ManipulationTask
 
 _NUM_OTHERS = 20  # of a change: the items that come first and do not answer it
-_TEMPERATURE = 0.1  # of similarities: a difference of 0.3 is nearly certain
-_PENALTY = 0.03  # of squared distances from 1
+_TEMPERATURE = 0.2  # of similarities: a difference of 0.6 is nearly certain
+_PENALTY = 0.01  # of squared distances from 1
 _BOUNDS = (0.05, 20.0)  # no attribute is forgotten, and none drowns the others
 
 
@@ -23,7 +23,7 @@ def fit_weights(task: ManipulationTask, asked: Iterable[Asked]) -> NDArray[np.fl
 
     For every change, with equal weights, take the answer that comes first and the 20 other items
     that come first. The weights minimise the mean logistic loss of the answer against those items,
-    log(1 + sum over h of exp(-(s - s_h) / 0.1)), plus 0.03 times their squared distance from 1,
+    log(1 + sum over h of exp(-(s - s_h) / 0.2)), plus 0.01 times their squared distance from 1,
     among those with a mean of 1: where answers are behind, the loss alone would shrink them all.
     Both are convex, so that there is one minimum and no seed. Every attribute counts as much as
     every other, however many changes it has, as in the mean over attributes that is reported; an

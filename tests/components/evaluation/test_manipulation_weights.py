@@ -69,10 +69,10 @@ def test_weights_are_the_minimum_of_the_loss() -> None:
         if weights.min() < 0.05:
             return np.inf
         total = sum(
-            np.log1p(np.exp(-(each @ weights) / 0.1).sum()) / counts[attribute] / 3
+            np.log1p(np.exp(-(each @ weights) / 0.2).sum()) / counts[attribute] / 3
             for each, attribute in zip(margins, attributes, strict=True)
         )
-        return total + 0.03 * ((weights - 1) ** 2).sum()
+        return total + 0.01 * ((weights - 1) ** 2).sum()
 
     options = {"xatol": 1e-7, "fatol": 1e-12, "maxiter": 4000}
     found = minimize(loss, np.ones(2), method="Nelder-Mead", options=options)
