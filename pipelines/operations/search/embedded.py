@@ -72,8 +72,8 @@ def _fetch(embedded: Embeddings, cached: Path) -> None:
     with TemporaryDirectory(dir=cached.parent) as folder:
         whole = Path(folder) / "package"
         whole.mkdir()
-        for name in (NETWORK_FILE, PACKAGE_FILE):
-            shutil.copyfile(package.folder / name, whole / name)
+        for path in (*package.written_files(), package.folder / PACKAGE_FILE):
+            shutil.copyfile(path, whole / path.name)
         try:
             whole.rename(cached)
         except OSError:

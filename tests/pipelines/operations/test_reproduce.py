@@ -255,7 +255,7 @@ def test_the_registered_model_comes_out_bit_by_bit_from_scratch(project: Project
     command = ["hemline", "reproduce", "models:/hemline/1", "--from-scratch", "--format", "json"]
     found = json.loads(project.run(*command).stdout)
     assert found["verdict"] == "identical"
-    computed = ["ingest", "preprocess", "split", "triplets", "train", "evaluate"]
+    computed = ["ingest", "preprocess", "split", "triplets", "train", "prototypes", "evaluate"]
     assert found["computed_stages"] == computed
     assert verdicts(found)["models/network"] == "identical"
     assert verdicts(found)["metrics/evaluation.json"] == "identical"
