@@ -5,14 +5,26 @@ of everything that it is made from: its images, and how they are processed. A pa
 disk under its key is complete, so a run that was killed resumes where it stopped. A part whose key
 changed takes over the images that its predecessors hold, so only new and changed images are
 processed. Shards of the image store and parts of embeddings are made this way.
+
+Tables that programs read as one folder, such as tags and neighbours, have their parts in a folder
+that holds whole parts of one state and nothing else; those of a run that is not done lie in
+`making`, and come in together.
 """
 
 import hashlib
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
+from components import files
+from components.errors import HemlineError
+
+MAKING = "making"
+
+_PARTS = "part-*.parquet"
 
 
 def parts_by_number(images: pa.Table, *, images_per_part: int) -> list[tuple[int, pa.Table]]:
@@ -33,3 +45,33 @@ def remove_unnamed(folder: Path, pattern: str, *, named: Collection[Path]) -> No
     for path in [*folder.glob(pattern), *folder.glob(".*.tmp")]:
         if path not in named:
             path.unlink()
+
+
+def finished(whole: Path, name: str, *, schema: pa.Schema, written: str | None) -> Path | None:
+    """Returns the path of a part of a table that is done; None if it is not, or is damaged.
+
+    Args:
+        whole: folder of whole parts, beside which `making` lies.
+        name: name of the part's file.
+        schema: of the table.
+        written: checksum of the file when it was written; None: not known.
+    """
+    for path in (whole / name, whole.parent / MAKING / name):
+        if not files.problem_of(path, written):
+            with suppress(HemlineError):  # its pages have checksums too
+                files.read_table(path, schema=schema)
+                return path
+    return None
+
+
+def bring_in(whole: Path, names: Collection[str]) -> None:
+    """Makes a folder hold the parts of these names, which are done, and no others."""
+    whole.mkdir(parents=True, exist_ok=True)
+    making = whole.parent / MAKING
+    for name in names:
+        if (making / name).exists():
+            (making / name).replace(whole / name)
+    remove_unnamed(whole, _PARTS, named={whole / name for name in names})
+    remove_unnamed(making, _PARTS, named=())
+    with suppress(OSError):  # it is not there, or another run makes parts in it
+        making.rmdir()

@@ -3,14 +3,13 @@
     manifest.json                        what was compared, and which parts there are
     nearest/part-<key>-<name>.parquet    `NEIGHBOURS`: a part of the items, by one comparison
     items-<digest>.parquet               `COMPARED`: what a comparison's lists were made from
-    making/                              parts of a run that is not done, see `making.py`
+    making/                              parts of a run that is not done, see `keyed_parts.py`
 
 The manifest is written last. The folder `nearest` holds whole parts and nothing else, so that
 programs read it as one table. A new run's parts come into it when all of them are made.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components import files
@@ -25,9 +25,7 @@ from components.errors import HemlineError
 from components.images import keyed_parts
 from components.neighbours.exact import NO_IMAGE, NearestLists, no_lists
 
-MANIFEST, NEAREST, MAKING = "manifest.json", "nearest", "making"
-
-_PARTS = "part-*.parquet"
+MANIFEST, NEAREST = "manifest.json", "nearest"
 
 NEIGHBOURS = pa.schema(
     [
@@ -61,6 +59,12 @@ class NeighbourPart:
     num_items: int
     num_rows: int
     crc32: str
+
+    @classmethod
+    def of(cls, path: Path, key: str, *, num_items: int) -> "NeighbourPart":
+        """Returns the part that lies whole in a file."""
+        num_rows = pq.read_metadata(path).num_rows
+        return cls(key=key, num_items=num_items, num_rows=num_rows, crc32=files.checksum(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +184,8 @@ def items_path(folder: Path, made_from: str) -> Path:
 
 def write_part(
     path: Path, images_Q: NDArray[np.int64], lists: NearestLists, *, attribute: str
-) -> int:
-    """Writes the lists of some items, by ascending image number, and returns how many rows."""
+) -> None:
+    """Writes the lists of some items, by ascending image number."""
     rows, columns = np.nonzero(lists.images_QK != NO_IMAGE)
     table = pa.table(
         [
@@ -194,7 +198,6 @@ def write_part(
         schema=NEIGHBOURS,
     )
     files.write_table(table, path, schema=NEIGHBOURS)
-    return len(rows)
 
 
 def read_part(path: Path, images_Q: NDArray[np.int64], *, top_k: int) -> NearestLists:
@@ -216,17 +219,7 @@ def read_part(path: Path, images_Q: NDArray[np.int64], *, top_k: int) -> Nearest
 
 def bring_in(made: NeighboursFolder) -> None:
     """Brings finished parts into `nearest`, writes the manifest, and removes what it lacks."""
-    named = made.written()
-    nearest = made.folder / NEAREST
-    nearest.mkdir(parents=True, exist_ok=True)
-    for path in named:
-        finished = made.folder / MAKING / path.name
-        if finished.exists():
-            finished.replace(path)
-    keyed_parts.remove_unnamed(nearest, _PARTS, named=named.keys())
+    keyed_parts.bring_in(made.folder / NEAREST, [path.name for path in made.written()])
     write_manifest(made)
-    keyed_parts.remove_unnamed(made.folder / MAKING, _PARTS, named=())
     kept = {items_path(made.folder, each.made_from) for each in made.comparisons}
     keyed_parts.remove_unnamed(made.folder, "items-*.parquet", named=kept)
-    with suppress(OSError):  # it is not there, or another run makes parts in it
-        (made.folder / MAKING).rmdir()

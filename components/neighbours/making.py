@@ -6,32 +6,24 @@ are made from earlier ones as far as these stay right (`changes.py`); exact list
 as if all were made in whole, to the bit, and have the same keys.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from components import files
 from components.embedding.embeddings import Embeddings
-from components.errors import HemlineError
-from components.images.keyed_parts import parts_by_number
+from components.images import keyed_parts
 from components.neighbours.by_index import Probes, measured_probes
 from components.neighbours.changes import changes_since
-from components.neighbours.compared import ComparedItems, fingerprints, read_compared
 from components.neighbours.folder import (
     COMPARED,
-    MAKING,
     MANIFEST,
     NEAREST,
     NEIGHBOURS,
     Comparison,
-    Method,
     NeighbourPart,
     NeighboursFolder,
     bring_in,
@@ -40,15 +32,11 @@ from components.neighbours.folder import (
     part_file,
     read_neighbours,
 )
-from components.neighbours.parts import ITEMS_PER_PART, PartMade, PartsMaker
+from components.neighbours.parts import PartMade, PartsMaker
+from components.neighbours.wanted import Wanted
 from components.search.finder import Finder
 from components.search.index import build_index, read_index
 from components.search.request import SearchRequest
-
-MOST_EXACT = 100_000
-"""Candidates beyond which one attribute's neighbours are found by its index."""
-
-_FORMAT = 1  # of what is written, in every key
 
 OnProgress = Callable[[int], None]
 """Called with the number of lists done since its last call."""
@@ -111,7 +99,7 @@ def make_neighbours(
                 counts += (0, 0, num_items)
                 continue
             comparison, its_counts = _compare(
-                _Wanted.read(finder, embedded, request),
+                Wanted.read(finder, embedded, request),
                 embedded,
                 earlier,
                 out,
@@ -127,62 +115,6 @@ def make_neighbours(
     return Made(folder=folder, num_whole=num_whole, num_merged=num_merged, num_kept=num_kept)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    """A comparison to be made: the items, with what tells whether they changed."""
-
-    request: SearchRequest
-    items: ComparedItems
-    compared: pa.Table
-    method: Method
-
-    @classmethod
-    def read(cls, finder: Finder, embedded: Embeddings, request: SearchRequest) -> "_Wanted":
-        table = embedded.items().sort_by("image")
-        items = read_compared(embedded, table, request)
-        allowed = finder.allowed_images(request)
-        could_n = np.ones(len(items), bool) if allowed is None else np.isin(items.images_n, allowed)
-        columns = [items.images_n, fingerprints(items, table["content"]), could_n]
-        is_large = len(request.weights) == 1 and could_n.sum() > MOST_EXACT
-        return cls(
-            request=request,
-            items=items,
-            compared=pa.table(columns, schema=COMPARED),
-            method="index" if is_large and not request.exact else "exact",
-        )
-
-    def or_better(self, method: Method) -> "_Wanted":
-        """Returns the same, but with exact lists where these are there already."""
-        return replace(self, method="exact") if method == "exact" else self
-
-    @cached_property
-    def candidates(self) -> ComparedItems:
-        """The items that may be neighbours."""
-        could_n = self.compared["may_be_found"].to_numpy()
-        return self.items if could_n.all() else self.items.rows(could_n)
-
-    @property
-    def made_from(self) -> str:
-        """Digest of what the lists are made from, but for an index."""
-        return _digest(self._recipe, self.compared)
-
-    def keys(self, *, history: str) -> dict[str, slice]:
-        """Returns key and rows of every part."""
-        candidates = _digest(self._recipe, self.compared.filter(self.compared["may_be_found"]))
-        parts = parts_by_number(self.compared, images_per_part=ITEMS_PER_PART)
-        keys, start = {}, 0
-        for index, rows in parts:
-            digest = _digest([candidates, history], rows.select(["image", "fingerprint"]))
-            keys[f"{index:05d}-{digest[:16]}"] = slice(start, start + len(rows))
-            start += len(rows)
-        return keys
-
-    @property
-    def _recipe(self) -> list[object]:
-        weights = [*self.request.weights.items()]
-        return [_FORMAT, ITEMS_PER_PART, weights, self.request.top_k, self.method]
-
-
 def _as_it_was(
     finder: Finder,
     embedded: Embeddings,
@@ -195,12 +127,12 @@ def _as_it_was(
         return None
     if not earlier.is_whole(before):
         return None
-    wanted = _Wanted.read(finder, embedded, request).or_better(before.method)
+    wanted = Wanted.read(finder, embedded, request).or_better(before.method)
     return before if before.made_from == wanted.made_from else None
 
 
 def _compare(
-    wanted: _Wanted,
+    wanted: Wanted,
     embedded: Embeddings,
     earlier: NeighboursFolder | None,
     out: Path,
@@ -235,11 +167,14 @@ def _compare(
     )
     keys = wanted.keys(history=history)
     written = earlier.written() if earlier else {}
-    parts = {
-        key: part
-        for key, rows in keys.items()
-        if (part := _finished(out, key, rows, request, written=written))
-    }
+    parts = {}
+    for key, rows in keys.items():
+        file, path = part_file(key, request.weights), out / NEAREST
+        found = keyed_parts.finished(
+            path, file, schema=NEIGHBOURS, written=written.get(path / file)
+        )
+        if found is not None:
+            parts[key] = NeighbourPart.of(found, key, num_items=rows.stop - rows.start)
     num_kept = sum(part.num_items for part in parts.values())
     on_progress(num_kept)
     num_whole = num_merged = 0
@@ -264,7 +199,7 @@ def _compare(
 
 
 def _probes(
-    wanted: _Wanted, embedded: Embeddings, before: Comparison | None, *, say: Say
+    wanted: Wanted, embedded: Embeddings, before: Comparison | None, *, say: Say
 ) -> tuple[Probes | None, str]:
     """Returns how many lists of the index to look into, and what tells the index from others.
 
@@ -283,22 +218,6 @@ def _probes(
     )
 
 
-def _finished(
-    out: Path, key: str, rows: slice, request: SearchRequest, *, written: Mapping[Path, str]
-) -> NeighbourPart | None:
-    """Returns the part of some rows if it lies on disk; None if it does not, or is damaged.
-
-    `written` has the checksums of an earlier run's parts.
-    """
-    for path in (out / folder / part_file(key, request.weights) for folder in (NEAREST, MAKING)):
-        if not files.problem_of(path, written.get(path)):
-            with suppress(HemlineError):  # its pages have checksums too
-                num_rows = len(files.read_table(path, schema=NEIGHBOURS))
-                num_items, crc32 = rows.stop - rows.start, files.checksum(path)
-                return NeighbourPart(key=key, num_items=num_items, num_rows=num_rows, crc32=crc32)
-    return None
-
-
 def _manifest(
     embedded: Embeddings,
     requests: Sequence[SearchRequest],
@@ -315,10 +234,3 @@ def _manifest(
         all_items=requests[0].all_items,
         comparisons=tuple(comparisons),
     )
-
-
-def _digest(recipe: object, rows: pa.Table) -> str:
-    digest = sha256(json.dumps(recipe).encode())
-    for column in rows.columns:
-        digest.update(column.to_numpy().tobytes())
-    return digest.hexdigest()

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from components import files
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
+from components.images.keyed_parts import MAKING
 from components.neighbours.by_index import nearest_by_index
 from components.neighbours.changes import Changes
 from components.neighbours.compared import ComparedItems
 from components.neighbours.exact import NearestLists, nearest_exactly, no_lists, sorted_lists
-from components.neighbours.folder import MAKING, NeighbourPart, part_file, read_part, write_part
+from components.neighbours.folder import NeighbourPart, part_file, read_part, write_part
 from components.search.index import AttributeIndex, read_index
-
-ITEMS_PER_PART = 32_768
-"""Image numbers that a part covers: a killed run loses at most so many lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +56,8 @@ class PartsMaker:
         queries = self.items.rows(rows)
         lists, num_whole = self._lists(key, rows, queries)
         path = self.out / MAKING / part_file(key, self.weights)
-        num_rows = write_part(path, queries.images_n, lists, attribute=self.name)
-        part = NeighbourPart(
-            key=key, num_items=len(queries), num_rows=num_rows, crc32=files.checksum(path)
-        )
+        write_part(path, queries.images_n, lists, attribute=self.name)
+        part = NeighbourPart.of(path, key, num_items=len(queries))
         return PartMade(part=part, num_whole=num_whole)
 
     def _lists(self, key: str, rows: slice, queries: ComparedItems) -> tuple[NearestLists, int]:

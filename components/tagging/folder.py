@@ -11,7 +11,6 @@ that they are made from: what is there is not made again.
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +23,7 @@ from components import files
 from components.embedding.embeddings import Embeddings, Part, Vectors, read_vectors
 from components.errors import HemlineError
 from components.images import keyed_parts
+from components.images.keyed_parts import MAKING
 from components.prototypes.prototypes import Prototypes
 from components.prototypes.tags import tag
 from components.tables import PROTOTYPES_FILE
@@ -45,7 +45,6 @@ TAGS = pa.schema(
 item is an image number. second_value is null where only one value has a prototype.
 """
 
-_MAKING = "making"
 _FORMAT = 1  # of what is written, in every key
 
 
@@ -116,9 +115,9 @@ def make_tags(
             if not part.num_images:
                 continue
             name = f"part-{_key(embedded, part, attribute)}-{quote(attribute, safe='')}.parquet"
-            path = _finished(out, name, written.get(name))
+            path = keyed_parts.finished(out / VALUES, name, schema=TAGS, written=written.get(name))
             if path is None:
-                path = out / _MAKING / name
+                path = out / MAKING / name
                 source = embedded.part_path(attribute, part.key)
                 vectors = read_vectors(source, crc32=embedded.written(source))
                 table = _tagged(vectors, prototypes, attribute)
@@ -136,7 +135,10 @@ def make_tags(
         calibrations={name: prototypes.calibrations[name]._asdict() for name in attributes},
         crc32={name: files.checksum(path) for name, path in paths.items()},
     )
-    _bring_in(made)
+    keyed_parts.bring_in(out / VALUES, made.crc32)
+    content = asdict(made)
+    del content["folder"]
+    files.write_json(content, out / MANIFEST)
     return made, num_made
 
 
@@ -186,35 +188,3 @@ def _written_before(out: Path) -> dict[str, str]:
         return read_tags(out).crc32
     except HemlineError:
         return {}
-
-
-def _finished(out: Path, name: str, written: str | None) -> Path | None:
-    """Returns the path of a part that lies on disk; None if it does not, or is damaged."""
-    for path in _places(out, name):
-        if not files.problem_of(path, written):
-            with suppress(HemlineError):  # its pages have checksums too
-                files.read_table(path, schema=TAGS)
-                return path
-    return None
-
-
-def _places(out: Path, name: str) -> tuple[Path, Path]:
-    return out / VALUES / name, out / _MAKING / name
-
-
-def _bring_in(made: TagsFolder) -> None:
-    """Brings finished parts into `values`, removes others, and writes the manifest."""
-    (made.folder / VALUES).mkdir(parents=True, exist_ok=True)
-    named = set()
-    for name in made.crc32:
-        place, making = _places(made.folder, name)
-        named.add(place)
-        if making.exists():
-            making.replace(place)
-    keyed_parts.remove_unnamed(made.folder / VALUES, "part-*.parquet", named=named)
-    keyed_parts.remove_unnamed(made.folder / _MAKING, "part-*.parquet", named=())
-    with suppress(OSError):  # it is not there, or another run makes parts in it
-        (made.folder / _MAKING).rmdir()
-    content = asdict(made)
-    del content["folder"]
-    files.write_json(content, made.folder / MANIFEST)

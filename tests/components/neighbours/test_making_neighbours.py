@@ -18,17 +18,17 @@ from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
-from components.neighbours import by_index, changes, making, parts
+from components.images.keyed_parts import MAKING
+from components.neighbours import by_index, changes, wanted
 from components.neighbours import folder as folder_module
 from components.neighbours.folder import (
-    MAKING,
     MANIFEST,
     NEAREST,
     NeighboursFolder,
     read_neighbours,
 )
 from components.neighbours.job import parts_here
-from components.neighbours.making import Made, make_neighbours
+from components.neighbours.making import Made, RunParts, make_neighbours
 from components.neighbours.parts import PartMade, PartsMaker
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
@@ -44,8 +44,7 @@ BOTH: list[dict[str, float]] = [{"collar": 1.0}, {"length": 1.0}]
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "ITEMS_PER_PART", 100)
-    monkeypatch.setattr(making, "ITEMS_PER_PART", 100)
+    monkeypatch.setattr(wanted, "ITEMS_PER_PART", 100)
 
 
 def make(
@@ -55,7 +54,7 @@ def make(
     out: str = "out",
     weights: Sequence[dict[str, float]] = BOTH,
     vectors: dict[str, np.ndarray] | None = None,
-    run_parts: making.RunParts = parts_here,
+    run_parts: RunParts = parts_here,
     catalog: Catalog | None = None,
     **asked: Any,
 ) -> Made:
@@ -309,7 +308,7 @@ class TestByIndex:
 
     @pytest.fixture(autouse=True)
     def large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(making, "MOST_EXACT", 1000)
+        monkeypatch.setattr(wanted, "MOST_EXACT", 1000)
         monkeypatch.setattr(by_index, "_COMPARED_AT_ONCE", 5000)
 
     def clustered(self) -> dict[str, np.ndarray]:
@@ -360,7 +359,7 @@ class TestByIndex:
     def test_exact_lists_stay_exact_where_few_items_make_them_too_many(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(making, "MOST_EXACT", self.NUM - 5)
+        monkeypatch.setattr(wanted, "MOST_EXACT", self.NUM - 5)
         self.run(tmp_path, self.NUM - 10)
         made = self.run(tmp_path, self.NUM)
         assert (made.num_whole, made.num_merged) == (10, self.NUM - 10)

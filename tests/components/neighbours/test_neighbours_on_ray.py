@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from embedded_folders import unit_vectors, write_embedded_folder
 
-from components.neighbours import making
+from components.neighbours import wanted
 from components.neighbours.folder import NEAREST
 from components.neighbours.job import parts_here, parts_on_ray
 from components.neighbours.making import RunParts, make_neighbours
@@ -34,8 +34,8 @@ def bytes_made(tmp_path: Path, run_parts: RunParts, out: str) -> dict[str, bytes
 def test_tasks_make_what_this_process_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_exact: int
 ) -> None:
-    monkeypatch.setattr(making, "MOST_EXACT", most_exact)
-    monkeypatch.setattr(making, "ITEMS_PER_PART", 300)
+    monkeypatch.setattr(wanted, "MOST_EXACT", most_exact)
+    monkeypatch.setattr(wanted, "ITEMS_PER_PART", 300)
     here = bytes_made(tmp_path, parts_here, "here")
     assert bytes_made(tmp_path, parts_on_ray(2), "on ray") == here
     assert len(here) == np.ceil(2000 / 300)
