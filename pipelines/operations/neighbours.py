@@ -66,6 +66,10 @@ def neighbours(
             "a weight counts in a sum: add --together to compare by the weighted sum of the "
             "attributes, or leave weights out to compare by each of them"
         )
+    if together and len(weights) == 1:
+        raise HemlineError(
+            "--together sums several attributes: name another one, or leave it out with the weight"
+        )
     conditions = [parse_condition(text) for text in where or ()]
     requests = [
         SearchRequest(

@@ -32,7 +32,9 @@ Attributes = Annotated[
     list[str] | None, Option("--attribute", help="Name values of this alone; may be repeated.")
 ]
 Audit = Annotated[bool, Option("--audit", help="List labels that the model contradicts most.")]
-Top = Annotated[int, Option("--top", min=1, help="With --audit: how many labels.")]
+Top = Annotated[
+    int | None, Option("--top", min=1, help="With --audit: how many labels (default: 50).")
+]
 Split = Annotated[
     list[str] | None,
     Option("--split", help="With --audit: labels of this split only; may be repeated."),
@@ -40,12 +42,14 @@ Split = Annotated[
 Sheet = Annotated[Path | None, Option(help="With --audit: PNG file for a contact sheet of them.")]
 Out = Annotated[Path, Option(help="Folder for the tags.")]
 
+_NUM_DOUBTS = 50
+
 
 def tag(
     *,
     attribute: Attributes = None,
     audit: Audit = False,
-    top: Top = 50,
+    top: Top = None,
     split: Split = None,
     sheet: Sheet = None,
     out: Out = options.TAGS,
@@ -65,8 +69,8 @@ def tag(
     for name in names:
         embedded.check_attribute(name)
         check_nameable(prototypes, name)
-    if (split or sheet) and not audit:
-        raise HemlineError("--split and --sheet are for --audit: add it, or leave them out")
+    if (split or sheet or top) and not audit:
+        raise HemlineError("--split, --sheet and --top are for --audit: add it, or leave them out")
     for name in split or ():
         if name not in SPLITS:
             raise HemlineError(f"no split {name!r}; there are {', '.join(SPLITS)}")
@@ -85,7 +89,7 @@ def tag(
         measured, found = _beside_labels(
             embedded, prototypes, table, schema, attributes=names, audited=split
         )
-    found = most_doubtful(found, top) if audit else []
+    found = most_doubtful(found, top or _NUM_DOUBTS) if audit else []
     finder = Finder(embedded, None)
     tagged = Tagged(
         folder=folder,

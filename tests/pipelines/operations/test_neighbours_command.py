@@ -91,6 +91,8 @@ def test_several_together(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_weight_without_a_sum_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     run("--attribute", "collar=2", status=1)
     assert "add --together" in capsys.readouterr().err
+    run("--attribute", "collar=2", "--together", status=1)
+    assert "--together sums several attributes" in capsys.readouterr().err
     assert not Path("data/neighbours").exists()
 
 

@@ -129,6 +129,7 @@ def test_the_audit_of_held_out_labels(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         (["--split", "test"], "are for --audit"),
+        (["--top", "9"], "are for --audit"),
         (["--attribute", "sleeve"], "no attribute 'sleeve'; images are embedded for"),
         (["--audit", "--split", "tset"], "no split 'tset'; there are train, valid, test"),
     ],
