@@ -191,9 +191,7 @@ class Finder:
 
     def _check(self, query: Query, needed: Set[str]) -> None:
         for name in (*query.vectors, *needed):
-            if name not in self.attributes:
-                known = ", ".join(self.attributes)
-                raise HemlineError(f"no attribute {name!r}; images are embedded for {known}")
+            self._embedded.check_attribute(name)
         if not needed or not needed <= query.vectors.keys():
             raise HemlineError(
                 f"a search by {', '.join(needed) or 'no attribute'} was given embeddings of the "

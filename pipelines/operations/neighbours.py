@@ -59,7 +59,7 @@ def neighbours(
     Lists that are right already are kept: run it again after a kill, or when items came.
     """
     embedded = embeddings_at(embeddings)
-    given = given_weights(attribute or embedded.attributes, embedded.attributes)
+    given = given_weights(attribute or embedded.attributes, embedded)
     weights = {name: weight or 1.0 for name, weight in given.items()}
     if not together and {*weights.values()} != {1.0}:
         raise HemlineError(

@@ -106,7 +106,7 @@ def search(
             attribute or (),
             changes,
             kept=_kept(keep or (), embedded.attributes),
-            known=embedded.attributes,
+            embedded=embedded,
             fitted={} if prototypes is None else prototypes.weights,
         ),
         changes=changes,
@@ -154,7 +154,7 @@ def _weights(
     changes: Collection[str],
     *,
     kept: Sequence[str],
-    known: Sequence[str],
+    embedded: Embeddings,
     fitted: Mapping[str, float],
 ) -> dict[str, float]:
     """Returns the weight of each attribute that is compared by.
@@ -166,10 +166,9 @@ def _weights(
         raise BadParameter("name one to compare by, or give --change", param_hint="'--attribute'")
     if kept and not changes:
         raise BadParameter("is for --change: name what is compared by", param_hint="'--keep'")
-    given = given_weights(texts, known)
+    known, given = embedded.attributes, given_weights(texts, embedded)
     for name in kept:
-        if name not in known:
-            raise _unknown(name, known)
+        embedded.check_attribute(name)
         if name in changes:
             raise HemlineError(f"{name} is both kept and changed: leave one out")
     named = {*given, *kept}
@@ -188,22 +187,19 @@ def _kept(texts: Sequence[str], known: Sequence[str]) -> list[str]:
     ]
 
 
-def given_weights(texts: Sequence[str], known: Sequence[str]) -> dict[str, float | None]:
+def given_weights(texts: Sequence[str], embedded: Embeddings) -> dict[str, float | None]:
     """Returns the attributes asked for, and the weights of those that have one."""
     given: dict[str, float | None] = {}
     for text in map(nfc, texts):
-        name, equals, weight = (text, "", "") if text in known else text.rpartition("=")
+        name, equals, weight = (
+            (text, "", "") if text in embedded.attributes else text.rpartition("=")
+        )
         name = name or text
-        if name not in known:
-            raise _unknown(name, known)
+        embedded.check_attribute(name)
         if name in given:
             raise HemlineError(f"--attribute {name} is given twice: give it once, with its weight")
         given[name] = parse_weight(name, weight) if equals else None
     return given
-
-
-def _unknown(name: str, known: Sequence[str]) -> HemlineError:
-    return HemlineError(f"no attribute {name!r}; images are embedded for {', '.join(known)}")
 
 
 def _ask(
