@@ -16,6 +16,7 @@ from components.search.change import target_verdict
 from components.search.request import Found, Query, SearchRequest, Verdict, verdict
 from pipelines.shell.reporting import console, plain, print_with_paths, table
 
+_MOST_NAMED = 2  # attributes that stay, beside those that change
 _DECIMALS = 6  # half precision knows no more of a similarity
 
 Values = Mapping[str, Sequence[str]]
@@ -48,12 +49,18 @@ class Results:
 
     @property
     def title(self) -> str:
-        """Attributes with their weights, among how many items, and the model."""
+        """Attributes with their weights, among how many items, and the model.
+
+        Beside changes, only a few others are named.
+        """
         shown = {name: f"{name}={value}" for name, value in self.request.changes.items()}
         named = " + ".join(
             shown.get(name, name) if weight == 1 else f"{weight:g} x {shown.get(name, name)}"
             for name, weight in self.request.weights.items()
         )
+        kept = [name for name in self.request.weights if name not in self.request.changes]
+        if self.request.changes and len(kept) > _MOST_NAMED:
+            named = f"{', '.join(shown.values())}, {len(kept)} attributes as in the query"
         rerank = self.request.rerank
         among = "" if rerank is None else f" among the {rerank} nearest in all attributes"
         return f"{named}{among}, by {self.model}"

@@ -14,7 +14,9 @@ from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.prototypes.prototypes import Prototypes, ValueVectors
 from components.prototypes.tags import UNCALIBRATED
+from components.search.request import Query, SearchRequest
 from components.tables import Catalog, Numbering
+from pipelines.operations.search.answer import Results
 from pipelines.operations.search.command import _kept
 from pipelines.shell.cli import main
 
@@ -191,3 +193,22 @@ def test_embeddings_without_prototypes_say_how_to_get_them(capsys, project: Path
 def test_names_to_keep_may_have_commas_and_accents() -> None:
     assert _kept(["heel, cm", "hem, sole"], ["heel, cm", "hem"]) == ["heel, cm", "hem", "sole"]
     assert _kept(["colle\u0301"], ["coll\u00e9"]) == ["coll\u00e9"]
+
+
+def test_a_title_of_many_attributes_is_short() -> None:
+    names = [f"attribute_{number}" for number in range(12)]
+    query = Query(vectors={}, itself=[], values={})
+    weights = dict.fromkeys(names, 1.234)
+    results = Results(
+        query=query,
+        target=query,
+        shown="query.png",
+        image=None,
+        request=SearchRequest(weights=weights, top_k=5, changes={"attribute_3": "long"}),
+        model="models:/hemline/1",
+        root="raw",
+        found=[],
+    )
+    assert results.title == (
+        "attribute_3=long, 11 attributes as in the query, by models:/hemline/1"
+    )
