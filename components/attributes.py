@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -46,18 +46,38 @@ def too_long(name: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """An attribute and its values, in the order that tables count them in."""
+    """An attribute and its values, in the order that tables count them in.
+
+    The values of an *identity* are items: single products, too many to be listed. `num_items` says
+    how many numbers they have had, and is None for other attributes; `tables.item_names` has their
+    names.
+    """
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    num_items: int | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether its values are items."""
+        return self.num_items is not None
+
+    @property
+    def num_values(self) -> int:
+        """The number of its values."""
+        return len(self.values) if self.num_items is None else self.num_items
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeSchema:
-    """The attributes of a data set; positions in it are what tables store."""
+    """The attributes of a data set; positions in it are what tables store.
+
+    `landmarks` are the names of the points that the data set marks in its images; often none.
+    """
 
     dataset: str
     attributes: tuple[Attribute, ...]
+    landmarks: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -67,12 +87,23 @@ class AttributeSchema:
     @property
     def num_values(self) -> list[int]:
         """The number of values of each attribute."""
-        return [len(attribute.values) for attribute in self.attributes]
+        return [attribute.num_values for attribute in self.attributes]
 
     @property
     def max_num_values(self) -> int:
-        """The largest number of values of an attribute."""
-        return max(self.num_values)
+        """The largest number of values that an attribute lists."""
+        return max(len(attribute.values) for attribute in self.attributes)
+
+    @property
+    def identity(self) -> int | None:
+        """The position of the attribute whose values are items; None where there is none."""
+        places = [place for place, each in enumerate(self.attributes) if each.is_identity]
+        return places[0] if places else None
+
+    @property
+    def listed(self) -> list[int]:
+        """The positions of the attributes whose values are listed: all but the identity."""
+        return [place for place, each in enumerate(self.attributes) if not each.is_identity]
 
     def index(self, name: str) -> int:
         """Returns the position of an attribute; HemlineError where there is none."""
@@ -82,13 +113,28 @@ class AttributeSchema:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what the schema file holds."""
-        return asdict(self)
+        attributes = tuple(
+            {"name": each.name, "num_items": each.num_items}
+            if each.is_identity
+            else {"name": each.name, "values": each.values}
+            for each in self.attributes
+        )
+        landmarks = {"landmarks": self.landmarks} if self.landmarks else {}
+        return {"dataset": self.dataset, "attributes": attributes, **landmarks}
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> "AttributeSchema":
         """Returns the schema that a schema file holds."""
         attributes = tuple(
-            Attribute(name=nfc(attribute["name"]), values=tuple(map(nfc, attribute["values"])))
+            Attribute(
+                name=nfc(attribute["name"]),
+                values=tuple(map(nfc, attribute.get("values", ()))),
+                num_items=attribute.get("num_items"),
+            )
             for attribute in raw["attributes"]
         )
-        return AttributeSchema(dataset=raw["dataset"], attributes=attributes)
+        return AttributeSchema(
+            dataset=raw["dataset"],
+            attributes=attributes,
+            landmarks=tuple(raw.get("landmarks", ())),
+        )

@@ -25,7 +25,13 @@ from components.errors import DamagedFileError, HemlineError, command_line
 
 _ABOUT = b"hemline"  # the key of our metadata in Parquet files ...
 _ABOUT_CRC32 = b"hemline_crc32"  # ... and of its checksum: those of pages are for rows alone
+_ADDED = b"hemline_added"  # marks a column of a schema
 _READ_AT_ONCE = 2**20  # bytes, while a checksum is made
+
+
+def added(name: str, kind: pa.DataType) -> pa.Field:
+    """Returns one of the last columns of a schema which files of an older hemline lack."""
+    return pa.field(name, kind, metadata={_ADDED: b"1"})
 
 
 def write_table(
@@ -74,11 +80,19 @@ def write_row_groups(tables: Iterable[pa.Table], path: Path, *, schema: pa.Schem
 def read_table(path: Path, *, schema: pa.Schema | None) -> pa.Table:
     """Returns a Parquet file's table; None takes whatever columns it has.
 
+    Of an older hemline, columns that were `added` since come as nulls, and whole numbers may have
+    been narrower.
+
     Raises:
         HemlineError: the file is missing or not Parquet, has other columns than the schema, or is
             damaged: pages have checksums, but for those of an older hemline.
     """
-    return _whole(_open(path, schema=schema).read, path)
+    table = _whole(_open(path, schema=schema).read, path)
+    if schema is None or table.schema.equals(schema):
+        return table
+    for field in list(schema)[table.num_columns :]:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.cast(schema)
 
 
 def read_row_group(path: Path, index: int, *, schema: pa.Schema) -> pa.Table:
@@ -98,12 +112,31 @@ def _open(path: Path, *, schema: pa.Schema | None) -> pq.ParquetFile:
         "a Parquet file",
         damaged=_again(path),
     )
-    if schema is not None and not file.schema_arrow.equals(schema):
+    if schema is not None and not _fits(file.schema_arrow, schema):
         raise HemlineError(
             f"{path} has columns {file.schema_arrow.names}, expected {schema.names}; "
             "it was made by another version of hemline: `dvc repro` makes it again"
         )
     return file
+
+
+def _fits(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Returns whether a file has the columns of a schema, or those of an older one."""
+    if len(found) > len(schema):
+        return False
+    are_missing = [(x.metadata or {}).get(_ADDED) for x in list(schema)[len(found) :]]
+    are_equal = [x.equals(y) or _is_narrower(x, y) for x, y in zip(found, schema, strict=False)]
+    return all(are_missing) and all(are_equal)
+
+
+def _is_narrower(found: pa.Field, field: pa.Field) -> bool:
+    is_signed = pa.types.is_signed_integer
+    return bool(
+        found.name == field.name
+        and is_signed(found.type)
+        and is_signed(field.type)
+        and found.type.bit_width < field.type.bit_width
+    )
 
 
 def _whole(read: Callable[[], pa.Table], path: Path) -> pa.Table:

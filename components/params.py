@@ -53,12 +53,16 @@ class DataParams:
         "shopping100k",
         "imaterialist",
         "celeba",
+        "deepfashion_inshop",
+        "deepfashion_consumer_to_shop",
+        "street2shop",
         "published",
         "table",
     ] = "fashionai"
     root: str = "data/raw/wardrobe"
     dataset: str | None = None
     exclude_attributes: list[str] = field(default_factory=list)
+    shop_gallery: Literal["test", "valid_and_test"] = "valid_and_test"
     max_quarantined_share: Share = 0.01
 
     @model_validator(mode="after")
@@ -82,6 +86,7 @@ class PreprocessParams:
     """Section `preprocess`: the image store."""
 
     image_size_px: Annotated[int, Field(ge=32, multiple_of=16)] = 96
+    crop: Literal["centre", "box"] = "centre"
     images_per_shard: PositiveInt = 1024
     num_workers: Annotated[int, Field(ge=0)] = 2
 
@@ -118,6 +123,7 @@ class SamplingParams:
 
     method: Literal["triplets", "batches"] = "batches"
     triplets: Literal["drawn", "published"] = "drawn"
+    attributes: list[str] = field(default_factory=list)
     seed: Seed = 11
     num_epochs: Annotated[int, Field(gt=0, lt=2**15)] = 7
     triplets_per_epoch: PositiveInt = 4000
@@ -148,6 +154,8 @@ class ModelParams:
     embedding_dim: PositiveInt = 256
     attention_dim: PositiveInt = 128
     normalise_features: bool = True
+    bilinear_dim: PositiveInt = 8192
+    landmark_channels: PositiveInt = 256
     hierarchical: bool | None = None
     classification: bool | None = None
     asa: bool | None = None
@@ -159,6 +167,14 @@ class ModelParams:
     localisation: bool | None = None
     feature_fusion: bool | None = None
     memory: str | None = None
+    branches: str | None = None
+    attribute_supervision: bool | None = None
+    landmark_supervision: bool | None = None
+    fusion: str | None = None
+    co_attention: str | None = None
+    grid_size: int | None = None
+    landmark_maps: str | None = None
+    num_hourglasses: int | None = None
 
     @model_validator(mode="after")
     def _parts_make_a_network(self) -> "ModelParams":
@@ -191,9 +207,9 @@ class TrainParams:
     """Section `train`: objective, optimiser, and the processes that train."""
 
     seed: Seed = 3
-    objective: Literal["triplet", "soft_triplet", "batch_triplet", "supcon", "multi_similarity"] = (
-        "multi_similarity"
-    )
+    objective: Literal[
+        "triplet", "soft_triplet", "batch_triplet", "supcon", "multi_similarity", "classification"
+    ] = "multi_similarity"
     margin: Annotated[float, Field(ge=0, le=2)] = 0.1
     temperature: PositiveFloat = 0.1
     positive_scale: PositiveFloat = 5.0
@@ -201,6 +217,9 @@ class TrainParams:
     similarity_threshold: Annotated[float, Field(ge=-1, le=1)] = 0.5
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
     ranking_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5
+    attribute_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    landmark_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    sampled_classes: PositiveInt | None = None
     classification_epochs: Annotated[int, Field(ge=0)] = 0
     global_ranking_epochs: Annotated[int, Field(ge=0)] = 0
     triplets_per_batch: PositiveInt = 32

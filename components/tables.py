@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components import files
 from components.attributes import AttributeSchema
@@ -15,6 +16,8 @@ IMAGES_FILE = "images.parquet"
 LABELS_FILE = "labels.parquet"
 PUBLISHED_TRIPLETS_FILE = "triplets.parquet"
 REGIONS_FILE = "regions.parquet"
+BOXES_FILE = "boxes.parquet"
+LANDMARKS_FILE = "landmarks.parquet"
 QUARANTINE_FILE = "quarantine.parquet"  # of a catalog, a store, and embeddings
 IMAGE_HASHES_FILE = "hashes.parquet"  # of a store
 SPLITS_FILE = "splits.parquet"  # of a folder of splits
@@ -27,7 +30,8 @@ REPORT_FILE = "report.html"
 QUERY_SCORES_FILE = "queries.parquet"
 PROTOTYPES_FILE = "prototypes.parquet"  # of models, of a version, and of embeddings
 
-_LABEL = (("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int16()))
+_LABEL = (("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int32()))
+_EDGES = tuple((edge, pa.float32()) for edge in ("left", "top", "right", "bottom"))
 _SLOTS = (("anchor", pa.int64()), ("positive", pa.int64()), ("negative", pa.int64()))
 
 IMAGES = pa.schema(
@@ -39,9 +43,13 @@ IMAGES = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("group", pa.string()),
+        files.added("domain", pa.string()),
     ]
 )
 """One row per image; `path` is relative to the data root.
+
+group: what an image belongs to; where the data set has items, the item's name. domain: which world
+an image is of, `street` or `shop`, null where the data set does not say it.
 
 Numbers count from 0 and are append-only: an image keeps its number when data is added, and the
 number of a removed image is never reused. The file's metadata holds the `Numbering`.
@@ -50,20 +58,35 @@ number of a removed image is never reused. The file's metadata holds the `Number
 LABELS = pa.schema([*_LABEL, ("split", pa.string()), ("role", pa.string())])
 """One row per label; `attribute` and `value` are positions in the schema file.
 
+A value of the identity is the number of an item; they count from 0 and are append-only.
+
 split (train, valid, test) and role (query, gallery) are what the data set itself says, or null.
 """
 
 PUBLISHED_TRIPLETS = pa.schema([("split", pa.string()), ("attribute", pa.int16()), *_SLOTS])
 """One row per triplet of image numbers that the data set itself publishes; often none."""
 
-REGIONS = pa.schema(
+REGIONS = pa.schema([("image", pa.int64()), ("attribute", pa.int16()), *_EDGES])
+"""One row per image and attribute whose place is known: a box in pixels of the upright image."""
+
+BOXES = pa.schema([("image", pa.int64()), *_EDGES])
+"""One row per image whose data set says where the item is: a box in pixels, upright."""
+
+VISIBILITIES = ("visible", "occluded", "absent")
+LANDMARKS = pa.schema(
     [
         ("image", pa.int64()),
-        ("attribute", pa.int16()),
-        *((edge, pa.float32()) for edge in ("left", "top", "right", "bottom")),
+        ("landmark", pa.int16()),
+        ("x", pa.float32()),
+        ("y", pa.float32()),
+        ("visibility", pa.string()),
     ]
 )
-"""One row per image and attribute whose place is known: a box in pixels of the upright image."""
+"""One row per image and landmark; `landmark` is a position in the schema file.
+
+x and y are in pixels of the upright image, null where the landmark is absent: cut off, or not of
+such a garment; visibility is one of `VISIBILITIES`.
+"""
 
 QUARANTINE = pa.schema([("path", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
 """One row per image or label that was left out; `reason` is one of `QUARANTINE_REASONS`."""
@@ -213,6 +236,8 @@ class Catalog:
         quarantine: images and labels that cannot be used.
         left_out: how many rows of the data set carry nothing, by what they are.
         regions: where attributes show, where the data set says it; often nowhere.
+        boxes: where the item is; often nowhere.
+        landmarks: where the points of its garments are; often nowhere.
     """
 
     schema: AttributeSchema
@@ -223,6 +248,8 @@ class Catalog:
     quarantine: pa.Table
     left_out: Mapping[str, int]
     regions: pa.Table = field(default_factory=REGIONS.empty_table)
+    boxes: pa.Table = field(default_factory=BOXES.empty_table)
+    landmarks: pa.Table = field(default_factory=LANDMARKS.empty_table)
 
 
 def write_catalog(catalog: Catalog, folder: Path) -> None:
@@ -237,6 +264,8 @@ def write_catalog(catalog: Catalog, folder: Path) -> None:
     files.write_table(catalog.labels, folder / LABELS_FILE, schema=LABELS)
     files.write_table(catalog.triplets, folder / PUBLISHED_TRIPLETS_FILE, schema=PUBLISHED_TRIPLETS)
     files.write_table(catalog.regions, folder / REGIONS_FILE, schema=REGIONS)
+    files.write_table(catalog.boxes, folder / BOXES_FILE, schema=BOXES)
+    files.write_table(catalog.landmarks, folder / LANDMARKS_FILE, schema=LANDMARKS)
     write_quarantine(catalog.quarantine, folder)
     files.write_json(dict(catalog.left_out), folder / "left_out.json")
 
@@ -261,6 +290,8 @@ def read_catalog(folder: Path) -> Catalog:
         labels=files.read_table(folder / LABELS_FILE, schema=LABELS),
         triplets=files.read_table(folder / PUBLISHED_TRIPLETS_FILE, schema=PUBLISHED_TRIPLETS),
         regions=files.read_table(folder / REGIONS_FILE, schema=REGIONS),
+        boxes=read_boxes(folder),
+        landmarks=read_landmarks(folder),
         quarantine=read_quarantine(folder),
         left_out=files.read_json(folder / "left_out.json"),
     )
@@ -269,6 +300,37 @@ def read_catalog(folder: Path) -> Catalog:
 def read_schema(catalog: Path) -> AttributeSchema:
     """Returns the attribute schema of the catalog in a folder."""
     return AttributeSchema.from_dict(files.read_json(catalog / SCHEMA_FILE))
+
+
+def read_boxes(catalog: Path) -> pa.Table:
+    """Returns where items are, `BOXES`; none for a catalog of an older hemline."""
+    return _read_later(catalog / BOXES_FILE, schema=BOXES)
+
+
+def read_landmarks(catalog: Path) -> pa.Table:
+    """Returns where the points of garments are, `LANDMARKS`; none for an older hemline's."""
+    return _read_later(catalog / LANDMARKS_FILE, schema=LANDMARKS)
+
+
+def _read_later(path: Path, *, schema: pa.Schema) -> pa.Table:
+    return files.read_table(path, schema=schema) if path.exists() else schema.empty_table()
+
+
+def item_names(images: pa.Table, labels: pa.Table, schema: AttributeSchema) -> dict[int, str]:
+    """Returns the name of every item that has an image, by its number; empty without items.
+
+    Args:
+        images: `IMAGES`, whose groups they are.
+        labels: `LABELS`, or splits.
+        schema: schema of the catalog.
+    """
+    if schema.identity is None:
+        return {}
+    of_items = labels.filter(pc.equal(labels["attribute"], schema.identity))
+    place = pc.index_in(of_items["image"], images["image"])
+    names = images["group"].take(place).to_pylist()
+    found = dict(zip(of_items["value"].to_pylist(), names, strict=True))
+    return {item: name for item, name in found.items() if name is not None}
 
 
 def read_splits(folder: Path) -> pa.Table:

@@ -13,11 +13,12 @@ import pyarrow as pa
 from components import tables
 from components.attributes import LONGEST_NAME, Attribute, AttributeSchema, nfc, too_long
 from components.datasets.labelled import Label, LabelledImages, Region, Unusable, seen_values
+from components.datasets.places import places_in
 from components.errors import HemlineError
 from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
 from components.tables import Catalog, Numbering
 
-_MAX_NUM_VALUES = 2**15  # of an attribute: tables count them from 0 in int16
+_MAX_NUM_VALUES = 2**15  # of an attribute that lists them
 
 
 class _ImageFile(NamedTuple):
@@ -40,9 +41,9 @@ def build_catalog(
     Every image file is read once, for its hash and its header; pixels are decoded later. New
     images are numbered in the order in which the label file first names them.
 
-    Where a previous catalog is continued, its images keep their numbers and its values their
-    positions; new ones come last. So do attributes, except those that no image has any more. A
-    catalog of another data set (of another name, or without a common path) is not continued.
+    Where a previous catalog is continued, its images and items keep their numbers and its values
+    their positions; new ones come last. So do attributes, except those that no image has any more.
+    A catalog of another data set (of another name, or without a common path) is not continued.
 
     Raises:
         HemlineError: an excluded attribute does not exist, no image is usable, or an attribute is
@@ -69,19 +70,28 @@ def build_catalog(
             previous = None
     number_of, numbering = _number(usable_files, previous)
     usable = [label for label in labels if label.path in number_of]
-    schema = _schema(labelled, usable, previous, lost=lost)
+    items = _items(labelled, usable, previous)
+    schema = _schema(labelled, usable, previous, items=items, lost=lost)
     triplets = _triplets_table(labelled, number_of=number_of, schema=schema)
     left_out = dict(labelled.left_out)
     if num_lost := sum(map(len, labelled.triplets.rows.values())) - triplets.num_rows:
         left_out["published triplets of images or attributes that are not used"] = num_lost
-    images = sorted((number_of[x.path], *x, labelled.groups.get(x.path)) for x in usable_files)
+    images = sorted(
+        (number_of[x.path], *x, labelled.groups.get(x.path), labelled.domains.get(x.path))
+        for x in usable_files
+    )
+    size_of = {file.path: (file.width, file.height) for file in usable_files}
+    places = places_in(labelled, number_of=number_of, size_of=size_of, landmarks=schema.landmarks)
+    left_out.update(places.left_out)
     return Catalog(
         schema=schema,
         numbering=numbering,
         images=_table(images, tables.IMAGES),
-        labels=_labels_table(usable, number_of=number_of, schema=schema),
+        labels=_labels_table(usable, number_of=number_of, schema=schema, items=items),
         triplets=triplets,
         regions=_regions_table(labelled.regions, number_of=number_of, schema=schema),
+        boxes=_table(places.boxes, tables.BOXES),
+        landmarks=_table(places.landmarks, tables.LANDMARKS),
         quarantine=tables.quarantine_table(quarantine),
         left_out=left_out,
     )
@@ -123,20 +133,55 @@ def _number(
     return number_of, replace(numbering, next_image=numbering.next_image + len(new))
 
 
+def _items(
+    labelled: LabelledImages, labels: Sequence[Label], previous: Catalog | None
+) -> dict[str, int]:
+    """Returns the number of every item by its name; new ones in the order of their labels."""
+    before = (
+        tables.item_names(previous.images, previous.labels, previous.schema) if previous else {}
+    )
+    items = {name: item for item, name in before.items()}
+    next_item = _num_items(previous)
+    for label in labels:
+        if label.attribute == labelled.identity and label.value not in items:
+            items[label.value] = next_item
+            next_item += 1
+    return items
+
+
+def _num_items(catalog: Catalog | None) -> int:
+    """Returns how many numbers the items of a catalog have had."""
+    identity = catalog.schema.identity if catalog else None
+    return catalog.schema.num_values[identity] if catalog and identity is not None else 0
+
+
 def _schema(
-    labelled: LabelledImages, labels: Sequence[Label], previous: Catalog | None, *, lost: str
+    labelled: LabelledImages,
+    labels: Sequence[Label],
+    previous: Catalog | None,
+    *,
+    items: dict[str, int],
+    lost: str,
 ) -> AttributeSchema:
     seen = seen_values(labels)
     before = {x.name: x.values for x in previous.schema.attributes} if previous else {}
     attributes = []
     for name in dict.fromkeys((*before, *labelled.values_of, *seen)):
-        if name in seen:
+        if name in seen and name == labelled.identity:
+            _check_values(Attribute(name=name), seen[name], source=labelled.source, lost=lost)
+            num_items = max(_num_items(previous), 1 + max(items.values()))
+            attributes.append(Attribute(name=name, num_items=num_items))
+        elif name in seen:
             values = (*before.get(name, ()), *labelled.values_of.get(name, ()), *seen[name])
             attribute = Attribute(name=name, values=tuple(dict.fromkeys(values)))
             _check_name(name, source=labelled.source)
             _check_values(attribute, seen[name], source=labelled.source, lost=lost)
             attributes.append(attribute)
-    return AttributeSchema(dataset=labelled.dataset, attributes=tuple(attributes))
+    known = previous.schema.landmarks if previous else ()
+    landmarks = dict.fromkeys((*known, *(landmark.name for landmark in labelled.landmarks)))
+    return AttributeSchema(
+        dataset=labelled.dataset, attributes=tuple(attributes), landmarks=tuple(landmarks)
+    )
 
 
 def _check_name(name: str, *, source: str) -> None:
@@ -164,13 +209,20 @@ def _check_values(attribute: Attribute, seen: Sequence[str], *, source: str, los
 
 
 def _labels_table(
-    labels: Sequence[Label], *, number_of: dict[str, int], schema: AttributeSchema
+    labels: Sequence[Label],
+    *,
+    number_of: dict[str, int],
+    schema: AttributeSchema,
+    items: dict[str, int],
 ) -> pa.Table:
     position = {
         (attribute.name, value): (a, v)
         for a, attribute in enumerate(schema.attributes)
         for v, value in enumerate(attribute.values)
     }
+    if schema.identity is not None:
+        name = schema.names[schema.identity]
+        position |= {(name, item): (schema.identity, number) for item, number in items.items()}
     rows = [(number_of[x.path], *position[x.attribute, x.value], x.split, x.role) for x in labels]
     rows.sort(key=lambda row: row[:3])
     return _table(rows, tables.LABELS)

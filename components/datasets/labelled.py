@@ -40,6 +40,30 @@ class Region(NamedTuple):
     bottom: float
 
 
+class Box(NamedTuple):
+    """Where the item is in the image at `path`: a box in pixels of the upright image."""
+
+    path: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Landmark(NamedTuple):
+    """Where a point of a garment is, in pixels of the upright image at `path`.
+
+    visibility is one of `tables.VISIBILITIES`; x and y mean nothing where it is absent. Mirroring
+    swaps the landmarks `left ...` and `right ...` of one name.
+    """
+
+    path: str
+    name: str
+    x: float
+    y: float
+    visibility: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class PublishedTriplets:
     """Triplets that a data set publishes.
@@ -63,6 +87,11 @@ class LabelledImages:
             alphabetical order.
         one_value_each: an image has one value of an attribute; two of them contradict each other.
         groups: what an image belongs to (a product, for one), by path, where the data set says it.
+        identity: the attribute whose values are items: single products, too many to list. An item's
+            images are one group, of its name.
+        domains: the world that an image is of, `street` or `shop`, by path.
+        boxes: where the item is, at most one an image.
+        landmarks: where points of garments are.
         left_out: how many rows of the files carry nothing, by what they are.
     """
 
@@ -74,6 +103,10 @@ class LabelledImages:
     groups: Mapping[str, str] = field(default_factory=dict)
     triplets: PublishedTriplets = PublishedTriplets()
     regions: Sequence[Region] = ()
+    identity: str | None = None
+    domains: Mapping[str, str] = field(default_factory=dict)
+    boxes: Sequence[Box] = ()
+    landmarks: Sequence[Landmark] = ()
     unusable: Sequence[Unusable] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 

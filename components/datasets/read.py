@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from posixpath import normpath
 
@@ -61,6 +62,7 @@ def cleaned(
     an image has one value of an attribute, all values of an attribute are quarantined of which an
     image has several.
     """
+    spelled = cache(spelled)
     texts, unusable = _apart(labelled.labels)
     path_of = {path: spelled(path) for path in dict.fromkeys(label.path for label in texts)}
     labels = list(
@@ -96,6 +98,10 @@ def cleaned(
         regions=[
             x._replace(path=spelled(x.path), attribute=nfc(x.attribute)) for x in labelled.regions
         ],
+        identity=None if labelled.identity is None else nfc(labelled.identity),
+        domains={spelled(path): domain for path, domain in labelled.domains.items()},
+        boxes=[x._replace(path=spelled(x.path)) for x in labelled.boxes],
+        landmarks=[x._replace(path=spelled(x.path), name=nfc(x.name)) for x in labelled.landmarks],
         unusable=[(printable(path), why, printable(more)) for path, why, more in unusable],
         left_out={printable(what): number for what, number in counts.items() if number},
     )

@@ -34,6 +34,8 @@ def build_model(
     embedding_dim: int,
     attention_dim: int,
     normalise_features: bool,
+    bilinear_dim: int = 8192,
+    landmark_channels: int = 256,
     **parts: Any,
 ) -> EmbeddingNetwork:
     """Returns the network that params name, its backbone loaded and the rest initialised.

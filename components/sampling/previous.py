@@ -59,10 +59,16 @@ def read_previous(path: Path, *, catalog: Catalog, params: SplitParams) -> Assig
 
 
 def _moved(table: pa.Table, before: AttributeSchema, now: AttributeSchema) -> pa.Table:
-    """Returns a table with the positions of one schema replaced by those of another."""
+    """Returns a table with the positions of one schema replaced by those of another.
+
+    Items keep their numbers: the catalog that counts them is continued.
+    """
     values_now = {attribute.name: attribute.values for attribute in now.attributes}
-    value_of = np.full((len(before.attributes), before.max_num_values), -1)
+    value_of = np.full((len(before.attributes), max(before.num_values)), -1)
     for place, attribute in enumerate(before.attributes):
+        if attribute.is_identity:
+            value_of[place] = np.arange(value_of.shape[1])
+            continue
         among = pd.Index(values_now.get(attribute.name, ()), dtype=object)
         value_of[place, : len(attribute.values)] = among.get_indexer(pd.Index(attribute.values))
     attribute_of = pd.Index(now.names).get_indexer(pd.Index(before.names))

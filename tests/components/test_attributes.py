@@ -102,3 +102,17 @@ def test_names_that_mlflow_takes_stay_as_they_are():
 )
 def test_a_name_is_as_long_as_it_is_written(name, is_too_long):
     assert too_long(name) is is_too_long
+
+
+def test_the_items_of_an_identity_are_counted_and_not_listed():
+    item = Attribute(name="item", num_items=34_000)
+    schema = AttributeSchema(
+        dataset="toy", attributes=(*SCHEMA.attributes, item), landmarks=("left collar",)
+    )
+
+    assert schema.as_dict()["attributes"][-1] == {"name": "item", "num_items": 34_000}
+    assert AttributeSchema.from_dict(schema.as_dict()) == schema
+    assert schema.num_values == [*SCHEMA.num_values, 34_000]
+    assert schema.max_num_values == SCHEMA.max_num_values
+    assert (schema.identity, schema.listed) == (len(SCHEMA.names), [*range(len(SCHEMA.names))])
+    assert SCHEMA.identity is None

@@ -60,6 +60,6 @@ def add_row(root, path):
 def assert_same_files(one, two):
     names = sorted(path.name for path in one.iterdir())
     assert names == sorted(path.name for path in two.iterdir())
-    assert len(names) == 7
+    assert len(names) == 9
     for name in names:
         assert (one / name).read_bytes() == (two / name).read_bytes()
