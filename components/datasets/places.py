@@ -35,12 +35,12 @@ def places_in(
         size_of: width and height in pixels of the upright image, by path.
         landmarks: names of landmarks in the order of the schema.
     """
-    boxes = {}
+    boxes: dict[int, tuple[float, float, float, float] | None] = {}
     for box in labelled.boxes:
         if box.path in number_of:
             boxes.setdefault(number_of[box.path], _clipped(box, *size_of[box.path]))
     position = {name: place for place, name in enumerate(landmarks)}
-    points = {}
+    points: dict[tuple[int, int], tuple[float | None, float | None, str]] = {}
     num_outside = 0
     for point in labelled.landmarks:
         if point.path in number_of:
