@@ -15,7 +15,14 @@ from pathlib import Path
 
 import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.exceptions import RayActorError
+from ray.train import (
+    ControllerError,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    WorkerGroupError,
+)
 from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
@@ -71,6 +78,21 @@ def run_training(
             failure_config=FailureConfig(max_failures=train_params.max_failures),
         ),
     )
+    for failures_left in reversed(range(train_params.max_failures + 1)):
+        try:
+            _fit(trainer)
+            break
+        except ControllerError as error:
+            if not failures_left or not isinstance(error.controller_failure, RayActorError):
+                raise
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    """Trains; what hemline itself raised on a worker is raised here.
+
+    Ray replaces a worker that dies while it trains. Where one dies while Ray starts or stops the
+    others, as on a busy machine, Ray 2.60 gives the run up with a ControllerError instead.
+    """
     try:
         trainer.fit()
     except WorkerGroupError as error:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from ray import cloudpickle
+from ray.exceptions import ActorDiedError
+from ray.train import ControllerError
+from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 from small_run import MODEL, TRAIN, write_inputs
 
@@ -97,6 +100,29 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(
     assert len(names) == NUM_EPOCHS * (3 + 1)
     assert rows(disturbed) == [*whole[:6], *whole[5:]]  # the step it died in a second time
     assert_same_bits(undisturbed, disturbed)
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("max_failures", [0, 1])
+def test_a_worker_that_dies_while_ray_stops_the_others_is_one_more_failure(
+    inputs: TrainingInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_failures: int
+) -> None:
+    """Ray tells it as an error of its controller, which it does not try again."""
+    fit, errors = TorchTrainer.fit, [ControllerError(ActorDiedError())]
+
+    def fit_at_last(trainer):
+        if errors:
+            raise errors.pop()
+        return fit(trainer)
+
+    monkeypatch.setattr(TorchTrainer, "fit", fit_at_last)
+    params = replace(WORKERS, num_workers=1, max_failures=max_failures)
+    if not max_failures:
+        with pytest.raises(ControllerError):
+            run(inputs, tmp_path, params, note)
+        return
+    run(inputs, tmp_path, params, note)
+    assert [record["epoch"] for record in read_curve(tmp_path / "state")] == [0, 1, 2]
 
 
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
