@@ -129,7 +129,7 @@ kind: same_image, identical_file, group or near_duplicate; rows of one kind and 
 """
 
 UNANSWERABLE = pa.schema([*_LABEL, ("split", pa.string())])
-"""One row per label that did not become a query: no gallery item has its value."""
+"""One row per label that asks in vain, or did not become a query: no gallery item has its value."""
 
 TRIPLETS = pa.schema([("epoch", pa.int16()), ("attribute", pa.int16()), *_SLOTS])
 """One row per triplet of image numbers, one row group per epoch."""

@@ -64,9 +64,14 @@ def write_files(root: Path, files: Mapping[str, bytes | str]) -> Path:
     return root
 
 
-def images_table(sha256s: Iterable[str], *, groups: Iterable[str | None] = ()) -> pa.Table:
-    """Returns catalog rows of images with the given contents, and groups where they are given."""
-    sha256s, groups = list(sha256s), list(groups)
+def images_table(
+    sha256s: Iterable[str],
+    *,
+    groups: Iterable[str | None] = (),
+    domains: Iterable[str | None] = (),
+) -> pa.Table:
+    """Returns catalog rows of images with the given contents; groups and domains where given."""
+    sha256s, groups, domains = list(sha256s), list(groups), list(domains)
     rows = [
         {
             "image": image,
@@ -76,6 +81,7 @@ def images_table(sha256s: Iterable[str], *, groups: Iterable[str | None] = ()) -
             "width": 8,
             "height": 6,
             "group": groups[image] if groups else None,
+            "domain": domains[image] if domains else None,
         }
         for image, sha256 in enumerate(sha256s)
     ]

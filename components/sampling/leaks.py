@@ -8,6 +8,7 @@ import pyarrow as pa
 from components import tables
 from components.attributes import AttributeSchema
 from components.params import SplitParams
+from components.sampling.items import item_counts
 from components.sampling.relations import NEAR_DUPLICATE
 from components.sampling.splits import SPLITS, Assignment
 
@@ -47,14 +48,20 @@ def _of_kind(placed: pd.DataFrame, unit: pd.Series, differing: list[pd.Series]) 
 
 
 def report_of(
-    assigned: Assignment, leaks: pa.Table, *, params: SplitParams, schema: AttributeSchema
+    assigned: Assignment,
+    leaks: pa.Table,
+    *,
+    images: pa.Table,
+    params: SplitParams,
+    schema: AttributeSchema,
 ) -> dict[str, Any]:
     """Returns what `report.json` holds: sizes of the splits, leaks and unanswerable queries.
 
     Counts are of distinct images and of labels. Leaks are counted for each kind that was looked
     for: near_duplicate is left out where `split.near_duplicates` is ignore. Unanswerable queries
-    are images, counted once per split and attribute.
+    are images, counted once per split and attribute. Where there are items, `items` counts them.
     """
+    items = item_counts(assigned.splits, images, schema=schema)
     return {
         "method": params.method,
         "near_duplicate_distance": params.searched_distance,
@@ -62,6 +69,7 @@ def report_of(
         "num_labels_without_split": assigned.num_without_split,
         "leaks": _leaks_by_kind(leaks, is_searched=params.searched_distance is not None),
         "unanswerable": _by_attribute(assigned.unanswerable, schema),
+        **({"items": items, "num_held_out_items": assigned.num_held_out_items} if items else {}),
     }
 
 

@@ -55,14 +55,20 @@ def related_images(
     return pd.DataFrame({kind: _named(keys) for kind, keys in related.items()}, index=frame.index)
 
 
-def units(related: pd.DataFrame) -> pd.Series:
+def units(related: pd.DataFrame, links: Numbers | None = None) -> pd.Series:
     """Returns for each image the set of images that must not be torn apart.
 
     Images are in one set when the relations, of whichever kind in turn, lead from one to the other.
     Like the relations, a set is named by the smallest image number in it.
+
+    Args:
+        related: `related_images`.
+        links: more pairs of related images, by their numbers [2, n].
     """
     place = np.arange(len(related))
     edges = [np.stack([place, np.searchsorted(related.index, x)]) for x in related.to_numpy().T]
+    if links is not None:
+        edges.append(np.searchsorted(related.index, links))
     return _named(pd.Series(_connected(len(related), np.hstack(edges)), related.index))
 
 

@@ -6,16 +6,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from components import tables
 from components.errors import HemlineError
 from components.params import SplitParams
+from components.sampling.items import NO_IDENTITY, item_links
 from components.sampling.relations import NEAR_DUPLICATE, units
+from components.sampling.roles import (
+    fill_roles,
+    keys,
+    roles_by_domain,
+    sample_roles,
+    unanswerable,
+)
+from components.sampling.strata import spread_units
 
 SPLITS = ("train", "valid", "test")
 _LABEL = ["image", "attribute", "value"]
-_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +33,13 @@ class Assignment:
         splits: `tables.SPLITS`.
         unanswerable: `tables.UNANSWERABLE`: labels that were to be queries when assigned.
         num_without_split: labels that a published split leaves out.
+        num_held_out_items: training items that validate, where a published split has no valid.
     """
 
     splits: pa.Table
     unanswerable: pa.Table
     num_without_split: int = 0
+    num_held_out_items: int = 0
 
 
 def split_labels(
@@ -39,17 +48,20 @@ def split_labels(
     related: pd.DataFrame,
     *,
     params: SplitParams,
+    identity: int | None = None,
     previous: Assignment | None = None,
 ) -> Assignment:
     """Returns split and role of every label, by `split.method`.
 
-    Images of one file or one group stay together, near-duplicates where the params say so.
+    Images of one file, one group or one item stay together, near-duplicates where the params say
+    so.
 
     Args:
         images: catalog rows of the images to use.
         labels: their labels.
         related: `related_images` of them.
         params: section `split`.
+        identity: position of the attribute whose values are items, where there is one.
         previous: an assignment of the same images and params, to be continued by method random.
 
     Raises:
@@ -57,33 +69,51 @@ def split_labels(
             a column is to decide, and does not for every label.
     """
     together = params.near_duplicates == "together"
-    unit = units(related if together else related.drop(columns=NEAR_DUPLICATE, errors="ignore"))
+    kinds = related if together else related.drop(columns=NEAR_DUPLICATE, errors="ignore")
+    asked = NO_IDENTITY if identity is None else identity
+    about = pd.DataFrame(
+        {
+            "unit": units(kinds, item_links(labels, asked)),
+            "copy": related["identical_file"],
+            "domain": images.select(["image", "domain"]).to_pandas().set_index("image")["domain"],
+        }
+    )
     if params.method == "random":
-        assigned = assign_splits(labels, unit, params=params, previous=previous)
+        assigned = assign_splits(labels, about, params=params, identity=asked, previous=previous)
         remedy = "raise split.{split}_share or label more images"
     else:
         given = labels.filter(pc.is_in(labels["split"], pa.array(SPLITS)))
         if params.method == "column":
             _check_all_have_a_split(images, labels)
         assigned = replace(
-            take_splits(given, unit, params=params),
+            take_splits(given, about, params=params, identity=asked),
             num_without_split=labels.num_rows - given.num_rows,
         )
         remedy = (
             f"split.method {params.method} takes the data set's own split: extend that, or set "
             "split.method random"
         )
-    _check_usable(assigned.splits, remedy=remedy)
+    _check_usable(assigned, remedy=remedy)
     return assigned
 
 
 def assign_splits(
-    labels: pa.Table, unit: pd.Series, *, params: SplitParams, previous: Assignment | None
+    labels: pa.Table,
+    about: pd.DataFrame,
+    *,
+    params: SplitParams,
+    identity: int,
+    previous: Assignment | None,
 ) -> Assignment:
     """Returns split and role of every label, sampled at random.
 
     Splits are stratified by a unit's rarest label, roles by split, attribute and value. A query
     whose values no gallery item of its attribute has becomes a gallery item.
+
+    Items are no strata. Their street images ask and their shop images answer, where there are both;
+    such a query stays one, and is listed where its item is not in the gallery. Where there are not,
+    roles are sampled for each image within its item: a role for the whole unit would leave every
+    query without an answer.
 
     Labels of the previous assignment keep split and role, unless they are queries that lost their
     answers. A new label goes where its unit is: to the split that has most of the unit's labels (of
@@ -92,12 +122,13 @@ def assign_splits(
 
     Shares are those of units: of all of them for the splits, of an attribute's within valid and
     within test for queries. In the previous assignment, -1 stands for an attribute or value that is
-    gone; `unit` is that of each image, from `units`.
+    gone. `about` has for each image its unit, from `units`, the image that it is a copy of, and its
+    domain.
     """
     earlier = previous.splits if previous else tables.SPLITS.empty_table()
-    is_here = pc.is_in(earlier["image"], pa.array(unit.index))
-    before = _frame(earlier.filter(is_here), unit, tables.SPLITS.names)
-    frame = _frame(labels, unit, _LABEL).merge(
+    is_here = pc.is_in(earlier["image"], pa.array(about.index))
+    before = _frame(earlier.filter(is_here), about, tables.SPLITS.names, identity)
+    frame = _frame(labels, about, _LABEL, identity).merge(
         before[[*_LABEL, "split", "role"]].astype({"split": object, "role": object}),
         on=_LABEL,
         how="left",
@@ -108,48 +139,65 @@ def assign_splits(
     rng = np.random.default_rng([params.seed, first_new])
     frame["split"] = frame["split"].fillna(frame["unit"].map(_main_split(before)))
     shares = (params.train_share, params.valid_share, params.test_share)
-    _fill_splits(frame, shares=shares, rng=rng)
-    _fill_roles(frame, before, query_share=params.query_share, rng=rng)
+    _fill_splits(frame, shares=shares, identity=identity, rng=rng)
+    by_domain = roles_by_domain(frame, identity)
+    frame["role"] = frame["role"].fillna(by_domain)
+    fill_roles(frame, before, query_share=params.query_share, rng=rng)
     # an old query does not lose its role to a new image of its unit
-    lost = _unanswerable(frame.assign(bound=np.where(is_new, frame["unit"], ~frame["image"])))
-    frame.loc[lost, "role"] = "gallery"
+    lost = unanswerable(frame.assign(bound=np.where(is_new, frame["asker"], ~frame["image"])))
+    frame.loc[lost & by_domain.isna(), "role"] = "gallery"
     listed = tables.UNANSWERABLE.names
     already = previous.unanswerable if previous else tables.UNANSWERABLE.empty_table()
-    was_lost = _keys(frame, listed).isin(_keys(already.to_pandas(), listed))
+    was_lost = keys(frame, listed).isin(keys(already.to_pandas(), listed)) & by_domain.isna()
     return Assignment(
         splits=_table(frame, tables.SPLITS),
         unanswerable=_table(frame[lost | was_lost], tables.UNANSWERABLE),
     )
 
 
-def take_splits(labels: pa.Table, unit: pd.Series, *, params: SplitParams) -> Assignment:
+def take_splits(
+    labels: pa.Table, about: pd.DataFrame, *, params: SplitParams, identity: int
+) -> Assignment:
     """Returns the splits that the data set gives its labels, with its roles where it gives them.
 
     Held-out labels without a role are gallery where the data set gives roles to others of their
-    split and attribute, and have their role sampled as in `assign_splits` where it gives none.
-    Given queries that their gallery cannot answer are left out, so that the gallery stays as given.
+    split and attribute, and get their role as in `assign_splits` where it gives none. Given queries
+    that their gallery cannot answer are left out, so that the gallery stays as given. Where there
+    is no label of valid, `split.valid_share` of the items that only train are held out as valid.
     """
-    frame = _frame(labels, unit, tables.SPLITS.names)
+    frame = _frame(labels, about, tables.SPLITS.names, identity)
+    rng, query_share = np.random.default_rng(params.seed), params.query_share
+    num_held_out = _hold_out(frame, share=params.valid_share, identity=identity, rng=rng)
     frame.loc[frame["split"] == "train", "role"] = "train"
     frame = frame.drop_duplicates(ignore_index=True)
     within = [frame["split"], frame["attribute"]]
     is_given = frame["role"].notna().groupby(within).transform("any")
     frame.loc[is_given & frame["role"].isna(), "role"] = "gallery"
-    rng, query_share = np.random.default_rng(params.seed), params.query_share
-    frame.loc[~is_given, "role"] = _sample_roles(frame[~is_given], query_share=query_share, rng=rng)
-    lost = _unanswerable(frame.assign(bound=np.where(is_given, frame["image"], frame["unit"])))
-    frame.loc[lost & ~is_given, "role"] = "gallery"
+    by_domain = roles_by_domain(frame, identity)
+    frame["role"] = frame["role"].fillna(by_domain)
+    is_open = frame["role"].isna()
+    frame.loc[is_open, "role"] = sample_roles(frame[is_open], query_share=query_share, rng=rng)
+    lost = unanswerable(frame.assign(bound=np.where(is_open, frame["asker"], frame["image"])))
+    frame.loc[lost & is_open, "role"] = "gallery"
     return Assignment(
         splits=_table(frame[~(lost & is_given)], tables.SPLITS),
         unanswerable=_table(frame[lost], tables.UNANSWERABLE),
+        num_held_out_items=num_held_out,
     )
 
 
-def _frame(labels: pa.Table, unit: pd.Series, columns: list[str]) -> pd.DataFrame:
-    """Returns the different labels in an order of their own, with the unit of their image."""
+def _frame(
+    labels: pa.Table, about: pd.DataFrame, columns: list[str], identity: int
+) -> pd.DataFrame:
+    """Returns the different labels in an order of their own, with what is known of their image.
+
+    Labels of one `asker` have one role: of other attributes than items, the unit's.
+    """
     frame = labels.select(columns).to_pandas().drop_duplicates()
     frame = frame.sort_values(columns, ignore_index=True)
-    return frame.assign(unit=unit.loc[frame["image"]].to_numpy())
+    known = about.loc[frame["image"]].reset_index(drop=True)
+    asker = known["unit"].where(frame["attribute"] != identity, known["copy"])
+    return frame.assign(unit=known["unit"], domain=known["domain"], asker=asker)
 
 
 def _main_split(before: pd.DataFrame) -> pd.Series:
@@ -160,79 +208,29 @@ def _main_split(before: pd.DataFrame) -> pd.Series:
 
 
 def _fill_splits(
-    frame: pd.DataFrame, *, shares: tuple[float, float, float], rng: np.random.Generator
+    frame: pd.DataFrame,
+    *,
+    shares: tuple[float, float, float],
+    identity: int,
+    rng: np.random.Generator,
 ) -> None:
     """Samples a split for each unit without one."""
-    frequency = frame.groupby(["attribute", "value"])["image"].transform("size")
-    sampled = frame.assign(frequency=frequency)[frame["split"].isna()]
-    rarest = sampled.sort_values(["frequency", "attribute", "value"]).drop_duplicates("unit")
-    rarest = rarest.sort_values("unit")
-    position = _spread(rarest[["attribute", "value"]], rng=rng)
+    position = spread_units(frame, frame["split"].isna(), identity=identity, rng=rng)
     chosen = np.searchsorted(np.cumsum(shares)[:-1], position, side="right")
-    split_of_unit = pd.Series(np.array(SPLITS, object)[chosen], index=rarest["unit"])
+    split_of_unit = pd.Series(np.array(SPLITS, object)[chosen], index=position.index)
     frame["split"] = frame["split"].fillna(frame["unit"].map(split_of_unit))
 
 
-def _fill_roles(
-    frame: pd.DataFrame, before: pd.DataFrame, *, query_share: float, rng: np.random.Generator
-) -> None:
-    """Gives each label without a role that of its unit, and samples one where that has none."""
-    keys = ["split", "attribute", "unit"]
-    of_unit = before.sort_values([*keys, "role"]).drop_duplicates(keys).set_index(keys)["role"]
-    inherited = pd.Series(of_unit.reindex(_keys(frame, keys)).to_numpy(), frame.index)
-    frame["role"] = frame["role"].fillna(inherited)
-    frame.loc[frame["split"] == "train", "role"] = "train"
-    is_open = frame["role"].isna()
-    frame.loc[is_open, "role"] = _sample_roles(frame[is_open], query_share=query_share, rng=rng)
-
-
-def _sample_roles(
-    held_out: pd.DataFrame, *, query_share: float, rng: np.random.Generator
-) -> NDArray[np.object_]:
-    """Returns query or gallery for each held-out label, stratified by attribute and value.
-
-    Labels (columns split, attribute, value and unit) of one unit, split and attribute have one
-    role: a copy of a query would be its first hit. `query_share` is a share of such units.
-    """
-    keys = ["split", "attribute", "unit"]
-    askers = held_out.sort_values([*keys, "value"]).drop_duplicates(keys)
-    is_query = _spread(askers[["split", "attribute", "value"]], rng=rng) < query_share
-    sampled = np.where(is_query, "query", "gallery").astype(object)
-    role = pd.Series(sampled, _keys(askers, keys))
-    return np.asarray(role.loc[_keys(held_out, keys)], object)
-
-
-def _unanswerable(labels: pd.DataFrame) -> NDArray[np.bool_]:
-    """Returns for each label whether it is a query that its gallery cannot answer.
-
-    The gallery (same split and attribute) must have one of the values that the image has of the
-    attribute. Labels of a split and attribute that are equal in column `bound` keep one role: all
-    of them are unanswerable where one is.
-    """
-    cell = ["split", "attribute", "value"]
-    shared = _keys(labels, cell).isin(_keys(labels[labels["role"] == "gallery"], cell))
-    within = [labels["split"], labels["attribute"]]
-    by_image = pd.Series(shared, labels.index).groupby([*within, labels["image"]])
-    by_bound = by_image.transform("any").groupby([*within, labels["bound"]])
-    return np.asarray((labels["role"] == "query") & ~by_bound.transform("all"))
-
-
-def _spread(strata: pd.DataFrame, *, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns a random position in [0, 1) per row, spread evenly within every stratum.
-
-    Rows are shuffled within their stratum and take successive steps of the golden ratio, so that
-    any share of [0, 1) holds that share of each stratum to within a row or two. Rows of the same
-    values are one stratum. The result depends on the order of the rows.
-    """
-    shuffled = strata.assign(order=rng.permutation(len(strata)))
-    order = shuffled.reset_index(drop=True).sort_values([*strata.columns, "order"]).index
-    position = np.empty(len(strata))
-    position[order] = (rng.random() + np.arange(len(strata)) * _GOLDEN_RATIO) % 1
-    return position
-
-
-def _keys(frame: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(frame[columns])
+def _hold_out(frame: pd.DataFrame, *, share: float, identity: int, rng: np.random.Generator) -> int:
+    """Moves items of train to a valid that nothing is in; returns how many."""
+    is_item, trains = frame["attribute"] == identity, frame["split"] == "train"
+    if not is_item.any() or (frame["split"] == "valid").any():
+        return 0
+    units = set(frame.loc[is_item & trains, "unit"]) - set(frame.loc[~trains, "unit"])
+    position = spread_units(frame, frame["unit"].isin(units), identity=identity, rng=rng)
+    moved = frame["unit"].isin(position.index[position < share])
+    frame.loc[moved, ["split", "role"]] = ["valid", None]
+    return int(frame.loc[moved & is_item, "value"].nunique())
 
 
 def _table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
@@ -252,9 +250,12 @@ def _check_all_have_a_split(images: pa.Table, labels: pa.Table) -> None:
     )
 
 
-def _check_usable(splits: pa.Table, *, remedy: str) -> None:
-    rows = splits.group_by(["split", "role"]).aggregate([]).to_pylist()
-    roles = {(row["split"], row["role"]) for row in rows}
+def _check_usable(assigned: Assignment, *, remedy: str) -> None:
+    splits = assigned.splits.to_pandas()
+    listed = tables.UNANSWERABLE.names
+    asks_in_vain = keys(splits, listed).isin(keys(assigned.unanswerable.to_pandas(), listed))
+    usable = splits[(splits["role"] != "query") | ~asks_in_vain]
+    roles = set(zip(usable["split"], usable["role"], strict=True))
     for split, role in (("train", "train"), ("valid", "query"), ("test", "query")):
         if (split, role) not in roles:
             raise HemlineError(

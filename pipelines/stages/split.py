@@ -37,9 +37,16 @@ def split(
     path = splits / tables.SPLITS_FILE
     previous = _previous(path, source, section)
     related = related_images(images, hashes, near_duplicate_distance=section.searched_distance)
-    assigned = split_labels(images, labels, related, params=section, previous=previous)
+    assigned = split_labels(
+        images,
+        labels,
+        related,
+        params=section,
+        identity=source.schema.identity,
+        previous=previous,
+    )
     leaks = find_leaks(assigned.splits, related, images)
-    report = report_of(assigned, leaks, params=section, schema=source.schema)
+    report = report_of(assigned, leaks, images=images, params=section, schema=source.schema)
     files.write_table(leaks, splits / tables.LEAKS_FILE, schema=tables.LEAKS)
     files.write_table(
         assigned.unanswerable, splits / tables.UNANSWERABLE_FILE, schema=tables.UNANSWERABLE
@@ -67,6 +74,13 @@ def _print(report: dict[str, Any], folder: Path) -> None:
             console.print(f"{name}, {role}: {size['num_images']} images")
     if report["num_labels_without_split"]:
         console.print(f"{report['num_labels_without_split']} labels have no published split")
+    if report.get("num_held_out_items"):
+        num_items, left = report["num_held_out_items"], report["items"]["train"]["num_items"]
+        console.print(
+            f"the data set has no valid: {num_items} of {num_items + left} training items are it"
+        )
+    for name, counts in report.get("items", {}).items():
+        console.print(f"{name}: {_items_text(counts)}")
     for kind, found in report["leaks"].items():
         if found["num_units"]:
             console.print(
@@ -79,3 +93,14 @@ def _print(report: dict[str, Any], folder: Path) -> None:
             f"queries that no gallery item answers: {counts}; "
             f"{folder / tables.UNANSWERABLE_FILE} lists them"
         )
+
+
+def _items_text(counts: dict[str, int]) -> str:
+    """Returns what is to be known of a split's items."""
+    unusual = {
+        "num_without_query": "of them nobody asks for",
+        "num_without_gallery": "of them are not in the gallery",
+        "num_images_without_domain": "images are neither street nor shop",
+    }
+    texts = [f"{counts[key]} {what}" for key, what in unusual.items() if counts.get(key)]
+    return ", ".join([f"{counts['num_items']} items", *texts])

@@ -31,12 +31,15 @@ def assigned(
     *,
     hashes: ArrayLike | None = None,
     params: SplitParams = PARAMS,
+    identity: int | None = None,
     previous: Assignment | None = None,
 ) -> Assignment:
     """Returns the assignment of a catalog, of hashes that are far apart if none are given."""
     table = hashes_table(images, far_apart(images) if hashes is None else hashes)
     related = related_images(images, table, near_duplicate_distance=params.searched_distance)
-    return split_labels(images, labels, related, params=params, previous=previous)
+    return split_labels(
+        images, labels, related, params=params, identity=identity, previous=previous
+    )
 
 
 def far_apart(images: pa.Table) -> NDArray[np.uint64]:

@@ -193,6 +193,7 @@ def test_the_report_by_hand():
     report = report_of(
         Assignment(splits=splits, unanswerable=unanswerable),
         leaks_of(images, splits),
+        images=images,
         params=replace(PARAMS, near_duplicate_distance=5),
         schema=SCHEMA,
     )
@@ -225,7 +226,7 @@ def test_near_duplicates_that_were_not_looked_for_are_not_counted_as_none():
     labels = labels_table((image, 0, image % 2) for image in range(100))
     assignment = assigned(images, labels, params=params)
     leaks = leaks_of(images, assignment.splits, distance=params.searched_distance)
-    report = report_of(assignment, leaks, params=params, schema=SCHEMA)
+    report = report_of(assignment, leaks, images=images, params=params, schema=SCHEMA)
 
     assert report["near_duplicate_distance"] is None
     assert set(report["leaks"]) == {"same_image", "identical_file", "group"}
