@@ -1,7 +1,7 @@
 """Writes what training and evaluation will see, epoch by epoch: the files of stage `triplets`."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +32,12 @@ def write_epochs(
 ) -> dict[str, LeftOut]:
     """Writes triplets of each split and, for method `batches`, the batches of all epochs.
 
+    They are of `sampling.attributes` alone, where the params name some.
+
     Returns what was left out, by split and kind: where triplets are drawn, the names of values of a
-    single image and of attributes of a single value; where they are published, how many triplets
-    of each attribute reach out of the split. The same is written to `left_out.json`.
+    single image and of attributes of a single value, and the number of such items; where they are
+    published, how many triplets of each attribute reach out of the split. The same is written to
+    `left_out.json`.
 
     Args:
         splits: `tables.SPLITS`.
@@ -44,14 +47,18 @@ def write_epochs(
         published: `tables.PUBLISHED_TRIPLETS` to take; without them, triplets are drawn.
 
     Raises:
-        HemlineError: a split has no labels, or gives no triplet.
+        HemlineError: a split has no labels, or gives no triplet; or an attribute does not exist.
     """
     left_out = {}
+    splits = of_attributes(splits, params.attributes, schema=schema)
     remedy = "label more images" if published is None else "or set sampling.triplets drawn"
     for number, split in enumerate(SPLITS):
         labels = splits.filter(pc.field("split") == split)
         if not labels.num_rows:
-            raise HemlineError(f"the splits have no labels of split {split}: `dvc repro split`")
+            of_which = f" of {', '.join(params.attributes)}" if params.attributes else ""
+            raise HemlineError(
+                f"the splits have no labels{of_which} of split {split}: `dvc repro split`"
+            )
         try:
             epochs, left_out[split] = _epochs(
                 labels,
@@ -65,9 +72,24 @@ def write_epochs(
         except HemlineError as error:
             raise HemlineError(f"split {split}: {error}; {remedy}") from error
     if params.method == "batches":
-        _write_batches(splits, folder, params=params)
+        _write_batches(splits, folder, params=params, identity=schema.identity)
     files.write_json(left_out, folder / "left_out.json")
     return left_out
+
+
+def of_attributes(splits: pa.Table, names: Sequence[str], *, schema: AttributeSchema) -> pa.Table:
+    """Returns the labels of some attributes, `sampling.attributes`; of all where none is named.
+
+    Raises:
+        HemlineError: an attribute does not exist.
+    """
+    if not names:
+        return splits
+    try:
+        asked = [schema.index(name) for name in names]
+    except HemlineError as error:
+        raise HemlineError(f"sampling.attributes: {error}") from error
+    return splits.filter(pc.field("attribute").isin(asked))
 
 
 def _epochs(
@@ -87,7 +109,8 @@ def _epochs(
         number = params.triplets_per_epoch if is_train else params.evaluation_triplets
         epochs = plan_triplets(sampler, num_epochs=num_epochs, triplets_per_epoch=number, seed=seed)
         return epochs, _not_sampled(sampler, schema)
-    listed = published.filter(pc.field("split") == split)
+    asked = of_attributes(published, params.attributes, schema=schema)
+    listed = asked.filter(pc.field("split") == split)
     taken, others = triplets_in_split(listed, labels)
     counts = Counter(
         schema.names[attribute] for attribute in sorted(others["attribute"].to_pylist())
@@ -102,24 +125,31 @@ def _epochs(
 
 def _not_sampled(sampler: TripletSampler, schema: AttributeSchema) -> LeftOut:
     attributes, left_out = schema.attributes, sampler.left_out
+    single = left_out.values_with_one_image
+    items = Counter(attributes[a].name for a, _ in single if attributes[a].is_identity)
     return {
         "values_with_one_image": [
             f"{attributes[a].name}={attributes[a].values[v]}"
-            for a, v in left_out.values_with_one_image
+            for a, v in single
+            if not attributes[a].is_identity
         ],
+        **({"items_with_one_image": dict(items)} if items else {}),
         "attributes_with_one_value": [
             attributes[a].name for a in left_out.attributes_with_one_value
         ],
     }
 
 
-def _write_batches(splits: pa.Table, folder: Path, *, params: SamplingParams) -> None:
+def _write_batches(
+    splits: pa.Table, folder: Path, *, params: SamplingParams, identity: int | None
+) -> None:
     batches = plan_batches(
         BatchSampler(
             splits.filter(pc.field("split") == "train"),
             attributes_per_batch=params.attributes_per_batch,
             values_per_attribute=params.values_per_attribute,
             images_per_value=params.images_per_value,
+            identity=identity,
         ),
         num_epochs=params.num_epochs,
         batches_per_epoch=params.batches_per_epoch,

@@ -44,9 +44,8 @@ def item_counts(
         return {}
     labels = splits.filter(pc.field("attribute") == schema.identity).to_pandas()
     without = images.filter(pc.field("domain").is_null())
-    images_without = (
-        without["image"].to_numpy() if without.num_rows < images.num_rows else np.empty(0)
-    )
+    knows_domains = without.num_rows < images.num_rows
+    images_without = without["image"].to_numpy() if knows_domains else np.empty(0, np.int64)
     by_split = dict(list(labels.groupby("split")))
     return {x: _counts(by_split[x], images_without) for x in _SPLITS if x in by_split}
 

@@ -18,12 +18,13 @@ DISJOINT = [(image, image // 24, image // 6 % 4) for image in range(72)]
 VALUE_OF = {image: (attribute, value) for image, attribute, value in DISJOINT}
 
 
-def sampler(labels, *, attributes=2, values=3, images=2):
+def sampler(labels, *, attributes=2, values=3, images=2, identity=None):
     return BatchSampler(
         labels_table(labels),
         attributes_per_batch=attributes,
         values_per_attribute=values,
         images_per_value=images,
+        identity=identity,
     )
 
 
@@ -88,6 +89,34 @@ def test_what_an_attribute_cannot_give_is_filled_up_from_all_images():
         seen |= batch
 
     assert seen == set(range(30))
+
+
+@pytest.mark.parametrize("identity", [0, None])
+def test_batches_of_items_are_filled_up_with_further_items_and_not_with_singles(identity):
+    items = [image // 3 for image in range(300)] + list(range(1000, 1200))  # 200 of one photo
+    drawing = sampler(
+        [(image, 0, item) for image, item in enumerate(items)],
+        attributes=2,  # there is one only
+        values=3,
+        images=4,
+        identity=identity,
+    )
+    batches = [drawing.sample(rng=np.random.default_rng(seed)).tolist() for seed in range(20)]
+    counts = [Counter(items[image] for image in batch) for batch in batches]
+
+    assert all(len(set(batch)) == 24 for batch in batches)
+    whole = [Counter(count.values()) == {3: 8} for count in counts]
+    assert all(whole) if identity == 0 else not any(whole)
+
+
+def test_where_items_run_out_images_of_all_fill_up():
+    labels = [(image, 0, image // 2) for image in range(8)]
+    labels += [(image, 1, image % 2) for image in range(8, 40)]
+    drawing = sampler(labels, attributes=2, values=3, images=3, identity=0)
+    for seed in range(5):
+        batch = drawing.sample(rng=np.random.default_rng(seed)).tolist()
+        assert set(batch) >= set(range(8))
+        assert len(set(batch)) == 18
 
 
 def test_values_of_a_single_image_are_not_drawn_as_values():

@@ -101,6 +101,63 @@ def test_what_was_left_out_is_named_and_written(tmp_path):
     assert files.read_json(tmp_path / "left_out.json") == left_out
 
 
+def test_only_the_attributes_that_are_asked_for_are_planned(tmp_path):
+    write(tmp_path, attributes=["neck"], attributes_per_batch=1)
+
+    for split in ("train", "valid", "test"):
+        for epoch in read(tmp_path / f"{split}.parquet"):
+            assert set(epoch["attribute"].to_pylist()) == {0}
+    neck = splits_table().filter(pc.field("attribute") == 0)
+    write(tmp_path / "neck", splits=neck, attributes_per_batch=1)
+    for path in tmp_path.glob("*.parquet"):
+        assert path.read_bytes() == (tmp_path / "neck" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_published_triplets_of_other_attributes_are_left_out(tmp_path, published):
+    table = published_table() if published else None
+    write(tmp_path, published=table, attributes=["neck", "hem"], triplets_per_epoch=12)
+    write(tmp_path / "all", published=table, triplets_per_epoch=12)
+    for path in tmp_path.glob("*.parquet"):
+        assert path.read_bytes() == (tmp_path / "all" / path.name).read_bytes()
+
+    if published:
+        with pytest.raises(HemlineError, match=r"split valid: .*no triplets"):
+            write(tmp_path, published=table, attributes=["neck"])
+
+
+def test_an_attribute_that_does_not_exist_is_an_error_that_names_the_key(tmp_path):
+    with pytest.raises(HemlineError, match=r"^sampling\.attributes: .*'item'; there are neck, hem"):
+        write(tmp_path, attributes=["item"])
+
+
+def test_a_split_without_labels_of_what_is_asked_for_is_an_error_that_names_both(tmp_path):
+    no_hem = (pc.field("split") != "valid") | (pc.field("attribute") == 0)
+
+    with pytest.raises(HemlineError, match="no labels of hem of split valid"):
+        write(tmp_path, splits=splits_table().filter(no_hem), attributes=["hem"])
+
+
+def test_items_of_one_image_are_counted_and_not_listed(tmp_path):
+    schema = replace(
+        SCHEMA, attributes=(Attribute(name="item", num_items=40), SCHEMA.attributes[1])
+    )
+    rows = [
+        (image, 0, image // 2 if image < 36 else image, split, "gallery")
+        for split, images in IMAGES_OF.items()
+        for image in images
+    ]
+    table = pa.Table.from_pylist(
+        [dict(zip(tables.SPLITS.names, row, strict=True)) for row in rows], schema=tables.SPLITS
+    )
+    params = replace(PARAMS, attributes=["item"], attributes_per_batch=1)
+    left_out = write_epochs(table, tmp_path, params=params, schema=schema)
+
+    assert left_out["test"]["items_with_one_image"] == {"item": 4}
+    assert left_out["test"]["values_with_one_image"] == []
+    assert "items_with_one_image" not in left_out["train"]
+
+
 @pytest.mark.parametrize("missing", ["train", "valid", "test"])
 def test_a_split_without_labels_is_an_error_that_names_it(tmp_path, missing):
     others = splits_table([name for name in IMAGES_OF if name != missing])
