@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from components.attributes import AttributeSchema, metric_part
 from components.errors import HemlineError
@@ -23,7 +24,9 @@ from components.evaluation.metrics import (
     bootstrap_interval,
     count_relevant,
     expected_random_average_precision,
+    expected_random_hit,
     gain,
+    hit_at,
     ndcg_at,
     precision_at,
     r_precision,
@@ -41,6 +44,11 @@ MEASURES: Mapping[str, Measure] = {
 }
 """What is reported of queries, by the names of the means."""
 
+HIT_KS = (1, 5, 20, 50)
+SHOWN_HIT = "hit_at_20"  # has an interval, and stands in tables: the papers compare it
+HIT_RATES: Mapping[str, Measure] = {f"hit_at_{k}": partial(hit_at, k=k) for k in HIT_KS}
+"""What is reported of queries for items, beside `MEASURES`."""
+
 _INTERVALS = ("map_low", "map_high", "gain_low", "gain_high")
 
 
@@ -50,8 +58,8 @@ class AttributeResult:
 
     Attributes:
         query_images_Q: image number of each query.
-        scores: scores of each query [Q], in [0, 1], by the names of `MEASURES`, and `random_map`,
-            the expected average precision of a random ranking.
+        scores: scores of each query [Q], in [0, 1], by the names of `MEASURES` and `HIT_RATES`, and
+            what is expected of a random ranking: `random_map`, `random_hit_at_1` and so on.
         num_gallery: number of gallery items.
         num_unmatched: number of queries that were left out.
     """
@@ -95,7 +103,7 @@ def evaluate_retrieval(
     held_out = splits.filter(pc.field("split") == split)
     results = {}
     for attribute in np.unique(held_out["attribute"].to_numpy()).tolist():
-        result = _result(*queries_and_gallery(held_out, split, attribute, images, embeddings))
+        result = result_of(*queries_and_gallery(held_out, split, attribute, images, embeddings))
         if len(result.ap_Q):
             results[attribute] = result
     if not results:
@@ -115,8 +123,8 @@ def queries_and_gallery(
 ) -> tuple[Items, Items]:
     """Returns the queries and the gallery of an attribute, each by ascending image number.
 
-    Their values are bool [items, V]: which of the attribute's values each has. The attribute must
-    have labels in the split; arguments are those of `evaluate_retrieval`.
+    Their values are sparse, bool [items, V]: which of the attribute's values each has. The
+    attribute must have labels in the split; arguments are those of `evaluate_retrieval`.
     """
     wanted = (pc.field("split") == split) & (pc.field("attribute") == attribute)
     labels = splits.filter(wanted).to_pandas()
@@ -141,9 +149,10 @@ def report(
 
     `gain` is what MAP has of the way from a random ranking to a perfect one (`metrics.gain`).
     `map_low` to `map_high` and `gain_low` to `gain_high` are 95 % intervals, from one bootstrap
-    over queries; the overall ones sample from the queries of all attributes together.
+    over queries; the overall ones sample from the queries of all attributes together. Items also
+    have the hit rates, a random ranking's, and an interval of `SHOWN_HIT`.
     """
-    overall = _means(*results.values())
+    overall = means_of(*results.values())
     return {
         "map": overall.pop("map"),
         "random_map": overall.pop("random_map"),
@@ -151,7 +160,10 @@ def report(
         "triplet_accuracy": triplet_accuracy,
         **overall,
         "attributes": {
-            schema.names[attribute]: {**_means(result), "num_gallery": result.num_gallery}
+            schema.names[attribute]: {
+                **means_of(result, with_hits=attribute == schema.identity),
+                "num_gallery": result.num_gallery,
+            }
             for attribute, result in results.items()
         },
     }
@@ -164,7 +176,8 @@ def metrics_of(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
     per_attribute = {
         f"{score}/{metric_part(name)}": row[score]
         for name, row in figures["attributes"].items()
-        for score in ("map", "gain")
+        for score in ("map", "gain", *HIT_RATES)
+        if score in row
     }
     return {f"{prefix}/{name}": value for name, value in {**overall, **per_attribute}.items()}
 
@@ -174,8 +187,10 @@ def bars_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"attribute": name, **row} for name, row in figures["attributes"].items()]
 
 
-def _result(queries: Items, gallery: Items) -> AttributeResult:
-    scores = measure({**MEASURES, "num_relevant": count_relevant}, queries, gallery)
+def result_of(queries: Items, gallery: Items) -> AttributeResult:
+    """Returns the result of some queries in a gallery; both may be empty."""
+    measures = {**MEASURES, **HIT_RATES, "num_relevant": count_relevant}
+    scores = measure(measures, queries, gallery)
     answered_Q = scores["num_relevant"] > 0
     scores = {name: score_Q[answered_Q] for name, score_Q in scores.items()}
     images_Q = queries.images_N[answered_Q]
@@ -183,6 +198,8 @@ def _result(queries: Items, gallery: Items) -> AttributeResult:
     num_items_Q = len(gallery) - np.isin(images_Q, gallery.images_N)
     num_relevant_Q = scores.pop("num_relevant")
     scores["random_map"] = expected_random_average_precision(num_relevant_Q, num_items_Q)
+    for k in HIT_KS:
+        scores[f"random_hit_at_{k}"] = expected_random_hit(num_relevant_Q, num_items_Q, k=k)
     return AttributeResult(
         query_images_Q=images_Q,
         scores=scores,
@@ -191,17 +208,21 @@ def _result(queries: Items, gallery: Items) -> AttributeResult:
     )
 
 
-def _means(*results: AttributeResult) -> dict[str, float]:
+def means_of(*results: AttributeResult, with_hits: bool = False) -> dict[str, float]:
     """Returns means over all queries in percent, gain, intervals, and the number of queries."""
     scores = {
         name: np.concatenate([result.scores[name] for result in results])
         for name in results[0].scores
+        if with_hits or "hit_at" not in name
     }
     ap_Q, random_Q = scores["map"], scores["random_map"]
     means = {name: float(score_Q.mean()) for name, score_Q in scores.items()}
     means["gain"] = float(gain(ap_Q, random_Q))
     ends = bootstrap_interval(ap_Q) + bootstrap_interval(ap_Q, random_Q, statistic=gain)
     means |= dict(zip(_INTERVALS, ends, strict=True))
+    if with_hits:
+        low, high = bootstrap_interval(scores[SHOWN_HIT])
+        means |= {f"{SHOWN_HIT}_low": low, f"{SHOWN_HIT}_high": high}
     return {
         **{name: 100 * mean for name, mean in means.items()},
         "num_queries": len(ap_Q),
@@ -217,8 +238,8 @@ def _items(
 ) -> Items:
     """Returns the images of some labels of an attribute, ascending, and which values each has."""
     labelled, row = np.unique(labels["image"].to_numpy(), return_inverse=True)
-    values = np.zeros((len(labelled), num_values), bool)
-    values[row, labels["value"].to_numpy()] = True
+    has, value = np.ones(len(row), bool), labels["value"].to_numpy()
+    values = csr_array((has, (row, value)), shape=(len(labelled), num_values))
     return Items(
         embeddings_ND=embeddings_ND[np.searchsorted(images, labelled)],
         values_N=values,

@@ -22,6 +22,20 @@ def gain_text(row: Mapping[str, Any]) -> str:
     return f"{row['gain']:.1f} ({row['gain_low']:.1f} to {row['gain_high']:.1f})"
 
 
+def item_row(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the figures of items in a report; None where there are none."""
+    rows = figures["attributes"].values()
+    return next((row for row in rows if "hit_at_20" in row), None)
+
+
+def hits_text(row: Mapping[str, Any]) -> str:
+    """Returns the hit rate of items with its interval, beside a random ranking's."""
+    return (
+        f"hit@20 {row['hit_at_20']:.1f} ({row['hit_at_20_low']:.1f} to "
+        f"{row['hit_at_20_high']:.1f}), random {row['random_hit_at_20']:.1f} %"
+    )
+
+
 def manipulation_text(figures: Mapping[str, Any]) -> str:
     """Returns what a report says of attribute manipulation; empty in one of an older version."""
     found = figures.get("manipulation", {})

@@ -33,9 +33,9 @@ from components.evaluation.manipulation_bounds import (
     ideal_dcg,
     random_dcg,
     random_hit,
-    share_without,
 )
 from components.evaluation.manipulation_task import Asked, ManipulationTask
+from components.evaluation.metrics import share_without
 
 ROWS = ("", "random_", "unchanged_")
 """Prefixes of the scores of the changed query, of a random ranking, and of the query as it is."""

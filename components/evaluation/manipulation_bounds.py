@@ -5,9 +5,9 @@ Shape letters are those of `manipulation.py`, and: L numbers of a target's value
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from components.evaluation.manipulation_task import Asked, ManipulationTask
+from components.evaluation.metrics import share_without
 
 KS = (1, 5, 10, 20, 50)
 """Numbers of items looked at."""
@@ -62,20 +62,3 @@ def random_hit(num_items: int, num_answers_C: NDArray[np.int64]) -> NDArray[np.f
     """Returns the expected hit@k of a random ranking [C, K], hypergeometric."""
     taken = np.minimum(KS, num_items)
     return 1 - share_without(np.full_like(taken, num_items), num_answers_C[:, None], taken)
-
-
-def share_without(
-    num_items: NDArray[np.int64], num_answers: NDArray[np.int64], num_taken: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Returns the probability that none of so many items taken at random answers.
-
-    C(n - m, j) / C(n, j) for n items, m of which answer, and j taken.
-    """
-    others = num_items - num_answers
-    log_share = (
-        gammaln(others + 1)
-        - gammaln(np.maximum(others - num_taken, 0) + 1)
-        - gammaln(num_items + 1)
-        + gammaln(num_items - num_taken + 1)
-    )
-    return np.where(others < num_taken, 0, np.exp(np.minimum(log_share, 0)))

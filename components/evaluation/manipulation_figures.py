@@ -90,6 +90,8 @@ def evaluate_manipulation(
 ) -> Manipulation:
     """Returns the scores of every change that has an answer.
 
+    Attributes without prototypes, as items are, are left out: they have no value to ask for.
+
     Queries are the images that are a query for any attribute, the gallery those that are in the
     gallery of any; an image may be both, and is left out of its own ranking. Their labels are all
     those in the split, whatever their role.
@@ -99,14 +101,16 @@ def evaluate_manipulation(
         split: valid or test.
         images: ascending numbers of the embedded images [n].
         embeddings: embeddings of unit length [n, N, D].
-        prototypes: unit vectors of the values of each attribute [V of it, D]; NaN: none.
+        prototypes: unit vectors of the values of each attribute [V of it, D]; NaN: none. [0, D]
+            where the attribute is left out, with a weight of 0.
         weights: weight of each attribute.
 
     Raises:
         ValueError: as `ManipulationTask`.
     """
-    labels = splits.filter(pc.field("split") == split).to_pandas()
     num_values = [len(vectors) for vectors in prototypes]
+    asked = pc.field("attribute").isin([place for place, num in enumerate(num_values) if num])
+    labels = splits.filter((pc.field("split") == split) & asked).to_pandas()
     queries, gallery = (
         labelled_embeddings(
             labels,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma
+from scipy.special import digamma, gammaln
 from scipy.stats import bootstrap
 
 from components.evaluation.ranking import RelevantRanks
@@ -57,6 +57,24 @@ def r_precision(ranks: RelevantRanks) -> NDArray[np.float64]:
     return _divided(ranks.sum_per_query(share_P), ranks.num_relevant_Q)
 
 
+def hit_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
+    """Returns hit@k of each query [Q]: 1 where a relevant item is among the first k, else 0.
+
+    Its mean is the hit rate, Acc@k of street-to-shop retrieval. The first relevant item decides:
+    with a items above it and n equal to it, r of them relevant, some order of the equal ones puts
+    k - a of them among the first k, and the share of orders in which none of these is relevant is
+    C(n-r, k-a) / C(n, k-a). Source: Kiapour et al., Where to Buy It, ICCV 2015, section 5.
+    """
+    first_P = np.flatnonzero(ranks.relevant_above_P == 0)
+    tied_P = ranks.tied_P[first_P]
+    taken_P = (k - ranks.above_P[first_P]).clip(0, tied_P)
+    hit_Q = np.full(len(ranks.num_relevant_Q), np.nan)
+    hit_Q[ranks.query_P[first_P]] = 1 - share_without(
+        tied_P, ranks.relevant_tied_P[first_P], taken_P
+    )
+    return hit_Q
+
+
 def ndcg_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
     """Returns nDCG@k of each query [Q] with binary relevance.
 
@@ -90,6 +108,19 @@ def expected_random_average_precision(
     """
     none_Q = np.zeros_like(num_items_Q)
     expected_Q = _precision_among_equals(none_Q, num_items_Q, none_Q, num_relevant_Q)
+    return np.where(num_relevant_Q > 0, expected_Q, np.nan)
+
+
+def expected_random_hit(
+    num_relevant_Q: NDArray[np.float64], num_items_Q: NDArray[np.int64], *, k: int
+) -> NDArray[np.float64]:
+    """Returns the expected hit@k of a random ranking of each query's items [Q].
+
+    Its first k are a sample without replacement: 1 - C(G-R, k) / C(G, k). NaN where nothing is
+    relevant.
+    """
+    taken_Q = np.minimum(k, num_items_Q)
+    expected_Q = 1 - share_without(num_items_Q, num_relevant_Q, taken_Q)
     return np.where(num_relevant_Q > 0, expected_Q, np.nan)
 
 
@@ -137,6 +168,25 @@ def bootstrap_interval(
         rng=seed,
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def share_without(
+    num_items: NDArray[np.int64],
+    num_answers: NDArray[np.int64] | NDArray[np.float64],
+    num_taken: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Returns the probability that none of so many items taken at random answers.
+
+    C(n - m, j) / C(n, j) for n items, m of which answer, and j taken.
+    """
+    others = num_items - num_answers
+    log_share = (
+        gammaln(others + 1)
+        - gammaln(np.maximum(others - num_taken, 0) + 1)
+        - gammaln(num_items + 1)
+        + gammaln(num_items - num_taken + 1)
+    )
+    return np.where(others < num_taken, 0, np.exp(np.minimum(log_share, 0)))
 
 
 def _precision_among_equals(

@@ -15,12 +15,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-Values = NDArray[np.integer] | NDArray[np.bool_]
-"""The value of each image, int [N]; or which values each has, bool [N, V]: none, one or several."""
+Values: TypeAlias = NDArray[np.integer] | NDArray[np.bool_] | csr_array
+"""The value of each image, int [N]; or which values each has, bool [N, V]: none, one or several.
+
+Sparse where V may be tens of thousands.
+"""
 
 _QUERIES_AT_ONCE = 1024  # more does not speed up the matrix product
 _SIMILARITIES_AT_ONCE = 2**26  # 256 MiB of float32
@@ -41,7 +46,7 @@ class Items:
     images_N: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        lengths = [len(self.embeddings_ND), len(self.values_N), len(self.images_N)]
+        lengths = [len(self.embeddings_ND), self.values_N.shape[0], len(self.images_N)]
         if len(set(lengths)) > 1:
             raise ValueError(f"embeddings, values and image numbers differ in length: {lengths}")
 
@@ -175,6 +180,8 @@ def compared(
 
 def relevance(query_values_Q: Values, gallery_values_G: Values) -> NDArray[np.bool_]:
     """Returns which gallery items share a value with which query [Q, G]."""
+    if isinstance(query_values_Q, csr_array):
+        return np.asarray((query_values_Q @ gallery_values_G.T).toarray())
     if query_values_Q.ndim == 1:
         return np.asarray(query_values_Q[:, None] == gallery_values_G[None, :])
     shared_QG = query_values_Q.astype(np.float32) @ gallery_values_G.T.astype(np.float32)
@@ -227,7 +234,7 @@ def _with_single_values(queries: Items, gallery: Items) -> tuple[Items, Items]:
     values = (queries.values_N, gallery.values_N)
     if any(each.ndim == 1 or (each.sum(axis=1) != 1).any() for each in values):
         return queries, gallery
-    single_Q, single_G = (each.argmax(axis=1) for each in values)
+    single_Q, single_G = (each.nonzero()[1] for each in values)
     return replace(queries, values_N=single_Q), replace(gallery, values_N=single_G)
 
 

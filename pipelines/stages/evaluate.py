@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 from typer import Option
 
@@ -14,6 +15,7 @@ from components.evaluation.attention import (
     labelled_regions,
 )
 from components.evaluation.boxes import add_boxes, boxes_in_regions
+from components.evaluation.categories import evaluate_categories
 from components.evaluation.encode import encode
 from components.evaluation.evaluation import (
     bars_of,
@@ -97,6 +99,9 @@ def evaluate(
         trained.schema,
         triplet_accuracy=evaluate_triplets(test_triplets, images, embeddings),
     )
+    categories = evaluate_categories(table, "test", images, embeddings, schema=trained.schema)
+    if categories:
+        figures["categories"] = categories
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
     regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
     of_split = labelled_regions(regions, table, "test")
@@ -104,14 +109,19 @@ def evaluate(
     add_attention(figures, seen, trained.schema)
     cut = boxes_in_regions(trained.locate, pictures, of_split, catalogued)
     add_boxes(figures, cut, trained.schema)
-    names = trained.schema.names
+    attributes, dim = trained.schema.attributes, embeddings.shape[-1]
     manipulation = evaluate_manipulation(
         table,
         "test",
         images,
         embeddings,
-        prototypes=[prototypes.attributes[name].vectors_VD for name in names],
-        weights=[prototypes.weights[name] for name in names],
+        prototypes=[
+            np.empty((0, dim), np.float32)
+            if attribute.is_identity
+            else prototypes.attributes[attribute.name].vectors_VD
+            for attribute in attributes
+        ],
+        weights=[0.0 if x.is_identity else prototypes.weights[x.name] for x in attributes],
     )
     figures["manipulation"] = manipulation_report(manipulation, trained.schema)
     figures["tags"] = evaluate_tags(

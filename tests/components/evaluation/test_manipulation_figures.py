@@ -149,6 +149,41 @@ def test_weights_decide_between_the_changed_attribute_and_the_others():
     assert manipulation_report(found_of(rows), SCHEMA)["macro"]["hit_1"] == 100
 
 
+def test_items_are_no_attribute_that_is_changed_or_asks():
+    """Their labels are left out, whatever their roles and wherever they stand in the schema."""
+    schema = AttributeSchema(
+        dataset="by hand",
+        attributes=(Attribute(name="item", num_items=70_000), *SCHEMA.attributes),
+    )
+    rows = [(image, 1 + attribute, *others) for image, attribute, *others in ROWS]
+    rows += [(image, 0, 69_000, "test", "query") for image in (1, 2, 11, 15)]
+    images = np.unique([row[0] for row in rows if row[3] == "test"])
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((len(images), 3, 4)).astype(np.float32)
+    without, found = (
+        evaluate_manipulation(
+            table(some), "test", images, some_embeddings, prototypes=prototypes, weights=weights
+        )
+        for some, some_embeddings, prototypes, weights in (
+            (ROWS, embeddings[:, 1:], PROTOTYPES, (1.0, 2.0)),
+            (rows, embeddings, [np.empty((0, 4), np.float32), *PROTOTYPES], (0.0, 1.0, 2.0)),
+        )
+    )
+
+    assert manipulation_report(found, schema) == manipulation_report(without, SCHEMA)
+
+
+def test_of_items_alone_nothing_is_measured():
+    rows = [(image, 0, image // 2, "test", ("query", "gallery")[image % 2]) for image in range(8)]
+    embeddings = np.ones((8, 1, 4), np.float32) / 2
+    nothing = [np.empty((0, 4), np.float32)]
+    found = evaluate_manipulation(
+        table(rows), "test", np.arange(8), embeddings, prototypes=nothing, weights=(0.0,)
+    )
+
+    assert manipulation_report(found, SCHEMA) == {"not_measured": "images have one label"}
+
+
 @pytest.fixture(scope="module")
 def random_split() -> tuple[Manipulation, dict]:
     rng = np.random.default_rng(0)

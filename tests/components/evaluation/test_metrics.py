@@ -17,7 +17,9 @@ from components.evaluation.metrics import (
     average_precision_of,
     bootstrap_interval,
     expected_random_average_precision,
+    expected_random_hit,
     gain,
+    hit_at,
     ndcg_at,
     precision_at,
     r_precision,
@@ -32,6 +34,8 @@ ALL = {
     "recall": lambda ranks: recall_at(ranks, k=3),
     "r_precision": r_precision,
     "ndcg": lambda ranks: ndcg_at(ranks, k=3),
+    "hit_at_1": lambda ranks: hit_at(ranks, k=1),
+    "hit": lambda ranks: hit_at(ranks, k=3),
 }
 
 
@@ -53,6 +57,8 @@ def definitions(relevant: list[bool]) -> dict[str, float]:
         "recall": sum(relevant[:3]) / num_relevant,
         "r_precision": sum(relevant[:num_relevant]) / num_relevant,
         "ndcg": sum(gains) / ideal,
+        "hit_at_1": relevant[0],
+        "hit": any(relevant[:3]),
     }
 
 
@@ -237,6 +243,30 @@ def test_random_expectation_equals_the_sum_over_ranks(num_items, data):
 
 def test_random_expectation_without_a_relevant_item_is_nan():
     assert math.isnan(random_expectation(0, 5))
+    assert math.isnan(expected_random_hit(np.array([0]), np.array([5]), k=3)[0])
+
+
+@pytest.mark.parametrize("num_items", range(1, 8))
+def test_the_random_hit_rate_is_the_share_of_rankings_with_a_relevant_item_in_front(num_items):
+    for num_relevant in range(1, num_items + 1):
+        for k in (1, 2, 5, 20):
+            firsts = list(itertools.combinations(range(num_items), min(k, num_items)))
+            expected = np.mean([min(first) < num_relevant for first in firsts])
+            found = expected_random_hit(np.array([num_relevant]), np.array([num_items]), k=k)
+            assert found == pytest.approx([expected], rel=1e-12)
+
+
+def test_equal_embeddings_hit_as_a_random_ranking_does():
+    gallery = Items(
+        embeddings_ND=np.tile([[1.0, 0.0]], (22669, 1)),
+        values_N=np.repeat([0, 1], [3, 22666]),
+        images_N=np.arange(22669),
+    )
+    query = Items(embeddings_ND=np.eye(2)[:1], values_N=np.array([0]), images_N=np.array([30000]))
+    found = measure({"hit": lambda ranks: hit_at(ranks, k=20)}, query, gallery)["hit"]
+    none = math.prod((22666 - i) / (22669 - i) for i in range(20))
+    assert found == pytest.approx([1 - none], abs=1e-9)
+    assert expected_random_hit(np.array([3]), np.array([22669]), k=20) == pytest.approx(found)
 
 
 @pytest.mark.parametrize("drawn_at_once", [1, 70, 2**22])

@@ -1,10 +1,12 @@
 """Exact rankings: bounds on what is in memory at once change nothing, and what is refused."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rankings import average_precision
+from scipy.sparse import csr_array
 
 from components.evaluation import ranking
 from components.evaluation.evaluation import MEASURES
@@ -61,6 +63,24 @@ def test_one_value_each_as_a_matrix_is_the_same():
         average_precision(queries, np.eye(3, dtype=bool)[asked], gallery, np.eye(3)[values] > 0),
         average_precision(queries, asked, gallery, values),
     )
+
+
+@pytest.mark.parametrize("values", ["one each", "several"])
+def test_sparse_values_are_the_same_as_dense_ones(values):
+    """Of 40,000 values, most of which nothing has."""
+    dense = {
+        "one each": lambda n: np.eye(9, dtype=bool)[np.arange(n) % 9],
+        "several": VALUES["several"],
+    }[values]
+    queries, gallery = (some_items(n, values=dense(n), seed=n) for n in (23, 61))
+    sparse = []
+    for items in (queries, gallery):
+        image, value = items.values_N.nonzero()
+        wide = csr_array((np.ones(len(image), bool), (image, 4444 * value)), (len(items), 40000))
+        sparse.append(replace(items, values_N=wide))
+    found, expected = measure(MEASURES, *sparse), measure(MEASURES, queries, gallery)
+    for name, scores in expected.items():
+        np.testing.assert_array_equal(found[name], scores)
 
 
 def test_half_precision_counts_as_single():
