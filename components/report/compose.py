@@ -18,6 +18,7 @@ from components.figures.charts import CHARTS_CSS
 from components.figures.frames import FRAMES, frames_css
 from components.figures.space import space_svg, subsample
 from components.report.content import Figure, Measured, Report, StoreTiles, Strip
+from components.report.items import items_notes, items_table
 from components.report.manipulation import manipulation_of
 from components.report.overview import (
     champion_reason,
@@ -56,7 +57,9 @@ def compose(
     reason = champion_reason(measured, splits=splits)
     champion = None if reason else measured.champion
     papers = paper_scores(measured.schema, num_test_images=len(measured.images))
-    notes = [f"The champion is not shown: {reason}."] if reason else []
+    notes = items_notes(measured.figures)
+    if reason:
+        notes.append(f"The champion is not shown: {reason}.")
     if papers.reason:
         notes.append(f"The papers are not shown: {papers.reason}.")
     if names := not_above_random(measured.figures):
@@ -75,6 +78,7 @@ def compose(
         facts=facts_of(measured),
         quality=quality_of(measured, champion, papers),
         scores=scores_table(measured, champion),
+        items=items_table(measured.figures, champion),
         notes=notes,
         papers=papers_table(measured, papers),
         tags=tags_table(measured),

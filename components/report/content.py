@@ -43,6 +43,7 @@ class Measured:
         embeddings: their embeddings of unit length [n, N, D].
         results: results by position of the attribute in the schema.
         manipulation: attribute manipulation; it may say that it was not measured.
+        item_names: names of items by their numbers; empty where there are none.
         figures: figures as `evaluation.report`, `attention.add_attention` and
             `manipulation_figures.manipulation_report` make them.
     """
@@ -61,6 +62,7 @@ class Measured:
     embeddings: NDArray[np.float32]
     results: Mapping[int, AttributeResult]
     manipulation: Manipulation
+    item_names: Mapping[int, str]
     figures: Mapping[str, Any]
 
 
@@ -105,8 +107,8 @@ class AttributeSection:
     """An attribute's part of the report.
 
     Searches are the best, the median and the worst query with what they found; confused are the
-    values that are confused most, each with its most similar example; triplets are some in order,
-    and the worst out of order. Attention is None where the network has none.
+    values that are confused most, each with its most similar example (None of items); triplets are
+    some in order, and the worst out of order. Attention is None where the network has none.
     """
 
     name: str
@@ -114,7 +116,7 @@ class AttributeSection:
     searches: Sequence[Strip]
     attention: Strip | None
     space: Figure
-    confused: Sequence[Strip]
+    confused: Sequence[Strip] | None
     triplets: Sequence[Strip]
     triplet_summary: str
 
@@ -137,14 +139,15 @@ class Report:
     """A whole report.
 
     Facts are names and texts: what was measured, and where it comes from. Quality is the scores as
-    a chart; notes say what is not shown, and why; papers are None where they cannot be compared,
-    tags where no value was named.
+    a chart; notes say what is not shown, and why; items are None where there are none, papers where
+    they cannot be compared, tags where no value was named.
     """
 
     title: str
     facts: Sequence[tuple[str, str]]
     quality: Figure
     scores: Table
+    items: Table | None
     notes: Sequence[str]
     papers: Table | None
     tags: Table | None

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components.attributes import AttributeSchema
 from components.evaluation.evaluation import held_out_images
-from components.evaluation.figures import gain_text
+from components.evaluation.figures import gain_text, hits_text, item_row
 from components.figures.charts import learning_svg, quality_svg
 from components.provenance.origin import Champion
 from components.report.content import Figure, Measured, Table
@@ -46,8 +47,7 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
     commit = origin.commit or "not known: the code was not in a git repository"
     if origin.has_local_changes:
         commit += ", with local changes"
-    attributes = measured.schema.attributes
-    num_values = sum(len(attribute.values) for attribute in attributes)
+    items = item_row(figures)
     return [
         (
             "overall MAP",
@@ -58,11 +58,12 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
             "overall gain",
             f"{gain_text(figures)} % of the way from a random ranking to a perfect one",
         ),
+        *([("items found", hits_text(items))] if items else []),
         ("triplets in order", f"{figures['triplet_accuracy']:.2f} %"),
         (
             "data set",
             f"{measured.schema.dataset}: {measured.num_catalog_images:,} images, "
-            f"{len(attributes)} attributes with {num_values} values"
+            f"{_attributes_text(measured.schema)}"
             + (f"; read from {params['data.root']}" if "data.root" in params else ""),
         ),
         (
@@ -80,6 +81,14 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
         ("MLflow run", origin.run_id),
         ("commit", commit),
     ]
+
+
+def _attributes_text(schema: AttributeSchema) -> str:
+    values = [len(schema.attributes[place].values) for place in schema.listed]
+    texts = [f"{len(values)} attributes with {sum(values)} values"] if values else []
+    if schema.identity is not None:
+        texts.append(f"{schema.num_values[schema.identity]:,} items")
+    return " and ".join(texts)
 
 
 def champion_reason(measured: Measured, *, splits: str) -> str:

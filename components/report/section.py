@@ -1,10 +1,12 @@
 """An attribute's section of a report: queries with what they found, its space, its triplets."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from components.attributes import Attribute
 from components.evaluation.attention import attention_maps
@@ -18,7 +20,7 @@ from components.evaluation.examples import (
     failures,
     nearest_items,
 )
-from components.evaluation.figures import gain_text
+from components.evaluation.figures import gain_text, hits_text
 from components.evaluation.ranking import Items
 from components.evaluation.triplet_relations import Triplet, TripletExamples, triplet_examples
 from components.figures.space import space_svg, subsample
@@ -41,12 +43,14 @@ class Searches:
         nearest: what each query found.
         ap_Q: average precision of each query.
         pictures: pictures of the images.
+        names: names of the values by their numbers.
     """
 
     attribute: Attribute
     nearest: Nearest
     ap_Q: NDArray[np.float64]
     pictures: StoreTiles
+    names: Mapping[int, str]
 
     def best_median_worst(self) -> list[Strip]:
         """Returns the queries of the highest, the median and the lowest average precision."""
@@ -63,14 +67,16 @@ class Searches:
         found = failures(self.nearest, limit=limit, leave_out=[worst])
         return [(share, self._failure(q)) for share, q in found]
 
-    def confused(self, *, limit: int) -> list[Strip]:
-        """Returns the values that are confused most."""
+    def confused(self, *, limit: int) -> list[Strip] | None:
+        """Returns the values that are confused most; None of items, which are too many."""
+        if self.attribute.is_identity:
+            return None
         return [self._confused(pair) for pair in confused_values(self.nearest, limit=limit)]
 
     def values(self, items: Items, place: int) -> str:
         """Returns the values of an item as people read them."""
-        names = [self.attribute.values[v] for v in np.flatnonzero(items.values_N[place])]
-        return ", ".join(names)
+        values = items.values_N[[place]].nonzero()[1]
+        return ", ".join(self.names.get(value, f"item {value}") for value in values.tolist())
 
     def _strip(self, title: str, q: int) -> Strip:
         nearest = self.nearest
@@ -79,7 +85,11 @@ class Searches:
             f"{nearest.agrees_QK[q].sum()} agree; of the {len(nearest.gallery)} items of the "
             f"gallery, {nearest.num_relevant_Q[q]} do."
         )
-        return Strip(title=title, note=note, tiles=self._found(q))
+        tiles = self._found(q)
+        if self.attribute.is_identity:
+            note += f" The first that does is number {nearest.first_rank_Q[q]}."
+            tiles += self._first_relevant(q)
+        return Strip(title=title, note=note, tiles=tiles)
 
     def _failure(self, q: int) -> Strip:
         nearest = self.nearest
@@ -90,12 +100,18 @@ class Searches:
             f"items are: {self._num_shown(q)} drawn at random would hold {by_chance:.1f}, these "
             f"hold {nearest.agrees_QK[q].sum()}."
         )
-        tiles = self._found(q)
         if not nearest.agrees_QK[q].any():
             note += " The last picture is the nearest that agrees."
-            place, rank = (int(x[q]) for x in (nearest.first_relevant_Q, nearest.first_rank_Q))
-            tiles.append(self._item(place, f"rank {rank}", agrees=True))
+        tiles = [*self._found(q), *self._first_relevant(q)]
         return Strip(title=self.attribute.name, note=note, tiles=tiles)
+
+    def _first_relevant(self, q: int) -> list[Tile]:
+        """Returns the nearest item that agrees, where none of those shown does."""
+        nearest = self.nearest
+        if nearest.agrees_QK[q].any():
+            return []
+        place, rank = (int(x[q]) for x in (nearest.first_relevant_Q, nearest.first_rank_Q))
+        return [self._item(place, f"rank {rank}", agrees=True)]
 
     def _num_shown(self, q: int) -> int:
         return int((self.nearest.places_QK[q] >= 0).sum())
@@ -139,11 +155,18 @@ def searches_of(measured: Measured, pictures: StoreTiles, attribute: int) -> Sea
     queries, gallery = queries_and_gallery(
         measured.splits, "test", attribute, measured.images, measured.embeddings
     )
+    described = measured.schema.attributes[attribute]
+    if not described.is_identity:  # of few values
+        queries, gallery = (
+            replace(items, values_N=csr_array(items.values_N).toarray())
+            for items in (queries, gallery)
+        )
     return Searches(
-        attribute=measured.schema.attributes[attribute],
+        attribute=described,
         nearest=nearest_items(queries, gallery, k=_NUM_NEAREST),
         ap_Q=measured.results[attribute].ap_Q,
         pictures=pictures,
+        names=measured.item_names if described.is_identity else dict(enumerate(described.values)),
     )
 
 
@@ -160,6 +183,7 @@ def section_of(measured: Measured, searches: Searches, attribute: int) -> Attrib
             f"MAP {row['map']:.2f} ({row['map_low']:.1f} to {row['map_high']:.1f}), a random "
             f"ranking {row['random_map']:.2f}, gain {gain_text(row)} %; "
             f"{row['num_queries']} queries, {row['num_gallery']} items in the gallery."
+            + (f" Items found: {hits_text(row)}." if searches.attribute.is_identity else "")
         ),
         searches=searches.best_median_worst(),
         attention=_attention(measured, searches, attribute),
@@ -190,26 +214,31 @@ def _attention(measured: Measured, searches: Searches, attribute: int) -> Strip 
 
 
 def _space(measured: Measured, attribute: int) -> Figure:
-    """Returns the attribute's space as a chart, an image of several values at the first one."""
-    name = measured.schema.names[attribute]
+    """Returns the attribute's space as a chart, an image of several values at the first one.
+
+    That of items shows who asks and who answers: whether the two worlds lie apart.
+    """
+    name, described = measured.schema.names[attribute], measured.schema.attributes[attribute]
     own = (pc.field("split") == "test") & (pc.field("attribute") == attribute)
     labels = measured.splits.filter(own).sort_by([("image", "ascending"), ("value", "ascending")])
     images, first = np.unique(labels["image"].to_numpy(), return_index=True)
-    values = labels["value"].to_numpy()[first]
+    if described.is_identity:
+        groups, what = labels["role"].to_numpy()[first], "role"
+    else:
+        groups, what = np.array(described.values)[labels["value"].to_numpy()[first]], "value"
     drawn = subsample(len(images), limit=MAX_POINTS)
     places = np.searchsorted(measured.images, images[drawn])
-    names = measured.schema.attributes[attribute].values
     svg = space_svg(
         measured.embeddings[places, attribute],
-        [names[value] for value in values[drawn]],
+        groups[drawn].tolist(),
         name=f"space-{attribute}",
-        description=f"t-SNE of {len(drawn)} images in the space of {name}, by their values",
+        description=f"t-SNE of {len(drawn)} images in the space of {name}, by their {what}s",
     )
     if svg is None:
         return Figure(svg=None, caption=f"Not drawn: {len(drawn)} images are too few.")
     caption = (
         f"t-SNE of {len(drawn)} of the {len(images)} test images that have a label of {name}, in "
-        "its space, by value (number of images): near in the picture means near in the space."
+        f"its space, by {what} (number of images): near in the picture means near in the space."
     )
     return Figure(svg=svg, caption=caption)
 

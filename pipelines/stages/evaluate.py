@@ -24,7 +24,13 @@ from components.evaluation.evaluation import (
     metrics_of,
     report,
 )
-from components.evaluation.figures import gain_text, manipulation_text, not_above_random
+from components.evaluation.figures import (
+    gain_text,
+    hits_text,
+    item_row,
+    manipulation_text,
+    not_above_random,
+)
 from components.evaluation.manipulation_figures import (
     evaluate_manipulation,
     manipulation_metrics,
@@ -153,6 +159,7 @@ def evaluate(
         embeddings=embeddings,
         results=results,
         manipulation=manipulation,
+        item_names=tables.item_names(catalogued, table, trained.schema),
         figures=figures,
     )
     with progress("drawing the report", total=len(results), unit="attributes") as advance:
@@ -175,4 +182,6 @@ def evaluate(
     )
     if unsure := not_above_random(figures):
         console.print(f"not above a random ranking: {', '.join(unsure)}", markup=False)
+    if items := item_row(figures):
+        console.print(f"items found: {hits_text(items)}")
     console.print(f"attribute manipulation {manipulation_text(figures)}")

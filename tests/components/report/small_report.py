@@ -62,6 +62,7 @@ def report(*, rude: str = "plain") -> Report:
         quality=figure("quality", groups=[rude]),
         scores=table,
         notes=[f"note {rude}"],
+        items=table,
         papers=table,
         learning=Figure(svg=None, caption="Not drawn."),
         spaces=figure("spaces", groups=[rude]),

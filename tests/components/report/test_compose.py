@@ -10,6 +10,7 @@ import torch
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
+from components.evaluation.categories import evaluate_categories
 from components.evaluation.evaluation import evaluate_retrieval, report
 from components.evaluation.manipulation_figures import (
     Manipulation,
@@ -20,7 +21,8 @@ from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
 from components.provenance.origin import Champion, Origin
 from components.report.compose import compose, render
-from components.report.content import Measured
+from components.report.content import Measured, Report
+from components.report.items import items_table
 
 SIZE = 16
 SCHEMA = AttributeSchema(
@@ -105,6 +107,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         embeddings=embeddings,
         results=results,
         manipulation=manipulation,
+        item_names={},
         figures={
             **figures,
             "num_parameters": 1_234_567,
@@ -161,6 +164,8 @@ def test_a_report_has_all_its_parts(measured: Measured) -> None:
         "The papers are not shown: none of the papers reports on the data set by hand.",
         "Not above a random ranking: length, collar (their gain may be 0).",  # embedded by noise
     ]
+    assert found.items is None
+    assert "items found" not in facts
     text = render(found)
     assert "<script" not in text
     assert "&lt;script&gt;x&lt;/script&gt;" in text
@@ -294,3 +299,93 @@ def test_the_papers_stand_beside_a_model_on_their_data(
     assert own[2] == f"{rows['skirt_length']['map']:.2f}"
     assert own[4] == "", "no query"
     assert "AG-MAN in AG-MAN, Table 2" in found.quality.svg
+
+
+@pytest.fixture(scope="module")
+def with_items(measured: Measured) -> Measured:
+    """Returns an evaluation whose third attribute is an identity of thirteen items."""
+    attributes = (
+        replace(SCHEMA.attributes[0], name="category"),
+        SCHEMA.attributes[1],
+        Attribute(name="item", num_items=34_000),
+    )
+    schema = replace(SCHEMA, attributes=attributes)
+    item_of = {image: 20_000 + image % 13 for image in IMAGES.tolist()}
+    item_of[104] = 33_998  # asks for what is not in the gallery
+    several = [(100, 2, 33_999, "test", "query"), (101, 2, 33_999, "test", "gallery")]
+    rows = [(i, 2, item, "test", ROLES[i % 4 == 0]) for i, item in item_of.items()] + several
+    more = pa.table([*zip(*rows, strict=True)], names=tables.SPLITS.names).cast(tables.SPLITS)
+    known = measured.splits.filter(pc.field("attribute") < 2)
+    splits = pa.concat_tables([known, more])
+    results = evaluate_retrieval(splits, "test", IMAGES, measured.embeddings)
+    figures = report(results, schema, triplet_accuracy=50)
+    categories = evaluate_categories(splits, "test", IMAGES, measured.embeddings, schema=schema)
+    kept = {name: measured.figures[name] for name in ("num_parameters", "manipulation", "tags")}
+    return replace(
+        measured,
+        schema=schema,
+        splits=splits,
+        results=results,
+        item_names={item: f"id_{item}" for item in item_of.values()},
+        figures={**figures, "categories": categories, **kept},
+    )
+
+
+@pytest.fixture(scope="module")
+def report_of_items(with_items: Measured) -> Report:
+    return compose(with_items, splits=SPLITS)
+
+
+def test_items_have_a_table_of_hit_rates_beside_a_random_ranking(
+    with_items: Measured, report_of_items: Report
+) -> None:
+    table = report_of_items.items
+    rows = {row[0]: row[1:] for row in table.rows}
+    figures = with_items.figures["attributes"]["item"]
+
+    assert table.header[1:5] == ["hit@1", "hit@5", "hit@20", "hit@50"]
+    assert rows["this model"][2] == f"{figures['hit_at_20']:.1f}"
+    assert rows["a random ranking"][2] == f"{figures['random_hit_at_20']:.1f}"
+    assert rows["this model"][-2:] == ["9", "30"]
+    for name, row in with_items.figures["categories"].items():
+        assert rows[name][0] == f"{row['hit_at_1']:.1f}"
+        assert rows[name][5] == f"{row['random_hit_at_20']:.1f}"
+    assert len(rows) == 2 + len(with_items.figures["categories"]) > 2
+    assert report_of_items.notes[:2] == [
+        "The queries of a category are held against the gallery of that category.",
+        "Queries left out, whose item is not in the gallery: 1.",
+    ]
+
+
+def test_a_champion_that_finds_items_stands_between(with_items: Measured) -> None:
+    other = champion(origin("run2"), evaluation=with_items.figures)
+    rows = items_table(with_items.figures, other).rows
+    assert rows[-2] == ["champion, version 7", *rows[-1][1:]]
+
+
+def test_searches_of_items_name_them_and_end_with_the_first_that_is_right(
+    report_of_items: Report,
+) -> None:
+    section = report_of_items.attributes[-1]
+
+    assert section.name == "item"
+    assert "Items found: hit@20 " in section.summary
+    for strip in section.searches:
+        names = {tile.lines[1] for tile in strip.tiles}
+        assert all(name.startswith("id_200") or "item 33999" in name for name in names)
+        rank = int(strip.note.rsplit(" ", 1)[-1].rstrip("."))
+        agrees = [place for place, tile in enumerate(strip.tiles) if tile.sign == "agrees"]
+        assert agrees[0] == min(rank, 11)
+    assert section.confused is None
+    assert "by role" in section.space.caption
+    facts = dict(report_of_items.facts)
+    assert facts["data set"].startswith(
+        "by hand: 42 images, 2 attributes with 5 values and 34,000 "
+    )
+    assert facts["items found"].startswith("hit@20 ")
+
+
+def test_the_page_of_items_lists_no_values_that_are_confused(report_of_items: Report) -> None:
+    page = render(report_of_items)
+    assert page.count("<h4>Confused values</h4>") == 2
+    assert page.count("<h4>Space</h4>") == 3
