@@ -19,12 +19,12 @@ import torch
 import torch.distributed
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.machine import machine
 from components.images.augmentation import NUM_DRAWS, Augmentation
-from components.losses.combined import CombinedLoss
+from components.losses.combined import CombinedLoss, attribute_classification_loss
 from components.models.build import build_model
 from components.params import TrainParams, load_section
 from components.training.feed import Batch
@@ -120,7 +120,13 @@ def learner(backbone: str, *, embedding_dim: int) -> Learner:
         augmentation=Augmentation(
             flip_probability=0.5, crop_min_area=1, colour_jitter=0, erase_probability=0
         ),
+        auxiliary={"attributes": of_attributes},
     )
+
+
+def of_attributes(logits: Tensor, batch: Batch) -> Tensor:
+    """Returns the loss of AG-MAN's branch 1."""
+    return attribute_classification_loss(logits, batch.labelled)
 
 
 def random_batch(num_images: int) -> Batch:
@@ -132,6 +138,11 @@ def random_batch(num_images: int) -> Batch:
         attributes=torch.arange(NUM_ATTRIBUTES).expand(num_images, -1),
         labelled=torch.ones(num_images, NUM_ATTRIBUTES, dtype=torch.bool),
         values=nn.functional.one_hot(values, NUM_VALUES).bool(),
+        listed=torch.empty(num_images, 0, dtype=torch.bool),
+        known=torch.empty(num_images, 0, dtype=torch.bool),
+        items=torch.full((num_images,), -1),
+        candidates=torch.empty(0, dtype=torch.int64),
+        landmarks=torch.empty(num_images, 0, 3),
     )
 
 

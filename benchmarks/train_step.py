@@ -43,6 +43,7 @@ from components.losses.ranking import triplet_loss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.sampling.triplets import TripletSampler, plan_triplets
+from components.training.auxiliary import auxiliary_losses
 from components.training.feed import Feed, mapped_pixels, resident_pixels
 from components.training.loop import Pace
 from components.training.objectives import loss_of_triplets
@@ -213,11 +214,12 @@ def published(data: Data, device: torch.device) -> Step:
         images, asked = images.to(device), asked.to(device)
         embeddings, classification = [], torch.zeros((), device=device)
         for slot in range(3):
-            vectors, logits = model.forward_branches(images[slot::3], asked[slot::3, None])
+            vectors, outputs = model.forward_branches(images[slot::3], asked[slot::3, None])
             embeddings.append(vectors[:, 0])
-            assert logits is not None
             labelled = nn.functional.one_hot(asked[slot::3], NUM_ATTRIBUTES).bool()
-            classification = classification + attribute_classification_loss(logits, labelled)
+            classification = classification + attribute_classification_loss(
+                outputs["attributes"], labelled
+            )
         loss = 0.5 * triplet_loss(*embeddings, margin=MARGIN) + 0.5 * classification / 3
         optimizer.zero_grad()
         loss.backward()
@@ -236,7 +238,7 @@ def ours(
     resident: bool = False,
 ) -> Step:
     """Returns a step of the training loop's own parts."""
-    learner = make_learner(device)
+    learner = make_learner(data, device)
     if compiled:
         learner.compile()
     optimizer = Adam(learner.parameters(), lr=LEARNING_RATE, fused=True)
@@ -252,15 +254,17 @@ def ours(
     return step
 
 
-def make_learner(device: torch.device) -> Learner:
+def make_learner(data: Data, device: torch.device) -> Learner:
     """Returns the network with its losses, as training builds them."""
+    augmentation = Augmentation(
+        flip_probability=0.5, crop_min_area=1, colour_jitter=0, erase_probability=0
+    )
     return Learner(
         network().to(memory_format=torch.channels_last),
         partial(loss_of_triplets, margin=MARGIN),
         combine=CombinedLoss(weighting="fixed"),
-        augmentation=Augmentation(
-            flip_probability=0.5, crop_min_area=1, colour_jitter=0, erase_probability=0
-        ),
+        augmentation=augmentation,
+        auxiliary=auxiliary_losses(data.schema, augmentation),
     ).to(device)
 
 
@@ -296,7 +300,7 @@ def median_seconds(ways: dict[str, Step], *, rounds: int, device: torch.device) 
 
 def data_wait(data: Data, device: torch.device, *, resident: bool) -> float:
     """Returns the share of time that a bf16 training waits for its batches."""
-    learner = make_learner(device)
+    learner = make_learner(data, device)
     optimizer = Adam(learner.parameters(), lr=LEARNING_RATE, fused=True)
     source = batches(data, device, resident=resident)
     pace = Pace(images_per_step=3 * data.num_triplets)
@@ -318,7 +322,7 @@ def data_wait(data: Data, device: torch.device, *, resident: bool) -> float:
 
 def flop_of_a_step(data: Data, device: torch.device) -> int:
     """Returns the floating-point operations of a step, forward and backward."""
-    learner = make_learner(device)
+    learner = make_learner(data, device)
     with FlopCounterMode(display=False) as counter:
         learner(next(batches(data, device, resident=False))).total.backward()
     return int(counter.get_total_flops())

@@ -95,6 +95,11 @@ class AttributeSchema:
         return max(len(attribute.values) for attribute in self.attributes)
 
     @property
+    def num_listed(self) -> list[int]:
+        """The number of values that each attribute lists: none of the identity's."""
+        return [len(attribute.values) for attribute in self.attributes]
+
+    @property
     def identity(self) -> int | None:
         """The position of the attribute whose values are items; None where there is none."""
         places = [place for place, each in enumerate(self.attributes) if each.is_identity]

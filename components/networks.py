@@ -8,6 +8,7 @@ from components.errors import HemlineError
 NetworkName = Literal[
     "ag_man",
     "ag_mlan",
+    "ahbn",
     "asen",
     "asen_v2",
     "attn_fashion",
@@ -16,6 +17,12 @@ NetworkName = Literal[
     "triplet_network",
 ]
 Parts = dict[str, Any]
+
+_OF_BOTH_BRANCHES = ("fusion", "co_attention", "grid_size")  # parts of ahbn
+_OF_BRANCH = {
+    "attribute": ("attribute_supervision",),
+    "landmark": ("landmark_supervision", "landmark_maps", "num_hourglasses"),
+}
 
 _TWO_BRANCHES: dict[str, tuple[Any, ...]] = {
     "hierarchical": (True, False),  # F23 beside F3
@@ -39,6 +46,16 @@ NETWORK_PARTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         **_TWO_BRANCHES,
         "aca": ("concatenation", "addition", "none"),
         "masks": ("learned", "fixed"),
+    },
+    "ahbn": {
+        "branches": ("both", "attribute", "landmark"),
+        "attribute_supervision": (True, False),
+        "landmark_supervision": (True, False),
+        "fusion": ("compact_bilinear", "bilinear", "concatenation", "product", "sum"),
+        "co_attention": ("joint", "separate", "none"),
+        "grid_size": (8, 4, 16),  # of the two maps that are fused
+        "landmark_maps": ("features", "heat_maps"),  # what the landmark branch gives
+        "num_hourglasses": (4, 1, 2, 8),
     },
     "asen": _TWO_ATTENTIONS,
     "asen_v2": _TWO_ATTENTIONS,
@@ -77,6 +94,7 @@ def resolve_parts(name: str, chosen: Mapping[str, Any]) -> Parts:
         raise HemlineError(
             "spatial_kernel_size belongs to the part that sa false removes: make it null"
         )
+    _check_branches(resolved, switched)
     is_blind = resolved.get("asa") is False and resolved.get("aca") == "none"
     if is_blind and "masks" not in resolved:
         raise HemlineError(
@@ -84,3 +102,20 @@ def resolve_parts(name: str, chosen: Mapping[str, Any]) -> Parts:
             "take triplet_network"
         )
     return resolved
+
+
+def _check_branches(resolved: Parts, switched: Parts) -> None:
+    """Raises a HemlineError for parts that belong to a branch that ahbn is to leave out."""
+    kept = resolved.get("branches", "both")
+    for branch, parts in _OF_BRANCH.items():
+        absent = [] if kept in ("both", branch) else [*parts, *_OF_BOTH_BRANCHES]
+        for part in absent:
+            if part in switched:
+                raise HemlineError(
+                    f"{part} belongs to a branch that branches {kept} leaves out: make it null"
+                )
+    if resolved.get("landmark_maps") == "heat_maps" and not resolved["landmark_supervision"]:
+        raise HemlineError(
+            "landmark_maps heat_maps are what landmark_supervision trains: make that null, or take "
+            "landmark_maps features"
+        )

@@ -137,14 +137,15 @@ TRIPLETS = pa.schema([("epoch", pa.int16()), ("attribute", pa.int16()), *_SLOTS]
 BATCHES = pa.schema([("epoch", pa.int16()), ("batch", pa.int32()), ("image", pa.int64())])
 """One row per image of a planned batch, one row group per epoch."""
 
-_LOSSES = ("loss", "ranking_loss", "classification_loss", "active_share")
+_LOSSES = ("loss", "ranking_loss", "classification_loss", "active_share", "landmark_loss")
 _VALIDATED = ("valid_map", "valid_random_map", "valid_gain_low", "valid_mean_similarity")
 TRAINING = pa.schema(
     [("epoch", pa.int32()), *((name, pa.float64()) for name in (*_LOSSES, *_VALIDATED))]
 )
 """The learning curve: means over an epoch, and figures of the validation split after it.
 
-active_share: share of triplets or pairs that still count; `training.validation` has the others.
+active_share: share of triplets, pairs or images that still count; classification_loss and
+landmark_loss are null of networks without one; `training.validation` has the others.
 """
 
 _MAPS = ("map", "map_low", "map_high", "random_map", "gain", "gain_low", "gain_high")

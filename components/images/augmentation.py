@@ -6,6 +6,7 @@ for the device, and the boxes stay float32 under autocast, which leaves pointwis
 Shape letters: B images, C = 3 colours, H W pixels, N uniform numbers an image, S pixels of a side.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -40,6 +41,24 @@ class Draw(IntEnum):
 
 
 NUM_DRAWS = len(Draw)
+_SIDES = {"left": "right", "right": "left"}
+
+_Boxes = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Top, left, height and width [B], whole pixels in float32."""
+
+
+def mirrored_names(names: Sequence[str]) -> list[int]:
+    """Returns which of the names each becomes in a mirror: `left hem` and `right hem` change place.
+
+    A name without a side, or whose other side is not among them, stays what it is.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    return [places.get(_other_side(name), place) for name, place in places.items()]
+
+
+def _other_side(name: str) -> str:
+    side, _, rest = name.partition(" ")
+    return f"{_SIDES[side]} {rest}" if side in _SIDES else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +78,48 @@ class Augmentation:
     colour_jitter: float
     erase_probability: float
 
+    def move(
+        self,
+        points_BM3: Tensor,
+        draws_BN: Tensor,
+        *,
+        size_px: tuple[int, int],
+        mirrored: Sequence[int],
+    ) -> Tensor:
+        """Returns where points of images lie in the augmented images [B, M, 3].
+
+        Args:
+            points_BM3: x and y as shares of the image's sides, and a weight, which becomes 0 of a
+                point that a crop leaves out.
+            draws_BN: as the images are augmented with.
+            size_px: height and width of the images.
+            mirrored: which point each is in a mirror, such as `mirrored_names` says.
+        """
+        points = points_BM3
+        if self.flip_probability > 0:
+            flipped_B = draws_BN[:, Draw.FLIP] < self.flip_probability
+            x_BM, y_BM, weight_BM = torch.stack([points[:, m] for m in mirrored], dim=1).unbind(-1)
+            seen_in_mirror = torch.stack([1 - x_BM, y_BM, weight_BM], dim=-1)
+            points = torch.where(flipped_B[:, None, None], seen_in_mirror, points)
+        if self.crop_min_area < 1:
+            height, width = size_px
+            top_B, left_B, height_B, width_B = self._crop_boxes(draws_BN, size_px=size_px)
+            x_BM, y_BM, weight_BM = points.unbind(-1)
+            x_BM = (x_BM * width - left_B[:, None]) / width_B[:, None]
+            y_BM = (y_BM * height - top_B[:, None]) / height_B[:, None]
+            inside_BM = (x_BM >= 0) & (x_BM <= 1) & (y_BM >= 0) & (y_BM <= 1)
+            points = torch.stack([x_BM, y_BM, weight_BM * inside_BM], dim=-1)
+        return points
+
+    def _crop_boxes(self, draws_BN: Tensor, *, size_px: tuple[int, int]) -> _Boxes:
+        """Returns what is cut out of each image."""
+        return _boxes(
+            draws_BN[:, Draw.CROP_AREA : Draw.CROP_LEFT + 1],
+            area=(self.crop_min_area, 1),
+            aspect=CROP_ASPECT,
+            size_px=size_px,
+        )
+
     def __call__(self, images_BCHW: Tensor, draws_BN: Tensor) -> Tensor:
         """Returns the augmented images, float32 in 0..255, in the memory format they came in.
 
@@ -72,8 +133,8 @@ class Augmentation:
             flipped_B = draws_BN[:, Draw.FLIP] < self.flip_probability
             images = torch.where(_per_image(flipped_B), images.flip(-1), images)
         if self.crop_min_area < 1:
-            draws_B4 = draws_BN[:, Draw.CROP_AREA : Draw.CROP_LEFT + 1]
-            images = _crop(images, draws_B4, min_area=self.crop_min_area)
+            size_px = images.shape[2], images.shape[3]
+            images = _crop(images, self._crop_boxes(draws_BN, size_px=size_px))
         if self.colour_jitter > 0:
             draws_B3 = draws_BN[:, Draw.BRIGHTNESS : Draw.SATURATION + 1]
             images = _jitter(images, 1 + self.colour_jitter * (2 * draws_B3 - 1))
@@ -91,7 +152,7 @@ def _boxes(
     area: tuple[float, float],
     aspect: tuple[float, float],
     size_px: tuple[int, int],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> _Boxes:
     """Returns a box an image: top, left, height and width [B], whole pixels in float32.
 
     A box covers a share of the image's area, its aspect (height / width) log-uniform, anywhere
@@ -110,12 +171,10 @@ def _boxes(
     return top_B, left_B, height_B, width_B
 
 
-def _crop(images_BCHW: Tensor, draws_B4: Tensor, *, min_area: float) -> Tensor:
+def _crop(images_BCHW: Tensor, boxes: _Boxes) -> Tensor:
     """Returns a box of each image, resized bilinearly to the size of the image."""
-    height, width = size_px = images_BCHW.shape[2], images_BCHW.shape[3]
-    top_B, left_B, height_B, width_B = _boxes(
-        draws_B4, area=(min_area, 1), aspect=CROP_ASPECT, size_px=size_px
-    )
+    height, width = images_BCHW.shape[2], images_BCHW.shape[3]
+    top_B, left_B, height_B, width_B = boxes
     y_BH = _sampled(top_B, height_B, size_px=height)
     x_BW = _sampled(left_B, width_B, size_px=width)
     x_BHW, y_BHW = torch.broadcast_tensors(x_BW[:, None, :], y_BH[:, :, None])

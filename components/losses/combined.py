@@ -1,5 +1,7 @@
 """The losses of classification, of attributes or their values, and one loss with the ranking's."""
 
+from collections.abc import Collection, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,19 @@ def value_classification_loss(logits_BKV: Tensor, values_BKV: Tensor) -> Tensor:
     return loss_BK.sum() / (num_values_BK > 0).sum().clamp(min=1)
 
 
+def value_naming_loss(logits_BL: Tensor, has_BL: Tensor, known_BL: Tensor) -> Tensor:
+    """Returns the binary cross-entropy of the values that are known (AHBN, Eq. 1), a scalar.
+
+    Every value is a question of its own: does the image have it? It is the mean over an image's
+    known values, 0 where none is known, and then over all images of the batch that one worker has.
+    """
+    loss_BL = nn.functional.binary_cross_entropy_with_logits(
+        logits_BL.float(), has_BL.float(), reduction="none"
+    )
+    loss_B = (loss_BL * known_BL).sum(dim=1) / known_BL.sum(dim=1).clamp(min=1)
+    return loss_B.mean()
+
+
 class CombinedLoss(nn.Module):
     """Weighs the attribute classification loss and the ranking loss.
 
@@ -47,30 +62,51 @@ class CombinedLoss(nn.Module):
         else:
             self.register_buffer("log_variances", log_variances, persistent=False)
 
-    def forward(self, classification: Tensor, ranking: Tensor) -> Tensor:
-        """Returns the combined loss, a scalar."""
+    def forward(self, ranking: Tensor, others: Mapping[str, Tensor]) -> Tensor:
+        """Returns the combined loss, a scalar; the other one is that of classification."""
+        (classification,) = others.values()
         losses = torch.stack([classification, ranking])
         return (0.5 * torch.exp(-self.log_variances) * losses + 0.5 * self.log_variances).sum()
 
 
 class StagedLoss(nn.Module):
-    """FashionSearchNet-v2's losses of its first two stages (section 3 and Eq. 9).
+    """A weighted sum of losses, of which some come first.
 
-    In the first `classification_epochs` epochs it is L_C alone, from which maps are learned; the
-    other losses have a gradient of 0, as data-parallel training wants one of everything. Then it is
-    L_C + `ranking_weight` L_T + L_TC. The paper trains 12 epochs of each, and weighs ranking 1.5.
+    In the first `classification_epochs` epochs the losses named in `first` count alone; the others
+    have a gradient of 0, as data-parallel training wants one of everything. Then all count.
+
+    - FashionSearchNet-v2 (section 3 and Eq. 9): L_C, from which maps are learned, and then L_C +
+      `ranking_weight` L_T + L_TC. The paper trains 12 epochs of each, and weighs ranking 1.5.
+    - AHBN (section III-E): L_attr and L_lm, each of its own branch, and then L_id + L_attr + L_lm,
+      whose `weights` the paper does not give.
+
+    A loss without a weight has the weight 1.
     """
 
-    def __init__(self, *, classification_epochs: int, ranking_weight: float) -> None:
+    def __init__(
+        self,
+        *,
+        first: Collection[str],
+        classification_epochs: int,
+        ranking_weight: float = 1.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
+        self._first = frozenset(first)
         self._classification_epochs = classification_epochs
         self._ranking_weight = ranking_weight
+        self._weights = dict(weights or {})
         self._share_of_others = 1.0
 
     def begin_epoch(self, epoch: int) -> None:
         """Goes to the stage of an epoch, counted from 0."""
         self._share_of_others = float(epoch >= self._classification_epochs)
 
-    def forward(self, of_maps: Tensor, of_branches: Tensor, ranking: Tensor) -> Tensor:
+    def forward(self, ranking: Tensor, others: Mapping[str, Tensor]) -> Tensor:
         """Returns the loss of the epoch that was begun, a scalar."""
-        return of_maps + self._share_of_others * (self._ranking_weight * ranking + of_branches)
+        first: list[Tensor] = []
+        second = [self._ranking_weight * ranking]
+        for name, loss in others.items():
+            stage = first if name in self._first else second
+            stage.append(self._weights.get(name, 1.0) * loss)
+        return torch.stack(first).sum() + self._share_of_others * torch.stack(second).sum()

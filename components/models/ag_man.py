@@ -125,11 +125,13 @@ class AGMAN(WeightingNetwork):
 
     def forward_branches(
         self, images_B3HW: Tensor, attributes_BK: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the embeddings [B, K, D] and branch 1's logits [B, N], from one backbone pass."""
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the embeddings [B, K, D] and branch 1's logits, `attributes` [B, N]."""
         features_BDHW, hierarchical = self._fuse(images_B3HW)
         embeddings_BKD = unit_length(self.embed(features_BDHW, attributes_BK))
-        return embeddings_BKD, self.classifier(hierarchical) if self.classifier else None
+        return embeddings_BKD, (
+            {"attributes": self.classifier(hierarchical)} if self.classifier else {}
+        )
 
     def for_inference(self) -> "AGMAN":
         """Returns a copy without branch 1, whose stage of the backbone is most of the weights."""

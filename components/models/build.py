@@ -5,6 +5,7 @@ from typing import Any
 
 from components.errors import HemlineError
 from components.models.ag_man import AGMAN, AGMLAN
+from components.models.ahbn import AHBN
 from components.models.asen import ASEN, ASENV2
 from components.models.attn_fashion import AttnFashion
 from components.models.backbones import build_backbone
@@ -16,6 +17,7 @@ from components.networks import resolve_parts
 _NETWORKS: dict[str, Callable[..., EmbeddingNetwork]] = {
     "ag_man": AGMAN,
     "ag_mlan": AGMLAN,
+    "ahbn": AHBN,
     "asen": ASEN,
     "asen_v2": ASENV2,
     "attn_fashion": AttnFashion,
@@ -29,6 +31,7 @@ def build_model(
     *,
     name: str,
     num_values: Sequence[int],
+    num_landmarks: int = 0,
     backbone: str,
     weights: str,
     embedding_dim: int,
@@ -44,11 +47,12 @@ def build_model(
     part that is None is as in the network's paper. `build_backbone` says what `backbone` and
     `weights` may be. `attention_dim` is the width of the spatial attention that knows the
     attribute, `normalise_features` BatchNorm on the map that attributes are asked of, `num_values`
-    the number of values of each attribute.
+    the number of values of each attribute, 0 of one that does not list them; `num_landmarks` those
+    of the data set, `bilinear_dim` and `landmark_channels` widths of `ahbn`.
 
     Raises:
-        HemlineError: name, parts and widths do not make a network, or `build_backbone` cannot load
-            the weights.
+        HemlineError: name, parts, widths and data do not make a network, or `build_backbone` cannot
+            load the weights.
     """
     options = resolve_parts(name, parts)
     num_attributes = len(num_values)
@@ -57,11 +61,15 @@ def build_model(
             f"model.embedding_dim {embedding_dim} leaves no dimension for each of "
             f"{num_attributes} attributes, which the masks of {name} need"
         )
-    if name == "fashionsearchnet_v2":
+    if name in ("ahbn", "fashionsearchnet_v2"):
         options["num_values"] = num_values
     elif name != "triplet_network":
         options["num_attributes"] = num_attributes
-    if name not in ("triplet_network", "csn"):
+    if name == "ahbn":
+        options["num_landmarks"] = num_landmarks
+        options["bilinear_dim"] = bilinear_dim
+        options["landmark_channels"] = landmark_channels
+    elif name not in ("triplet_network", "csn"):
         options["attention_dim"] = attention_dim
     return _NETWORKS[name](
         build_backbone(backbone, weights=weights),

@@ -9,7 +9,8 @@ Departures:
 - trunk: the backbone's third stage, on which conv5, conv6 and conv7 stand, new as in the paper.
   With `alexnet` that is the paper's, whose trunk ends at conv4;
 - Eq. 1's sum over positions is a mean; boxes are those of a positive map, so that they stay;
-- a map with no positive cell makes a box of the whole map;
+- a map with no positive cell makes a box of the whole map, as does an attribute that does not list
+  its values, whose items nothing classifies;
 - fc10.a is brought to unit length, as every embedding here: the paper's are of any length.
 
 Not in the paper, and chosen here: kernels of 3 x 3 with ReLU, cuts of 3 x 3 cells, branches of
@@ -56,17 +57,16 @@ class Branch(nn.Module):
 class FashionSearchNetV2(AttentionNetwork):
     """A box and a branch for each attribute.
 
-    `num_values` are the values of each attribute, in the schema's order; `attention_dim` is the
-    width of conv6 and conv7, whose maps say where an attribute shows (the paper: 512),
-    `normalise_features` BatchNorm in conv5, from which all that knows an attribute is fed; in conv6
-    and conv7 it would spread the activation maps over the background. The switches:
+    `num_values` are the values of each attribute, in the schema's order, 0 of one that does not
+    list them; `attention_dim` is the width of conv6 and conv7, whose maps say where an attribute
+    shows (the paper: 512), `normalise_features` BatchNorm in conv5, from which all that knows an
+    attribute is fed; in conv6 and conv7 it would spread the activation maps over the background.
+    The switches:
 
     - localisation: false takes the whole map for every attribute's box;
     - feature_fusion: true sets the whole map beside what was cut out;
     - memory: fixed keeps the memory of values as it was when the last stage began.
     """
-
-    names_values = True
 
     def __init__(
         self,
@@ -92,10 +92,11 @@ class FashionSearchNetV2(AttentionNetwork):
         num_inputs = _CONV5_CHANNELS * _CUT_SIZE**2 * (2 if feature_fusion else 1)
         self.branches = nn.ModuleList(Branch(num_inputs, embedding_dim) for _ in num_values)
         self.classifiers = nn.ModuleList(  # w_a of Eq. 2 and 3
-            nn.Linear(attention_dim, values, bias=False) for values in num_values
+            nn.Linear(attention_dim, values, bias=False) if values else nn.Identity()
+            for values in num_values
         )
         self.branch_classifiers: nn.ModuleList | None = nn.ModuleList(
-            nn.Linear(embedding_dim, values) for values in num_values
+            nn.Linear(embedding_dim, values) if values else nn.Identity() for values in num_values
         )
         self.representation: GlobalRepresentation | None = GlobalRepresentation(
             num_values, embedding_dim
@@ -140,10 +141,10 @@ class FashionSearchNetV2(AttentionNetwork):
 
     def forward_branches(
         self, images_B3HW: Tensor, attributes_BK: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns the embeddings [B, K, D], and the logits of the values [B, K, 2, V].
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the embeddings [B, K, D], and the logits of the values [B, K, V] of each.
 
-        The first of the two come from conv7, the second from fc10.a. Values beyond those of an
+        `map_values` come from conv7, `branch_values` from fc10.a. Values beyond those of an
         attribute have the probability 0.
         """
         features_BCHW = self.features(images_B3HW)
@@ -151,11 +152,13 @@ class FashionSearchNetV2(AttentionNetwork):
         vectors_BND = self._represent(features_BCHW, maps_BNHW)
         embeddings_BKD = unit_length(_of_attributes(vectors_BND, attributes_BK))
         if self.branch_classifiers is None:
-            return embeddings_BKD, None
-        classified = zip(self.branch_classifiers, vectors_BND.unbind(1), strict=True)
-        from_branch = [classifier(vector_BD) for classifier, vector_BD in classified]
-        logits_BN2V = torch.stack([_side_by_side(from_map), _side_by_side(from_branch)], dim=2)
-        return embeddings_BKD, _of_attributes(logits_BN2V, attributes_BK)
+            return embeddings_BKD, {}
+        from_branch = self._classify(self.branch_classifiers, vectors_BND.unbind(1))
+        logits = {"map_values": from_map, "branch_values": from_branch}
+        return embeddings_BKD, {
+            name: _of_attributes(_side_by_side(of_values), attributes_BK)
+            for name, of_values in logits.items()
+        }
 
     def for_inference(self) -> "FashionSearchNetV2":
         """Returns a copy without what only training needs."""
@@ -175,12 +178,14 @@ class FashionSearchNetV2(AttentionNetwork):
         """
         conv7_BCHW = self.conv7(self.conv6(features_BCHW))
         pooled_BC = conv7_BCHW.mean(dim=(2, 3))  # Eq. 1
-        logits = [classifier(pooled_BC) for classifier in self.classifiers]  # Eq. 2
+        logits = self._classify(self.classifiers, [pooled_BC] * len(self.num_values))  # Eq. 2
         weights_BNC = torch.stack(
             [
                 nn.functional.embedding(
                     logits_BV.argmax(dim=-1), classifier.get_parameter("weight")
                 )
+                if logits_BV.shape[1]
+                else torch.zeros_like(pooled_BC)
                 for logits_BV, classifier in zip(logits, self.classifiers, strict=True)
             ],
             dim=1,
@@ -190,6 +195,14 @@ class FashionSearchNetV2(AttentionNetwork):
         if not self._localises:
             is_blank = torch.ones_like(is_blank)
         return torch.where(is_blank, torch.ones_like(maps_BNHW), maps_BNHW), logits
+
+    def _classify(self, classifiers: nn.ModuleList, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the logits of each attribute's input N x [B, V_a]."""
+        each = zip(classifiers, inputs, self.num_values, strict=True)
+        return [
+            classifier(vectors_BI) if values else vectors_BI[:, :0]
+            for classifier, vectors_BI, values in each
+        ]
 
     def _represent(self, features_BCHW: Tensor, maps_BNHW: Tensor) -> Tensor:
         """Returns fc10.a of every attribute [B, N, D]."""

@@ -17,9 +17,6 @@ class EmbeddingNetwork(nn.Module, ABC):
     that K attributes cost one backbone pass.
     """
 
-    names_values = False
-    """Whether it is values that training's logits are of, and not attributes."""
-
     @abstractmethod
     def features(self, images_B3HW: Tensor) -> Tensor:
         """Returns what `embed` needs of the images."""
@@ -37,13 +34,13 @@ class EmbeddingNetwork(nn.Module, ABC):
 
     def forward_branches(
         self, images_B3HW: Tensor, attributes_BK: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Returns what `forward` returns, and logits of what the network classifies.
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns what `forward` returns, and what else training has a loss for, by its name.
 
-        Of attributes [B, N]; of values [B, K, 2, V], by two classifiers, where `names_values`. None
-        where the network does not classify. Training wants both from one backbone pass.
+        Training wants both from one backbone pass. `training/auxiliary.py` has the losses; most
+        networks have none beside the embeddings'.
         """
-        return self(images_B3HW, attributes_BK), None
+        return self(images_B3HW, attributes_BK), {}
 
     def for_inference(self) -> "EmbeddingNetwork":
         """Returns a network that embeds as this one does, without what only training needs."""

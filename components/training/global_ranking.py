@@ -41,7 +41,9 @@ def rank_globally(run: Run, weights: Path, *, place: Place, log: Log) -> None:
     network.load_state_dict(load_file(weights))
     representation = network.representation
     assert representation is not None, "it is left out of served networks only"
-    labels = run.splits.filter(pc.field("split") == "train")
+    listed = [attribute for attribute, values in enumerate(network.num_values) if values]
+    is_listed = pc.field("attribute").isin(listed)
+    labels = run.splits.filter((pc.field("split") == "train") & is_listed)
     sampler = ManipulationSampler(labels, num_values=network.num_values)
     vectors_nND = _embeddings(run, network, sampler.images, place=place)
     values_nC = torch.from_numpy(sampler.values_of_image).to(place.device)

@@ -23,6 +23,8 @@ from components.training.state import TrainingState
 from components.training.step import take_gradients
 from components.training.validation import validate
 
+_OPTIONAL = ("classification_loss", "landmark_loss")  # networks have them or not
+
 
 class Log(Protocol):
     """Takes metrics after optimisation steps, or after an epoch, whose number is `step` then.
@@ -42,7 +44,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a training loop works on."""
+    """What a training loop works on; `asked` are the attributes that it trains for."""
 
     plan: Plan
     feed: Feed
@@ -50,6 +52,7 @@ class Run:
     store: ImageStore
     splits: pa.Table
     num_attributes: int
+    asked: list[int]
     params: TrainParams
     checkpoint: CheckpointParams
 
@@ -114,6 +117,7 @@ def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
             run.store,
             run.splits,
             num_attributes=run.num_attributes,
+            asked=run.asked,
             place=place,
             autocast=run.autocast(place.device),
         )
@@ -186,21 +190,17 @@ def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> No
 
 
 def _share(sums: Tensor, place: Place) -> None:
-    """Makes sums [4] the mean of all workers' sums, the same on each of them."""
+    """Makes sums [5] the mean of all workers' sums, the same on each of them."""
     if place.world_size > 1:
         torch.distributed.all_reduce(sums)
         sums /= place.world_size
 
 
 def _by_name(losses: Tensor) -> dict[str, float | None]:
-    """Returns losses [4] by name; a classification loss of NaN is of a network without one."""
-    total, ranking, classification, active_share = losses.tolist()
-    return {
-        "loss": total,
-        "ranking_loss": ranking,
-        "classification_loss": None if math.isnan(classification) else classification,
-        "active_share": active_share,
-    }
+    """Returns losses [5] by name; one that is NaN is of a network without it."""
+    names = ("loss", "ranking_loss", "classification_loss", "active_share", "landmark_loss")
+    each = zip(names, losses.tolist(), strict=True)
+    return {name: None if name in _OPTIONAL and math.isnan(x) else x for name, x in each}
 
 
 def _check_finite(run: Run, first_bad: Tensor) -> None:

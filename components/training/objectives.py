@@ -1,4 +1,4 @@
-"""What training ranks embeddings by: triplets, or every label of the global batch."""
+"""What training ranks embeddings by: triplets, every label of the global batch, or classes."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,22 +18,23 @@ from components.losses.ranking import (
     triplet_loss,
 )
 from components.params import TrainParams
+from components.training.feed import Batch
 
 
 class Ranked(NamedTuple):
-    """A ranking loss, and the share of triplets or pairs that still count, without a gradient."""
+    """A ranking loss, and the share of what it compares that still counts, without a gradient."""
 
     loss: Tensor
     active_share: Tensor
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Objective = Callable[[Tensor, Tensor], Ranked]
-"""Ranks embeddings [B, K, D] by the values [B, K, V] of their images; returns scalars."""
+Objective = Callable[[Tensor, Batch], Ranked]
+"""Ranks the embeddings [B, K, D] of a batch; returns scalars. A module where it learns as well."""
 
 
 def build_objective(params: TrainParams) -> Objective:
-    """Returns the objective that params name."""
+    """Returns the objective that params name, one that compares embeddings with one another."""
     if params.objective == "triplet":
         return partial(loss_of_triplets, margin=params.margin)
     if params.objective == "soft_triplet":
@@ -55,7 +56,7 @@ def build_objective(params: TrainParams) -> Objective:
     return partial(_loss_of_all_batches, loss=loss, margin=params.margin)
 
 
-def loss_of_triplets(embeddings: Tensor, values: Tensor, *, margin: float) -> Ranked:
+def loss_of_triplets(embeddings: Tensor, batch: Batch, *, margin: float) -> Ranked:
     """Returns the papers' triplet loss of embeddings [3T, 1, D].
 
     Neighbours in the batch are (anchor, positive, negative) of one attribute.
@@ -66,7 +67,7 @@ def loss_of_triplets(embeddings: Tensor, values: Tensor, *, margin: float) -> Ra
     return Ranked(triplet_loss(*slots, margin=margin), active_share)
 
 
-def soft_loss_of_triplets(embeddings: Tensor, values: Tensor, *, temperature: float) -> Ranked:
+def soft_loss_of_triplets(embeddings: Tensor, batch: Batch, *, temperature: float) -> Ranked:
     """Returns FashionSearchNet-v2's loss of triplets, given as to `loss_of_triplets`.
 
     Those count whose positive is not closer than the negative.
@@ -77,13 +78,12 @@ def soft_loss_of_triplets(embeddings: Tensor, values: Tensor, *, temperature: fl
     return Ranked(soft_triplet_loss(*slots, temperature=temperature), active_share)
 
 
-def _loss_of_all_batches(
-    embeddings: Tensor, values: Tensor, *, loss: Loss, margin: float
-) -> Ranked:
+def _loss_of_all_batches(embeddings: Tensor, batch: Batch, *, loss: Loss, margin: float) -> Ranked:
     """Returns the loss over the batches of all workers, the same on each of them.
 
     Every label of the global batch meets every other: workers exchange their embeddings.
     """
+    values = batch.values
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         embeddings = _GatherBatches.apply(embeddings)
         values = _GatherBatches.apply(values.to(torch.uint8)).bool()

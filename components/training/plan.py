@@ -40,11 +40,15 @@ class StepRows:
             one for batches.
         attributes: the attribute of each triplet [n]; None where all are asked of every image.
         draws: uniform numbers that decide how each image is augmented [n, slots, NUM_DRAWS].
+        images_of_all: image numbers of all workers together [rows, slots].
+        seed: of whatever else is drawn for the step, the same on all workers.
     """
 
     images: NDArray[np.int64]
     attributes: NDArray[np.int64] | None
     draws: NDArray[np.float32]
+    images_of_all: NDArray[np.int64]
+    seed: tuple[int, int, int]
 
 
 class Plan(ABC):
@@ -68,6 +72,7 @@ class Plan(ABC):
 
     def load_epoch(self, epoch: int) -> None:
         """Reads the rows of an epoch."""
+        self._epoch = epoch
         table = files.read_row_group(self._path, epoch, schema=self._schema)
         self._images, self._attributes = self._rows(table)
         counter = np.random.Philox(key=[self._seed, epoch])
@@ -100,6 +105,8 @@ class Plan(ABC):
             images=self._images[rows],
             attributes=None if self._attributes is None else self._attributes[rows],
             draws=self._draws[rows],
+            images_of_all=self._images[shared.start : shared.stop],
+            seed=(self._seed, self._epoch, step),
         )
 
 

@@ -1,5 +1,6 @@
 """From params and tables to everything that a training loop needs."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from components.losses.combined import CombinedLoss, StagedLoss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.params import CheckpointParams, ModelParams, TrainParams
+from components.training.auxiliary import auxiliary_losses
+from components.training.classification import Classification
 from components.training.feed import Feed, mapped_pixels, resident_pixels
 from components.training.loop import Run
-from components.training.objectives import build_objective
+from components.training.objectives import Objective, build_objective
 from components.training.plan import BatchPlan, Place, Plan, TripletPlan
 from components.training.state import TrainingState
 from components.training.step import Learner
@@ -51,8 +54,9 @@ def build_run(
     checkpoint_params: CheckpointParams,
     state_folder: Path,
     place: Place,
+    attributes: Sequence[str] = (),
 ) -> Run:
-    """Returns a run at its first step.
+    """Returns a run at its first step; `attributes` are those asked, all where none is named.
 
     Raises:
         HemlineError: a table is missing, the batch cannot be shared out evenly, or the backbone's
@@ -63,18 +67,40 @@ def build_run(
     store = ImageStore(inputs.store.local())
     plan = read_plan(inputs.triplets, train_params)
     _check_shares(plan, train_params)
+    asked = [schema.index(name) for name in attributes or schema.names]
+    labels = splits.filter(pc.field("split") == "train")
+    if train_params.store_residency == "device":
+        gather = resident_pixels(store, labels["image"].to_numpy(), device=place.device)
+    else:
+        gather = mapped_pixels(store, device=place.device)
+    feed = Feed(
+        plan,
+        gather,
+        labels,
+        schema=schema,
+        device=place.device,
+        asked=asked,
+        sampled_items=train_params.sampled_classes,
+    )
+    augmentation = Augmentation(
+        flip_probability=train_params.flip_probability,
+        crop_min_area=train_params.crop_min_area,
+        colour_jitter=train_params.colour_jitter,
+        erase_probability=train_params.erase_probability,
+    )
     torch.manual_seed(train_params.seed)
     network = build_network(model_params, schema)
     learner = Learner(
         network.to(memory_format=torch.channels_last),
-        build_objective(train_params),
-        combine=_combination(network, train_params),
-        augmentation=Augmentation(
-            flip_probability=train_params.flip_probability,
-            crop_min_area=train_params.crop_min_area,
-            colour_jitter=train_params.colour_jitter,
-            erase_probability=train_params.erase_probability,
+        _objective(
+            train_params,
+            num_classes=[feed.num_classes[attribute] for attribute in asked],
+            identity=asked.index(schema.identity) if schema.identity in asked else None,
+            embedding_dim=model_params.embedding_dim,
         ),
+        combine=_combination(model_params.name, train_params),
+        augmentation=augmentation,
+        auxiliary=auxiliary_losses(schema, augmentation),
     ).to(place.device)
     optimizer = {"adam": Adam, "adamw": AdamW}[train_params.optimizer](
         learner.parameters(),
@@ -90,18 +116,14 @@ def build_run(
         num_to_keep=checkpoint_params.num_to_keep,
         ema_decay=train_params.ema_decay,
     )
-    labels = splits.filter(pc.field("split") == "train")
-    if train_params.store_residency == "device":
-        gather = resident_pixels(store, labels["image"].to_numpy(), device=place.device)
-    else:
-        gather = mapped_pixels(store, device=place.device)
     return Run(
         plan=plan,
-        feed=Feed(plan, gather, labels, schema=schema, device=place.device),
+        feed=feed,
         state=state,
         store=store,
         splits=splits,
         num_attributes=len(schema.attributes),
+        asked=asked,
         params=train_params,
         checkpoint=checkpoint_params,
     )
@@ -109,14 +131,34 @@ def build_run(
 
 def build_network(params: ModelParams, schema: AttributeSchema) -> EmbeddingNetwork:
     """Returns the network that params describe, with the weights that it starts from."""
-    return build_model(num_values=schema.num_values, **asdict(params))
+    return build_model(
+        num_values=schema.num_listed, num_landmarks=len(schema.landmarks), **asdict(params)
+    )
 
 
-def _combination(network: EmbeddingNetwork, params: TrainParams) -> CombinedLoss | StagedLoss:
-    """Returns what makes one loss of several."""
-    if network.names_values:
+def _objective(
+    params: TrainParams, *, num_classes: Sequence[int], identity: int | None, embedding_dim: int
+) -> Objective:
+    """Returns the objective that params name; `Classification` says what the others are."""
+    if params.objective != "classification":
+        return build_objective(params)
+    return Classification(
+        num_classes, embedding_dim, identity=identity, temperature=params.temperature
+    )
+
+
+def _combination(name: str, params: TrainParams) -> CombinedLoss | StagedLoss:
+    """Returns what makes one loss of several of the network of that name."""
+    if name == "fashionsearchnet_v2":
         return StagedLoss(
-            classification_epochs=params.classification_epochs, ranking_weight=params.ranking_weight
+            first=["map_values"],
+            classification_epochs=params.classification_epochs,
+            ranking_weight=params.ranking_weight,
+        )
+    if name == "ahbn":
+        weights = {"values": params.attribute_weight, "landmarks": params.landmark_weight}
+        return StagedLoss(
+            first=[*weights], classification_epochs=params.classification_epochs, weights=weights
         )
     return CombinedLoss(weighting=params.loss_weighting)
 

@@ -34,7 +34,7 @@ class TrainingState:
         epoch: the epoch that is being trained, from 0.
         step: optimisation steps done in this epoch.
         steps_done: optimisation steps done in the run.
-        epoch_losses: sums of the epoch's `Losses` so far, float64 [4] on the device.
+        epoch_losses: sums of the epoch's `Losses` so far, float64 [5] on the device.
         recent_losses: the same, since they were last reported.
         curve: metrics of every finished epoch.
     """
@@ -87,7 +87,7 @@ class TrainingState:
         return len(maps) - 1 - maps.index(max(maps)) if maps else 0
 
     def finish_step(self, losses: Tensor) -> None:
-        """Updates the weights by their gradients; counts the step and its detached losses [4]."""
+        """Updates the weights by their gradients; counts the step and its detached losses [5]."""
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.scheduler.step()

@@ -8,7 +8,7 @@ This costs one forward pass more. Source: Gao et al., Scaling Deep Contrastive L
 under Memory Limited Setup, RepL4NLP 2021, section 3.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -18,13 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from components.images.augmentation import Augmentation
 from components.images.transforms import normalise_images, to_images
-from components.losses.combined import (
-    CombinedLoss,
-    StagedLoss,
-    attribute_classification_loss,
-    value_classification_loss,
-)
+from components.losses.combined import CombinedLoss, StagedLoss
 from components.models.network import EmbeddingNetwork
+from components.training.auxiliary import LANDMARKS, AuxiliaryLoss
 from components.training.feed import Batch
 from components.training.objectives import Objective
 
@@ -32,36 +28,41 @@ from components.training.objectives import Objective
 class Losses(NamedTuple):
     """Scalars of a step; `total` is what is minimised.
 
-    `classification` is the sum of all classifiers' losses, and NaN where the network does not
-    classify; `active_share` is the share of triplets or pairs that still count.
+    `classification` is the sum of all classifiers' losses, `landmark` that of heat maps; NaN where
+    the network has none. `active_share` is the share of triplets, pairs or images that still count.
     """
 
     total: Tensor
     ranking: Tensor
     classification: Tensor
     active_share: Tensor
+    landmark: Tensor
 
 
 class Outputs(NamedTuple):
-    """A network's outputs: embeddings [B, K, D], and logits [B, ...] where it classifies."""
+    """A network's embeddings [B, K, D], and what else it is trained by, by name [B, ...]."""
 
     embeddings: Tensor
-    logits: Tensor | None
+    others: dict[str, Tensor]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them, in an order that their names determine."""
+        return [self.embeddings, *(self.others[name] for name in sorted(self.others))]
 
 
 class Slopes(NamedTuple):
-    """Derivatives of a loss by the outputs of some of its images, and by the loss weights."""
+    """Derivatives of a loss by the outputs of some of its images, and by what the loss learns."""
 
-    outputs: Outputs
+    outputs: list[Tensor]
     loss_weights: list[Tensor]
 
-    def dot(self, outputs: Outputs, combine: nn.Module) -> Tensor:
+    def dot(self, outputs: Outputs, loss_weights: list[nn.Parameter]) -> Tensor:
         """Returns the scalar product with the outputs and weights, which has these derivatives."""
-        pairs = zip(combine.parameters(), self.loss_weights, strict=True)
+        pairs = zip(loss_weights, self.loss_weights, strict=True)
         products = [(weight * slope).sum() for weight, slope in pairs]
-        for output, slope in zip(outputs, self.outputs, strict=True):
-            if output is not None and slope is not None:
-                products.append((output.float() * slope.float()).sum())
+        for output, slope in zip(outputs.tensors, self.outputs, strict=True):
+            products.append((output.float() * slope.float()).sum())
         return torch.stack(products).sum()
 
 
@@ -69,8 +70,8 @@ class Learner(nn.Module):
     """The network with all else that is learned, as one module from pixels to losses.
 
     One module, so that data-parallel training wraps, and the optimiser and the checkpoint hold,
-    the loss weights together with the network. A network that does not classify has the ranking
-    loss alone.
+    what the losses learn together with the network. A network that gives nothing but embeddings has
+    the ranking loss alone.
     """
 
     def __init__(
@@ -80,12 +81,20 @@ class Learner(nn.Module):
         *,
         combine: CombinedLoss | StagedLoss,
         augmentation: Augmentation,
+        auxiliary: Mapping[str, AuxiliaryLoss],
     ) -> None:
         super().__init__()
         self.network = network
         self.combine = combine
-        self._objective = objective
+        self.objective = objective
         self._augmentation = augmentation
+        self._auxiliary = auxiliary
+
+    @property
+    def loss_weights(self) -> list[nn.Parameter]:
+        """What is learned beside the network."""
+        own = {id(parameter) for parameter in self.network.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
     def begin_epoch(self, epoch: int) -> None:
         """Goes to the stage of training that an epoch, counted from 0, belongs to."""
@@ -100,7 +109,7 @@ class Learner(nn.Module):
         wants.
         """
         outputs = self.outputs(batch)
-        return slopes.dot(outputs, self.combine) if slopes else self.losses(outputs, batch)
+        return slopes.dot(outputs, self.loss_weights) if slopes else self.losses(outputs, batch)
 
     def outputs(self, batch: Batch) -> Outputs:
         """Returns the network's outputs for the batch's augmented images."""
@@ -109,20 +118,20 @@ class Learner(nn.Module):
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
         """Returns the losses of a batch from the network's outputs for it."""
-        ranking, active_share = self._objective(outputs.embeddings, batch.values)
-        if outputs.logits is None:
-            nothing = torch.full_like(ranking.detach(), torch.nan)
-            return Losses(ranking, ranking.detach(), nothing, active_share)
-        if self.network.names_values:
-            classified = [
-                value_classification_loss(logits, batch.values)
-                for logits in outputs.logits.unbind(dim=2)
-            ]
-        else:
-            classified = [attribute_classification_loss(outputs.logits, batch.labelled)]
-        total = self.combine(*classified, ranking)
-        classification = torch.stack(classified).sum()
-        return Losses(total, ranking.detach(), classification.detach(), active_share)
+        ranking, active_share = self.objective(outputs.embeddings, batch)
+        others = {
+            name: self._auxiliary[name](output, batch) for name, output in outputs.others.items()
+        }
+        total = self.combine(ranking, others) if others else ranking
+        nothing = torch.full_like(ranking.detach(), torch.nan)
+        classified = [loss.detach() for name, loss in others.items() if name != LANDMARKS]
+        return Losses(
+            total,
+            ranking.detach(),
+            classification=torch.stack(classified).sum() if classified else nothing,
+            active_share=active_share,
+            landmark=others[LANDMARKS].detach() if LANDMARKS in others else nothing,
+        )
 
 
 def take_gradients(
@@ -150,7 +159,7 @@ def take_gradients(
     outputs = _outputs(learner, parts, autocast=autocast, seed_part=seed_part)
     with autocast:
         losses = learner.losses(outputs, batch)
-    slopes = _slopes(losses.total, outputs, learner.combine, sizes=list(map(len, parts)))
+    slopes = _slopes(losses.total, outputs, learner.loss_weights, sizes=list(map(len, parts)))
     apart = getattr(forward, "no_sync", nullcontext)  # workers add up gradients at the end only
     for number, (part, slope) in enumerate(zip(parts, slopes, strict=True)):
         with apart() if number < len(parts) - 1 else nullcontext():
@@ -175,25 +184,22 @@ def _outputs(
             seed_part(number)
             with autocast:
                 made.append(learner.outputs(part))
-    embeddings, logits = zip(*made, strict=True)
-    return Outputs(
-        torch.cat(embeddings).requires_grad_(),
-        None if logits[0] is None else torch.cat(logits).requires_grad_(),
-    )
+    whole = {
+        name: torch.cat([outputs.others[name] for outputs in made]).requires_grad_()
+        for name in made[0].others
+    }
+    return Outputs(torch.cat([outputs.embeddings for outputs in made]).requires_grad_(), whole)
 
 
 def _slopes(
-    total: Tensor, outputs: Outputs, combine: nn.Module, *, sizes: list[int]
+    total: Tensor, outputs: Outputs, loss_weights: list[nn.Parameter], *, sizes: list[int]
 ) -> list[Slopes]:
     """Returns the derivatives of the loss for each part; those by the weights are shared out."""
-    leaves = [output for output in outputs if output is not None]
-    derivatives = torch.autograd.grad(total, [*leaves, *combine.parameters()])
+    leaves = outputs.tensors
+    derivatives = torch.autograd.grad(total, [*leaves, *loss_weights])
     of_outputs = [derivative.split(sizes) for derivative in derivatives[: len(leaves)]]
     of_weights = [derivative / len(sizes) for derivative in derivatives[len(leaves) :]]
-    return [
-        Slopes(Outputs(*(part if len(part) > 1 else (*part, None))), of_weights)
-        for part in zip(*of_outputs, strict=True)
-    ]
+    return [Slopes(list(part), of_weights) for part in zip(*of_outputs, strict=True)]
 
 
 @contextmanager

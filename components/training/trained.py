@@ -10,6 +10,7 @@ from components import files
 from components.attributes import AttributeSchema
 from components.errors import command_line
 from components.images.transforms import normalise
+from components.models.ahbn import AHBN
 from components.models.build import build_model
 from components.models.fashionsearchnet import FashionSearchNetV2
 from components.models.network import AttentionNetwork, EmbeddingNetwork
@@ -36,6 +37,15 @@ class TrainedModel:
         if not isinstance(self.network, AttentionNetwork):
             return None
         return self.network.spatial_attention(normalise(pixels_BSS3), attributes_BK)
+
+    def find_landmarks(self, pixels_BSS3: Tensor) -> Tensor | None:
+        """Returns where the landmarks are in uint8 pixels [B, M, 2]; None where none are found.
+
+        x and y as shares of the image's sides.
+        """
+        if not isinstance(self.network, AHBN):
+            return None
+        return self.network.find_landmarks(normalise(pixels_BSS3))
 
     def locate(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
         """Returns the boxes that features are cut out of [B, K, 4]; None where none are.
@@ -98,7 +108,9 @@ def read_trained_model(folder: Path) -> TrainedModel:
     schema = AttributeSchema.from_dict(description["schema"])
     # the backbone's own weights are part of the trained ones
     numbers = {**description["model"], "weights": "none"}
-    network = build_model(num_values=schema.num_values, **numbers)
+    network = build_model(
+        num_values=schema.num_listed, num_landmarks=len(schema.landmarks), **numbers
+    )
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return TrainedModel(
         network=network.eval(), schema=schema, image_size_px=description["image_size_px"]

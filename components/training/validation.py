@@ -1,10 +1,11 @@
 """MAP on the validation split, the work shared out among the workers; whether training learns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 import torch.distributed
 from numpy.typing import NDArray
@@ -28,14 +29,15 @@ def validate(
     splits: pa.Table,
     *,
     num_attributes: int,
+    asked: Sequence[int],
     place: Place,
     autocast: torch.autocast,
 ) -> dict[str, float]:
     """Returns figures of the validation split by their columns of the learning curve.
 
-    They are the same on every worker: over all queries, MAP, that of a random ranking, and the
-    lower end of the gain's 95 % interval, in percent; and the mean similarity of two random
-    embeddings for an attribute, mean over attributes.
+    They are the same on every worker, of the attributes `asked` of all: over their queries, MAP,
+    that of a random ranking, and the lower end of the gain's 95 % interval, in percent; and the
+    mean similarity of two random embeddings for an attribute, mean over attributes.
 
     The network is left in evaluation mode; its buffers become those of the first worker.
     """
@@ -49,6 +51,7 @@ def validate(
             embeddings: Tensor = network(normalise(pixels), attributes_BK)
             return embeddings
 
+    splits = splits.filter(pc.field("attribute").isin(asked))
     images = held_out_images(splits, "valid")
     embeddings = encode(
         encoder,
@@ -65,7 +68,7 @@ def validate(
         for name in ("map", "random_map")
     )
     low, _ = bootstrap_interval(ap_Q, random_Q, statistic=gain)
-    similarities = [mean_similarity(x) for x in embeddings.astype(np.float64).swapaxes(0, 1)]
+    similarities = [mean_similarity(embeddings[:, k].astype(np.float64)) for k in asked]
     return {
         "valid_map": overall_map(results),
         "valid_random_map": 100 * float(random_Q.mean()),

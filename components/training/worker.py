@@ -9,7 +9,7 @@ to wait each time (`get_all_reported_checkpoints` with CheckpointConsistencyMode
 API); and Ray's local mode, which trains without workers, keeps it in memory only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -43,11 +43,13 @@ def run_training(
     checkpoint_params: CheckpointParams,
     state_folder: Path,
     log: Log,
+    attributes: Sequence[str] = (),
 ) -> None:
     """Trains to the end of the plan; leaves state and best weights in `state_folder`.
 
     A checkpoint in `state_folder` is resumed. 0 workers train in this process, without Ray's. All
-    paths are absolute, and all workers see them; the store may be a URL. `log` is called by the
+    paths are absolute, and all workers see them; the store may be a URL. `attributes` are those
+    asked, all where none is named. `log` is called by the
     first worker and must be picklable; a resumed run may repeat rows.
     """
     least, most = train_params.workers
@@ -58,6 +60,7 @@ def run_training(
         train_params=train_params,
         checkpoint_params=checkpoint_params,
         state_folder=state_folder,
+        attributes=attributes,
     )
     trainer = TorchTrainer(
         partial(

@@ -13,6 +13,7 @@ from components.params import (
     CheckpointParams,
     DataParams,
     ModelParams,
+    SamplingParams,
     TrainParams,
     load_section,
     resolved,
@@ -111,6 +112,7 @@ def train(
             model_params=model_params,
             train_params=train_params,
             checkpoint_params=load_section(params, CheckpointParams),
+            attributes=load_section(params, SamplingParams).attributes,
             state_folder=state_folder,
             log=Journal(journal).append,
         )

@@ -87,7 +87,7 @@ class _Display:
     def _show_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         notes.print(
             f"epoch {epoch}/{self._num_epochs}: loss {metrics['loss']:.4f}, "
-            f"{metrics['active_share']:.0%} of triplets or pairs count; "
+            f"{metrics['active_share']:.0%} of triplets, pairs or images count; "
             f"validation MAP {metrics['valid_map']:.2f}, random {metrics['valid_random_map']:.2f}, "
             f"mean similarity {metrics['valid_mean_similarity']:.3f}"
         )
@@ -110,8 +110,9 @@ class _Display:
 
 def _described(metrics: Mapping[str, float]) -> str:
     parts = f"ranking {metrics['step.ranking_loss']:.3f}"
-    if "step.classification_loss" in metrics:
-        parts += f" + classification {metrics['step.classification_loss']:.3f}"
+    for other in ("classification", "landmark"):
+        if f"step.{other}_loss" in metrics:
+            parts += f" + {other} {metrics[f'step.{other}_loss']:.3f}"
     return (
         f"loss {metrics['step.loss']:.3f} ({parts})  {metrics['step.images_per_s']:.0f} images/s  "
         f"{metrics['step.data_wait_share']:.1%} waiting for data"

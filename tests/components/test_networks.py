@@ -17,6 +17,14 @@ ALL_PARTS = (
     "localisation",
     "feature_fusion",
     "memory",
+    "branches",
+    "attribute_supervision",
+    "landmark_supervision",
+    "fusion",
+    "co_attention",
+    "grid_size",
+    "landmark_maps",
+    "num_hourglasses",
 )
 TWO_BRANCHES = {
     "hierarchical": True,
@@ -28,6 +36,16 @@ TWO_BRANCHES = {
 OF_THE_PAPERS = {
     "ag_man": {**TWO_BRANCHES, "aca": "addition", "ca": True},
     "ag_mlan": {**TWO_BRANCHES, "aca": "concatenation", "masks": "learned"},
+    "ahbn": {
+        "branches": "both",
+        "attribute_supervision": True,
+        "landmark_supervision": True,
+        "fusion": "compact_bilinear",
+        "co_attention": "joint",
+        "grid_size": 8,
+        "landmark_maps": "features",
+        "num_hourglasses": 4,
+    },
     "asen": {"asa": True, "aca": "concatenation"},
     "asen_v2": {"asa": True, "aca": "concatenation"},
     "attn_fashion": {"asa": True, "aca": "multiplication"},
@@ -99,6 +117,25 @@ def test_an_unknown_network_is_named_with_the_known_ones():
             "ag_mlan",
             {"sa": False, "spatial_kernel_size": 7},
             "spatial_kernel_size belongs to the part that sa false removes: make it null",
+        ),
+        *(
+            (
+                "ahbn",
+                {"branches": kept, part: choice},
+                f"{part} belongs to a branch that branches {kept} leaves out: make it null",
+            )
+            for kept, part, choice in (
+                ("attribute", "fusion", "sum"),
+                ("landmark", "grid_size", 4),
+                ("attribute", "landmark_supervision", True),
+                ("landmark", "attribute_supervision", False),
+            )
+        ),
+        (
+            "ahbn",
+            {"landmark_maps": "heat_maps", "landmark_supervision": False},
+            "landmark_maps heat_maps are what landmark_supervision trains: make that null, or take "
+            "landmark_maps features",
         ),
         *(
             (

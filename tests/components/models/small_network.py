@@ -10,6 +10,8 @@ from components.networks import NETWORK_PARTS
 NAMES = tuple(NETWORK_PARTS)
 NUM_VALUES = [4, 2, 3, 2, 6]  # of each attribute
 NUM_ATTRIBUTES = len(NUM_VALUES)
+NUM_LANDMARKS = 3
+NUM_HOURGLASSES = 2
 EMBEDDING_DIM = 12
 THIRD_STAGE_WIDTH = 32
 ATTRIBUTES_BK = torch.tensor([[4, 0, 2], [1, 3, 3]])
@@ -25,13 +27,18 @@ def build(
 ) -> EmbeddingNetwork:
     """Returns a network without pretrained weights."""
     torch.manual_seed(1)
+    if name == "ahbn" and parts.get("branches") != "attribute":
+        parts = {"num_hourglasses": NUM_HOURGLASSES} | parts
     return build_model(
         name=name,
         num_values=NUM_VALUES,
+        num_landmarks=NUM_LANDMARKS,
         backbone=backbone,
         weights="none",
         embedding_dim=THIRD_STAGE_WIDTH if name == "asen_v2" else embedding_dim,
         attention_dim=8,
+        bilinear_dim=64,
+        landmark_channels=16,
         normalise_features=normalise_features,
         **parts,
     )

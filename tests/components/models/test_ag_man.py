@@ -27,17 +27,17 @@ def images() -> torch.Tensor:
 @pytest.mark.parametrize("hierarchical", [True, False])
 def test_branch_one_is_the_fourth_stage_pooled_and_classified(images, name, hierarchical):
     network = randomise(build(name, hierarchical=hierarchical))
-    embeddings, logits = network.forward_branches(images, ATTRIBUTES_BK)
+    embeddings, outputs = network.forward_branches(images, ATTRIBUTES_BK)
     assert torch.equal(embeddings, network(images, ATTRIBUTES_BK))
     parts = PARTS | {"hierarchical": hierarchical}
     expected = torch.stack([paper.attribute_logits(network, image, parts) for image in images])
     of_branch_two = ("reduce.", "asa.", "sa.", "aca.", "ca.", "masks.")
-    assert_same(network, logits, expected, unused=of_branch_two)
+    assert_same(network, outputs["attributes"], expected, unused=of_branch_two)
 
 
 def test_without_classification_there_is_no_fourth_stage(images):
     network = randomise(build("ag_man", backbone="resnet18", classification=False))
-    assert network.forward_branches(images, ATTRIBUTES_BK)[1] is None
+    assert network.forward_branches(images, ATTRIBUTES_BK)[1] == {}
     held = sum(parameter.numel() for parameter in network.parameters())
     whole = build("ag_man", backbone="resnet18")
     of_branch_one = sum(p.numel() for p in whole.classifier.parameters())

@@ -107,6 +107,7 @@ def test_alexnet_carries_every_network_without_hierarchical_features(name):
     network = build_model(
         name=name,
         num_values=[2, 3, 4],
+        num_landmarks=1,
         backbone="alexnet",
         weights="none",
         embedding_dim=8,
@@ -150,11 +151,11 @@ def test_every_backbone_carries_a_network(name):
         normalise_features=True,
     ).train()
     with torch.no_grad():
-        embeddings, logits = network.forward_branches(
+        embeddings, outputs = network.forward_branches(
             random_images(64, 96), torch.tensor([[0, 2], [1, 1]])
         )
     assert embeddings.shape == (2, 2, 8)
-    assert logits.shape == (2, 3)
+    assert outputs["attributes"].shape == (2, 3)
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2, 2))
 
 

@@ -16,7 +16,7 @@ from small_network import (
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.images.transforms import normalise
-from components.models import ag_man, asen, attn_fashion, csn, fashionsearchnet
+from components.models import ag_man, ahbn, asen, attn_fashion, csn, fashionsearchnet
 from components.models.attention import UniformAttention
 from components.models.build import build_model
 from components.registry import pt2
@@ -29,6 +29,7 @@ torch.set_num_threads(1)
 CLASSES = {
     "ag_man": ag_man.AGMAN,
     "ag_mlan": ag_man.AGMLAN,
+    "ahbn": ahbn.AHBN,
     "asen": asen.ASEN,
     "asen_v2": asen.ASENV2,
     "attn_fashion": attn_fashion.AttnFashion,

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ag_man_equations
+import ahbn_equations
 import asen_equations
 import csn_equations
 import fashionsearchnet_equations
 import pytest
 import torch
 from comparison import assert_same, randomise
-from small_network import ATTRIBUTES_BK, build, random_images
+from small_network import ATTRIBUTES_BK, NUM_HOURGLASSES, build, random_images
 
 torch.set_num_threads(1)
 
@@ -40,6 +41,17 @@ EQUATIONS = {
         ag_man_equations.features,
         ag_man_equations.ag_mlan,
         {**TWO_BRANCHES, "aca": "concatenation", "masks": "learned"},
+    ),
+    "ahbn": Equations(
+        ahbn_equations.features,
+        ahbn_equations.ahbn,
+        {
+            "branches": "both",
+            "fusion": "compact_bilinear",
+            "co_attention": "joint",
+            "grid_size": 8,
+            "landmark_maps": "features",
+        },
     ),
     "asen": Equations(
         asen_equations.features, asen_equations.asen, {"asa": True, "aca": "concatenation"}
@@ -79,6 +91,17 @@ SWITCHED: dict[str, list[dict[str, Any]]] = {
         {"aca": "none", "asa": False},
         {"hierarchical": False, "sa": False},
     ],
+    "ahbn": [
+        {},
+        *({"fusion": name} for name in ("bilinear", "concatenation", "product", "sum")),
+        {"co_attention": "separate"},
+        {"co_attention": "none", "grid_size": 4},
+        {"grid_size": 16, "fusion": "product"},
+        {"landmark_maps": "heat_maps"},
+        {"attribute_supervision": False, "landmark_supervision": False},
+        {"branches": "attribute"},
+        {"branches": "landmark"},
+    ],
     "asen": [{}, {"asa": False}, {"aca": "none"}],
     "asen_v2": [{}, {"asa": False}, {"aca": "none"}],
     "attn_fashion": [{}, {"asa": False}, {"aca": "none"}],
@@ -100,8 +123,9 @@ CASES = [
 
 
 # of what an embedding does not depend on: branch 1; classifiers of values, and the maps that boxes
-# are made of, as boxes have no gradient
-UNUSED = ("classifier.", "classifiers.", "branch_classifiers.", "conv6.", "conv7.")
+# are made of, as boxes have no gradient; the last block's heat maps, unless they are what is fused
+UNUSED = ("classifier.", "classifiers.", "branch_classifiers.", "conv6.", "conv7.", "values.")
+LAST_HEAD = f"hourglass.heads.{NUM_HOURGLASSES - 1}."
 
 
 def case_id(case: Any) -> str | None:
@@ -137,6 +161,6 @@ def test_embeddings_are_those_of_the_equations(name, changes):
         network(images, ATTRIBUTES_BK),
         expected,
         images,
-        unused=UNUSED,
+        unused=UNUSED if parts.get("landmark_maps") == "heat_maps" else (*UNUSED, LAST_HEAD),
         without_effect=scales_without_effect(name, parts),
     )

@@ -40,7 +40,8 @@ def in_cells(boxes: torch.Tensor) -> list[list[list[int]]]:
 def test_both_classifiers_are_those_of_the_equations(network):
     """Eq. 1 and 2, values and gradients."""
     images = random_images(2, 3, 32, 48)
-    logits = network.forward_branches(images, ATTRIBUTES_BK)[1]
+    outputs = network.forward_branches(images, ATTRIBUTES_BK)[1]
+    logits = torch.stack([outputs["map_values"], outputs["branch_values"]], dim=2)
     expected = torch.full_like(logits, -1e9)
     for image, k, pixels, attribute in each_asked(images):
         conv5 = paper.features(network, pixels, PARTS)
@@ -54,9 +55,11 @@ def test_both_classifiers_are_those_of_the_equations(network):
 
 
 def test_the_second_classifier_teaches_the_maps_nothing(network):
-    logits = network.forward_branches(random_images(2, 3, 32, 48), ATTRIBUTES_BK)[1]
+    outputs = network.forward_branches(random_images(2, 3, 32, 48), ATTRIBUTES_BK)[1]
     beyond = [*network.conv7.parameters(), *network.classifiers.parameters()]
-    assert not any(g.any() for g in torch.autograd.grad(logits[:, :, 1].sum(), beyond))
+    loss = outputs["branch_values"].sum()
+    found = torch.autograd.grad(loss, beyond, allow_unused=True)
+    assert all(gradient is None for gradient in found)
 
 
 def test_the_maps_are_those_of_eq_3_where_they_speak_for_the_value(network, images):
@@ -120,9 +123,9 @@ def test_dropout_is_on_in_training_only(network, images):
 def test_what_only_training_needs_is_left_out_for_inference(network, images):
     small = network.for_inference()
     assert torch.equal(small(images, ATTRIBUTES_BK), network(images, ATTRIBUTES_BK))
-    assert small.forward_branches(images, ATTRIBUTES_BK)[1] is None
+    assert small.forward_branches(images, ATTRIBUTES_BK)[1] == {}
     assert not any("branch_classifiers" in name for name in small.state_dict())
-    assert network.forward_branches(images, ATTRIBUTES_BK)[1] is not None, "left as it was"
+    assert network.forward_branches(images, ATTRIBUTES_BK)[1], "left as it was"
 
 
 def test_the_attributes_asked_cost_no_cut_each(images):

@@ -56,7 +56,7 @@ def network():
     for step in range(NUM_STEPS):
         images, values, _ = pictures(seed=step)
         asked_BK = torch.arange(2).expand(len(images), -1)
-        logits = network.train().forward_branches(images, asked_BK)[1][:, :, 0]
+        logits = network.train().forward_branches(images, asked_BK)[1]["map_values"]
         has_value = torch.nn.functional.one_hot(values, logits.shape[-1]).bool()
         loss = value_classification_loss(logits, has_value)
         optimizer.zero_grad()

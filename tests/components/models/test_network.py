@@ -11,6 +11,8 @@ from small_network import (
     EMBEDDING_DIM,
     NAMES,
     NUM_ATTRIBUTES,
+    NUM_HOURGLASSES,
+    NUM_LANDMARKS,
     NUM_VALUES,
     THIRD_STAGE_WIDTH,
     build,
@@ -23,11 +25,21 @@ from components.models.network import AttentionNetwork, EmbeddingNetwork, unit_l
 
 torch.set_num_threads(1)
 
-ONE_SPACE = "triplet_network"  # for all attributes
-POOL_FIRST = (ONE_SPACE, "csn")
+ONE_SPACE = ("triplet_network", "ahbn")  # for all attributes
+POOL_FIRST = (*ONE_SPACE, "csn")
+OUTPUTS = {  # of a network, beside its embeddings, for two images of 32 x 48 pixels
+    "ag_man": {"attributes": (2, NUM_ATTRIBUTES)},
+    "ag_mlan": {"attributes": (2, NUM_ATTRIBUTES)},
+    "ahbn": {
+        "values": (2, sum(NUM_VALUES)),
+        "landmarks": (2, NUM_HOURGLASSES, NUM_LANDMARKS, 8, 12),
+    },
+    "fashionsearchnet_v2": dict.fromkeys(["map_values", "branch_values"], (2, 3, max(NUM_VALUES))),
+}
 TRAINED_ONLY = {  # what only training needs
     "ag_man": "classifier.",
     "ag_mlan": "classifier.",
+    "ahbn": ("values.", "hourglass.heads.1."),
     "fashionsearchnet_v2": ("branch_classifiers.", "representation."),
 }
 CUTS = "fashionsearchnet_v2"  # features out of boxes: see test_fashionsearchnet.py
@@ -75,7 +87,7 @@ def test_one_pass_for_all_attributes_equals_one_pass_each(named, images):
         assert relative_error(together[:, attribute], alone[:, 0]) < ROUNDING
     for first in range(NUM_ATTRIBUTES - 1):
         differs = relative_error(together[:, first], together[:, first + 1]) > 1e-4
-        assert differs == (name != ONE_SPACE)
+        assert differs == (name not in ONE_SPACE)
 
 
 def test_rows_are_independent_of_one_another(network, images):
@@ -150,11 +162,9 @@ def test_maps_without_a_scale_sum_to_one(images):
 
 def test_some_networks_classify(named, images):
     name, network = named
-    embeddings, logits = network.forward_branches(images, ATTRIBUTES_BK)
+    embeddings, outputs = network.forward_branches(images, ATTRIBUTES_BK)
     assert torch.equal(embeddings, network(images, ATTRIBUTES_BK))
-    assert (logits is None) == (name not in TRAINED_ONLY)
-    shape = (2, 3, 2, max(NUM_VALUES)) if name == CUTS else (2, NUM_ATTRIBUTES)
-    assert logits is None or logits.shape == shape
+    assert {key: output.shape for key, output in outputs.items()} == OUTPUTS.get(name, {})
 
 
 def test_no_stage_is_held_that_is_not_used(named):
@@ -198,4 +208,4 @@ def test_for_inference_the_same_embeddings_without_what_training_needs(named, im
     assert small_names == {key for key in names if not key.startswith(left_out)}
     if name in TRAINED_ONLY:
         assert small_names < names
-        assert network.forward_branches(images, ATTRIBUTES_BK)[1] is not None, "left as it was"
+        assert network.forward_branches(images, ATTRIBUTES_BK)[1], "left as it was"

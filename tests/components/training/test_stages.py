@@ -45,8 +45,11 @@ def test_the_losses_are_those_of_the_batch(inputs, tmp_path, objective):
     run = build(inputs, tmp_path, objective=objective, ranking_weight=2.5, **CHANGES)
     learner, batch = run.state.learner.eval(), first_batch(run)
     with torch.no_grad():
-        losses, (embeddings, logits) = learner(batch), learner.outputs(batch)
-    of_maps, of_branches = (value_classification_loss(x, batch.values) for x in logits.unbind(2))
+        losses, (embeddings, others) = learner(batch), learner.outputs(batch)
+    of_maps, of_branches = (
+        value_classification_loss(others[name], batch.values)
+        for name in ("map_values", "branch_values")
+    )
     if objective == "soft_triplet":
         assert batch.attributes.shape[1] == 1
         slots = embeddings[0::3, 0], embeddings[1::3, 0], embeddings[2::3, 0]

@@ -41,6 +41,7 @@ def validated(folder: Path, embed: Callable[[Tensor], Tensor]) -> dict[str, floa
         ImageStore(inputs.store.local()),
         tables.read_splits(inputs.splits),
         num_attributes=len(SCHEMA.attributes),
+        asked=range(len(SCHEMA.attributes)),
         place=HERE,
         autocast=torch.autocast("cpu", enabled=False),
     )

@@ -51,7 +51,7 @@ def test_lines_say_what_the_journal_says(journal, capsys, monkeypatch):
         "2.1% waiting for data  0:00:0"
     )
     assert epoch == (
-        "epoch 1/2: loss 1.2500, 30% of triplets or pairs count; validation MAP 43.21, "
+        "epoch 1/2: loss 1.2500, 30% of triplets, pairs or images count; validation MAP 43.21, "
         "random 21.70, mean similarity 0.312"
     )
     assert last.startswith("step 15/20  epoch 2/2  loss 1.500 (ranking 1.000)  80 images/s")
