@@ -51,7 +51,7 @@ def make_prototypes(
     Args:
         labels: of training, columns image, attribute, value; those of images that are not embedded
             count for `num_images` alone.
-        schema: the attributes and their values.
+        schema: the attributes and their values, which are listed: `listed_part`.
         images: ascending numbers of the embedded images [n].
         embeddings: their unit embeddings [n, N, D].
         learned: vectors of any length for the values of each attribute [V of it, D]; None: no such.

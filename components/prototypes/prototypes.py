@@ -61,7 +61,8 @@ class Prototypes:
     """The prototypes of a trained network, and how much each attribute counts beside the others.
 
     Attributes:
-        attributes: the prototypes by attribute, in the order of the schema.
+        attributes: the prototypes by attribute, in the order of the schema, but for an identity:
+            single products have none.
         weights: weight of each attribute where the values of several are asked for.
         calibrations: of each attribute, how its cosines become probabilities.
         model: `training.trained.identity` of the network; its vectors go with no other's.
@@ -103,6 +104,11 @@ class Prototypes:
                 f"no prototypes of {attribute!r}; there are those of {', '.join(self.attributes)}"
             )
         return self.attributes[nfc(attribute)]
+
+
+def no_prototypes(model: str) -> Prototypes:
+    """Returns those of a network that knows single products and no other attribute."""
+    return Prototypes(attributes={}, weights={}, calibrations={}, model=model)
 
 
 def write_prototypes(prototypes: Prototypes, path: Path) -> None:

@@ -29,20 +29,22 @@ def evaluate_tags(
     `accuracy` is the share of images whose most likely value is one of theirs, `most_frequent` the
     accuracy of always naming the value that most training images have, `calibration_error` the
     expected calibration error. Of the section itself, they are means over attributes. Attributes
-    without a label in the split, or without a prototype, are left out; {} where all are.
+    without a label in the split, or without a prototype, are left out, and so is an identity; {}
+    where all are.
 
     Args:
         splits: `tables.SPLITS`.
         split: valid or test.
         images: ascending numbers of the embedded images [n].
         embeddings: embeddings of unit length [n, N, D].
-        prototypes: of all attributes.
+        prototypes: of all attributes but an identity.
         schema: the attributes.
     """
     labels = splits.to_pandas()
     in_split, training = (labels[labels["split"] == name] for name in (split, "train"))
     attributes = {}
-    for attribute, described in enumerate(schema.attributes):
+    for attribute in schema.listed:
+        described = schema.attributes[attribute]
         found = prototypes.attributes[described.name]
         theirs = in_split[in_split["attribute"] == attribute]
         if theirs.empty or len(found.missing) == len(found.values):

@@ -147,8 +147,11 @@ def check_nameable(prototypes: Prototypes, attribute: str) -> None:
     found = prototypes.attributes.get(attribute)
     if found is None or len(found.missing) == len(found.values):
         named = [x for x, y in prototypes.attributes.items() if len(y.missing) < len(y.values)]
+        why = (
+            "" if found else ": single products have none, `hemline neighbours` finds their images"
+        )
         raise HemlineError(
-            f"no value of {attribute!r} has a prototype; give --attribute with one of "
+            f"no value of {attribute!r} has a prototype{why}; give --attribute with one of "
             f"{', '.join(named) or '(none)'}"
         )
 

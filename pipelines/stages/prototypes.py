@@ -9,8 +9,9 @@ from components.evaluation.evaluation import held_out_images
 from components.evaluation.manipulation_task import labelled_embeddings
 from components.images.store import ImageStore
 from components.prototypes.fitting import fit
+from components.prototypes.listed import listed_part
 from components.prototypes.making import make_prototypes, sampled_labels
-from components.prototypes.prototypes import Prototypes, write_prototypes
+from components.prototypes.prototypes import Prototypes, no_prototypes, write_prototypes
 from components.training.trained import identity, read_trained_model
 from pipelines.shell import options
 from pipelines.shell.environment import store_location
@@ -32,10 +33,14 @@ def prototypes(
     Of each value 500 images are embedded, evenly spaced; one that no training image has gets no
     vector. A network that has learned such vectors (fashionsearchnet_v2) gives its own. On at most
     2,000 images of the validation split, the attributes' weights for searches with changed values
-    are fitted, and what makes probabilities honest.
+    are fitted, and what makes probabilities honest. Single products have no vectors.
     """
     trained = read_trained_model(model)
-    schema, table = trained.schema, tables.read_splits(splits)
+    schema, table, places = listed_part(tables.read_splits(splits), trained.schema)
+    if not places:
+        write_prototypes(no_prototypes(identity(model)), prototypes_file)
+        console.print("no attribute has listed values: there are no prototypes")
+        return
     labels = table.select(["image", "attribute", "value", "split"]).to_pandas()
     training, in_valid = (labels[labels["split"] == name] for name in ("train", "valid"))
     sampled = sampled_labels(training, images_per_value=_IMAGES_PER_VALUE)
@@ -48,22 +53,23 @@ def prototypes(
             trained.embed,
             pictures,
             images,
-            num_attributes=len(schema.attributes),
+            num_attributes=len(trained.schema.attributes),
             device=torch.device("cpu"),
             on_progress=advance,
         )
+    embeddings = np.take(embeddings, places, axis=1)
     learned = trained.network.prototypes()
     made = make_prototypes(
         training,
         schema,
         images,
         embeddings,
-        learned=None if learned is None else [each.detach().numpy() for each in learned],
+        learned=learned and [learned[place].detach().numpy() for place in places],
     )
     held_out = labelled_embeddings(
         in_valid,
         valid,
-        num_values=[len(attribute.values) for attribute in schema.attributes],
+        num_values=schema.num_values,
         images=images,
         embeddings=embeddings,
     )
@@ -75,7 +81,7 @@ def prototypes(
         model=identity(model),
     )
     write_prototypes(found, prototypes_file)
-    num_values = sum(len(attribute.values) for attribute in schema.attributes)
+    num_values = sum(schema.num_values)
     num_missing = sum(map(len, found.missing.values()))
     console.print(f"{num_values - num_missing} of {num_values} values have a prototype")
     for name, values in found.missing.items():

@@ -65,7 +65,7 @@ def tag(
     """
     embedded = embeddings_at(embeddings)
     prototypes = embedded.prototypes()
-    names = [*dict.fromkeys(map(nfc, attribute or embedded.attributes))]
+    names = [*dict.fromkeys(map(nfc, attribute or ()))] or _nameable(embedded, prototypes)
     for name in names:
         embedded.check_attribute(name)
         check_nameable(prototypes, name)
@@ -105,6 +105,15 @@ def tag(
     if sheet is not None:
         write_sheet(tagged, sheet)
         notes.print(f"sheet: {sheet}", markup=False)
+
+
+def _nameable(embedded: Embeddings, prototypes: Prototypes) -> list[str]:
+    """Returns the attributes that values are named of: those with prototypes, so no identity.
+
+    Where there are none, `check_nameable` is to say so.
+    """
+    known = prototypes.attributes
+    return [name for name in embedded.attributes if name in known] or [*embedded.attributes]
 
 
 def _labels(

@@ -1,6 +1,7 @@
 """Figures of tags: accuracy beside the most frequent value, and calibration."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -71,3 +72,24 @@ def test_nothing_to_measure_is_nothing() -> None:
     )
     assert found == {}
     assert tag_metrics(found, prefix="test") == {}
+
+
+def test_items_are_not_named() -> None:
+    """Wherever they stand among the attributes; nothing else changes."""
+    item = Attribute(name="item", num_items=9)
+    schema = AttributeSchema(dataset="by hand", attributes=(item, *SCHEMA.attributes))
+    splits = _splits().to_pandas()
+    splits["attribute"] += 1
+    items = splits.assign(attribute=0, value=8).drop_duplicates("image")
+    table = pa.Table.from_pandas(pd.concat([items, splits]), schema=tables.SPLITS)
+    embeddings = np.random.default_rng(0).normal(size=(4, 4, 3)).astype(np.float32)
+    with_items, without = (
+        evaluate_tags(
+            some, "test", np.arange(1, 5), vectors, prototypes=_prototypes(), schema=of_it
+        )
+        for some, vectors, of_it in (
+            (table, embeddings, schema),
+            (_splits(), embeddings[:, 1:], SCHEMA),
+        )
+    )
+    assert with_items == without
