@@ -156,7 +156,7 @@ class Pages:
         return response
 
     def _question(self) -> Question:
-        return read_question(request.values, self._attributes)
+        return read_question(request.values, self._attributes, kept=self._askable)
 
     def _search_upload(self, token: str, question: Question) -> str:
         upload = self._uploads.get(token)

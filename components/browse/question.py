@@ -1,6 +1,6 @@
 """The search request of an address or a form's fields, and the fields that ask for the same."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +45,9 @@ class Question(SearchRequest):
         return self if self.weights else replace(self, weights={attribute: 1.0})
 
 
-def read_question(fields: MultiDict[str, str], known: Sequence[str]) -> Question:
+def read_question(
+    fields: MultiDict[str, str], known: Sequence[str], *, kept: Collection[str]
+) -> Question:
     """Returns what the fields of a form or of an address ask for.
 
     Args:
@@ -53,6 +55,8 @@ def read_question(fields: MultiDict[str, str], known: Sequence[str]) -> Question
             `change.<attribute>`, the value that it is to have; `top_k`; `all_items`; `where`, a
             condition each; `rerank`. Others do not count.
         known: attributes that there are.
+        kept: those that stay as they are in the picture where another is changed and nothing is
+            chosen: not an identity, as what is found is to be another product.
 
     Raises:
         BadRequest: a field is not of what is allowed.
@@ -63,7 +67,7 @@ def read_question(fields: MultiDict[str, str], known: Sequence[str]) -> Question
         raise BadRequest(f"There is no attribute {unknown[0]!r}; there are {', '.join(known)}.")
     changes = {n: value for n in known if (value := nfc(fields.get(f"{_CHANGE}{n}", "")))}
     if changes and not {*chosen} - changes.keys():
-        chosen = [*known]  # nothing is said of what stays: all that is not changed
+        chosen = [name for name in known if name in kept]  # nothing is said of what stays
     chosen = list(dict.fromkeys([*chosen, *changes]))
     try:
         return Question(

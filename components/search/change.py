@@ -43,6 +43,12 @@ def changed(query: Query, changes: Mapping[str, str], prototypes: Prototypes) ->
     Raises:
         HemlineError: a value is not known, has no prototype, or is the query's already.
     """
+    for attribute in changes.keys() - prototypes.attributes.keys():
+        raise HemlineError(
+            f"{attribute} cannot be changed: its values are single products, which have no "
+            "prototypes. A photograph of the product finds it: search with --image or --id and "
+            f"--attribute {attribute}"
+        )
     for attribute, value in changes.items():
         if query.values.get(attribute) == (value,):
             raise HemlineError(

@@ -1,6 +1,7 @@
 """Conditions on what may be found: on columns of the tables, and on the labels of a catalog.
 
-`width>=200` compares a column, `neckline_design=v` asks for a value of an attribute.
+`width>=200` compares a column, `neckline_design=v` asks for a value of an attribute, `item=A-17`
+for the images of a product.
 """
 
 import re
@@ -32,6 +33,7 @@ _NUMBER = r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-][0-9]+)?"
 """A text that is a number: `00123` and `12E4` are not, nor what is too long to be exact."""
 _BOUND = r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 """A number that < and > compare with: there, `1e2` and `+100` can be no names of articles."""
+_SHOWN_ITEMS = 20  # images, in a message
 _OPERATOR = r"[!<>=]=|[<>=]"
 _FORM = re.compile(rf"(?P<column>.+?)\s*(?P<operator>{_OPERATOR})\s*(?P<value>.*)", re.DOTALL)
 
@@ -71,14 +73,19 @@ class CatalogLookup:
         labels = self._labels.filter(pc.field("attribute").isin(asked))
         return np.unique(labels["image"].to_numpy())
 
-    def with_value(self, attribute: str, value: int) -> NDArray[np.int64]:
-        """Returns the numbers of the images that have a value, given by its position.
+    def with_value(self, attribute: str, value: str) -> NDArray[np.int64]:
+        """Returns the numbers of the images that have a value.
 
         Raises:
-            HemlineError: the catalog does not know the attribute.
+            HemlineError: the catalog does not know the attribute, or it has no such value.
         """
         index = self.schema.index(attribute)
-        theirs = (pc.field("attribute") == index) & (pc.field("value") == value)
+        if index == self.schema.identity:
+            return self._of_item(attribute, value)
+        values = self.schema.attributes[index].values
+        if value not in values:
+            raise HemlineError(f"{attribute} has no value {value!r}; it has {', '.join(values)}")
+        theirs = (pc.field("attribute") == index) & (pc.field("value") == values.index(value))
         return np.unique(self._labels.filter(theirs)["image"].to_numpy())
 
     def values(self, images: Sequence[int]) -> dict[int, dict[str, tuple[str, ...]]]:
@@ -86,11 +93,30 @@ class CatalogLookup:
         theirs = self._labels.filter(pc.field("image").isin(pa.array(images, pa.int64())))
         rows = sorted(zip(*(theirs[name].to_pylist() for name in theirs.column_names), strict=True))
         found: dict[int, dict[str, tuple[str, ...]]] = {image: {} for image in images}
+        item_of = self._items(images)
         for image, index, number in rows:
             attribute = self.schema.attributes[index]
             values = found[image].get(attribute.name, ())
-            found[image][attribute.name] = (*values, attribute.values[number])
+            value = item_of[image] if attribute.is_identity else attribute.values[number]
+            found[image][attribute.name] = (*values, value)
         return found
+
+    def _of_item(self, attribute: str, name: str) -> NDArray[np.int64]:
+        """Returns the numbers of an item's images, which are those of a group."""
+        groups = self.images["group"]
+        named = self.images["image"].filter(pc.equal(groups, name)).to_numpy()
+        found = np.intersect1d(named, self.labelled([attribute]))
+        if not len(found):
+            some = ", ".join(groups.drop_null().slice(0, _SHOWN_ITEMS).unique().to_pylist())
+            raise HemlineError(f"{attribute} has no item {name!r}; the first are {some}")
+        return found
+
+    def _items(self, images: Sequence[int]) -> dict[int, str]:
+        """Returns the name of each image's group; {} without items."""
+        if self.schema.identity is None:
+            return {}
+        rows = self.images.filter(pc.field("image").isin(pa.array(images, pa.int64())))
+        return dict(zip(rows["image"].to_pylist(), rows["group"].to_pylist(), strict=True))
 
 
 def parse_condition(text: str) -> Condition:
@@ -228,11 +254,7 @@ def _typed(value: str, column: pa.DataType) -> pa.Scalar:
 def _compare_labels(
     condition: Condition, name: str, images_n: NDArray[np.int64], lookup: CatalogLookup
 ) -> NDArray[np.bool_]:
-    value = nfc(condition.value)
-    values = lookup.schema.attributes[lookup.schema.index(name)].values
-    if value not in values:
-        raise HemlineError(f"{name} has no value {value!r}; it has {', '.join(values)}")
-    has_n = np.isin(images_n, lookup.with_value(name, values.index(value)))
+    has_n = np.isin(images_n, lookup.with_value(name, nfc(condition.value)))
     if condition.operator in {"=", "=="}:
         return has_n
     if condition.operator == "!=":

@@ -86,9 +86,9 @@ class Finder:
         return {} if self._lookup is None else self._lookup.values(images)
 
     def known_values(self) -> dict[str, tuple[str, ...]]:
-        """Returns the values of every attribute of the catalog, by attribute."""
+        """Returns the values of every attribute of the catalog that lists them, by attribute."""
         attributes = () if self._lookup is None else self._lookup.schema.attributes
-        return {attribute.name: attribute.values for attribute in attributes}
+        return {each.name: each.values for each in attributes if not each.is_identity}
 
     def values_of(self, *images: int) -> dict[str, tuple[str, ...]]:
         """Returns the values that any of some images has, of every attribute with a label."""

@@ -160,7 +160,8 @@ def _weights(
     """Returns the weight of each attribute that is compared by.
 
     Those asked for, given as NAME or NAME=WEIGHT, those kept and those changed; where some are
-    changed and no others are named, all. A weight that is not given is the fitted one, or 1.
+    changed and no others are named, all with a fitted weight: not the identity, as what is found is
+    to be another product. A weight that is not given is the fitted one, or 1.
     """
     if not (texts or changes):
         raise BadParameter("name one to compare by, or give --change", param_hint="'--attribute'")
@@ -172,7 +173,7 @@ def _weights(
         if name in changes:
             raise HemlineError(f"{name} is both kept and changed: leave one out")
     named = {*given, *kept}
-    used = {*named, *changes} if named or not changes else {*known}
+    used = {*named, *changes} if named or not changes else {*fitted, *changes}
     weights = {name: given.get(name) or fitted.get(name, 1.0) for name in known if name in used}
     # those asked for come first, as they were named
     return {name: weights[name] for name in dict.fromkeys([*given, *weights])}

@@ -200,7 +200,10 @@ def test_numbers_and_a_text_have_no_order() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hem=1", "no column 'hem'; there are image, path, price, .* group, and the attributes"),
+        (
+            "hem=1",
+            "no column 'hem'; there are image, path, price, .* group, domain, and the attributes",
+        ),
         ("width>=wide", "the condition width>=wide compares 'wide' with a column of type int32"),
         ("stock=maybe", "compares 'maybe' with a column of type bool"),
         ("tags=x", "compares 'x' with a column of type list"),
