@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,10 @@ _ROLES = ("query", "gallery")
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeDescription:
-    """An attribute and the labels of each of its values, in the order of the schema."""
+    """An attribute and the labels of each of its values, in the order of the schema.
+
+    Of an identity, whose values are items, they are not listed: see `ItemsDescription`.
+    """
 
     name: str
     num_images: int
@@ -27,14 +29,22 @@ class AttributeDescription:
     labels_per_value: Mapping[str, int]
 
     @property
-    def median_labels(self) -> float:
-        """The median of the labels per value."""
-        return median(self.labels_per_value.values())
-
-    @property
     def most_frequent(self) -> list[tuple[str, int]]:
         """Values and their number of labels, most frequent first; ties in the schema's order."""
         return sorted(self.labels_per_value.items(), key=lambda item: -item[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsDescription:
+    """Single products, counted: how many items have one image, two, and so on, fewest first."""
+
+    attribute: str
+    num_items_by_images: Mapping[int, int]
+
+    @property
+    def images_per_item(self) -> list[int]:
+        """The number of images of each item, ascending."""
+        return [*Counter(self.num_items_by_images).elements()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +102,8 @@ class Description:
         lookalikes: attributes, and values of one, that differ in case or blanks only, in words.
         left_out: how many rows of the files carry nothing, by what they are.
         quarantine_counts: rows of `quarantine` by stage and reason, the most frequent first.
+        items: of the attribute that is an identity; None without one.
+        domains: images by domain (street, shop); empty where the data set names none.
     """
 
     dataset: str
@@ -106,16 +118,23 @@ class Description:
     left_out: Mapping[str, int]
     quarantine_counts: Mapping[str, Mapping[str, int]]
     quarantine: tuple[QuarantinedRow, ...]
+    items: ItemsDescription | None = None
+    domains: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe_catalog(catalog: Catalog, *, undecodable: pa.Table | None = None) -> Description:
     """Returns what a catalog holds, and the quarantine of stage `preprocess` where that ran."""
     labels = catalog.labels.to_pandas()
-    names = catalog.schema.names
-    values_of = {attribute.name: attribute.values for attribute in catalog.schema.attributes}
-    labels["attribute"] = [names[attribute] for attribute in labels["attribute"]]
+    names, identity = catalog.schema.names, catalog.schema.identity
+    values_of = {x.name: x.values for x in catalog.schema.attributes}
+    listed = {
+        (place, number): value
+        for place, name in enumerate(names)
+        for number, value in enumerate(values_of[name])
+    }
     pairs = zip(labels["attribute"], labels["value"], strict=True)
-    labels["value"] = [values_of[attribute][value] for attribute, value in pairs]
+    labels["value"] = [listed.get(pair, pair[1]) for pair in pairs]  # an item by its number
+    labels["attribute"] = [names[attribute] for attribute in labels["attribute"]]
     triplets = catalog.triplets.group_by(["split", "attribute"], use_threads=False)
     counts = triplets.aggregate([([], "count_all")]).to_pylist()
     unusable = {"ingest": catalog.quarantine, "preprocess": undecodable}
@@ -124,7 +143,9 @@ def describe_catalog(catalog: Catalog, *, undecodable: pa.Table | None = None) -
         labels,
         num_images=catalog.images.num_rows,
         values_of=values_of,
+        identity=None if identity is None else names[identity],
         groups=catalog.images["group"].to_pandas(),
+        domains=catalog.images["domain"].drop_null().to_pylist(),
         triplets={(x["split"], names[x["attribute"]]): x["count_all"] for x in counts},
         left_out=catalog.left_out,
         quarantine={
@@ -141,7 +162,9 @@ def describe_labels(labelled: LabelledImages) -> Description:
     seen = seen_values(labelled.labels)
     published = [name for name, values in labelled.values_of.items() if values]
     values_of = {
-        name: list(dict.fromkeys([*labelled.values_of.get(name, ()), *seen.get(name, ())]))
+        name: ()
+        if name == labelled.identity
+        else list(dict.fromkeys([*labelled.values_of.get(name, ()), *seen.get(name, ())]))
         for name in dict.fromkeys([*published, *seen])
     }
     images = labels["image"].drop_duplicates()
@@ -150,7 +173,9 @@ def describe_labels(labelled: LabelledImages) -> Description:
         labels,
         num_images=len(images),
         values_of=values_of,
+        identity=labelled.identity,
         groups=images.map(labelled.groups.get),
+        domains=[labelled.domains[path] for path in images if path in labelled.domains],
         triplets={key: len(rows) for key, rows in labelled.triplets.rows.items()},
         left_out=labelled.left_out,
         quarantine={"ingest": labelled.unusable},
@@ -163,12 +188,17 @@ def _describe(
     *,
     num_images: int,
     values_of: Mapping[str, Iterable[str]],
+    identity: str | None,
     groups: "pd.Series[Any]",
+    domains: Iterable[str],
     triplets: Mapping[tuple[str, str], int],
     left_out: Mapping[str, int],
     quarantine: Mapping[str, Iterable[Unusable]],
 ) -> Description:
-    """Returns the description of labels by name; groups hold one or None per image."""
+    """Returns the description of labels by name; groups hold one or None per image.
+
+    Attributes are those of `values_of`, which has no values of the identity.
+    """
     different = labels[_LABEL[:3]].drop_duplicates()
     rows = tuple(
         QuarantinedRow(path=path, stage=stage, reason=reason, detail=detail)
@@ -186,6 +216,8 @@ def _describe(
         num_groups=int(groups.nunique()),
         num_grouped_images=int(groups.notna().sum()),
         attributes=attributes,
+        items=_items(identity, different) if identity and identity in values_of else None,
+        domains=dict(sorted(Counter(domains).items())),
         splits=tuple(
             SplitDescription(split=split, roles=_roles(of_split), **_sizes(of_split))
             for split, of_split in _parts(labels, "split", _SPLITS)
@@ -211,6 +243,13 @@ def _attribute(name: str, labels: pd.DataFrame, values: Iterable[str]) -> Attrib
         num_images=int(labels["image"].nunique()),
         num_labels=len(labels),
         labels_per_value={value: int(counts.get(value, 0)) for value in values},
+    )
+
+
+def _items(identity: str, labels: pd.DataFrame) -> ItemsDescription:
+    images = labels.loc[labels["attribute"] == identity, "value"].value_counts().tolist()
+    return ItemsDescription(
+        attribute=identity, num_items_by_images=dict(sorted(Counter(images).items()))
     )
 
 

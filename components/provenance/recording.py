@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.compute as pc
 from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 from yaml import YAMLError
 
@@ -20,7 +22,7 @@ from components.provenance import dvc_files, git, origin
 from components.provenance.machine import describe_machine, installed_libraries
 from components.provenance.origin import DataSet
 from components.registry.versions import RegisteredVersion
-from components.tables import SPLITS_REPORT_FILE, read_catalog, split_digest
+from components.tables import SPLITS_REPORT_FILE, Catalog, read_catalog, split_digest
 from components.tracking import runs
 from components.tracking.runs import Tracking
 
@@ -131,6 +133,7 @@ def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
             "labels": read.labels.num_rows,
             "attributes": len(read.schema.attributes),
             "quarantined": read.quarantine.num_rows,
+            **_items_and_domains(read),
             **{
                 f"{split} {role}": size["num_images"]
                 for split, roles in assigned.items()
@@ -138,6 +141,16 @@ def read_data_set(*, source: str, catalog: Path, splits: Path) -> DataSet:
             },
         },
     )
+
+
+def _items_and_domains(catalog: Catalog) -> dict[str, int]:
+    """Returns how many items have an image, and the images of each domain; {} without them."""
+    domains = Counter(catalog.images["domain"].drop_null().to_pylist())
+    counts = {f"{name} images": number for name, number in sorted(domains.items())}
+    if catalog.schema.identity is None:
+        return counts
+    labels = catalog.labels.filter(pc.field("attribute") == catalog.schema.identity)
+    return {"items": pc.count_distinct(labels["value"]).as_py(), **counts}
 
 
 def record_start(data: DataSet, *, tracking: Tracking, run_id: str) -> None:

@@ -48,7 +48,8 @@ def model_card(facts: Facts) -> str:
         vars(facts),
         named=named,
         measured=[*measured.items(), ("all", facts.evaluation)],
-        num_values={one.name: len(one.values) for one in facts.schema.attributes},
+        num_values=dict(zip(facts.schema.names, facts.schema.num_values, strict=True)),
+        identity=next((one.name for one in facts.schema.attributes if one.is_identity), None),
         not_above_random=[name for name, row in measured.items() if row.get("gain_low", 1) <= 0],
         unmeasured=[name for name in facts.schema.names if name not in measured],
     )

@@ -1,8 +1,10 @@
 """Operation `describe`: what a catalog holds, or a data set that was not ingested."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from statistics import mean, median
 from typing import Annotated
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +15,7 @@ from components import tables
 from components.datasets.description import (
     AttributeDescription,
     Description,
+    ItemsDescription,
     describe_catalog,
     describe_labels,
 )
@@ -62,7 +65,7 @@ def describe(
     if as_json:
         print_json(asdict(described))
     elif attribute:
-        console.print(_values_table(_find(described, attribute)))
+        console.print(_values_table(_find(described, attribute), described.items))
     else:
         _print(described, whole_quarantine=whole_quarantine)
 
@@ -102,7 +105,7 @@ def _find(described: Description, name: str) -> AttributeDescription:
 
 
 def _print(described: Description, *, whole_quarantine: bool) -> None:
-    num_values = sum(len(attribute.labels_per_value) for attribute in described.attributes)
+    num_values = sum(len(_per_value(described, x)) for x in described.attributes)
     groups = f"{described.num_groups:,} groups of {described.num_grouped_images:,} images"
     console.print(
         plain(
@@ -111,6 +114,11 @@ def _print(described: Description, *, whole_quarantine: bool) -> None:
             f"{groups if described.num_groups else 'no groups'}"
         )
     )
+    if described.items:
+        console.print(plain(_items_line(described.items)))
+    if described.domains:
+        counts = ", ".join(f"{name} {number:,}" for name, number in described.domains.items())
+        console.print(plain(f"images by domain: {counts}"))
     console.print(_attributes_table(described), _frequent_table(described))
     console.print(_splits_table(described) if described.splits else "no published split or roles")
     rows = [(x.split, x.attribute, f"{x.num_triplets:,}") for x in described.triplets]
@@ -144,10 +152,10 @@ def _print_quarantine(described: Description, *, num_shown: int | None) -> None:
 def _attributes_table(described: Description) -> Table:
     rows = []
     for attribute in described.attributes:
-        counts = attribute.labels_per_value.values()
+        counts = _per_value(described, attribute)
         sizes = (len(counts), attribute.num_images, attribute.num_labels, min(counts))
-        median = f"{attribute.median_labels:,.1f}".removesuffix(".0")
-        rows.append([attribute.name, *(f"{x:,}" for x in sizes), median, f"{max(counts):,}"])
+        middle = f"{median(counts):,.1f}".removesuffix(".0")
+        rows.append([attribute.name, *(f"{x:,}" for x in sizes), middle, f"{max(counts):,}"])
     title = "labels per attribute; fewest, median and most per value"
     numbers = ["values", "images", "labels", "fewest", "median", "most"]
     return _table(title, ["attribute"], numbers, rows=rows)
@@ -157,11 +165,31 @@ def _frequent_table(described: Description) -> Table:
     rows = [
         (x.name, ", ".join(f"{value} ({number:,})" for value, number in x.most_frequent[:3]))
         for x in described.attributes
+        if x.labels_per_value
     ]
     return _table("most frequent values, and their labels", ["attribute", "values"], rows=rows)
 
 
-def _values_table(attribute: AttributeDescription) -> Table:
+def _per_value(described: Description, attribute: AttributeDescription) -> Sequence[int]:
+    """Returns the labels of each value, or the images of each item."""
+    items = described.items
+    if items and items.attribute == attribute.name:
+        return items.images_per_item
+    return [*attribute.labels_per_value.values()]
+
+
+def _items_line(items: ItemsDescription) -> str:
+    images = items.images_per_item
+    return (
+        f"{items.attribute}: {len(images):,} items, {mean(images):.1f} images each; "
+        f"{items.num_items_by_images.get(1, 0):,} with one image"
+    )
+
+
+def _values_table(attribute: AttributeDescription, items: ItemsDescription | None) -> Table:
+    if items and items.attribute == attribute.name:
+        counts = [(f"{x:,}", f"{number:,}") for x, number in items.num_items_by_images.items()]
+        return _table(f"items of {attribute.name}", [], ["images each", "items"], rows=counts)
     num_labels = max(attribute.num_labels, 1)
     rows = [
         (value, f"{number:,}", f"{100 * number / num_labels:.2f}")

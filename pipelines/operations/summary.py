@@ -39,7 +39,7 @@ def summary(
     scores = files.read_table(queries, schema=tables.QUERY_SCORES)
     attribute = max(
         (row for row in source.schema.attributes if row.name in figures["attributes"]),
-        key=lambda row: len(row.values),
+        key=lambda row: row.num_values,
     ).name
     path = source.images["path"][median_query(scores, attribute)].as_py()
     image = Path(load_section(params, DataParams).root) / path

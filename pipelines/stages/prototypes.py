@@ -64,7 +64,7 @@ def prototypes(
         schema,
         images,
         embeddings,
-        learned=learned and [learned[place].detach().numpy() for place in places],
+        learned=None if learned is None else [learned[x].detach().numpy() for x in places],
     )
     held_out = labelled_embeddings(
         in_valid,

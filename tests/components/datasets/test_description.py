@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from builders import png, write_files
+from products import ITEM, Products
 
 from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.description import (
     AttributeDescription,
+    ItemsDescription,
     QuarantinedRow,
     RoleDescription,
     SplitDescription,
@@ -143,13 +145,12 @@ def test_a_data_set_that_says_nothing_of_splits_has_none():
     assert describe_labels(replace(LABELLED, labels=labels)).splits == ()
 
 
-def test_values_are_summed_up_by_median_and_the_most_frequent():
+def test_the_most_frequent_values_come_first_and_ties_in_the_order_of_the_schema():
     counts = {"x": 1, "y": 9, "z": 4, "w": 9}
     attribute = AttributeDescription(
         name="fit", num_images=23, num_labels=23, labels_per_value=counts
     )
 
-    assert attribute.median_labels == 6.5
     assert attribute.most_frequent == [("y", 9), ("w", 9), ("z", 4), ("x", 1)]
 
 
@@ -211,3 +212,20 @@ def test_triplets_are_counted_by_split_and_attribute_in_any_order(catalog):
     again = replace(catalog, triplets=pa.concat_tables([rows, rows.slice(0, 1)]))
 
     assert [part.num_triplets for part in describe_catalog(again).triplets] == [3, 1]
+
+
+def test_items_are_counted_and_not_listed(tmp_path):
+    products = Products(5)
+    described = describe_catalog(products.catalog(tmp_path))
+    assert described.items == ItemsDescription(attribute=ITEM, num_items_by_images={1: 1, 4: 4})
+    assert described.items.images_per_item == [1, 4, 4, 4, 4]
+    assert {x.name: [*x.labels_per_value] for x in described.attributes} == {
+        "neck": ["round", "v"],
+        ITEM: [],
+        "hem": ["knee", "long", "short"],
+    }
+    assert described.domains == {"shop": 8, "street": 9}
+    of_labels = describe_labels(products.labelled())
+    assert of_labels.items == described.items
+    assert of_labels.domains == described.domains
+    assert of_labels.num_labels == described.num_labels == 51

@@ -1,10 +1,13 @@
 """What is said of new labels: worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from components.datasets.description import (
     AttributeDescription,
     Description,
+    ItemsDescription,
     QuarantinedRow,
 )
 from components.datasets.drift import Finding, compare_labels, compare_quarantine, total_variation
@@ -98,3 +101,19 @@ def test_the_quarantine_of_what_came_is_not_diluted_by_what_was_there():
     assert "2 of 10 images that came (20.0%)" in finding.message
     assert not compare_quarantine(before, after, num_new_images=8, max_quarantined_share=0.2)
     assert not compare_quarantine(before, before, num_new_images=0, max_quarantined_share=0)
+
+
+def test_new_items_are_no_new_values() -> None:
+    """They are what new data is made of; an identity that vanished is told."""
+    before, after = described(neck=NECK, item={}), described(neck=NECK, item={})
+    before, after = (
+        replace(
+            each,
+            attributes=tuple(replace(x, num_labels=number) for x in each.attributes),
+            items=ItemsDescription(attribute="item", num_items_by_images={4: number // 4}),
+        )
+        for each, number in ((before, 100), (after, 400))
+    )
+    assert compare_labels(before, after, max_label_shift=0) == ()
+    (found,) = compare_labels(before, described(neck=NECK), max_label_shift=0)
+    assert (found.kind, found.attribute, found.before) == ("vanished_attribute", "item", 100)

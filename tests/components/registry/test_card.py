@@ -133,3 +133,15 @@ def test_a_card_has_attribute_manipulation_where_it_was_measured() -> None:
     assert "in 35.2 % of the cases, mean over attributes (the query as it is: 12.0 %" in card
     nothing = {**FACTS.evaluation, "manipulation": {"not_measured": "images have one label"}}
     assert model_card(replace(FACTS, evaluation=nothing)) == model_card(FACTS)
+
+
+def test_items_are_counted_and_their_purpose_is_said() -> None:
+    item = Attribute(name="item", num_items=34_000)
+    schema = replace(SCHEMA, attributes=(*SCHEMA.attributes, item))
+    scores = {**FACTS.evaluation["attributes"], "item": SCORES}
+    card = model_card(
+        replace(FACTS, schema=schema, evaluation={**FACTS.evaluation, "attributes": scores})
+    )
+    assert "| item | 34000 | 4 |" in card
+    assert "By `item`, it finds other photographs of the same product" in card
+    assert "the same product" not in model_card(FACTS)

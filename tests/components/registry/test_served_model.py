@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from builders import encoded, flip_a_bit, heic, noise
+from builders import encoded, flip_a_bit, heic, noise, random_prototypes
 from consumer_docs import documented
 from mlflow import pyfunc
 from mlflow.exceptions import MlflowException
@@ -26,10 +27,11 @@ from moto.server import ThreadedMotoServer
 from profiles import ADOBE_RGB, rgb_profile
 
 from components.attributes import Attribute, AttributeSchema
-from components.prototypes.prototypes import read_prototypes
+from components.prototypes.prototypes import read_prototypes, write_prototypes
 from components.prototypes.tags import tag
 from components.registry import pt2, registration, versions
 from components.registry.graph import write_package
+from components.registry.package import read_package
 from components.tracking.runs import Tracking, start_run
 
 SAME = 0.9999  # cosine: the graph may order float32 sums differently for another batch
@@ -500,6 +502,41 @@ def test_values_are_named_with_the_probabilities_of_tags(example, model, picture
         assert row.second_value == attribute.values[expected.second_n[0]]
         assert row.confidence == pytest.approx(float(expected.confidence_n[0]), abs=1e-6)
         assert row.second_confidence == pytest.approx(1 - row.confidence, abs=1e-6)
+
+
+def test_items_are_embedded_for_as_an_attribute_and_are_not_named(
+    example, store: Tracking, pictures, expected, tmp_path
+) -> None:
+    """In the place of the example's last attribute; the data set has landmarks too."""
+    listed = example.package.schema.attributes[:2]
+    schema = AttributeSchema(
+        dataset="products",
+        attributes=(*listed, Attribute(name="item", num_items=34_000)),
+        landmarks=("left collar", "right collar"),
+    )
+    of_listed = replace(schema, attributes=listed)
+    write_prototypes(random_prototypes(of_listed, dim=16), tmp_path / "prototypes.parquet")
+    write_package(
+        example.network,
+        tmp_path / "made",
+        schema=schema,
+        image_size_px=64,
+        prototypes=tmp_path / "prototypes.parquet",
+    )
+    assert read_package(tmp_path / "made").schema == schema
+    run_id = start_run(store, params={}, tags={})
+    version = registration.register_package(
+        tmp_path / "made", card="", tracking=store, run_id=run_id
+    )
+    loaded, frame = pyfunc.load_model(version.uri), pd.DataFrame({"image": pictures[:2]})
+    found = loaded.predict(frame, params={"values": True})
+    check_same(found["embedding"], expected[:2].reshape(-1, expected.shape[-1]))
+    rows = found[found["attribute"] == "item"]
+    assert len(rows) == 2
+    assert rows[["value", "confidence", "second_value", "second_confidence"]].isna().all(axis=None)
+    assert found["value"].isna().sum() == 2
+    alone = loaded.predict(frame.assign(attribute="item"), params={"values": True})
+    check_same(alone["embedding"], expected[:2, 2])
 
 
 def test_bad_rows_have_no_values(model, pictures) -> None:
