@@ -65,12 +65,25 @@ class Camera:
 
     def to_pixels(self, path: Points, size_px: int) -> Points:
         """Returns body points (N, 2) as pixels (N, 2) of a picture of `size_px` by `size_px`."""
-        angle = np.deg2rad(self.rotation_deg)
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        sideways = -self.stretch if self.mirrored else self.stretch
-        offsets = (path - np.array(self.centre)) * np.array([sideways, 1.0])
-        pixels: Points = (offsets / self.span) @ turn * size_px + size_px / 2
+        offsets = (path - np.array(self.centre)) * self._scale
+        pixels: Points = (offsets / self.span) @ self._turn * size_px + size_px / 2
         return pixels
+
+    def to_body(self, size_px: int) -> Points:
+        """Returns the body point in the middle of every pixel, shape (size_px, size_px, 2)."""
+        across, down = np.meshgrid(*[np.arange(size_px) + 0.5] * 2)
+        offsets = (np.stack([across, down], axis=2) / size_px - 0.5) * self.span @ self._turn.T
+        body: Points = offsets / self._scale + np.array(self.centre)
+        return body
+
+    @property
+    def _turn(self) -> Points:
+        angle = np.deg2rad(self.rotation_deg)
+        return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+    @property
+    def _scale(self) -> Points:
+        return np.array([-self.stretch if self.mirrored else self.stretch, 1.0])
 
 
 def sample_camera(rng: np.random.Generator, attribute: str, *, cropped: bool) -> Camera:

@@ -6,13 +6,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from components.wardrobe.camera import Camera
+from components.wardrobe.cloth import Cloth, print_cloth
 from components.wardrobe.curves import Points
 from components.wardrobe.paint import Colour, Paint, texture
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the picture being painted."""
 
-_OUTLINE_WIDTH = 0.32
+OUTLINE_WIDTH = 0.32
 _SHADOW_STRENGTH = 0.24
 
 
@@ -48,17 +49,17 @@ class Canvas:
         if shadow:
             self.shade(outline + np.array([0.0, shadow]), _SHADOW_STRENGTH)
         corners = self._pixels(outline)
-        if paint.pattern == "plain":
-            self._pen.polygon(_pairs(corners), fill=paint.colour)
+        if paint.is_plain:
+            self._pen.polygon(as_pairs(corners), fill=paint.colour)
         else:
             self._paste(corners, self._texture(paint), opacity=255)
         if edged:
             self.line(np.concatenate([outline, outline[:1]]), paint.outline)
 
-    def line(self, path: Points, colour: Colour, *, width: float = _OUTLINE_WIDTH) -> None:
+    def line(self, path: Points, colour: Colour, *, width: float = OUTLINE_WIDTH) -> None:
         """Draws a line of a width in body units."""
         width_px = max(1, round(width * self._unit_px))
-        self._pen.line(_pairs(self._pixels(path)), fill=colour, width=width_px, joint="curve")
+        self._pen.line(as_pairs(self._pixels(path)), fill=colour, width=width_px, joint="curve")
 
     def shade(self, outline: Points, strength: float) -> None:
         """Darkens the inside of an outline by a share of 0 to 1."""
@@ -68,6 +69,9 @@ class Canvas:
         """Remembers that these body points enclose what decides an attribute."""
         self.marks[attribute] = _bounds(self._pixels(path))
         self.hidden[attribute] = 0.0
+
+    def pin(self, end: str, path: Points) -> None:
+        """Hears where a garment's ends are, left and right, shape (2, 2); see `TracingCanvas`."""
 
     def cover(self, path: Points) -> None:
         """Remembers that the box around these body points hides what is marked so far."""
@@ -93,7 +97,12 @@ class Canvas:
 
     def _texture(self, paint: Paint) -> Image.Image:
         if paint not in self._textures:
-            self._textures[paint] = texture(paint, self.image.width, unit_px=self._unit_px)
+            size_px = self.image.width
+            self._textures[paint] = (
+                print_cloth(paint, self.camera, size_px)
+                if isinstance(paint, Cloth)
+                else texture(paint, size_px, unit_px=self._unit_px)
+            )
         return self._textures[paint]
 
     def _paste(self, corners: Points, source: Image.Image | Colour, *, opacity: int) -> None:
@@ -104,20 +113,21 @@ class Canvas:
         if area[2] <= x0 or area[3] <= y0:
             return
         mask = Image.new("L", (area[2] - x0, area[3] - y0))
-        ImageDraw.Draw(mask).polygon(_pairs(corners - (x0, y0)), fill=opacity)
+        ImageDraw.Draw(mask).polygon(as_pairs(corners - (x0, y0)), fill=opacity)
         self.image.paste(
             source.crop(area) if isinstance(source, Image.Image) else source, area, mask
         )
+
+
+def as_pairs(pixels: Points) -> list[tuple[float, float]]:
+    """Returns points as Pillow takes them."""
+    return [(x, y) for x, y in pixels.tolist()]
 
 
 def _bounds(pixels: Points) -> Box:
     x0, y0 = pixels.min(axis=0).tolist()
     x1, y1 = pixels.max(axis=0).tolist()
     return x0, y0, x1, y1
-
-
-def _pairs(pixels: Points) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in pixels.tolist()]
 
 
 def _overlap(box: Box, other: Box) -> Box:

@@ -23,8 +23,6 @@ FLOUNCE_START = 0.1
 """Where an off-shoulder top begins, as a share of the arm from shoulder to wrist."""
 
 _ARMPIT_Y = 26.0
-_TOP_EASE = 0.5
-_UNTUCKED_Y = 47.0
 _ARMHOLE = bend((9.9, _ARMPIT_Y), (8.4, 22.5), (9.8, 19.5))
 _BARE_TOP_Y = 25.0
 _SHOULDERS = points((-9.0, 18.4), (9.0, 18.4))
@@ -37,13 +35,17 @@ def draw_top(canvas: Canvas, style: Style, *, neckline: str) -> None:
     shoulders, since bare shoulders decide it too.
     """
     edge = _upper_edge(neckline)
-    bottom_y = WAIST_Y + 1.0 if style.tucked or style.bottom == style.top else _UNTUCKED_Y
-    right = torso_side(_ARMPIT_Y, bottom_y, ease=_TOP_EASE)
+    is_dress = style.bottom == style.top
+    bottom_y = WAIST_Y + 1.0 if style.tucked or is_dress else style.top_hem_y
+    right = torso_side(_ARMPIT_Y, bottom_y, ease=style.top_ease)
     outline = np.concatenate([edge, right, mirrored(right)[::-1]])
     canvas.fill(outline, style.top)
     canvas.line(edge, style.top.outline, width=0.6)
     if style.buttoned:
         _draw_buttons(canvas, style, from_y=float(edge[np.abs(edge[:, 0]).argmin(), 1]) + 2.0)
+    canvas.pin("collar", _neck_corners(edge, neckline))
+    if not is_dress:
+        canvas.pin("hem", np.stack([mirrored(right)[-1], right[-1]]))
     if neckline != "closed":
         canvas.mark("neckline_design", np.concatenate([edge, _SHOULDERS]))
 
@@ -81,6 +83,15 @@ def _upper_edge(neckline: str) -> Points:
         "closed": bend((3.3, 17.3), (2.4, 18.8), (0.0, 18.8)),
     }
     return both_sides(np.concatenate([_ARMHOLE, opening[neckline]]))
+
+
+def _neck_corners(edge: Points, neckline: str) -> Points:
+    """Returns where the neckline meets the left and the right shoulder, or the sides below them."""
+    start = len(_ARMHOLE)
+    if neckline == "one_shoulder":
+        return edge[[start, -1]]
+    bare = neckline in ("strapless", "off_shoulder", "sweetheart")
+    return edge[[0, -1]] if bare else edge[[start, -start - 1]]
 
 
 def _draw_buttons(canvas: Canvas, style: Style, *, from_y: float) -> None:

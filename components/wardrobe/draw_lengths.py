@@ -65,6 +65,8 @@ def draw_skirt(canvas: Canvas, style: Style, *, length: str) -> None:
     if style.hemmed:
         canvas.line(both_sides(hem - (0.0, 1.3)), style.bottom.outline)
     _draw_waistband(canvas, style)
+    canvas.pin("waistline", _waist_ends(side))
+    canvas.pin("hem", points((-hem_x, hem_y - 0.6), (hem_x, hem_y - 0.6)))
     canvas.mark("skirt_length", _around_hem(-hem_x, hem_x, hem_y))
 
 
@@ -76,6 +78,8 @@ def draw_pants(canvas: Canvas, style: Style, *, body: Body, length: str) -> None
     hems = np.concatenate([_draw_pant_leg(canvas, style, leg, hem_y) for leg in body.legs])
     canvas.line(points((0.0, WAIST_Y), (0.0, 54.0)), style.bottom.outline)
     _draw_waistband(canvas, style)
+    canvas.pin("waistline", _waist_ends(hip))
+    canvas.pin("hem", points((float(hems.min()), hem_y), (float(hems.max()), hem_y)))
     canvas.mark("pant_length", _around_hem(float(hems.min()), float(hems.max()), hem_y))
 
 
@@ -102,6 +106,11 @@ def _draw_waistband(canvas: Canvas, style: Style) -> None:
         canvas.fill(box(-half, WAIST_Y - 0.8, half, WAIST_Y + 1.2), style.bottom)
 
 
+def _waist_ends(side: Points) -> Points:
+    """Returns the left and the right end of a waist, given the garment's right side downwards."""
+    return np.stack([mirrored(side)[0], side[0]])
+
+
 def _around_hem(x0: float, x1: float, hem_y: float) -> Points:
     return box(x0, hem_y - _HEM_MARK_HALF_HEIGHT, x1, hem_y + _HEM_MARK_HALF_HEIGHT)
 
@@ -115,19 +124,25 @@ def draw_sleeves(
     """
     end = SLEEVE_END[length]
     if length != "sleeveless":
-        end += _SLEEVE_TOLERANCE * style.hem_shift
-        half_width = 3.0 + 2.0 * style.sleeve_flare * end
+        end, half_width = sleeve_cut(style, length)
         for arm in body.arms:
-            path = stretch(arm, start, end)
-            canvas.fill(strip(path, (2.9, 3.1, half_width), round_start=start == 0.0), cloth)
+            path, sleeve = stretch(arm, start, end), cloth.along(arm)
+            canvas.fill(strip(path, (2.9, 3.1, half_width), round_start=start == 0.0), sleeve)
             if style.hemmed:
                 cuff = strip(stretch(arm, end - 0.05, end, num_points=2), (half_width,))
-                canvas.fill(cuff, cloth)
+                canvas.fill(cuff, sleeve)
+        canvas.pin("sleeve", np.stack([stretch(arm, 0.0, end)[-1] for arm in body.arms]))
     around = [
         strip(stretch(arm, end - _SLEEVE_MARK_HALF_LENGTH, end + _SLEEVE_MARK_HALF_LENGTH), (3.5,))
         for arm in body.arms
     ]
     canvas.mark("sleeve_length", np.concatenate(around))
+
+
+def sleeve_cut(style: Style, length: str) -> tuple[float, float]:
+    """Returns where a sleeve ends, on the scale of SLEEVE_END, and half its width there."""
+    end = SLEEVE_END[length] + _SLEEVE_TOLERANCE * style.hem_shift
+    return end, 3.0 + 2.0 * style.sleeve_flare * end
 
 
 def draw_coat_back(canvas: Canvas, style: Style, *, length: str) -> None:
@@ -158,8 +173,9 @@ def draw_coat_fronts(canvas: Canvas, style: Style, *, length: str) -> None:
         for sign in (-1, 1):
             border = points((sign * gap, hem_y - 1.2), (sign * half, hem_y - 1.6))
             canvas.line(border, style.coat.outline)
-    around = box(-half, hem_y - _HEM_MARK_HALF_HEIGHT, half, hem_y + _HEM_MARK_HALF_HEIGHT)
-    canvas.mark("coat_length", around)
+    canvas.pin("collar", points((-COAT_NECK[0], COAT_NECK[1]), COAT_NECK))
+    canvas.pin("hem", np.stack([mirrored(side)[-1], side[-1]]))
+    canvas.mark("coat_length", _around_hem(-half, half, hem_y))
 
 
 def coat_hem_y(style: Style, length: str) -> float:

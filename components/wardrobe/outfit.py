@@ -1,5 +1,6 @@
 """What the figure wears: which attributes it has, with which values, and what is hidden."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ HIDING = {
 }
 """The ways in which the part that decides an attribute can be out of sight."""
 
-_UPPER = ("neckline_design", "collar_design", "neck_design")
-_LOWER = ("skirt_length", "pant_length")
+UPPER = ("neckline_design", "collar_design", "neck_design")
+LOWER = ("skirt_length", "pant_length")
 _COAT = ("coat_length", "lapel_design")
 _COAT_SHARE = 0.2
 _MIN_WEIGHT, _MAX_WEIGHT = 0.85, 1.15
@@ -106,32 +107,32 @@ def sample_outfit(rng: np.random.Generator, *, seed: int, index: int) -> Outfit:
 
 def _worn(rng: np.random.Generator, labelled: str) -> list[str]:
     """Returns the attributes the figure's garments have, those that constrain others first."""
-    upper = labelled if labelled in _UPPER else str(rng.choice(_UPPER))
-    lower = labelled if labelled in _LOWER else str(rng.choice(_LOWER))
-    in_coat = labelled in _COAT or (labelled in _LOWER and rng.random() < _COAT_SHARE)
+    upper = labelled if labelled in UPPER else str(rng.choice(UPPER))
+    lower = labelled if labelled in LOWER else str(rng.choice(LOWER))
+    in_coat = labelled in _COAT or (labelled in LOWER and rng.random() < _COAT_SHARE)
     return [*(_COAT if in_coat else ()), upper, lower, "sleeve_length"]
 
 
 def _wearable(attribute: str, labelled: str, shapes: dict[str, str | None]) -> list[str]:
     """Returns the values of an attribute that go with what is already worn."""
     values = visible_values(attribute)
-    if attribute == "coat_length" and labelled in _LOWER:
+    if attribute == "coat_length" and labelled in LOWER:
         return [value for value in values if value in ("high_waist", "regular")]
     if attribute == "neckline_design" and labelled == "sleeve_length":
         sleeveless = shapes["sleeve_length"] == "sleeveless"
         barred = {"off_shoulder"} if sleeveless else {"off_shoulder", *SKINNY_NECKLINES}
         return [value for value in values if value not in barred]
     if attribute == "sleeve_length":
-        return [value for value in values if value in _sleeves_that_fit(shapes)]
+        return [value for value in values if value in sleeves_that_fit(shapes)]
     return list(values)
 
 
-def _sleeves_that_fit(shapes: dict[str, str | None]) -> tuple[str, ...]:
+def sleeves_that_fit(shapes: Mapping[str, str | None]) -> tuple[str, ...]:
     """Returns the sleeve lengths that fit the coat (whose sleeves are seen) or the neckline."""
-    if shapes["coat_length"] is not None:
+    if shapes.get("coat_length"):
         return ("three_quarter", "wrist", "long", "extra_long")
-    if shapes["neckline_design"] in SKINNY_NECKLINES:
+    if shapes.get("neckline_design") in SKINNY_NECKLINES:
         return ("sleeveless",)
-    if shapes["neckline_design"] == "off_shoulder":
+    if shapes.get("neckline_design") == "off_shoulder":
         return ("short", "elbow", "three_quarter", "wrist", "long", "extra_long")
     return visible_values("sleeve_length")

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from components.wardrobe.curves import Points
+
 Colour = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
 
@@ -34,9 +36,19 @@ class Paint:
     angle_deg: float
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is of one colour all over."""
+        return self.pattern == "plain"
+
+    @property
     def outline(self) -> Colour:
         """The colour of seams and edges: dark on light cloth, light on very dark cloth."""
         return shaded(self.colour, 0.55) if sum(self.colour) > 150 else tinted(self.colour, 0.35)
+
+
+    def along(self, limb: Points) -> "Paint":  # noqa: ARG002
+        """Returns the cloth as it lies on a sleeve around a limb."""
+        return self
 
 
 def plain(colour: Colour) -> Paint:

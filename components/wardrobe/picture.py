@@ -7,33 +7,9 @@ from PIL import Image
 
 from components.wardrobe.camera import ZONES, Camera, sample_camera
 from components.wardrobe.canvas import Box, Canvas
-from components.wardrobe.draw_designs import (
-    FLOUNCE_START,
-    draw_collar,
-    draw_flounce,
-    draw_lapels,
-    draw_neck,
-    draw_top,
-)
 from components.wardrobe.draw_hiding import draw_hiding
-from components.wardrobe.draw_lengths import (
-    draw_coat_back,
-    draw_coat_fronts,
-    draw_pants,
-    draw_skirt,
-    draw_sleeves,
-)
-from components.wardrobe.figure import (
-    Body,
-    Pose,
-    draw_arms,
-    draw_hair_behind,
-    draw_head,
-    draw_legs,
-    draw_torso,
-    pose_body,
-    sample_pose,
-)
+from components.wardrobe.dress import draw_dressed_figure
+from components.wardrobe.figure import Pose, pose_body, sample_pose
 from components.wardrobe.outfit import INVISIBLE, Outfit, sample_outfit
 from components.wardrobe.scene import draw_background, draw_occluders, light
 from components.wardrobe.style import Style, sample_style
@@ -99,7 +75,7 @@ def draw_picture(spec: Spec, image_size_px: int) -> tuple[Image.Image, dict[str,
     outfit = spec.outfit
     backdrop = draw_background(size_px, spec.style.backdrop, backdrop_rng)
     canvas = Canvas(image=backdrop, camera=spec.camera)
-    _draw_dressed_figure(canvas, pose_body(spec.pose), spec.style, outfit.shapes)
+    draw_dressed_figure(canvas, pose_body(spec.pose), spec.style, outfit.shapes)
     draw_occluders(canvas, ZONES[outfit.labelled], occluder_rng)
     if outfit.hiding:
         draw_hiding(
@@ -107,47 +83,6 @@ def draw_picture(spec: Spec, image_size_px: int) -> tuple[Image.Image, dict[str,
         )
     image = light(canvas.image.reduce(_SUPERSAMPLING), light_rng)
     return image, {name: _truth(name, outfit, canvas, image_size_px) for name in outfit.shapes}
-
-
-def _draw_dressed_figure(
-    canvas: Canvas, body: Body, style: Style, shapes: dict[str, str | None]
-) -> None:
-    """Draws figure and clothes from back to front."""
-    coat, sleeve = shapes["coat_length"], shapes["sleeve_length"]
-    draw_hair_behind(canvas, style)
-    if coat:
-        draw_coat_back(canvas, style, length=coat)
-    draw_legs(canvas, style, body=body)
-    draw_torso(canvas, style)
-    if skirt := shapes["skirt_length"]:
-        draw_skirt(canvas, style, length=skirt)
-    if pants := shapes["pant_length"]:
-        draw_pants(canvas, style, body=body, length=pants)
-    draw_arms(canvas, style, body=body)
-    draw_top(canvas, style, neckline=shapes["neckline_design"] or "closed")
-    if sleeve and not coat:
-        start = FLOUNCE_START if shapes["neckline_design"] == "off_shoulder" else 0.0
-        draw_sleeves(canvas, style, body=body, length=sleeve, cloth=style.top, start=start)
-    if shapes["neckline_design"] == "off_shoulder":
-        draw_flounce(canvas, style, body=body)
-    draw_head(canvas, style)
-    if collar := shapes["collar_design"]:
-        draw_collar(canvas, style, design=collar)
-    if neck := shapes["neck_design"]:
-        draw_neck(canvas, style, design=neck)
-    if coat and sleeve:
-        _draw_coat(canvas, body, style, shapes)
-
-
-def _draw_coat(canvas: Canvas, body: Body, style: Style, shapes: dict[str, str | None]) -> None:
-    """Draws the coat over the figure; its fronts lie behind the arms."""
-    length, sleeve, lapel = (
-        str(shapes[attribute]) for attribute in ("coat_length", "sleeve_length", "lapel_design")
-    )
-    draw_coat_fronts(canvas, style, length=length)
-    draw_arms(canvas, style, body=body)
-    draw_sleeves(canvas, style, body=body, length=sleeve, cloth=style.coat, start=0.0)
-    draw_lapels(canvas, style, design=lapel, length=length)
 
 
 def _truth(attribute: str, outfit: Outfit, canvas: Canvas, image_size_px: int) -> Truth:

@@ -50,7 +50,7 @@ def draw_occluders(canvas: Canvas, zone: Zone, rng: np.random.Generator) -> None
     """Draws up to two small things (balls, leaves, cards) that leave the zone free."""
     for _ in range(int(rng.integers(0, _MAX_OCCLUDERS + 1))):
         radius = canvas.camera.span * float(rng.uniform(0.04, 0.09))
-        shape = _occluder_outline(radius, rng)
+        shape = occluder_outline(radius, rng)
         paint = plain(sample_colour(rng, unlike=[]))
         offsets = rng.uniform(-0.5, 0.5, size=(_NUM_PLACES_TRIED, 2)) * canvas.camera.span
         for place in offsets + np.array(canvas.camera.centre):
@@ -105,7 +105,7 @@ def _is_clear(place: Points, radius: float, zone: Zone) -> bool:
     return float(np.linalg.norm(place - nearest)) > radius * 1.1
 
 
-def _occluder_outline(radius: float, rng: np.random.Generator) -> Points:
+def occluder_outline(radius: float, rng: np.random.Generator) -> Points:
     """Returns a ball, a leaf or a card around the origin, turned by a random angle."""
     card = points((-0.8, -0.6), (0.8, -0.6), (0.8, 0.6), (-0.8, 0.6)) * radius
     ball, leaf = (ellipse((0.0, 0.0), (radius, share * radius)) for share in (1.0, 0.4))

@@ -37,6 +37,8 @@ class Style:
         sleeve_flare, skirt_flare, pant_flare, coat_flare: 0 (narrow) to 1 (wide).
         coat_gap: half the distance between the coat's fronts at the hem, body units.
         break_y: height at which the coat's fronts meet or come closest.
+        top_ease: how far the top stands off the torso, body units.
+        top_hem_y: where a top that is not tucked ends.
         tucked: whether the top ends at the waist.
         buttoned: whether a row of buttons runs down the top.
         hemmed: whether sleeves and hems have a visible border.
@@ -59,6 +61,8 @@ class Style:
     coat_flare: float
     coat_gap: float
     break_y: float
+    top_ease: float
+    top_hem_y: float
     tucked: bool
     buttoned: bool
     hemmed: bool
@@ -67,6 +71,8 @@ class Style:
 _DRESS_SHARE = 0.4
 _BACKDROP_SATURATION = 0.4
 _CONTRAST_COLLAR_SHARE = 0.45
+_TOP_EASE = 0.5
+_TOP_HEM_Y = 47.0
 
 
 def sample_style(rng: np.random.Generator) -> Style:
@@ -97,6 +103,8 @@ def sample_style(rng: np.random.Generator) -> Style:
         coat_flare=float(rng.random()),
         coat_gap=float(rng.uniform(2.0, 6.5)),
         break_y=float(rng.uniform(33.0, 36.0)),
+        top_ease=_TOP_EASE,
+        top_hem_y=_TOP_HEM_Y,
         tucked=bool(rng.random() < 0.6),
         buttoned=bool(rng.random() < 0.5),
         hemmed=bool(rng.random() < 0.5),
