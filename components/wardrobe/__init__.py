@@ -1,1 +1,1 @@
-"""The demo's data set: garments drawn with known attributes, in FashionAI's layout."""
+"""The demo's data: garments drawn with known attributes, in FashionAI's layout, and as products."""

@@ -14,7 +14,7 @@ from components.wardrobe.style import Style
 
 _STAR_ANGLES = np.linspace(0.0, 2 * np.pi, 10, endpoint=False)
 _STAR = np.stack([np.sin(_STAR_ANGLES), -np.cos(_STAR_ANGLES)], axis=1)
-_SHAPES: dict[str, Points] = {
+SHAPES: dict[str, Points] = {
     "disc": ellipse((0.0, 0.0), (1.0, 1.0)),
     "diamond": points((0.0, -1.3), (1.0, 0.0), (0.0, 1.3), (-1.0, 0.0)),
     "star": _STAR * np.where(np.arange(10) % 2, 0.5, 1.3)[:, None],
@@ -38,12 +38,13 @@ _BUTTONS_TOP = {"top": 36.0, "dress": 36.0, "skirt": 43.0, "coat": 36.0}
 _CUFF_HEIGHT = 0.1
 BELT_Y = 40.0
 _PAIR_SHARE = 0.35
+_BUTTONS_SHARE = 0.4
 _MARGIN_TO_HEM = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
-    """A small flat thing of one colour at a body point; `shape` is a key of `_SHAPES`."""
+    """A small flat thing of one colour at a body point; `shape` is a key of `SHAPES`."""
 
     shape: str
     x: float
@@ -53,31 +54,25 @@ class Detail:
 
 
 def sample_details(
-    rng: np.random.Generator, category: str, *, hem_y: float, colours: tuple[Colour, ...]
+    rng: np.random.Generator, category: str, *, shape: str, colour: Colour, hem_y: float
 ) -> tuple[Detail, ...]:
     """Returns one to three details, some of them as pairs, and perhaps a row of buttons."""
-    size = float(rng.uniform(1.3, 2.3))
+    size = float(rng.uniform(1.2, 2.0))
     places = [place for place in _PLACES[category] if place[1] + size + _MARGIN_TO_HEM < hem_y]
-    details: list[Detail] = []
+    details = []
     for place in rng.permutation(len(places))[: int(rng.integers(1, 4))].tolist():
         x, y = places[place]
         sides = (-1, 1) if rng.random() < _PAIR_SHARE else (int(rng.choice([-1, 1])),)
-        shape, colour = str(rng.choice(tuple(_SHAPES))), colours[int(rng.integers(len(colours)))]
         details += [
             Detail(shape=shape, x=side * x, y=y, size=size, colour=colour)
             for side in (sides if x else (1,))
         ]
-    if category in _BUTTON_ROWS and rng.random() < 0.4:
-        details += _button_row(rng, category, hem_y=hem_y, colour=colours[-1])
+    if category in _BUTTON_ROWS and rng.random() < _BUTTONS_SHARE:
+        x = _BUTTON_ROWS[category] + float(rng.uniform(-1.5, 1.5))
+        step = float(rng.uniform(2.8, 6.0))
+        heights = np.arange(_BUTTONS_TOP[category], hem_y - _MARGIN_TO_HEM, step).tolist()
+        details += [Detail(shape="disc", x=x, y=y, size=0.75, colour=colour) for y in heights]
     return tuple(details)
-
-
-def _button_row(
-    rng: np.random.Generator, category: str, *, hem_y: float, colour: Colour
-) -> list[Detail]:
-    x = _BUTTON_ROWS[category] + float(rng.uniform(-1.5, 1.5))
-    heights = np.arange(_BUTTONS_TOP[category], hem_y - _MARGIN_TO_HEM, float(rng.uniform(2.8, 6)))
-    return [Detail(shape="disc", x=x, y=y, size=0.75, colour=colour) for y in heights.tolist()]
 
 
 def draw_cuffs(canvas: Canvas, style: Style, body: Body, *, length: str, colour: Colour) -> None:
@@ -97,5 +92,5 @@ def draw_belt(canvas: Canvas, colour: Colour) -> None:
 def draw_details(canvas: Canvas, details: Sequence[Detail]) -> None:
     """Draws all details; later ones lie over earlier ones."""
     for detail in details:
-        outline = _SHAPES[detail.shape] * detail.size + np.array([detail.x, detail.y])
+        outline = SHAPES[detail.shape] * detail.size + np.array([detail.x, detail.y])
         canvas.fill(outline, plain(detail.colour))

@@ -1,5 +1,7 @@
 """Paints the garments whose length is an attribute: skirts, trousers, sleeves and coats."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from components.wardrobe.canvas import Canvas
@@ -75,16 +77,28 @@ def draw_pants(canvas: Canvas, style: Style, *, body: Body, length: str) -> None
     hem_y = PANT_HEM_Y[length] + _HEM_TOLERANCE * style.hem_shift
     hip = torso_side(WAIST_Y - 0.5, 50.0, ease=0.3)
     canvas.fill(both_sides(np.concatenate([hip, points((0.0, 55.0))])), style.bottom, edged=False)
-    hems = np.concatenate([_draw_pant_leg(canvas, style, leg, hem_y) for leg in body.legs])
+    left, right = (_draw_pant_leg(canvas, style, leg, hem_y) for leg in body.legs)
     canvas.line(points((0.0, WAIST_Y), (0.0, 54.0)), style.bottom.outline)
     _draw_waistband(canvas, style)
     canvas.pin("waistline", _waist_ends(hip))
-    canvas.pin("hem", points((float(hems.min()), hem_y), (float(hems.max()), hem_y)))
-    canvas.mark("pant_length", _around_hem(float(hems.min()), float(hems.max()), hem_y))
+    canvas.pin("hem", np.stack([left.corners[0], right.corners[1]]))
+    hem_x = np.concatenate([left.level_x, right.level_x])
+    canvas.mark("pant_length", _around_hem(float(hem_x.min()), float(hem_x.max()), hem_y))
 
 
-def _draw_pant_leg(canvas: Canvas, style: Style, leg: Points, hem_y: float) -> Points:
-    """Draws one leg's cloth, and returns x of the hem's two ends, shape (2,)."""
+class _LegHem(NamedTuple):
+    """Where one leg of trousers ends.
+
+    `level_x` are x of its two ends, shape (2,), as if the leg hung straight; `corners` are the
+    ends as drawn, left and right, shape (2, 2).
+    """
+
+    level_x: Points
+    corners: Points
+
+
+def _draw_pant_leg(canvas: Canvas, style: Style, leg: Points, hem_y: float) -> _LegHem:
+    """Draws one leg's cloth, and returns its hem."""
     heights = np.linspace(_LEG_TOP_Y, hem_y, 10)
     path = np.stack([np.interp(heights, leg[:, 1], leg[:, 0]), heights], axis=1)
     half = np.interp(
@@ -92,12 +106,14 @@ def _draw_pant_leg(canvas: Canvas, style: Style, leg: Points, hem_y: float) -> P
         (_LEG_TOP_Y, PANT_HEM_Y["full"]),
         (3.6 + 0.7 * style.pant_flare, 2.7 + 1.7 * style.pant_flare),
     )
-    canvas.fill(strip(path, (5.2, (5.0 + half) / 2, half)), style.bottom)
+    outline = strip(path, (5.2, (5.0 + half) / 2, half))
+    canvas.fill(outline, style.bottom)
     ends: Points = path[-1, 0] + np.array([-half, half])
     if style.hemmed:
         border = np.stack([ends, np.full(2, hem_y - 1.4)], axis=1)
         canvas.line(border, style.bottom.outline)
-    return ends
+    corners = outline[[len(path) - 1, len(path)]]  # `strip` goes down one side and up the other
+    return _LegHem(ends, corners[corners[:, 0].argsort()])
 
 
 def _draw_waistband(canvas: Canvas, style: Style) -> None:

@@ -45,8 +45,7 @@ class Paint:
         """The colour of seams and edges: dark on light cloth, light on very dark cloth."""
         return shaded(self.colour, 0.55) if sum(self.colour) > 150 else tinted(self.colour, 0.35)
 
-
-    def along(self, limb: Points) -> "Paint":  # noqa: ARG002
+    def along(self, limb: Points) -> "Paint":
         """Returns the cloth as it lies on a sleeve around a limb."""
         return self
 

@@ -1,37 +1,23 @@
 """A product: one garment with all that makes it itself, to be photographed again and again.
 
-Products come in few designs (a category with a shape and a kind of print) and few colours, so that
-many share the values of all attributes. They differ in what a careful look finds: the cut within
-the shape, the print's second colour, scale, direction and place, and small details.
+Products share their design and colours with others. They differ in what a careful look finds: the
+cut within the shape, the print's scale, direction, weight and place, cuffs, belt and bands, and
+where small details sit.
 """
 
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from components.wardrobe.cloth import PRINTS, Band, Cloth
+from components.wardrobe.cloth import Band, Cloth
+from components.wardrobe.design import Design, Palette, sample_design
 from components.wardrobe.details import Detail, sample_details
 from components.wardrobe.draw_lengths import COAT_HEM_Y, PANT_HEM_Y, SKIRT_HEM_Y
 from components.wardrobe.figure import WAIST_Y
-from components.wardrobe.outfit import UPPER, sleeves_that_fit, visible_values
 from components.wardrobe.paint import Colour, plain
 from components.wardrobe.style import Style
 
-CATEGORIES = ("top", "dress", "skirt", "trousers", "coat")
-COLOURS: dict[str, Colour] = {
-    "black": (44, 42, 48),
-    "white": (232, 230, 224),
-    "blue": (58, 84, 150),
-    "red": (178, 48, 54),
-    "green": (70, 112, 78),
-    "beige": (204, 178, 140),
-}
-"""The grounds; a product's own is at most 14 from one of them in every channel."""
-
-_NUM_DESIGNS = 30
 _NECK_Y = 14.0
-_COLOUR_JITTER = 14
-_MIN_CONTRAST = 110.0
 _PIECES = {
     "top": ("top",),
     "dress": ("top", "bottom"),
@@ -64,9 +50,9 @@ class Product:
     """One garment.
 
     Attributes:
-        category: one of CATEGORIES.
+        category: one of `design.CATEGORIES`.
         shapes: the values of those of the eight attributes that it has.
-        colour: name of its ground in COLOURS.
+        colour: name of its ground in `design.COLOURS`.
         cloth: what it is made of, print and all.
         accent: the colour of a contrasting collar, of cuffs and belt.
         has_accent_collar, has_cuffs, has_belt: where the accent is.
@@ -115,29 +101,31 @@ class Product:
     def worn_with(self, style: Style) -> Style:
         """Returns a wearer's looks with this garment in place of its like."""
         pieces = dict.fromkeys(_PIECES[self.category], self.cloth)
-        worn = replace(style, **pieces, **asdict(self.cut))
+        worn = replace(style, **(asdict(self.cut) | pieces))
         return replace(worn, collar=plain(self.accent) if self.has_accent_collar else worn.top)
 
 
 def sample_product(seed: int, item: int) -> Product:
     """Returns product `item` of the data set of this seed, independent of all other products."""
     rng = np.random.default_rng([seed, item, 5])
-    category, shapes, pattern = _design(seed, int(rng.integers(_NUM_DESIGNS)))
-    colour = str(rng.choice(tuple(COLOURS)))
-    ground, second, third, accent = _colours(rng, colour)
+    design, palette = sample_design(seed, rng)
     cut = _sample_cut(rng)
     return Product(
-        category=category,
-        shapes=shapes,
-        colour=colour,
-        cloth=_sample_cloth(rng, pattern, (ground, second, third, accent)),
-        accent=accent,
-        has_accent_collar=bool(rng.random() < 0.4),
-        has_cuffs=bool(rng.random() < 0.4),
-        has_belt=bool(rng.random() < 0.4),
+        category=design.category,
+        shapes=design.shapes,
+        colour=palette.name,
+        cloth=_sample_cloth(rng, design, palette),
+        accent=palette.accent,
+        has_accent_collar=design.has_accent_collar,
+        has_cuffs=bool(rng.random() < 0.3),
+        has_belt=bool(rng.random() < 0.3),
         cut=cut,
         details=sample_details(
-            rng, category, hem_y=_hem_y(category, shapes, cut), colours=(second, third, accent)
+            rng,
+            design.category,
+            shape=design.detail,
+            colour=palette.accent,
+            hem_y=_hem_y(design.category, design.shapes, cut),
         ),
     )
 
@@ -151,36 +139,6 @@ def _hem_y(category: str, shapes: dict[str, str], cut: Cut) -> float:
     if category == "coat":
         return COAT_HEM_Y[shapes["coat_length"]]
     return SKIRT_HEM_Y[shapes["skirt_length"]]
-
-
-def _design(seed: int, design: int) -> tuple[str, dict[str, str], str]:
-    """Returns category, shapes and print of one of the designs; categories come in turn."""
-    rng = np.random.default_rng([seed, design, 6])
-    category = CATEGORIES[design % len(CATEGORIES)]
-    attributes = {
-        "top": (str(rng.choice(UPPER)),),
-        "dress": (str(rng.choice(UPPER)), "skirt_length"),
-        "skirt": ("skirt_length",),
-        "trousers": ("pant_length",),
-        "coat": ("coat_length", "lapel_design"),
-    }[category]
-    shapes = {name: str(rng.choice(visible_values(name))) for name in attributes}
-    if category in ("top", "dress", "coat"):
-        shapes["sleeve_length"] = str(rng.choice(sleeves_that_fit(shapes)))
-    return category, shapes, str(rng.choice(PRINTS))
-
-
-def _colours(rng: np.random.Generator, name: str) -> tuple[Colour, Colour, Colour, Colour]:
-    """Returns the ground and three colours that stand out from it."""
-    ground = np.array(COLOURS[name])
-    others = np.array([*COLOURS.values(), (222, 184, 60), (128, 76, 140), (120, 176, 200)])
-    apart = others[np.linalg.norm(others - ground, axis=1) > _MIN_CONTRAST]
-    chosen = np.stack([ground, *rng.permutation(apart)[:3]])
-    jitter = rng.integers(-_COLOUR_JITTER, _COLOUR_JITTER, size=(4, 3), endpoint=True)
-    ground, second, third, accent = (
-        (red, green, blue) for red, green, blue in (chosen + jitter).tolist()
-    )
-    return ground, second, third, accent
 
 
 def _sample_cut(rng: np.random.Generator) -> Cut:
@@ -200,25 +158,23 @@ def _sample_cut(rng: np.random.Generator) -> Cut:
     )
 
 
-def _sample_cloth(rng: np.random.Generator, pattern: str, colours: tuple[Colour, ...]) -> Cloth:
-    ground, second, third, accent = colours
-    angle_deg = float(rng.choice([0.0, 45.0, 90.0, 135.0]) + rng.uniform(-8.0, 8.0))
+def _sample_cloth(rng: np.random.Generator, design: Design, palette: Palette) -> Cloth:
     bands: tuple[Band, ...] = ()
-    if rng.random() < 0.35:
+    if rng.random() < 0.3:
         top = float(rng.choice([24.0, 29.0, 34.0, 42.0, 48.0, 54.0]) + rng.uniform(-1.0, 1.0))
-        bands = (Band(top=top, bottom=top + float(rng.uniform(2.0, 5.0)), colour=accent),)
+        bands = (Band(top=top, bottom=top + float(rng.uniform(2.0, 4.0)), colour=palette.accent),)
     return Cloth(
-        colour=ground,
-        second=second,
-        third=third if rng.random() < 0.5 else ground,
-        pattern=pattern,
-        period=float(rng.uniform(3.2, 7.5)),
-        angle_deg=float(rng.uniform(-25.0, 25.0)) if pattern == "blocks" else angle_deg,
+        colour=palette.ground,
+        second=palette.second,
+        third=palette.third if design.has_lines else palette.ground,
+        pattern=design.pattern,
+        period=design.period * float(rng.uniform(0.75, 1.3)),
+        angle_deg=design.angle_deg + float(rng.uniform(-15.0, 15.0)),
         weight=float(rng.random()),
-        phase=(float(rng.random()), 0.0 if pattern == "blocks" else float(rng.random())),
-        petals=int(rng.integers(3, 7)),
-        staggered=bool(rng.random() < 0.5),
+        phase=(float(rng.random()), 0.0 if design.pattern == "blocks" else float(rng.random())),
+        petals=design.petals,
+        staggered=design.is_staggered,
         bands=bands,
-        sleeves=second if rng.random() < 0.15 else None,
+        sleeves=palette.second if design.has_plain_sleeves else None,
         origin=(0.0, 0.0),
     )

@@ -24,8 +24,8 @@ Domain = Literal["shop", "street"]
 _MIN_SPAN = 46.0
 _MIRRORED_SHARE = 0.3
 _MAX_PASSERS_BY = 2
-_BAG_SHARE = 0.3
-_OCCLUDER_SHARE = 0.6
+_BAG_SHARE = 0.35
+_OCCLUDER_SHARE = 0.8
 
 
 def sample_setting_pose(rng: np.random.Generator, domain: Domain) -> Pose:
@@ -48,7 +48,7 @@ def sample_setting_camera(
     """Returns a view of the body between two heights; the street's may cut some of it off."""
     top_y, bottom_y = extent_y
     in_street = domain == "street"
-    span = max(_MIN_SPAN, bottom_y - top_y) * float(rng.uniform(1.12, 1.9 if in_street else 1.3))
+    span = max(_MIN_SPAN, bottom_y - top_y) * float(rng.uniform(1.12, 2.2 if in_street else 1.3))
     shift = (0.2 if in_street else 0.03) * span
     tilt_deg = 14.0 if in_street else 2.0
     centre_y = (top_y + bottom_y) / 2
@@ -101,7 +101,7 @@ def draw_in_front(
     if rng.random() < _BAG_SHARE:
         _draw_bag(canvas, sample_colour(rng, unlike=[]), rng)
     if rng.random() < _OCCLUDER_SHARE:
-        radius = canvas.camera.span * float(rng.uniform(0.05, 0.12))
+        radius = canvas.camera.span * float(rng.uniform(0.06, 0.14))
         place = np.array([rng.uniform(-11.0, 11.0), rng.uniform(*extent_y)])
         canvas.fill(occluder_outline(radius, rng) + place, plain(sample_colour(rng, unlike=[])))
 
@@ -121,7 +121,7 @@ def expose(image: Image.Image, domain: Domain, rng: np.random.Generator) -> Imag
     if domain == "shop":
         gain = float(rng.uniform(0.95, 1.05))
         return image.point([min(255, round(value * gain)) for value in range(256)] * 3)
-    cast = rng.uniform(0.72, 1.28, size=3)
+    cast = rng.uniform(0.65, 1.35, size=3)
     levels = [min(255, round(value * gain)) for gain in cast.tolist() for value in range(256)]
-    radius = image.width / 256 * float(rng.uniform(0.0, 1.6))
+    radius = image.width / 256 * float(rng.uniform(0.0, 2.0))
     return light(image.point(levels).filter(ImageFilter.GaussianBlur(radius)), rng)

@@ -31,7 +31,9 @@ from components.wardrobe.style import Style
 from components.wardrobe.tracing import TracingCanvas
 
 LANDMARKS = tuple(
-    f"{side} {end}" for end in ("collar", "sleeve", "waistline", "hem") for side in ("left", "right")
+    f"{side} {end}"
+    for end in ("collar", "sleeve", "waistline", "hem")
+    for side in ("left", "right")
 )
 """DeepFashion's eight, in its order. Left is the left of the picture, as in DeepFashion's files,
 where the left collar has the smaller x: a wearer who faces us has the right arm in the left sleeve.

@@ -77,8 +77,10 @@ class TracingCanvas(Canvas):
             super().mark(attribute, path)
 
     def garment_box(self) -> Box:
-        """Returns the box around all of the garment that lies in the picture; there must be some."""
-        x0, y0, x1, y1 = map(float, self.whole.getbbox())
+        """Returns the box around all of the garment that lies in the picture."""
+        box = self.whole.getbbox()
+        assert box, "no camera leaves the garment out of the picture"
+        x0, y0, x1, y1 = map(float, box)
         return x0, y0, x1, y1
 
     def end_is_shown(self, name: str) -> bool:

@@ -6,33 +6,30 @@ attribute that the outfit does not have, or that is out of sight, has none.
 
 import csv
 import hashlib
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import pyarrow as pa
 
 from components import files
 from components.datasets.fashionai import FASHIONAI_VALUES, TRUTH_FILE, TRUTH_SCHEMA
-from components.errors import HemlineError
+from components.wardrobe.folder import (
+    DATASET,
+    JPEG_QUALITY,
+    check_at_least,
+    check_drawing,
+    draw_all,
+    replacing,
+)
 from components.wardrobe.outfit import INVISIBLE
 from components.wardrobe.picture import Truth, draw_picture, sample_spec
 
 Labels = Literal["one", "all"]
 """What is labelled: one attribute an image, or all that it shows."""
-
-DATASET = "wardrobe"
-"""What the data set calls itself, in FashionAI's layout: reports and cards take it from here."""
-
-_MIN_IMAGE_SIZE_PX = 64
-_JPEG_QUALITY = 90
-_IMAGES_PER_CHUNK = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,46 +71,17 @@ def write_wardrobe(
     Raises:
         HemlineError: an argument is out of range, or `out` holds something else.
     """
-    _check_at_least("num_images", num_images, 1)
-    _check_at_least("image_size_px", image_size_px, _MIN_IMAGE_SIZE_PX)
-    _check_at_least("seed", seed, 0)
-    _check_at_least("num_processes", num_processes, 1)
-    _check_replaceable(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        root = Path(scratch) / "new"
+    check_at_least(num_images=(num_images, 1))
+    check_drawing(image_size_px=image_size_px, seed=seed, num_processes=num_processes)
+    with replacing(out) as root:
         _make_folders(root, labels)
-        draw = partial(
-            _draw_chunk, root=root, image_size_px=image_size_px, seed=seed, labels=labels
-        )
-        images = []
-        for chunk in _draw_all(draw, num_images, num_processes):
-            images += chunk
-            if on_progress is not None:
-                on_progress(len(chunk))
+        draw = partial(_draw_one, root=root, image_size_px=image_size_px, seed=seed, labels=labels)
+        images = draw_all(draw, num_images, num_processes=num_processes, on_progress=on_progress)
         if labels == "one":
             _write_letters(root / "Annotations" / "label.csv", images)
         else:
             _write_table(root / "labels.csv", images)
         _write_truth(root / TRUTH_FILE, images)
-        if out.exists():
-            out.rename(Path(scratch) / "replaced")
-        root.rename(out)
-
-
-def _check_at_least(name: str, value: int, minimum: int) -> None:
-    if value < minimum:
-        raise HemlineError(f"{name} is {value}; it must be at least {minimum}")
-
-
-def _check_replaceable(out: Path) -> None:
-    if not out.exists() or (out / TRUTH_FILE).is_file():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise HemlineError(
-            f"{out} exists and does not hold a wardrobe (it has no {TRUTH_FILE}); "
-            "choose another folder, or remove this one first"
-        )
 
 
 def _make_folders(root: Path, labels: Labels) -> None:
@@ -125,33 +93,14 @@ def _make_folders(root: Path, labels: Labels) -> None:
         (root / "Images" / f"{attribute}_labels").mkdir(parents=True)
 
 
-def _draw_all(
-    draw: Callable[[range], list[_Written]], num_images: int, num_processes: int
-) -> Iterator[list[_Written]]:
-    """Yields the images in chunks, in order, each drawn and saved by one of the processes."""
-    starts = range(0, num_images, _IMAGES_PER_CHUNK)
-    chunks = [range(start, min(start + _IMAGES_PER_CHUNK, num_images)) for start in starts]
-    if num_processes == 1:
-        yield from map(draw, chunks)
-        return
-    with ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(draw, chunks)
-
-
-def _draw_chunk(
-    indices: range, *, root: Path, image_size_px: int, seed: int, labels: Labels
-) -> list[_Written]:
-    return [_draw_one(index, root, image_size_px, seed, labels) for index in indices]
-
-
-def _draw_one(index: int, root: Path, image_size_px: int, seed: int, labels: Labels) -> _Written:
+def _draw_one(index: int, *, root: Path, image_size_px: int, seed: int, labels: Labels) -> _Written:
     """Draws and saves an image; its name is a hash, so that it does not give the value away."""
     spec = sample_spec(seed, index)
     image, truths = draw_picture(spec, image_size_px)
     labelled = spec.outfit.labelled
     name = hashlib.md5(f"{seed}/{index}".encode(), usedforsecurity=False).hexdigest()
     path = f"Images/{labelled}_labels/{name}.jpg" if labels == "one" else f"images/{name}.jpg"
-    image.save(root / path, quality=_JPEG_QUALITY)
+    image.save(root / path, quality=JPEG_QUALITY)
     said = {
         attribute: truth.value
         for attribute, truth in truths.items()

@@ -74,6 +74,20 @@ def test_same_seed_gives_same_bytes_for_any_number_of_processes(wardrobe, tmp_pa
     assert contents(write(tmp_path / "other", num_processes=2)) == contents(wardrobe)
 
 
+@pytest.mark.parametrize(
+    ("folder", "digest"),
+    [
+        ("wardrobe", "2cc1474970428bc8277b6b14c9ced68e584e08c2e76ab9522ad7be64e3bb37bd"),
+        ("fully_labelled", "da4ba363ee8fb5496bf3fd779989d86b7df6f31fd5f3f1699a7c114eebe51c8d"),
+    ],
+)
+def test_the_wardrobe_has_the_bytes_that_it_had_before_there_were_products(request, folder, digest):
+    found = hashlib.sha256()
+    for path, content in sorted(contents(request.getfixturevalue(folder)).items()):
+        found.update(path.encode() + content)
+    assert found.hexdigest() == digest
+
+
 def test_image_does_not_depend_on_how_many_there_are(wardrobe, tmp_path):
     few = contents(write(tmp_path / "few", num_images=9))
     images = {path for path in few if path.endswith(".jpg")}
