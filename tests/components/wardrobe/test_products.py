@@ -369,16 +369,16 @@ def test_shop_pictures_have_one_pale_backdrop_and_streets_do_not(photos):
 
 
 def test_mean_colour_does_not_find_the_product():
-    """Acc@5 of street to shop by mean colour, over 30 products with 2 photographs each."""
+    """Acc@5 of street to shop by mean colour, over 60 products with 2 photographs each; at random 0.08."""
     means = defaultdict(list)
-    for spec in specs(30):
+    for spec in specs(60):
         picture = take_photo(spec, 64)
         crop = np.asarray(picture.image.crop(tuple(map(round, picture.box))), np.float32)
         means[spec.domain].append(crop.mean(axis=(0, 1)))
     shop, street = (np.array(means[domain]) for domain in ("shop", "street"))
     order = np.linalg.norm(street[:, None] - shop[None], axis=2).argsort(axis=1)
-    hits = (order[:, :5] == np.arange(30)[:, None]).any(axis=1).mean()
-    assert hits < 0.6
+    hits = (order[:, :5] == np.arange(60)[:, None]).any(axis=1).mean()
+    assert hits < 0.4
 
 
 @pytest.mark.parametrize(
