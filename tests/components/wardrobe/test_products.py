@@ -369,7 +369,7 @@ def test_shop_pictures_have_one_pale_backdrop_and_streets_do_not(photos):
 
 
 def test_mean_colour_does_not_find_the_product():
-    """Acc@5 of street to shop by mean colour, over 60 products with 2 photographs each; at random 0.08."""
+    """Acc@5 of street to shop over 60 products with 2 photographs each; at random it is 0.08."""
     means = defaultdict(list)
     for spec in specs(60):
         picture = take_photo(spec, 64)
