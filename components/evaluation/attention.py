@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components import tables
 from components.attributes import AttributeSchema
-from components.images.decode import boxes_in_crop
+from components.images.geometry import EDGES, boxes_in_square, shown_parts
 from components.images.store import ImageStore
 
 Attend = Callable[[Tensor, Tensor], Tensor | None]
@@ -23,8 +24,6 @@ Attend = Callable[[Tensor, Tensor], Tensor | None]
 
 None where the network has no attention to show.
 """
-
-_EDGES = ["left", "top", "right", "bottom"]
 
 
 @torch.inference_mode()
@@ -87,10 +86,9 @@ def visible_regions(
     A box is left, top, right and bottom as shares of the crop's sides, cut off at its edges.
     """
     images_N = regions["image"].to_numpy()
-    sizes = images.take(np.searchsorted(images["image"].to_numpy(), images_N))
-    boxes_N4 = boxes_in_crop(
-        np.stack([regions[edge].to_numpy() for edge in _EDGES], axis=1),
-        np.stack([sizes[side].to_numpy() for side in ("width", "height")], axis=1),
+    boxes_N4 = boxes_in_square(
+        np.stack([regions[edge].to_numpy() for edge in EDGES], axis=1),
+        shown_parts(images_N, images, tables.BOXES.empty_table(), crop="centre"),
     )
     inside = area_of(boxes_N4) > 0
     attributes_N = regions["attribute"].to_numpy()[inside].astype(np.int64)
