@@ -37,8 +37,9 @@ def main() -> None:
         regions_of(arguments.truth, catalog), tables.read_splits(arguments.splits), "test"
     )
     store, names = ImageStore(arguments.store), trained.schema.names
-    seen = attention_in_regions(trained.attend, store, regions, catalog.images)
-    boxes = boxes_in_regions(trained.locate, store, regions, catalog.images)
+    measured = (store, regions, catalog.images)
+    seen = attention_in_regions(trained.attend, *measured, boxes=catalog.boxes)
+    boxes = boxes_in_regions(trained.locate, *measured, boxes=catalog.boxes)
     print(f"{machine()}; {len(regions)} regions of test images")
     for title, found in (("attention", seen), ("boxes", boxes)):
         if found.empty:

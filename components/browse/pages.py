@@ -36,12 +36,12 @@ class Upload:
 
     Attributes:
         name: name of the file, as the browser gave it.
-        pixels: pixels [S, S, 3] by their side S.
+        pixels: pixels [S, S, 3] by their side S and their crop.
         copies: numbers of the items whose file is the same, by the key of their shelf.
     """
 
     name: str
-    pixels: Mapping[int, NDArray[np.uint8]]
+    pixels: Mapping[tuple[int, str], NDArray[np.uint8]]
     copies: Mapping[str, tuple[int, ...]]
 
 
@@ -136,10 +136,12 @@ class Pages:
             raise BadRequest("No picture was chosen.")
         question = self._question()
         data = file.read()
-        sides = {shelf.image_size_px for shelf in self._shelves}
+        squares = {(shelf.image_size_px, shelf.pictures.crop) for shelf in self._shelves}
         upload = Upload(
             name=file.filename,
-            pixels={side: decode(data, image_size_px=side) for side in sides},
+            pixels={
+                (side, crop): decode(data, image_size_px=side, crop=crop) for side, crop in squares
+            },
             copies={s.key: tuple(s.finder.same_content(data).tolist()) for s in self._shelves},
         )
         token = self._uploads.keep(upload)
@@ -224,14 +226,14 @@ def _askable(shelves: Sequence[Shelf]) -> dict[str, list[str]]:
 def _ask_item(shelf: Shelf, path: str, attributes: Sequence[str]) -> Asked:
     image = shelf.finder.number_of(path)
     try:
-        pixels_SS3 = decode(shelf.pictures.read(image), image_size_px=shelf.image_size_px)
+        pixels_SS3 = shelf.pictures.pixels(image, side_px=shelf.image_size_px)
     except UnreadableImageError:  # its embeddings are there, whatever became of the file
         pixels_SS3 = None
     return Asked(shelf.finder.item_query(image, attributes), pixels_SS3)
 
 
 def _ask_upload(shelf: Shelf, upload: Upload, attributes: Sequence[str]) -> Asked:
-    pixels_SS3 = upload.pixels[shelf.image_size_px]
+    pixels_SS3 = upload.pixels[shelf.image_size_px, shelf.pictures.crop]
     vectors = shelf.embed(pixels_SS3, attributes)
     query = shelf.finder.picture_query(vectors, copies=upload.copies[shelf.key])
     return Asked(query, pixels_SS3)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from components.embedding.file_source import read_address
-from components.images.decode import UnreadableImageError, decode, file_inside, read_bytes
+from components.images.decode import UnreadableImageError, decode
+from components.images.paths import file_inside, read_bytes, without_fragment
 from components.prototypes.prototypes import Prototypes
 from components.search.finder import Finder
 
@@ -31,13 +32,16 @@ class ItemPictures:
     Args:
         items: `tables.EMBEDDED_ITEMS`, perhaps with more columns.
         root: folder or URL that the items' paths are relative to; nothing outside it is ever read.
+        crop: what of a file the model sees, `preprocess.crop`.
     """
 
-    def __init__(self, items: pa.Table, root: str) -> None:
-        rows = items.select(["image", "path"]).sort_by("image")
+    def __init__(self, items: pa.Table, root: str, *, crop: str = "centre") -> None:
+        rows = items.select(["image", "path", "content"]).sort_by("image")
         self._numbers: NDArray[np.int64] = rows["image"].to_numpy()
         self._paths: pa.ChunkedArray = rows["path"]
+        self._contents: pa.ChunkedArray = rows["content"]
         self._root = root
+        self.crop = crop
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -48,10 +52,7 @@ class ItemPictures:
         Raises:
             UnreadableImageError: missing: there is no such item.
         """
-        row = int(np.searchsorted(self._numbers, image))
-        if row == len(self) or self._numbers[row] != image:
-            raise UnreadableImageError("missing", f"the embeddings have no image {image}")
-        return str(self._paths[row].as_py())
+        return str(self._paths[self._row(image)].as_py())
 
     def read(self, image: int) -> bytes:
         """Returns the bytes of an image's file.
@@ -66,13 +67,29 @@ class ItemPictures:
             raise UnreadableImageError("outside_root", "the path leads out of the data's folder")
         return read_address(f"{self._root}/{path}")
 
-    def thumbnail(self, image: int, *, side_px: int) -> bytes:
-        """Returns a JPEG of an image's centre square, which is the part that networks see.
+    def pixels(self, image: int, *, side_px: int) -> NDArray[np.uint8]:
+        """Returns what the model sees of an image [S, S, 3].
 
         Raises:
             UnreadableImageError: the file cannot be read or is no image.
         """
-        return jpeg(decode(self.read(image), image_size_px=side_px))
+        content = str(self._contents[self._row(image)].as_py())
+        box = without_fragment(content)[1]  # where it was embedded with one
+        return decode(self.read(image), image_size_px=side_px, crop=self.crop, box=box)
+
+    def thumbnail(self, image: int, *, side_px: int) -> bytes:
+        """Returns a JPEG of what the model sees of an image.
+
+        Raises:
+            UnreadableImageError: the file cannot be read or is no image.
+        """
+        return jpeg(self.pixels(image, side_px=side_px))
+
+    def _row(self, image: int) -> int:
+        row = int(np.searchsorted(self._numbers, image))
+        if row == len(self) or self._numbers[row] != image:
+            raise UnreadableImageError("missing", f"the embeddings have no image {image}")
+        return row
 
 
 @dataclass(frozen=True, kw_only=True)

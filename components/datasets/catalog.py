@@ -12,10 +12,18 @@ import pyarrow as pa
 
 from components import tables
 from components.attributes import LONGEST_NAME, Attribute, AttributeSchema, nfc, too_long
-from components.datasets.labelled import Label, LabelledImages, Region, Unusable, seen_values
+from components.datasets.labelled import (
+    Box,
+    Label,
+    LabelledImages,
+    Region,
+    Unusable,
+    seen_values,
+)
 from components.datasets.places import places_in
 from components.errors import HemlineError
-from components.images.decode import UnreadableImageError, file_inside, image_size, read_bytes
+from components.images.decode import UnreadableImageError, image_size
+from components.images.paths import file_inside, read_bytes, region_of
 from components.tables import Catalog, Numbering
 
 _MAX_NUM_VALUES = 2**15  # of an attribute that lists them
@@ -39,7 +47,8 @@ def build_catalog(
     """Returns the catalog of the data set in the folder `root`.
 
     Every image file is read once, for its hash and its header; pixels are decoded later. New
-    images are numbered in the order in which the label file first names them.
+    images are numbered in the order in which the label file first names them. An image that is a
+    region of a file has it as its box.
 
     Where a previous catalog is continued, its images and items keep their numbers and its values
     their positions; new ones come last. So do attributes, except those that no image has any more.
@@ -81,6 +90,8 @@ def build_catalog(
         for x in usable_files
     )
     size_of = {file.path: (file.width, file.height) for file in usable_files}
+    named = [Box(path, *box) for path in number_of if (box := region_of(root / path)[1])]
+    labelled = replace(labelled, boxes=[*named, *labelled.boxes])
     places = places_in(labelled, number_of=number_of, size_of=size_of, landmarks=schema.landmarks)
     left_out.update(places.left_out)
     return Catalog(

@@ -18,7 +18,7 @@ from components.datasets.shopping100k import read_shopping100k
 from components.datasets.table import read_table_format
 from components.datasets.zappos50k import read_zappos50k
 from components.errors import HemlineError
-from components.files import speller
+from components.images.paths import speller
 
 READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "fashionai": read_fashionai,

@@ -9,7 +9,9 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import add
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -25,7 +27,15 @@ from components import files, tables
 from components.datasets.labelled import csv_lines, printable, table_of
 from components.embedding.source import Pixels, Source
 from components.errors import HemlineError
-from components.images.decode import UnreadableImageError, decode, first_line, read_bytes, suffixes
+from components.images.decode import Box, UnreadableImageError, decode, first_line, suffixes
+from components.images.geometry import boxes_by_image
+from components.images.paths import (
+    fragment_of,
+    read_bytes,
+    region_of,
+    speller,
+    without_fragment,
+)
 
 PATH = "path"
 _AT_ONCE = 16  # a remote store answers slowly
@@ -38,14 +48,22 @@ class FileReader:
     num_cpus: float = 1.0
 
     def read(
-        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+        self,
+        images_n: NDArray[np.int64],
+        addresses: Sequence[str],
+        *,
+        image_size_px: int,
+        crop: str,
     ) -> Iterable[Pixels]:
         """Yields each image's pixels, or why there are none."""
+        places = [region_at(address) for address in addresses]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            waiting = deque(pool.submit(read_address, address) for address in addresses)
+            waiting = deque((pool.submit(read_address, file), box) for file, box in places)
             while waiting:
+                reading, box = waiting.popleft()
                 try:
-                    yield decode(waiting.popleft().result(), image_size_px=image_size_px)
+                    data = reading.result()
+                    yield decode(data, image_size_px=image_size_px, crop=crop, box=box)
                 except UnreadableImageError as error:
                     yield error
 
@@ -59,7 +77,9 @@ class _Folder:
     bad_names: Collection[str] = ()
 
 
-def list_files(where: str, *, numbered: pa.Table) -> Source:
+def list_files(
+    where: str, *, numbered: pa.Table, boxes: Mapping[str, Box] = MappingProxyType({})
+) -> Source:
     """Returns the images of a folder or of a manifest.
 
     A folder's images are all files below it with the suffix of an image format, links to folders
@@ -68,7 +88,8 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     folder. Its other columns are kept with the images.
 
     The images of an earlier run (`numbered`: `tables.EMBEDDED_ITEMS`) keep their numbers, and new
-    ones are numbered after them.
+    ones are numbered after them. A path may end in a region, see `images/paths.py`, and `boxes` are
+    those known of local files, by their absolute paths.
 
     Raises:
         HemlineError: there is nothing to read, or the manifest cannot be used.
@@ -89,7 +110,7 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
     root = root if "://" in root else str(Path(root).absolute())
     items = _number(folder.images, numbered)
-    spelled = str if "://" in root else files.speller(Path(root))
+    spelled = str if "://" in root else speller(Path(root))
     addresses = [
         path if "://" in path or path.startswith("/") else f"{root}/{spelled(path)}"
         for path in items[PATH].to_pylist()
@@ -97,6 +118,9 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     if folder.bad_names:
         named = zip(items[PATH].to_pylist(), addresses, strict=True)
         addresses = ["" if path in folder.bad_names else address for path, address in named]
+    places = [region_at(address) for address in addresses]
+    addresses = [file for file, _ in places]
+    fragments = [fragment_of(box or boxes.get(file)) for file, box in places]
     _check_answering(addresses)
     if "content" not in items.column_names:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -105,15 +129,37 @@ def list_files(where: str, *, numbered: pa.Table) -> Source:
     names = dict.fromkeys([*tables.EMBEDDED_ITEMS.names, *items.column_names])
     return Source(
         items=items.select([*names]),
-        addresses=addresses,
+        addresses=[*map(add, addresses, fragments)],
         root=root,
         reader=FileReader(),
         passed_over=folder.passed_over,
+        boxes=fragments if any(fragments) else (),
     )
 
 
+def catalogued_boxes(catalog: Path, root: Path) -> dict[str, Box]:
+    """Returns the boxes of a catalog's images by the absolute path of their file.
+
+    None where there is no catalog. `root` is the folder of its data.
+    """
+    if not (catalog / tables.IMAGES_FILE).exists():
+        return {}
+    images = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
+    path_of = dict(zip(images["image"].to_pylist(), images["path"].to_pylist(), strict=True))
+    boxes = boxes_by_image(tables.read_boxes(catalog))
+    return {str(root.absolute() / path_of[image]): box for image, box in boxes.items()}
+
+
+def region_at(address: str) -> tuple[str, Box | None]:
+    """Returns the path or URL of a file, and the region of it that an address ends in."""
+    if "://" in address:
+        return without_fragment(address)
+    file, box = region_of(Path(address))
+    return (address, None) if box is None else (str(file), box)
+
+
 def read_address(address: str) -> bytes:
-    """Returns the bytes of the file at a path or URL.
+    """Returns the bytes of the file at a path or URL; a region that it ends in means nothing.
 
     Raises:
         UnreadableImageError: missing, or bad_name for an empty address.
@@ -123,7 +169,7 @@ def read_address(address: str) -> bytes:
     if "://" not in address:
         return read_bytes(Path(address))
     try:
-        system, place = url_to_fs(address)
+        system, place = url_to_fs(region_at(address)[0])
         return bytes(system.cat_file(place))
     except Exception as error:  # each driver has its own kinds
         raise UnreadableImageError("missing", first_line(error)) from error

@@ -60,7 +60,8 @@ def embed_all(
     model knows.
 
     Raises:
-        HemlineError: the model does not know an attribute, or no image can be read.
+        HemlineError: the model does not know an attribute, no image can be read, or the store has
+            another crop than the model.
     """
     on_gpu = params.gpus_per_worker > 0
     schema = package.schema
@@ -72,7 +73,9 @@ def embed_all(
         attributes={schema.names[x]: x for x in map(schema.index, attributes or schema.names)},
         precision=resolve_precision(params.precision, on_gpu=on_gpu),
         storage=params.storage,
+        crop=package.crop,
     )
+    source = source.cropped(package.crop, of=f"models:/{model_name}/{model_version}")
     plans = plan_parts(source, out, recipe=recipe, images_per_part=params.images_per_part)
     is_on_ray = params.num_workers > 0
     needed = is_on_ray and not all(plan.is_done for plan in plans)
@@ -109,7 +112,7 @@ def embed_on_ray(
     """
     import ray.data  # noqa: PLC0415 - a second that a few images in this process need not wait
 
-    read = partial(read_batch, reader=reader, image_size_px=recipe.image_size_px)
+    read = partial(read_batch, reader=reader, image_size_px=recipe.image_size_px, crop=recipe.crop)
     whole_block = {"batch_size": None, "batch_format": "pyarrow"}  # a block holds one batch
     embedded = (
         ray.data.from_arrow(batches)
@@ -148,16 +151,20 @@ def embed_here(
     """Yields the batches with their embeddings, made in this process: a `making.Embed`."""
     embedder = Embedder(load_network=load_network, recipe=recipe, params=params)
     for batch in batches:
-        yield embedder(read_batch(batch, reader=reader, image_size_px=recipe.image_size_px))
+        read = read_batch(
+            batch, reader=reader, image_size_px=recipe.image_size_px, crop=recipe.crop
+        )
+        yield embedder(read)
 
 
-def read_batch(batch: pa.Table, *, reader: Reader, image_size_px: int) -> pa.Table:
+def read_batch(batch: pa.Table, *, reader: Reader, image_size_px: int, crop: str) -> pa.Table:
     """Returns a batch of `TO_READ` as `read_schema`."""
     pixels_nSS3 = np.zeros((len(batch), image_size_px, image_size_px, 3), np.uint8)
     reasons: list[str | None] = [None] * len(batch)
     details: list[str | None] = [None] * len(batch)
     images_n, addresses = batch["image"].to_numpy(), batch["address"].to_pylist()
-    for row, pixels in enumerate(reader.read(images_n, addresses, image_size_px=image_size_px)):
+    found = reader.read(images_n, addresses, image_size_px=image_size_px, crop=crop)
+    for row, pixels in enumerate(found):
         if isinstance(pixels, UnreadableImageError):
             reasons[row], details[row] = pixels.reason, pixels.detail
         else:

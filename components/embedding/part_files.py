@@ -55,6 +55,7 @@ class Recipe:
     attributes: dict[str, int]
     precision: str
     storage: Storage = "float16"
+    crop: str = "centre"
 
     @property
     def digest(self) -> str:
@@ -62,6 +63,8 @@ class Recipe:
         made_from = asdict(self)
         if self.storage == "float16":
             del made_from["storage"]  # what was stored before there was a choice stays
+        if self.crop == "centre":
+            del made_from["crop"]
         if self.precision == "bf16":
             made_from["lengths"] = "float32"
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()

@@ -4,7 +4,7 @@ Shape letters: n images, S side in pixels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from components import tables
 from components.images.decode import UnreadableImageError
+from components.images.geometry import boxes_by_image
+from components.images.paths import fragment_of
 from components.images.remote_store import StoreLocation
-from components.images.store import ImageStore
+from components.images.store import ImageStore, other_crop
 
 Pixels = NDArray[np.uint8] | UnreadableImageError
 """An image's pixels [S, S, 3], or why there are none."""
@@ -29,7 +31,12 @@ class Reader(Protocol):
         """CPUs that a task of reading takes."""
 
     def read(
-        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+        self,
+        images_n: NDArray[np.int64],
+        addresses: Sequence[str],
+        *,
+        image_size_px: int,
+        crop: str,
     ) -> Iterable[Pixels]:
         """Yields each image's pixels or why there are none, in the order given."""
 
@@ -41,6 +48,8 @@ class Source:
     `items` are `tables.EMBEDDED_ITEMS` and further columns, by ascending number, `addresses` what
     the reader takes for each of them. Paths are relative to `root`; None: to the root of the
     catalog's data. `passed_over` counts the files that are no images to embed, by what they are.
+    `boxes` has a `fragment_of` for each of them, empty where nothing is known; empty itself: of no
+    image. `crop` is that of the store that is read; None: any.
     """
 
     items: pa.Table
@@ -48,6 +57,28 @@ class Source:
     root: str | None
     reader: Reader
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    boxes: Sequence[str] = ()
+    crop: str | None = None
+
+    def cropped(self, crop: str, *, of: str) -> "Source":
+        """Returns the images as a model sees them, which `of` names.
+
+        With crop `box`, a box is a part of the content: another box makes another embedding.
+
+        Raises:
+            HemlineError: the store has another crop.
+        """
+        if self.crop not in (None, crop):
+            raise other_crop(str(self.crop), crop, of=of)
+        if crop == "centre" or not self.boxes:
+            return self
+        contents = [
+            x + y for x, y in zip(self.items["content"].to_pylist(), self.boxes, strict=True)
+        ]
+        column = self.items.schema.get_field_index("content")
+        return replace(
+            self, items=self.items.set_column(column, "content", pa.array(contents, pa.string()))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +89,27 @@ class StoreReader:
     num_cpus: float = 0.0  # a copy out of a memory map
 
     def read(
-        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+        self,
+        images_n: NDArray[np.int64],
+        addresses: Sequence[str],
+        *,
+        image_size_px: int,
+        crop: str,
     ) -> Iterable[Pixels]:
         """Yields each image's pixels."""
         return iter(_store(self.location).gather(images_n))
 
 
-def stored_images(location: StoreLocation, images: pa.Table) -> Source:
-    """Returns the images that a store holds; `images` (`tables.IMAGES`) has their paths.
+def stored_images(location: StoreLocation, images: pa.Table, boxes: pa.Table) -> Source:
+    """Returns the images that a store holds.
+
+    `images` (`tables.IMAGES`) has their paths, `boxes` (`tables.BOXES`) what they are cropped to.
 
     Raises:
         HemlineError: there is no store, or it is damaged.
     """
-    held = ImageStore(location.local()).images
+    store = ImageStore(location.local())
+    held, box_of = store.images, boxes_by_image(boxes)
     rows = images.take(np.searchsorted(images["image"].to_numpy(), held))
     columns = [rows["image"], rows["path"], rows["sha256"]]
     return Source(
@@ -78,6 +117,8 @@ def stored_images(location: StoreLocation, images: pa.Table) -> Source:
         addresses=[""] * len(held),
         root=None,
         reader=StoreReader(location=location),
+        boxes=[fragment_of(box_of.get(image)) for image in held.tolist()] if box_of else (),
+        crop=store.crop,
     )
 
 

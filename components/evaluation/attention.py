@@ -19,6 +19,8 @@ from components.attributes import AttributeSchema
 from components.images.geometry import EDGES, boxes_in_square, shown_parts
 from components.images.store import ImageStore
 
+NO_BOXES = tables.BOXES.empty_table()
+
 Attend = Callable[[Tensor, Tensor], Tensor | None]
 """(pixels uint8 [B, S, S, 3], attributes int64 [B, K]) -> weights of positions [B, K, H, W].
 
@@ -48,6 +50,7 @@ def attention_in_regions(
     regions: pa.Table,
     images: pa.Table,
     *,
+    boxes: pa.Table = NO_BOXES,
     batch_size: int = 64,
 ) -> pd.DataFrame:
     """Returns a row per region: `attribute`, `share` of attention and `area`, both in [0, 1].
@@ -62,9 +65,10 @@ def attention_in_regions(
         store: pixels of the images.
         regions: `tables.REGIONS`.
         images: `tables.IMAGES`, for the images' sizes.
+        boxes: `tables.BOXES`, for a store of crop `box`.
         batch_size: number of images that the network sees at once.
     """
-    images_N, attributes_N, boxes_N4 = visible_regions(regions, images)
+    images_N, attributes_N, boxes_N4 = visible_regions(regions, images, boxes, crop=store.crop)
     shares_N = np.full(len(images_N), np.nan)
     for start in range(0, len(images_N), batch_size):
         rows = slice(start, start + batch_size)
@@ -79,7 +83,7 @@ def attention_in_regions(
 
 
 def visible_regions(
-    regions: pa.Table, images: pa.Table
+    regions: pa.Table, images: pa.Table, boxes: pa.Table, *, crop: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Returns image, attribute and box [N, 4] of the regions that lie in their image's crop.
 
@@ -88,7 +92,7 @@ def visible_regions(
     images_N = regions["image"].to_numpy()
     boxes_N4 = boxes_in_square(
         np.stack([regions[edge].to_numpy() for edge in EDGES], axis=1),
-        shown_parts(images_N, images, tables.BOXES.empty_table(), crop="centre"),
+        shown_parts(images_N, images, boxes, crop=crop),
     )
     inside = area_of(boxes_N4) > 0
     attributes_N = regions["attribute"].to_numpy()[inside].astype(np.int64)

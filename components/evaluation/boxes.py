@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from components.attributes import AttributeSchema
-from components.evaluation.attention import area_of, visible_regions
+from components.evaluation.attention import NO_BOXES, area_of, visible_regions
 from components.images.store import ImageStore
 
 Locate = Callable[[Tensor, Tensor], Tensor | None]
@@ -31,6 +31,7 @@ def boxes_in_regions(
     regions: pa.Table,
     images: pa.Table,
     *,
+    boxes: pa.Table = NO_BOXES,
     batch_size: int = 64,
 ) -> pd.DataFrame:
     """Returns a row per region: `attribute`, `iou`, `covered` and `box`, the latter in [0, 1].
@@ -38,9 +39,10 @@ def boxes_in_regions(
     IoU is the area that box and region share, over the area that either has; `covered` is the share
     of the region in the box, `box` the box's share of the image. No row where the network makes no
     boxes; regions outside the crop do not count. The box of a whole image has the region's area as
-    its IoU. `regions` are `tables.REGIONS`, `images` `tables.IMAGES`, for the images' sizes.
+    its IoU. `regions` are `tables.REGIONS`, `images` `tables.IMAGES`, for the images' sizes,
+    and `boxes` `tables.BOXES`, for a store of crop `box`.
     """
-    images_N, attributes_N, regions_N4 = visible_regions(regions, images)
+    images_N, attributes_N, regions_N4 = visible_regions(regions, images, boxes, crop=store.crop)
     parts = []
     for start in range(0, len(images_N), batch_size):
         rows = slice(start, start + batch_size)

@@ -1,6 +1,7 @@
 """Contact sheets: pictures in rows, framed by whether they agree with the query."""
 
 from collections.abc import Sequence
+from math import ceil, floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,11 +27,15 @@ _STROKES = {
 
 
 class Tile(NamedTuple):
-    """A picture's file, what its frame says, and the two lines under it."""
+    """A picture's file, what its frame says, the two lines under it, and what of it is shown.
+
+    That is left, top, right and bottom in pixels of the upright picture; None: all of it.
+    """
 
     path: Path
     kind: Kind
     captions: tuple[str, str]
+    box: tuple[float, float, float, float] | None = None
 
 
 def write_tiles(tiles: Sequence[Tile], out: Path, *, title: str) -> None:
@@ -61,6 +66,9 @@ def _framed(tile: Tile) -> Image.Image:
     inner = _TILE_PX - 2 * _FRAME_PX
     with Image.open(tile.path) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
+    if tile.box:
+        left, top, right, bottom = tile.box
+        upright = upright.crop((floor(left), floor(top), ceil(right), ceil(bottom)))
     picture = ImageOps.pad(upright, (inner, inner), color="white")
     framed = _frame(tile.kind)
     framed.paste(picture, (_FRAME_PX, _FRAME_PX))

@@ -2,16 +2,13 @@
 
 import io
 import math
-import os
 import re
-import stat
 import struct
 import warnings
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import IO, TypeVar
 
 import numpy as np
@@ -120,44 +117,6 @@ def has_foreign_colours(file: IO[bytes]) -> bool:
         UnreadableImageError: empty_file, not_an_image, unread_format or too_large.
     """
     return _look(file, lambda image: _conversion(image) is not None)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Returns the bytes of an image file.
-
-    Raises:
-        UnreadableImageError: missing or not_a_file.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            raise UnreadableImageError("not_a_file", "not a regular file")
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError("missing", error.strerror or str(error)) from error
-    except ValueError as error:  # a NUL in it
-        raise UnreadableImageError("missing", "no file can have this name") from error
-
-
-def file_inside(root: Path, path: str) -> Path:
-    """Returns the file at a path relative to a folder; refuses paths and links that lead out of it.
-
-    Raises:
-        UnreadableImageError: outside_root, missing or not_a_file.
-    """
-    if path.startswith("/"):
-        raise UnreadableImageError("outside_root", "an absolute path")
-    try:
-        resolved = Path(os.path.realpath(root / path))
-        exists = resolved.exists()
-    except (OSError, ValueError) as error:  # it is too long, or has a NUL in it
-        raise UnreadableImageError("missing", "no file can have this name") from error
-    if not resolved.is_relative_to(os.path.realpath(root)):
-        raise UnreadableImageError("outside_root", "the path leads out of the data's folder")
-    if not exists:
-        raise UnreadableImageError("missing", "no such file")
-    if not resolved.is_file():
-        raise UnreadableImageError("not_a_file", "not a regular file")
-    return resolved
 
 
 def _look(file: IO[bytes], use: Callable[[Image.Image], T]) -> T:

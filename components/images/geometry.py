@@ -14,7 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from components.images.decode import Box
+
 EDGES = ("left", "top", "right", "bottom")
+
+
+def boxes_by_image(boxes: pa.Table) -> dict[int, Box]:
+    """Returns `tables.BOXES` by image number."""
+    columns = [boxes[edge].to_pylist() for edge in EDGES]
+    return dict(zip(boxes["image"].to_pylist(), zip(*columns, strict=True), strict=True))
 
 
 def shown_parts(

@@ -5,7 +5,7 @@ are kept, and one that is made again takes over the images that it held.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -17,13 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import tables
-from components.images.decode import (
-    UnreadableImageError,
-    decode,
-    has_foreign_colours,
-    read_bytes,
-)
+from components.images.decode import Box, UnreadableImageError, decode, has_foreign_colours
+from components.images.geometry import boxes_by_image
 from components.images.keyed_parts import parts_by_number, remove_unnamed
+from components.images.paths import fragment_of, read_bytes, region_of, without_fragment
 from components.images.store import (
     Shard,
     StoredImages,
@@ -48,9 +45,11 @@ class Preprocessed(NamedTuple):
 
 
 class _Job(TypedDict):
-    """A shard to make: its index and key, and number, path and content of its images.
+    """A shard to make: its index and key, and number, path, content and box of its images.
 
-    `earlier` is the shard that the manifest names under that index: what it holds is taken over.
+    A box is written as `paths.fragment_of` does, which passes through Ray; empty: the image has
+    none. `earlier` is the shard that the manifest names under that index: what it holds is taken
+    over.
     """
 
     index: int
@@ -59,6 +58,7 @@ class _Job(TypedDict):
     image: list[int]
     path: list[str]
     sha256: list[str]
+    box: list[str]
 
 
 class _Made(TypedDict):
@@ -75,6 +75,8 @@ def preprocess(
     store: Path,
     *,
     image_size_px: int,
+    crop: str = "centre",
+    boxes: pa.Table | None = None,
     images_per_shard: int,
     num_workers: int,
     on_progress: Callable[[int], None],
@@ -86,29 +88,42 @@ def preprocess(
         root: the data root that image paths are relative to.
         store: folder of the store; shards that it holds already are kept where they still fit.
         image_size_px: side of the stored squares.
+        crop: what of an image they show: `preprocess.crop`.
+        boxes: `tables.BOXES`, for crop `box`.
         images_per_shard: image numbers that a shard covers.
         num_workers: Ray tasks at a time, one CPU each; 0: this process makes the shards.
         on_progress: called with the number of images done since its last call.
     """
     listed = {shard.file: shard for shard in read_shards(store) if (store / shard.file).exists()}
+    box_of = boxes_by_image(boxes) if crop == "box" and boxes is not None else {}
     jobs = _jobs(
-        images, listed, root=root, images_per_shard=images_per_shard, image_size_px=image_size_px
+        images,
+        listed,
+        root=root,
+        images_per_shard=images_per_shard,
+        image_size_px=image_size_px,
+        recipe=_recipe(crop),
+        box_of=box_of,
     )
     shards = _present(jobs, root=root, image_size_px=image_size_px)
     on_progress(sum(len(job["image"]) for job in jobs if job["index"] in shards))
     # the manifest never names a shard that is being made: a killed run leaves no false key
     ordered = list(shards.values())
-    write_manifest(store, ordered, image_size_px=image_size_px)
+    write_manifest(store, ordered, image_size_px=image_size_px, crop=crop)
     todo = [job for job in jobs if job["index"] not in shards]
     make = partial(
-        _make_shard, root=root.absolute(), store=store.absolute(), image_size_px=image_size_px
+        _make_shard,
+        root=root.absolute(),
+        store=store.absolute(),
+        image_size_px=image_size_px,
+        crop=crop,
     )
     num_decoded = 0
     results = _map_on_ray(make, todo, num_workers) if num_workers and todo else map(make, todo)
     for made in results:
         shards[made["index"]] = shard = Shard.from_dict(made["shard"])
         ordered = [shards[index] for index in sorted(shards)]
-        write_manifest(store, ordered, image_size_px=image_size_px)
+        write_manifest(store, ordered, image_size_px=image_size_px, crop=crop)
         num_decoded += made["num_decoded"]
         on_progress(shard.num_images + len(shard.quarantined))
     remove_unnamed(store, "shard-*", named={store / shard.file for shard in ordered})
@@ -146,38 +161,55 @@ def _jobs(
     root: Path,
     images_per_shard: int,
     image_size_px: int,
+    recipe: str,
+    box_of: Mapping[int, Box],
 ) -> list[_Job]:
     """Returns a job for every range of image numbers that holds images."""
+    boxes = [fragment_of(box_of.get(image)) for image in images["image"].to_pylist()]
+    columns = (images["path"].to_pylist(), images["sha256"].to_pylist(), boxes)
     with ThreadPoolExecutor() as pool:
-        contents = pool.map(
-            partial(_content, root), images["path"].to_pylist(), images["sha256"].to_pylist()
-        )
+        contents = pool.map(partial(_content, root), *columns)
         column = images.schema.get_field_index("sha256")
         images = images.set_column(column, "sha256", pa.array(contents, pa.string()))
+    images = images.append_column("box", pa.array(boxes, pa.string()))
     jobs = []
     for index, rows in parts_by_number(images, images_per_part=images_per_shard):
-        image, path, sha256 = (rows[name].to_pylist() for name in ("image", "path", "sha256"))
-        key = shard_key(
-            image=image, path=path, sha256=sha256, image_size_px=image_size_px, recipe=RECIPE
+        image, path, sha256, box = (
+            rows[name].to_pylist() for name in ("image", "path", "sha256", "box")
         )
-        earlier = listed.get(shard_file(index))
+        key = shard_key(
+            image=image, path=path, sha256=sha256, image_size_px=image_size_px, recipe=recipe
+        )
         jobs.append(
-            _Job(index=index, key=key, earlier=earlier, image=image, path=path, sha256=sha256)
+            _Job(
+                index=index,
+                key=key,
+                earlier=listed.get(shard_file(index)),
+                image=image,
+                path=path,
+                sha256=sha256,
+                box=box,
+            )
         )
     return jobs
 
 
-def _content(root: Path, path: str, sha256: str) -> str:
+def _recipe(crop: str) -> str:
+    return RECIPE if crop == "centre" else f"{RECIPE} {crop}"
+
+
+def _content(root: Path, path: str, sha256: str, box: str) -> str:
     """Returns what stands for an image in keys and shards: the SHA-256 of its file.
 
-    Where its colours are converted it is another one, which no shard made before that has.
+    Where it is cropped to a box, or its colours are converted, it is another one.
     """
+    content = hashlib.sha256(f"{sha256}{box}".encode()).hexdigest() if box else sha256
     try:
-        with (root / path).open("rb") as file:
+        with region_of(root / path)[0].open("rb") as file:
             is_converted = has_foreign_colours(file)
     except (OSError, UnreadableImageError):
-        return sha256
-    return hashlib.sha256(sha256.encode() + _CONVERTED).hexdigest() if is_converted else sha256
+        return content
+    return hashlib.sha256(content.encode() + _CONVERTED).hexdigest() if is_converted else content
 
 
 def _map_on_ray(
@@ -190,16 +222,22 @@ def _map_on_ray(
     yield from data.map(make, num_cpus=1, compute=tasks).iter_rows()
 
 
-def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int) -> _Made:
-    path = store / shard_file(job["index"])
+def _make_shard(job: _Job, *, root: Path, store: Path, image_size_px: int, crop: str) -> _Made:
+    path, recipe = store / shard_file(job["index"]), _recipe(crop)
     held = {}
     if earlier := job["earlier"]:  # of a shard that is not listed, nobody knows whether it is whole
-        held = read_reusable(path, crc32=earlier.crc32, image_size_px=image_size_px, recipe=RECIPE)
+        held = read_reusable(path, crc32=earlier.crc32, image_size_px=image_size_px, recipe=recipe)
     quarantined: list[tuple[str, str, str]] = []
+    decoded = partial(decode, image_size_px=image_size_px, crop=crop)
     batches = _batches(
-        job, root=root, held=held, image_size_px=image_size_px, quarantined=quarantined
+        job,
+        root=root,
+        held=held,
+        decoded=decoded,
+        image_size_px=image_size_px,
+        quarantined=quarantined,
     )
-    crc32 = write_shard(path, batches, image_size_px=image_size_px, recipe=RECIPE)
+    crc32 = write_shard(path, batches, image_size_px=image_size_px, recipe=recipe)
     shard = {
         "file": path.name,
         "key": job["key"],
@@ -216,23 +254,25 @@ def _batches(
     *,
     root: Path,
     held: dict[tuple[int, str], NDArray[np.uint8]],
+    decoded: Callable[..., NDArray[np.uint8]],
     image_size_px: int,
     quarantined: list[tuple[str, str, str]],
 ) -> Iterator[StoredImages]:
     """Yields the images of a shard; the next batch overwrites the pixels of the last.
 
+    `decoded` returns the pixels of a file's bytes and a box.
     Path, reason and detail of those that cannot be decoded are appended to `quarantined`.
     """
     pixels = np.empty((_IMAGES_PER_BATCH, image_size_px, image_size_px, 3), np.uint8)
-    rows = zip(job["image"], job["path"], job["sha256"], strict=True)
+    rows = zip(job["image"], job["path"], job["sha256"], job["box"], strict=True)
     while chunk := list(islice(rows, _IMAGES_PER_BATCH)):
         stored: list[tuple[int, str]] = []
-        for image, path, sha256 in chunk:
+        for image, path, sha256, box in chunk:
             try:
                 pixels[len(stored)] = (
                     held[image, sha256]
                     if (image, sha256) in held
-                    else decode(read_bytes(root / path), image_size_px=image_size_px)
+                    else decoded(read_bytes(root / path), box=without_fragment(box)[1])
                 )
                 stored.append((image, sha256))
             except UnreadableImageError as error:

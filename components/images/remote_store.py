@@ -111,10 +111,10 @@ def _copy(url: str, folder: Path) -> None:
 
 def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], folder: Path) -> None:
     wanted = [Shard.from_dict(entry) for entry in manifest["shards"]]
-    size = manifest["image_size_px"]
+    made_as = {"image_size_px": manifest["image_size_px"], "crop": manifest.get("crop", "centre")}
     held = [shard for shard in read_shards(folder) if (folder / shard.file).exists()]
     kept = [shard for shard in held if shard in wanted]
-    write_manifest(folder, kept, image_size_px=size)  # what is being fetched is not named
+    write_manifest(folder, kept, **made_as)  # what is being fetched is not named
     for shard in wanted:
         if shard not in kept:
             with files.replacing(folder / shard.file) as temporary:
@@ -125,8 +125,8 @@ def _fetch(system: AbstractFileSystem, root: str, manifest: dict[str, Any], fold
                         "again"
                     )
             kept.append(shard)
-            write_manifest(folder, kept, image_size_px=size)
-    write_manifest(folder, wanted, image_size_px=size)
+            write_manifest(folder, kept, **made_as)
+    write_manifest(folder, wanted, **made_as)
     remove_unnamed(folder, "shard-*", named={folder / shard.file for shard in wanted})
 
 

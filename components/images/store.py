@@ -95,9 +95,12 @@ def write_shard(
     return files.checksum(path)
 
 
-def write_manifest(folder: Path, shards: list[Shard], *, image_size_px: int) -> None:
+def write_manifest(
+    folder: Path, shards: list[Shard], *, image_size_px: int, crop: str = "centre"
+) -> None:
     """Writes the manifest, shards in the order given."""
-    manifest = {"image_size_px": image_size_px, "shards": [asdict(shard) for shard in shards]}
+    made_as = {"image_size_px": image_size_px, "crop": crop}
+    manifest = {**made_as, "shards": [asdict(shard) for shard in shards]}
     files.write_json(manifest, folder / "manifest.json")
 
 
@@ -167,11 +170,20 @@ def _map(path: Path) -> pa.Table:
         ) from error
 
 
+def other_crop(found: str, crop: str, *, of: str) -> HemlineError:
+    """Returns what is wrong with a store of another crop than that of a model, named by `of`."""
+    return HemlineError(
+        f"{of} sees pictures with crop {crop}, and the store has them with crop {found}: set "
+        f"preprocess.crop to {crop} and run `dvc repro preprocess`, or train a model on this store"
+    )
+
+
 class ImageStore:
     """Random access to the pixels of a store, by image number.
 
     Attributes:
         image_size_px: side of the square images.
+        crop: what of an image they show: `preprocess.crop`.
         images: image numbers that the store holds, ascending, int64.
     """
 
@@ -181,7 +193,9 @@ class ImageStore:
         Raises:
             HemlineError: there is no manifest, or a shard that it names is missing or damaged.
         """
-        self.image_size_px = int(files.read_json(folder / "manifest.json")["image_size_px"])
+        manifest = files.read_json(folder / "manifest.json")
+        self.image_size_px = int(manifest["image_size_px"])
+        self.crop = str(manifest.get("crop", "centre"))  # an older hemline knew no other
         listed = read_shards(folder)
         shards = [_map(folder / shard.file).to_batches() for shard in listed]
         batches = [batch for shard in shards for batch in shard]
@@ -196,6 +210,15 @@ class ImageStore:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def check_crop(self, crop: str, *, of: str) -> None:
+        """Refuses a store of another crop than that of a model, which `of` names.
+
+        Raises:
+            HemlineError: the crops differ.
+        """
+        if crop != self.crop:
+            raise other_crop(self.crop, crop, of=of)
 
     def gather(self, images: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Returns the pixels of images [n] as a fresh array [n, S, S, 3].

@@ -68,11 +68,13 @@ def write_package(
     *,
     schema: AttributeSchema,
     image_size_px: int,
+    crop: str = "centre",
     prototypes: Path | None = None,
 ) -> None:
     """Exports a network, for any number of images and of attributes per image.
 
-    `prototypes` is the file of its prototypes, which is copied; None: it has none.
+    `crop` is what its pictures show of their files: `preprocess.crop`. `prototypes` is the file of
+    its prototypes, which is copied; None: it has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # two of each: an example of one would fix that dimension
@@ -89,7 +91,12 @@ def write_package(
     with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
         torch.export.save(exported, file)
     crc32 = files.checksum(folder / NETWORK_FILE)
-    description = {"image_size_px": image_size_px, "crc32": crc32, "schema": schema.as_dict()}
+    description = {
+        "image_size_px": image_size_px,
+        "crop": crop,
+        "crc32": crc32,
+        "schema": schema.as_dict(),
+    }
     if prototypes is not None:
         with files.replacing(folder / PROTOTYPES_FILE) as temporary:
             shutil.copyfile(prototypes, temporary)

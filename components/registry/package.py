@@ -26,13 +26,14 @@ _REMEDY = "fetch the version again, or make another one with `dvc repro -f regis
 class Package:
     """A model package that was written or downloaded: the folder of its files, and its network.
 
-    An older hemline gave the network's file no checksum, crc32, and made no prototypes, which have
-    prototypes_crc32.
+    `crop` is what its pictures show of their files: `preprocess.crop`. An older hemline gave the
+    network's file no checksum, crc32, and made no prototypes, which have prototypes_crc32.
     """
 
     folder: Path
     schema: AttributeSchema
     image_size_px: int
+    crop: str = "centre"
     crc32: str | None = None
     prototypes_crc32: str | None = None
 
@@ -112,6 +113,7 @@ def read_package(folder: Path) -> Package:
         folder=folder,
         schema=AttributeSchema.from_dict(content["schema"]),
         image_size_px=content["image_size_px"],
+        crop=content.get("crop", "centre"),  # an older hemline knew no other
         crc32=content.get("crc32"),
         prototypes_crc32=content.get("prototypes_crc32"),
     )

@@ -62,6 +62,7 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         package = json.loads(Path(context.artifacts["package"]).read_text())
         self.attributes = [a["name"] for a in package["schema"]["attributes"]]
         self.image_size_px = package["image_size_px"]
+        self.crop = package.get("crop", "centre")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         _check(Path(context.artifacts["network"]), package["crc32"])
         self.network = pt2.load(Path(context.artifacts["network"]), self.device)
@@ -147,7 +148,9 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
         for own in places.values():
             row = asked[own[0]][0]
             try:
-                pixels = decode(_read(images[row]), image_size_px=self.image_size_px)
+                pixels = decode(
+                    _read(images[row]), image_size_px=self.image_size_px, crop=self.crop
+                )
             except (UnreadableImageError, ValueError, OSError) as error:
                 problems.add(row, f"{_shown(images[row])}{error}")
                 continue

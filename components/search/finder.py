@@ -65,7 +65,8 @@ class Finder:
         """
         digest = hashlib.sha256(data).hexdigest()
         if self._lookup is None:
-            return np.asarray(self._items.filter(pc.field("content") == digest)["image"].to_numpy())
+            is_same = pc.starts_with(self._items["content"], digest)  # a box may follow
+            return np.asarray(self._items.filter(is_same)["image"].to_numpy())
         same = self._lookup.images.filter(pc.field("sha256") == digest)
         return np.intersect1d(same["image"].to_numpy(), self._images)
 

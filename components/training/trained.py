@@ -22,11 +22,15 @@ DESCRIPTION_FILE = "model.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """A network with its best weights, in evaluation mode on the CPU."""
+    """A network with its best weights, in evaluation mode on the CPU.
+
+    `crop` is what its pictures show of their files: `preprocess.crop`.
+    """
 
     network: EmbeddingNetwork
     schema: AttributeSchema
     image_size_px: int
+    crop: str = "centre"
 
     def embed(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of uint8 pixels."""
@@ -71,6 +75,7 @@ def write_trained_model(
     model_params: ModelParams,
     schema: AttributeSchema,
     image_size_px: int,
+    crop: str = "centre",
 ) -> None:
     """Copies weights into a folder and describes their network beside them."""
     with files.replacing(folder / WEIGHTS_FILE) as temporary:
@@ -80,6 +85,7 @@ def write_trained_model(
         "model": asdict(model_params),
         "schema": schema.as_dict(),
         "image_size_px": image_size_px,
+        "crop": crop,
     }
     files.write_json(description, folder / DESCRIPTION_FILE)
 
@@ -113,5 +119,8 @@ def read_trained_model(folder: Path) -> TrainedModel:
     )
     network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return TrainedModel(
-        network=network.eval(), schema=schema, image_size_px=description["image_size_px"]
+        network=network.eval(),
+        schema=schema,
+        image_size_px=description["image_size_px"],
+        crop=description.get("crop", "centre"),  # an older hemline knew no other
     )

@@ -73,7 +73,9 @@ def shelf_of(address: str, *, catalog: Path, pictures: str | None, params: Path)
         title=f"{version.name} {version.version}{known_as}",
         key=f"{embedded.digest[:16]}-{version.version}",
         finder=Finder.over(embedded, catalog=catalog),
-        pictures=ItemPictures(embedded.items(), pictures or root_of(embedded, params)),
+        pictures=ItemPictures(
+            embedded.items(), pictures or root_of(embedded, params), crop=package.crop
+        ),
         image_size_px=side,
         embed=package.embed_each,
         attend=package.attend,

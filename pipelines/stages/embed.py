@@ -8,12 +8,12 @@ from typer import Option
 
 from components import tables
 from components.embedding.embeddings import Embeddings, read_embeddings
-from components.embedding.file_source import list_files
+from components.embedding.file_source import catalogued_boxes, list_files
 from components.embedding.job import embed_all
 from components.embedding.part_files import holds, numbered_images
 from components.embedding.source import Source, stored_images
 from components.errors import HemlineError
-from components.params import EmbedParams, load_section
+from components.params import DataParams, EmbedParams, load_section
 from components.registry import versions
 from components.tracking.runs import Tracking
 from pipelines.shell import options
@@ -59,9 +59,11 @@ def embed(
     where = tracking(params)
     version = versions.resolve(model, where) if model else versions.read_registration(registration)
     if images is None:
-        source = stored_images(store_location(store), tables.read_catalog(catalog).images)
+        catalogued = tables.read_catalog(catalog)
+        source = stored_images(store_location(store), catalogued.images, catalogued.boxes)
     else:
-        source = list_files(images, numbered=numbered_images(embeddings))
+        boxes = catalogued_boxes(catalog, Path(load_section(params, DataParams).root))
+        source = list_files(images, numbered=numbered_images(embeddings), boxes=boxes)
         for what, number in source.passed_over.items():
             notes.print(f"passed over: {number} {what}", markup=False)
     embedded = embed_with(

@@ -87,6 +87,7 @@ def evaluate(
     catalogued = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     images = held_out_images(table, "test")
     pictures = ImageStore(store_location(store).local())
+    pictures.check_crop(trained.crop, of=str(model))
     start = time.perf_counter()
     with progress("embedding the test split", total=len(images)) as advance:
         embeddings = encode(
@@ -111,9 +112,10 @@ def evaluate(
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
     regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
     of_split = labelled_regions(regions, table, "test")
-    seen = attention_in_regions(trained.attend, pictures, of_split, catalogued)
+    boxes = tables.read_boxes(catalog)
+    seen = attention_in_regions(trained.attend, pictures, of_split, catalogued, boxes=boxes)
     add_attention(figures, seen, trained.schema)
-    cut = boxes_in_regions(trained.locate, pictures, of_split, catalogued)
+    cut = boxes_in_regions(trained.locate, pictures, of_split, catalogued, boxes=boxes)
     add_boxes(figures, cut, trained.schema)
     attributes, dim = trained.schema.attributes, embeddings.shape[-1]
     manipulation = evaluate_manipulation(

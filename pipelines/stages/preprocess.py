@@ -30,7 +30,8 @@ def preprocess(
     """Decode, resize and crop all images into memory-mapped shards."""
     section = load_section(params, PreprocessParams)
     data_section = load_section(params, DataParams)
-    images = tables.read_catalog(catalog).images
+    catalogued = tables.read_catalog(catalog)
+    images = catalogued.images
     is_on_ray = section.num_workers > 0
     with ray_session(needed=is_on_ray), progress("preprocessing", total=images.num_rows) as advance:
         done = run_preprocess(
@@ -38,6 +39,8 @@ def preprocess(
             data or Path(data_section.root),
             store,
             image_size_px=section.image_size_px,
+            crop=section.crop,
+            boxes=catalogued.boxes,
             images_per_shard=section.images_per_shard,
             num_workers=section.num_workers,
             on_progress=advance,

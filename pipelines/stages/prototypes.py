@@ -48,6 +48,7 @@ def prototypes(
     valid = valid[:: -(-len(valid) // _HELD_OUT_IMAGES) or 1]
     images = np.union1d(sampled["image"].to_numpy(), valid)
     pictures = ImageStore(store_location(store).local())
+    pictures.check_crop(trained.crop, of=str(model))
     with progress("embedding images of all values", total=len(images)) as advance:
         embeddings = encode(
             trained.embed,

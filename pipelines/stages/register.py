@@ -66,6 +66,7 @@ def register(
             Path(folder),
             schema=trained.schema,
             image_size_px=trained.image_size_px,
+            crop=trained.crop,
             prototypes=prototypes_file if has_prototypes else None,
         )
         version = register_package(Path(folder), card=card, tracking=where, run_id=run_id)

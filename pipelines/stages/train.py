@@ -116,12 +116,14 @@ def train(
             state_folder=state_folder,
             log=Journal(journal).append,
         )
+    pictures = ImageStore(location.local())
     write_trained_model(
         model,
         state_folder / BEST_WEIGHTS,
         model_params=model_params,
         schema=schema,
-        image_size_px=ImageStore(location.local()).image_size_px,
+        image_size_px=pictures.image_size_px,
+        crop=pictures.crop,
     )
     files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)

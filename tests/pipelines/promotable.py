@@ -136,8 +136,9 @@ class Promotable:
             precision="fp32",
         )
         store, out = self.folder / "data/store", self.folder / "data/embeddings"
-        images = tables.read_catalog(self.folder / "data/catalog").images
-        source = stored_images(StoreLocation(address=str(store), cache=self.folder), images)
+        catalog = tables.read_catalog(self.folder / "data/catalog")
+        location = StoreLocation(address=str(store), cache=self.folder)
+        source = stored_images(location, catalog.images, catalog.boxes)
         make_parts(
             source,
             plan_parts(source, out, recipe=recipe, images_per_part=IMAGES_PER_PART),
@@ -146,7 +147,7 @@ class Promotable:
             embed=partial(
                 embed_here, load_network=package.load_network, params=EmbedParams(num_workers=0)
             ),
-            batch_size=len(images),
+            batch_size=len(catalog.images),
             on_progress=lambda _: None,
         )
 

@@ -50,8 +50,8 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
         graph_sha256 = versions.graph_sha256(version, tracking=where)
         embedded.check_model(graph_sha256, registry=where.registry_address)
         copy_parts(embedded, folder)
-    images = tables.read_catalog(inputs.catalog).images
-    source = stored_images(store_location(inputs.store), images)
+    catalog = tables.read_catalog(inputs.catalog)
+    source = stored_images(store_location(inputs.store), catalog.images, catalog.boxes)
     embedded = embed_with(version, source, folder, params=inputs.params, where=where)
     notes.print(embedded.summary())
     if is_url(address):

@@ -12,6 +12,7 @@ from rich.table import Table
 from components.errors import HemlineError
 from components.figures.frames import FRAMES
 from components.figures.sheet import Tile, write_tiles
+from components.images.paths import region_of
 from components.search.change import target_verdict
 from components.search.request import Found, Query, SearchRequest, Verdict, verdict
 from pipelines.shell.reporting import console, plain, print_with_paths, table
@@ -137,7 +138,7 @@ def _table(results: Results, paths: Sequence[str]) -> Table:
 def missing_pictures(results: Results) -> str:
     """Returns which picture of a sheet is missing, and of how many; "" where none is."""
     paths = [Path(results.shown), *(Path(results.address(item)) for item in results.found)]
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not region_of(path)[0].is_file()]
     return f"{missing[0]} is missing ({len(missing)} of {len(paths)} are)" if missing else ""
 
 
@@ -152,13 +153,15 @@ def write_sheet(results: Results, out: Path) -> None:
     of_query = _listed(_together(results.query.values, names))
     if changes:
         of_query = ", ".join(_change(results, name) for name in changes)
-    tiles = [Tile(Path(results.shown), "query", ("query", of_query))]
+    file, box = region_of(Path(results.shown))
+    tiles = [Tile(file, "query", ("query", of_query), box)]
     for rank, item in enumerate(results.found, start=1):
         of_item = _listed(_together(item.values, names))
         if changes and (differing := _differing(results, item)):
             of_item = f"{of_item} ({differing})"
         captions = (f"{rank}.  {item.similarity:.3f}  #{item.image}", of_item)
-        tiles.append(Tile(Path(results.address(item)), results.verdict(item), captions))
+        file, box = region_of(Path(results.address(item)))
+        tiles.append(Tile(file, results.verdict(item), captions, box))
     if missing := missing_pictures(results):
         raise HemlineError(f"no sheet without the pictures: {missing}; leave --sheet out")
     agrees, differs = FRAMES["agrees"].line, FRAMES["differs"].line

@@ -9,7 +9,8 @@ from typer import BadParameter, Option
 from components.attributes import nfc
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError, command_line
-from components.images.decode import UnreadableImageError, decode, read_bytes
+from components.images.decode import UnreadableImageError, decode
+from components.images.paths import read_bytes, region_of
 from components.search.change import changed, parse_changes
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
@@ -224,8 +225,9 @@ def _ask(
         return finder.item_query(number, attributes), f"{root}/{finder.path_of(number)}"
     package = package_of(embedded)
     try:
-        data = read_bytes(image)
-        pixels = decode(data, image_size_px=package.image_size_px)
+        data, box = read_bytes(image), region_of(image)[1]
+        side = package.image_size_px
+        pixels = decode(data, image_size_px=side, crop=package.crop, box=box)
     except UnreadableImageError as error:
         raise HemlineError(f"--image {image} cannot be used: {error}") from error
     vectors = package.embed_each(pixels, attributes)

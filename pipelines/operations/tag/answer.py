@@ -10,6 +10,7 @@ from rich.table import Table
 
 from components.errors import HemlineError
 from components.figures.sheet import Tile, write_tiles
+from components.images.paths import region_of
 from components.tagging.audit import Accuracy, Doubt
 from components.tagging.folder import VALUES, TagsFolder
 from pipelines.shell.reporting import console, plain, print_with_paths, table
@@ -142,19 +143,21 @@ def write_sheet(tagged: Tagged, out: Path) -> None:
         HemlineError: a picture is missing, or there is none.
     """
     doubts = tagged.doubts or ()
-    missing = [path for path in tagged.addresses if not Path(path).is_file()]
+    places = [region_of(Path(address)) for address in tagged.addresses]
+    missing = [file for file, _ in places if not file.is_file()]
     if missing or not doubts:
         why = f"{missing[0]} is missing" if missing else "no label is contradicted"
         raise HemlineError(f"no sheet: {why}; leave --sheet out")
     tiles = [
         Tile(
-            Path(address),
+            file,
             "differs",
             (
                 f"{rank}.  {doubt.attribute}",
                 f"{', '.join(doubt.labels)}: {doubt.value}? {100 * doubt.confidence:.0f}%",
             ),
+            box,
         )
-        for rank, (doubt, address) in enumerate(zip(doubts, tagged.addresses, strict=True), start=1)
+        for rank, (doubt, (file, box)) in enumerate(zip(doubts, places, strict=True), start=1)
     ]
     write_tiles(tiles, out, title="labels, and what the model takes the pictures for")

@@ -12,12 +12,16 @@ from builders import encoded, noise, write_files
 from PIL import Image
 
 from components.browse.shelf import ItemPictures, data_url, jpeg
-from components.images.decode import UnreadableImageError
+from components.images.decode import UnreadableImageError, decode
 
 
 def pictures(paths: dict[int, str], root: Path | str) -> ItemPictures:
-    items = pa.table({"image": [*paths], "path": [*paths.values()]})
-    return ItemPictures(items, str(root))
+    return ItemPictures(items_of(paths), str(root))
+
+
+def items_of(paths: dict[int, str], *, content: str = "") -> pa.Table:
+    columns = {"image": [*paths], "path": [*paths.values()], "content": [content] * len(paths)}
+    return pa.table(columns)
 
 
 def test_pages_go_by_number() -> None:
@@ -37,6 +41,19 @@ def test_thumbnails_are_the_centre_square(tmp_path: Path) -> None:
     thumbnail = np.asarray(Image.open(io.BytesIO(data)))
     assert thumbnail.shape == (20, 20, 3)
     assert thumbnail[:, 1:-1].max() < 30  # the edges blend
+
+
+def test_thumbnails_are_what_a_model_with_boxes_sees(tmp_path: Path) -> None:
+    """With the box that an item was embedded with; the whole picture where it had none."""
+    data = encoded(noise(90, 60))
+    write_files(tmp_path, {"a.png": data})
+    paths = {0: "a.png"}
+    whole = ItemPictures(items_of(paths), str(tmp_path), crop="box").pixels(0, side_px=20)
+    assert np.array_equal(whole, decode(data, image_size_px=20, crop="box"))
+    items = items_of(paths, content="0123#xywh=10,5,40,30")
+    cropped = ItemPictures(items, str(tmp_path), crop="box").pixels(0, side_px=20)
+    expected = decode(data, image_size_px=20, crop="box", box=(10, 5, 50, 35))
+    assert np.array_equal(cropped, expected)
 
 
 def test_pictures_at_a_url() -> None:

@@ -114,3 +114,32 @@ def test_landmarks_keep_their_places(tmp_path):
 
     assert after.schema.landmarks == ("hem", "collar")
     assert [row["landmark"] for row in after.landmarks.to_pylist()] == [0, 1]
+
+
+def test_regions_of_a_file_are_images_and_their_boxes(tmp_path):
+    """Of those that a data set gives as well, the path's own counts; outside there is no box."""
+    one, two, beside = "a.png#xywh=1,1,3,4", "a.png#xywh=4,0,9,9", "a.png#xywh=50,0,9,9"
+    items = {"a.png": "p9", "b.png": "p1", "c.png#xywh=1,1,2,2": "p2"}
+    write_files(tmp_path, {"c.png#xywh=1,1,2,2": encoded(noise(4, 4))})
+    found = labelled(tmp_path, items)
+    labels = [*found.labels, *(Label(path, "item", "p9") for path in (one, two, beside))]
+    found = replace(found, labels=labels, boxes=[Box(one, 0, 0, 1, 1), Box("b.png", 1, 2, 3, 4)])
+    catalog = build_catalog(found, tmp_path, exclude_attributes=())
+
+    rows = catalog.images.select(["path", "width", "height"]).to_pylist()
+    assert [row["path"] for row in rows] == [*items, one, two, beside]
+    assert {(row["width"], row["height"]) for row in rows} == {SIZE}
+    assert len({*catalog.images["sha256"].take([0, 3, 4, 5]).to_pylist()}) == 1
+    boxes = [tuple(row.values()) for row in catalog.boxes.to_pylist()]
+    assert boxes == [(1, 1, 2, 3, 4), (3, 1, 1, 4, 5), (4, 4, 0, 8, 6)]
+    assert catalog.left_out["boxes without an area in their picture"] == 1
+
+
+def test_a_region_of_no_file_is_missing(tmp_path):
+    found = labelled(tmp_path, ITEMS)
+    labels = [*found.labels, Label("z.png#xywh=1,1,3,4", "item", "p9")]
+    catalog = build_catalog(replace(found, labels=labels), tmp_path, exclude_attributes=())
+
+    assert catalog.quarantine.to_pylist() == [
+        {"path": "z.png#xywh=1,1,3,4", "reason": "missing", "detail": "no such file"}
+    ]

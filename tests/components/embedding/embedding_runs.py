@@ -95,14 +95,19 @@ class NotingReader:
     num_cpus: float = 1
 
     def read(
-        self, images_n: NDArray[np.int64], addresses: Sequence[str], *, image_size_px: int
+        self,
+        images_n: NDArray[np.int64],
+        addresses: Sequence[str],
+        *,
+        image_size_px: int,
+        crop: str,
     ) -> Iterable[Pixels]:
         time.sleep(self.pause_s)
         while self.awaited and not self.awaited.exists() and self._num_read() > self.num_free:
             time.sleep(0.02)
         with self.notes.open("a") as file:
             file.write("".join(f"{address}\n" for address in addresses))
-        return FileReader().read(images_n, addresses, image_size_px=image_size_px)
+        return FileReader().read(images_n, addresses, image_size_px=image_size_px, crop=crop)
 
     def _num_read(self) -> int:
         return noted(self.notes).total()

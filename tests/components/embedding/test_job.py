@@ -133,7 +133,7 @@ def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> No
     )
     location = StoreLocation(address=str(tmp_path / "store"), cache=tmp_path / "cache")
     out = tmp_path / "out"
-    assert run(stored_images(location, images), out, embed=on_ray) == 20
+    assert run(stored_images(location, images, tables.BOXES.empty_table()), out, embed=on_ray) == 20
     embeddings = assert_exact(out, readable(folder), set())
     assert embeddings.root is None
 

@@ -17,7 +17,7 @@ from profiles import DISPLAY_P3, rgb_profile, srgb_of_rgb
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from components.images.decode import FORMATS, MAX_PIXELS, UnreadableImageError, decode, image_size
-from components.images.decode import read_bytes as read_image_bytes
+from components.images.paths import read_bytes as read_image_bytes
 
 SIZE, PHOTOGRAPH_SIZE = 32, 112
 REAL_DATA = os.environ.get("HEMLINE_REAL_DATA")

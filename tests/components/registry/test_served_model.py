@@ -27,6 +27,7 @@ from moto.server import ThreadedMotoServer
 from profiles import ADOBE_RGB, rgb_profile
 
 from components.attributes import Attribute, AttributeSchema
+from components.images.decode import decode
 from components.prototypes.prototypes import read_prototypes, write_prototypes
 from components.prototypes.tags import tag
 from components.registry import pt2, registration, versions
@@ -166,6 +167,27 @@ def test_names_are_compared_in_one_unicode_form(example, pictures, tmp_path) -> 
     accented = pyfunc.load_model(version.uri)
     frame = pd.DataFrame({"image": pictures[:1], "attribute": ["de\u0301collete\u0301"]})
     assert list(accented.predict(frame)["attribute"]) == ["d\u00e9collet\u00e9"]
+
+
+def test_a_model_of_boxes_sees_whole_pictures(example, pictures, tmp_path) -> None:
+    """A wide picture whose edges the centre crop would lose."""
+    made = tmp_path / "made"
+    write_package(
+        example.network, made, schema=example.package.schema, image_size_px=64, crop="box"
+    )
+    package = read_package(made)
+    tracking = Tracking(uri=f"sqlite:///{tmp_path}/mlflow.db", artifact_root=str(tmp_path / "f"))
+    run_id = start_run(tracking, params={}, tags={})
+    version = registration.register_package(made, card="", tracking=tracking, run_id=run_id)
+    model = pyfunc.load_model(version.uri)
+    data = encoded(noise(300, 80))
+    found = model.predict(pd.DataFrame({"image": [data], "attribute": "skirt"}))
+    name = package.schema.names[package.schema.index("skirt")]
+    expected = package.embed_each(decode(data, image_size_px=64, crop="box"), [name])[name]
+    assert package.crop == "box"
+    assert found["embedding"][0] @ expected > SAME
+    centre = package.embed_each(decode(data, image_size_px=64), [name])[name]
+    assert not np.allclose(found["embedding"][0], centre)
 
 
 FORMS = {

@@ -176,9 +176,11 @@ def test_items_are_known_by_number_path_and_content(
             finder.number_of(name)
     digest = hashlib.sha256(b"it").hexdigest()
     alone = write_embedded_folder(
-        tmp_path / "alone", {"collar": COLLAR[:2]}, columns={"content": ["", digest]}
+        tmp_path / "alone",
+        {"collar": COLLAR[:3]},
+        columns={"content": ["", digest, f"{digest}#xywh=1,2,3,4"]},
     )
-    assert Finder(alone, None).same_content(b"it").tolist() == [1]
+    assert Finder(alone, None).same_content(b"it").tolist() == [1, 2]
 
 
 def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:

@@ -17,13 +17,25 @@ SIZE_PX = 48
 def pictures(tmp_path: Path) -> FilePixels:
     for image in range(5):
         (tmp_path / f"{image}.png").write_bytes(encoded(noise(70, 60, seed=image)))
-    return FilePixels(root=tmp_path, images=images_table(["00" * 32] * 5), image_size_px=SIZE_PX)
+    return FilePixels(
+        root=tmp_path,
+        images=images_table(["00" * 32] * 5),
+        boxes={3: (10.0, 5.0, 40.0, 60.0)},
+        image_size_px=SIZE_PX,
+        crop="box",
+    )
 
 
 def test_images_come_in_the_order_asked_and_as_they_are_decoded(pictures) -> None:
     found = pictures.gather(np.array([3, 0, 4]))
     files = [(pictures.root / f"{image}.png").read_bytes() for image in (3, 0, 4)]
-    expected = np.stack([decode(data, image_size_px=SIZE_PX) for data in files])
+    boxes = [(10.0, 5.0, 40.0, 60.0), None, None]
+    expected = np.stack(
+        [
+            decode(data, image_size_px=SIZE_PX, crop="box", box=box)
+            for data, box in zip(files, boxes, strict=True)
+        ]
+    )
     np.testing.assert_array_equal(found, expected)
 
 
