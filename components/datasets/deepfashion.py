@@ -55,7 +55,7 @@ def read_deepfashion(root: Path) -> LabelledImages:
     attributes = read_attributes(attributes_file(root))
     _, rows = read_counted(root / PARTITION)
     splits = read_partition(rows, source=root / PARTITION, splits=SPLIT_OF)
-    prefix = _image_prefix(root)
+    prefix = image_prefix(root)
     source = attributes_file(root).with_name("list_attr_img.txt")
     labels: list[Label] = []
     images: set[str] = set()
@@ -89,13 +89,13 @@ def read_deepfashion_fine(root: Path) -> LabelledImages:
     """
     folder = root / FINE
     attributes = read_attributes(folder / "list_attr_cloth.txt", types=FINE_TYPES)
-    prefix = _image_prefix(root)
+    prefix = image_prefix(root)
     labels: list[Label] = []
     num_without = 0
     for name, split in SPLIT_OF.items():
         rows = read_paired(folder / f"{name}.txt", folder / f"{name}_attr.txt")
         for path, where, text in rows:
-            positions = _positive(text.split(), num_attributes=len(attributes), where=where)
+            positions = positive(text.split(), num_attributes=len(attributes), where=where)
             named = [attributes[position] for position in positions]
             labels += [Label(prefix + path, kind, value, split) for value, kind in named]
             num_without += not positions
@@ -143,11 +143,15 @@ def _positive_attributes(path: Path, *, num_attributes: int) -> Iterator[tuple[s
     """Yields path and positions of the attributes of an image, one row in memory at a time."""
     for number, text in read_counted(path)[1]:
         image, *cells = text.split()
-        yield image, _positive(cells, num_attributes=num_attributes, where=f"{path} line {number}")
+        yield image, positive(cells, num_attributes=num_attributes, where=f"{path} line {number}")
 
 
-def _positive(cells: Sequence[str], *, num_attributes: int, where: str) -> list[int]:
-    """Returns which of an image's numbers are 1."""
+def positive(cells: Sequence[str], *, num_attributes: int, where: str) -> list[int]:
+    """Returns which of the numbers of an image or item are 1.
+
+    Raises:
+        HemlineError: there are more or fewer than attributes, or others than 1, -1 and 0.
+    """
     if len(cells) != num_attributes:
         raise HemlineError(
             f"{where}: expected {num_attributes} numbers, one for each attribute of "
@@ -161,7 +165,8 @@ def _positive(cells: Sequence[str], *, num_attributes: int, where: str) -> list[
     return positions
 
 
-def _image_prefix(root: Path) -> str:
+def image_prefix(root: Path) -> str:
+    """Returns what comes before the paths of DeepFashion's lists to be relative to its folder."""
     # names are compared as listed: file systems that ignore case find `img` where `Img` is
     listed = {entry.name for entry in root.iterdir()}
     return "Img/" if "img" not in listed and (root / "Img" / "img").is_dir() else ""

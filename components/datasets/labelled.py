@@ -93,6 +93,7 @@ class LabelledImages:
         boxes: where the item is, at most one an image.
         landmarks: where points of garments are.
         left_out: how many rows of the files carry nothing, by what they are.
+        counted: what else is worth knowing of the data set, by what it is.
     """
 
     dataset: str
@@ -109,6 +110,7 @@ class LabelledImages:
     landmarks: Sequence[Landmark] = ()
     unusable: Sequence[Unusable] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 def seen_values(labels: Iterable[Label]) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from posixpath import normpath
 
@@ -10,11 +10,14 @@ from components.attributes import nfc
 from components.datasets.celeba import read_celeba
 from components.datasets.darn import read_darn
 from components.datasets.deepfashion import read_deepfashion, read_deepfashion_fine
+from components.datasets.deepfashion_consumer_to_shop import read_deepfashion_consumer_to_shop
+from components.datasets.deepfashion_inshop import read_deepfashion_inshop
 from components.datasets.fashionai import read_fashionai
 from components.datasets.imaterialist import read_imaterialist
 from components.datasets.labelled import Label, LabelledImages, Unusable, printable
 from components.datasets.published import read_published
 from components.datasets.shopping100k import read_shopping100k
+from components.datasets.street2shop import read_street2shop
 from components.datasets.table import read_table_format
 from components.datasets.zappos50k import read_zappos50k
 from components.errors import HemlineError
@@ -29,26 +32,37 @@ READERS: Mapping[str, Callable[[Path], LabelledImages]] = {
     "shopping100k": read_shopping100k,
     "imaterialist": read_imaterialist,
     "celeba": read_celeba,
+    "deepfashion_inshop": read_deepfashion_inshop,
+    "deepfashion_consumer_to_shop": read_deepfashion_consumer_to_shop,
+    "street2shop": read_street2shop,
     "table": read_table_format,
 }
 
 
-def read_labels(root: Path, *, data_format: str, dataset: str | None = None) -> LabelledImages:
+def read_labels(
+    root: Path,
+    *,
+    data_format: str,
+    dataset: str | None = None,
+    shop_gallery: str = "valid_and_test",
+) -> LabelledImages:
     """Returns the labels of a data set on disk, `cleaned`; images are not looked at.
 
     Args:
         root: folder of the data set.
         data_format: `data.format` of the params.
         dataset: which data set of the folder, for `data.format` published.
+        shop_gallery: `data.shop_gallery`, for `data.format` deepfashion_consumer_to_shop.
 
     Raises:
         HemlineError: the folder or a label file is missing or malformed.
     """
     if not root.is_dir():
         raise HemlineError(f"data.root: no folder {root}; `make demo` or `dvc pull` brings it")
-    if data_format == "published":  # the one format of several data sets
-        return cleaned(read_published(root, dataset=dataset), spelled=speller(root))
-    return cleaned(READERS[data_format](root), spelled=speller(root))
+    read = READERS.get(data_format, partial(read_published, dataset=dataset))
+    if data_format == "deepfashion_consumer_to_shop":
+        read = partial(read_deepfashion_consumer_to_shop, shop_gallery=shop_gallery)
+    return cleaned(read(root), spelled=speller(root))
 
 
 def cleaned(

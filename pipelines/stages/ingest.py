@@ -26,7 +26,12 @@ def ingest(
     """
     section = load_section(params, DataParams)
     folder = data or Path(section.root)
-    labelled = read_labels(folder, data_format=section.format, dataset=section.dataset)
+    labelled = read_labels(
+        folder,
+        data_format=section.format,
+        dataset=section.dataset,
+        shop_gallery=section.shop_gallery,
+    )
     built = build_catalog(
         labelled,
         folder,
@@ -34,6 +39,8 @@ def ingest(
         previous=_previous(catalog),
     )
     _print(built)
+    for what, number in labelled.counted.items():
+        console.print(f"{what}: {number}", markup=False)
     # where too much cannot be used, only the quarantine is written: a disk that was not there for a
     # moment would otherwise cost its images their numbers
     tables.write_quarantine(built.quarantine, catalog)
