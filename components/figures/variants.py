@@ -15,6 +15,7 @@ from components import files
 
 RANDOM = "random ranking"
 
+_HIT = "hit_at_20"
 _MANIPULATION = "manipulation_hit_20"
 
 _BAR_HEIGHT_IN = 0.32
@@ -44,13 +45,15 @@ def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
     MAP, gain and attention in percent; `_low` to `_high` are 95 % intervals over queries; unknown
     values are empty, as the gain is where an older version measured. An attribute's MAP is in the
     column `map/<attribute>`, its interval in `map_low/<attribute>` and `map_high/<attribute>`.
-    Hit@20 of attribute manipulation, the mean over attributes, is there where it was measured.
+    The hit rate of items is there where there are some, and hit@20 of attribute manipulation, the
+    mean over attributes, where it was measured.
     """
     ranked = sorted(trained, key=lambda measured: -measured.figures["map"])
     best = ranked[0].figures
     last = {
         "variant": RANDOM,
         **_quality(best, score="random_map"),
+        **_items(best, "random_"),
         **_manipulation(best, "random_"),
     }
     table = pd.DataFrame([*map(_row, ranked), last])
@@ -61,12 +64,13 @@ def tabulate(trained: Sequence[MeasuredVariant]) -> pd.DataFrame:
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Returns a row per variant: means over its seeds, best MAP first.
 
-    They are those of overall MAP and gain, and of attribute manipulation where it was measured. A
-    random ranking's is the last. `map_low` and `map_high` are the lowest and highest of the
-    seeds; `standard_deviation` is that of a sample, empty for one seed.
+    They are those of overall MAP and gain, of the hit rate of items where there are some, and of
+    attribute manipulation where it was measured. A random ranking's is the last. `map_low` and
+    `map_high` are the lowest and highest of the seeds; `standard_deviation` is that of a sample,
+    empty for one seed.
     """
     is_random = table["variant"] == RANDOM
-    shared = [name for name in ("map", _MANIPULATION) if name in table]
+    shared = [name for name in ("map", _HIT, _MANIPULATION) if name in table]
     variants = table[~is_random].groupby("variant")
     means = variants.agg(
         map=("map", "mean"),
@@ -152,6 +156,7 @@ def _row(measured: MeasuredVariant) -> dict[str, Any]:
         **_quality(figures, score="map"),
         "attention_in_region": figures.get("attention_in_region"),
         "region_share": figures.get("region_share"),
+        **_items(figures, ""),
         **_manipulation(figures, ""),
         "trained_images_per_s": measured.trained_images_per_s,
         "embedded_images_per_s": measured.embedded_images_per_s,
@@ -169,6 +174,15 @@ def _quality(figures: Mapping[str, Any], *, score: str) -> dict[str, Any]:
     for name, row in figures["attributes"].items():
         quality |= _with_interval(f"map/{name}", row, score)
     return quality
+
+
+def _items(figures: Mapping[str, Any], row: str) -> dict[str, Any]:
+    """Returns the hit rate of items; nothing where there are none.
+
+    `row` is the prefix of the ranking that is shown.
+    """
+    measured = [each for each in figures["attributes"].values() if _HIT in each]
+    return _with_interval(_HIT, measured[0], f"{row}{_HIT}") if measured else {}
 
 
 def _manipulation(figures: Mapping[str, Any], row: str) -> dict[str, Any]:

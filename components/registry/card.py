@@ -47,6 +47,7 @@ def model_card(facts: Facts) -> str:
     return environment.from_string(_TEMPLATE.read_text()).render(
         vars(facts),
         named=named,
+        items=[row for row in measured.values() if "hit_at_20" in row],
         measured=[*measured.items(), ("all", facts.evaluation)],
         num_values=dict(zip(facts.schema.names, facts.schema.num_values, strict=True)),
         identity=next((one.name for one in facts.schema.attributes if one.is_identity), None),

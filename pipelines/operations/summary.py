@@ -8,7 +8,13 @@ import pyarrow.compute as pc
 from components import files, tables
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.errors import HemlineError, command_line
-from components.evaluation.figures import gain_text, manipulation_text, not_above_random
+from components.evaluation.figures import (
+    gain_text,
+    hits_text,
+    item_row,
+    manipulation_text,
+    not_above_random,
+)
 from components.params import DataParams, load_section
 from components.provenance import git
 from components.registry import versions
@@ -71,6 +77,8 @@ def summary(
     console.print(maps)
     if names := not_above_random(figures):
         console.print(f"not above a random ranking: {', '.join(names)}", markup=False)
+    if items := item_row(figures):
+        console.print(f"items found   {hits_text(items)}")
     if "macro" in figures.get("manipulation", {}):
         console.print(f"manipulation  {manipulation_text(figures)}")
     shown, is_here = _model_here(version, embedded, where)

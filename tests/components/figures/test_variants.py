@@ -92,6 +92,24 @@ def test_attribute_manipulation_is_a_column_where_it_was_measured(table):
     assert means[RANDOM] == 5
 
 
+def test_the_hit_rate_of_items_is_a_column_where_there_are_some(table):
+    assert "hit_at_20" not in table
+    figures = []
+    for hit in (70.0, 50.0):
+        item = {"map": 20.0, "random_map": 1.0, "hit_at_20": hit, "random_hit_at_20": 2.5}
+        item |= {"hit_at_20_low": hit - 4, "hit_at_20_high": hit + 5}
+        figures.append({"attributes": {"neck": {"map": 50.0, "random_map": 10.0}, "item": item}})
+    trained = [
+        measured("ahbn", score, seed=seed, **row)
+        for seed, (score, row) in enumerate(zip((40.0, 38.0), figures, strict=True))
+    ]
+    with_it = tabulate(trained)
+    assert with_it["hit_at_20"].tolist() == [70, 50, 2.5]
+    assert "70.00 (66.0 to 75.0)" in as_markdown(with_it)
+    means = over_seeds(with_it).set_index("variant")["hit_at_20"]
+    assert means.to_dict() == {"ahbn": 60, RANDOM: 2.5}
+
+
 def test_markdown_has_a_row_per_variant_with_its_interval(table):
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")]

@@ -145,3 +145,27 @@ def test_items_are_counted_and_their_purpose_is_said() -> None:
     assert "| item | 34000 | 4 |" in card
     assert "By `item`, it finds other photographs of the same product" in card
     assert "the same product" not in model_card(FACTS)
+
+
+def test_items_are_counted_and_found_in_so_many_percent():
+    item = Attribute(name="item", num_items=34_000)
+    row = SCORES | {"hit_at_1": 12.0, "hit_at_5": 25.0, "hit_at_20": 41.25, "hit_at_50": 60.0}
+    row |= {"hit_at_20_low": 38.0, "hit_at_20_high": 44.5, "random_hit_at_20": 0.5}
+    attributes = {"sleeve": SCORES, "item": row | {"num_unmatched": 7}}
+    card = model_card(
+        replace(
+            FACTS,
+            schema=replace(SCHEMA, attributes=(SCHEMA.attributes[0], item)),
+            evaluation={**FACTS.evaluation, "attributes": attributes},
+        )
+    )
+    lines = card.splitlines()
+
+    assert any(line.startswith("| item | 34000 | 4 | 61.23 |") for line in lines)
+    place = lines.index(
+        "Queries with an image of their item among the first 20 of the gallery: 41.2 % (38.0 to "
+        "44.5; a random ranking: 0.5 %); among the first 1, 5 and 50: 12.0, 25.0 and 60.0 %."
+    )
+    assert lines[place - 1] == ""
+    assert lines[place + 1] == "7 queries whose item is not in the gallery were left out."
+    assert "items" not in model_card(FACTS).partition("## Measured")[2].partition("## Limits")[0]

@@ -123,6 +123,20 @@ def test_attribute_manipulation_is_a_line_where_it_was_measured(
     files.write_json(before, path)
 
 
+def test_items_found_are_a_line_where_there_are_items(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "metrics/evaluation.json"
+    before = files.read_json(path)
+    assert "items found" not in shown(capsys)
+    name, row = next(iter(before["attributes"].items()))
+    hits = {"hit_at_20": 35.25, "hit_at_20_low": 30.0, "hit_at_20_high": 40.0}
+    items = {**row, **hits, "random_hit_at_20": 1.5}
+    files.write_json({**before, "attributes": {**before["attributes"], name: items}}, path)
+    assert "items found   hit@20 35.2 (30.0 to 40.0), random 1.5 %\n" in shown(capsys)
+    files.write_json(before, path)
+
+
 def test_a_clone_without_store_and_pictures_proposes_what_works_there(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
