@@ -1,6 +1,7 @@
 """Stage `split`: what it writes, continues and says."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -133,6 +134,53 @@ def test_the_files_agree_with_each_other_and_with_what_is_printed(project, capsy
         f"queries that no gallery item answers: neck {lost.num_rows}; "
         f"{folder}/unanswerable.parquet lists them",
     ]
+
+
+def test_items_are_counted_and_what_is_unusual_of_them_is_said(project, capsys):
+    """Items of three images that train or test; the data set has no valid, and gives no roles."""
+    project.write(300)
+    project.set_params(data_format="deepfashion_inshop", method="published")
+    item = np.arange(300) // 3
+    schema = AttributeSchema(
+        dataset="toy", attributes=(Attribute(name="item", num_items=100), *SCHEMA.attributes[1:])
+    )
+    images = images_table(
+        map(str, range(300)),
+        groups=[f"id_{x}" for x in item],
+        domains=[
+            "street" if x % 3 == 0 else None if x % 3 == 1 and x > 290 else "shop"
+            for x in range(300)
+        ],
+    )
+    labels = pa.table(
+        [
+            np.arange(300),
+            np.zeros(300, int),
+            item,
+            np.where(item % 2 == 0, "train", "test"),
+            pa.nulls(300, pa.string()),
+        ],
+        tables.LABELS.names,
+    )
+    catalog = tables.read_catalog(project.folder / "catalog")
+    write_catalog(
+        replace(catalog, schema=schema, images=images, labels=labels.cast(tables.LABELS)),
+        project.folder / "catalog",
+    )
+    rows = project.split()
+    printed = capsys.readouterr().out.splitlines()
+    report = project.report
+
+    num_held_out = len({row[2] for row in rows if row[3] == "valid"})
+    assert report["num_held_out_items"] == num_held_out > 0
+    assert f"the data set has no valid: {num_held_out} of 50 training items are it" in printed
+    assert report["items"]["test"] == {
+        "num_items": 50,
+        "num_without_query": 0,
+        "num_without_gallery": 0,
+        "num_images_without_domain": 2,
+    }
+    assert "test: 50 items, 2 images are neither street nor shop" in printed
 
 
 def test_a_second_run_writes_the_same_bytes(project, capsys):
