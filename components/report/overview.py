@@ -17,7 +17,7 @@ from components.report.words import (
     split_in_words,
 )
 
-_LOSSES = ("loss", "ranking_loss", "classification_loss")
+_LOSSES = ("loss", "ranking_loss", "classification_loss", "landmark_loss")
 
 # title of a column → what it holds, and how that is written
 _COLUMNS = {
@@ -189,7 +189,7 @@ def learning_of(measured: Measured) -> Figure:
     if not curve["epoch"]:
         return Figure(svg=None, caption="Not drawn: no epoch was logged.")
     best = max(range(len(curve["epoch"])), key=lambda place: curve["valid_map"][place])
-    losses = {name.replace("_", " "): curve[name] for name in _LOSSES if any(curve[name])}
+    losses = {name.replace("_", " "): curve[name] for name in _LOSSES if any(curve.get(name, ()))}
     svg = learning_svg(
         curve["epoch"],
         curve["valid_map"],

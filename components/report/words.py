@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components.params import parse_value
+
 _NETWORKS = {
     "ag_man": "AG-MAN",
     "ag_mlan": "AG-MLAN",
+    "ahbn": "AHBN",
     "asen": "ASEN",
     "asen_v2": "ASEN, second version",
     "attn_fashion": "AttnFashion",
@@ -36,6 +39,14 @@ _PARTS = {
     "feature_fusion": "the whole map beside each box",
     "memory": "memory of values",
     "spatial_kernel_size": "a spatial kernel of side",
+    "branches": "branches",
+    "attribute_supervision": "supervision by attributes",
+    "landmark_supervision": "supervision by landmarks",
+    "fusion": "fusion of the branches",
+    "co_attention": "co-attention",
+    "grid_size": "branches fused on a grid of side",
+    "landmark_maps": "of the landmark branch",
+    "num_hourglasses": "stacked hourglasses:",
 }
 _OBJECTIVES = {
     "triplet": "triplet loss",
@@ -43,6 +54,7 @@ _OBJECTIVES = {
     "batch_triplet": "triplet loss over whole batches",
     "supcon": "supervised contrastive loss",
     "multi_similarity": "multi-similarity loss",
+    "classification": "classification loss",
 }
 _SAMPLES = {"triplets": "on triplets", "batches": "on balanced batches"}
 _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW"}
@@ -84,6 +96,8 @@ def recipe_in_words(params: Mapping[str, str], *, image_size_px: int) -> str:
     words = [] if objective is None else [_OBJECTIVES.get(objective, objective)]
     if words and "sampling.method" in params:
         words[0] += f" {_SAMPLES.get(params['sampling.method'], '')}"
+    if asked := parse_value(params.get("sampling.attributes", "[]")):
+        words.append(f"trained for {', '.join(asked)}")
     if "sampling.num_epochs" in params:
         words.append(f"{params['sampling.num_epochs']} epochs")
     if "train.optimizer" in params:
@@ -119,4 +133,6 @@ def _part(name: str, value: Any) -> str:
         return f"with {part}"
     if value is False or value == "none":
         return f"without {part}"
-    return f"{part} {value}" if isinstance(value, int) else f"{part}: {value}"
+    if isinstance(value, int):
+        return f"{part} {value}"
+    return f"{part}: {str(value).replace('_', ' ')}"

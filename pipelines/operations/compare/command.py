@@ -281,7 +281,8 @@ def _log(means: pd.DataFrame, out: Path, *, where: Tracking) -> None:
     with runs.ending(where, run_id):
         scores = {
             f"{score}/{metric_part(variant)}": value
-            for score in ("map", "gain")
+            for score in ("map", "gain", "hit_at_20")
+            if score in means
             for variant, value in zip(means["variant"], means[score], strict=True)
             if pd.notna(value)  # a random ranking has no gain
         }

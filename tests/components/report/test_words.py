@@ -47,6 +47,23 @@ def test_ablations_in_words() -> None:
     )
 
 
+def test_a_network_of_two_branches_in_words() -> None:
+    ahbn = {"name": "ahbn", "fusion": "compact_bilinear", "num_hourglasses": 2, "grid_size": 16}
+    ahbn |= {"landmark_maps": "heat_maps", "co_attention": "none", "landmark_supervision": False}
+    assert network_in_words(ahbn, num_parameters=1_000_000) == (
+        "AHBN; without supervision by landmarks; fusion of the branches: compact bilinear; without "
+        "co-attention; branches fused on a grid of side 16; of the landmark branch: heat maps; "
+        "stacked hourglasses: 2; 1.00 M parameters"
+    )
+
+
+def test_what_was_trained_for_stands_in_the_recipe() -> None:
+    params = {"train.objective": "classification", "sampling.attributes": "['item', 'neck line']"}
+    assert recipe_in_words(params, image_size_px=96) == (
+        "classification loss; trained for item, neck line; pictures of 96 px"
+    )
+
+
 def test_weights_of_others_in_words() -> None:
     assert "trained from ImageNet's weights (IMAGENET1K_V1)" in network_in_words(
         {"name": "csn", "backbone": "resnet50", "weights": "IMAGENET1K_V1", "masks": "fixed"},
