@@ -198,8 +198,17 @@ class ModelParams:
 
     @property
     def has_stages(self) -> bool:
-        """Whether the network learns to classify values before it learns to embed."""
-        return self.name == "fashionsearchnet_v2"
+        """Whether the network has a task that it can learn before it learns to embed."""
+        return self.name == "fashionsearchnet_v2" or self.is_supervised
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether it is `ahbn` with a branch that names values or finds landmarks."""
+        parts = resolve_parts(self.name, self.parts)
+        return any(
+            parts.get("branches") in ("both", branch) and parts[f"{branch}_supervision"]
+            for branch in ("attribute", "landmark")
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -528,13 +537,26 @@ def _contradictions_of_stages(
 ) -> Iterator[str]:
     """Yields what makes no sense of training in stages."""
     if train.loss_weighting == "uncertainty" and model.has_stages:
+        weight = "landmark_weight" if model.is_supervised else "ranking_weight"
         yield (
             f"train.loss_weighting uncertainty is not for {model.name}, whose losses "
-            "train.ranking_weight weighs: fixed"
+            f"train.{weight} weighs: fixed"
         )
-    for stage in ("classification_epochs", "global_ranking_epochs"):
-        if getattr(train, stage) and not model.has_stages:
-            yield f"train.{stage} is a stage of fashionsearchnet_v2, which {model.name} has not: 0"
+    if train.classification_epochs and not model.has_stages:
+        yield (
+            "train.classification_epochs is a stage of fashionsearchnet_v2, and of ahbn with "
+            f"supervision, which this {model.name} has not: 0"
+        )
+    if train.global_ranking_epochs and model.name != "fashionsearchnet_v2":
+        yield (
+            "train.global_ranking_epochs is a stage of fashionsearchnet_v2, which "
+            f"{model.name} has not: 0"
+        )
+    if train.sampled_classes is not None and train.objective != "classification":
+        yield (
+            f"train.sampled_classes is for train.objective classification, not {train.objective}: "
+            "null"
+        )
     if train.classification_epochs >= sampling.num_epochs:
         yield (
             f"train.classification_epochs {train.classification_epochs} leave none of "

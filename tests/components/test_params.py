@@ -219,7 +219,31 @@ REFUSED = {
     ),
     "a stage that a network has not": (
         {"train.classification_epochs": 1},
-        "train.classification_epochs is a stage of fashionsearchnet_v2, which ag_man has not: 0",
+        "train.classification_epochs is a stage of fashionsearchnet_v2, and of ahbn with "
+        "supervision, which this ag_man has not: 0",
+    ),
+    "a stage without anything to learn in it": (
+        {
+            "model.name": "ahbn",
+            "model.attribute_supervision": False,
+            "model.landmark_supervision": False,
+            "train.classification_epochs": 1,
+        },
+        "train.classification_epochs is a stage of fashionsearchnet_v2, and of ahbn with "
+        "supervision, which this ahbn has not: 0",
+    ),
+    "uncertain weights of branches": (
+        {"model.name": "ahbn", "train.loss_weighting": "uncertainty"},
+        "train.loss_weighting uncertainty is not for ahbn, whose losses train.landmark_weight "
+        "weighs: fixed",
+    ),
+    "a part of the branch that is left out": (
+        {"model.name": "ahbn", "model.branches": "attribute", "model.fusion": "sum"},
+        "model: fusion belongs to a branch that branches attribute leaves out: make it null",
+    ),
+    "a sample for what compares images": (
+        {"train.sampled_classes": 100},
+        "train.sampled_classes is for train.objective classification, not multi_similarity: null",
     ),
     "a last stage that a network has not": (
         {"model.name": "csn", "train.global_ranking_epochs": 2},
