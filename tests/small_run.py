@@ -4,6 +4,8 @@ The attributes cut the images across one another: two images alike in one differ
 the time, so that no single embedding serves both.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,11 @@ SCHEMA = AttributeSchema(
         Attribute(name="length", values=("short", "long")),
         Attribute(name="collar", values=("none", "round")),
     ),
+)
+WITH_ITEMS = replace(
+    SCHEMA,
+    attributes=(*SCHEMA.attributes, Attribute(name="item", num_items=100)),
+    landmarks=("left edge", "right edge", "middle"),
 )
 HERE = Place(rank=0, world_size=1, device=torch.device("cpu"))
 _PARAMS = resolved(Path(__file__).parents[1] / "params.yaml")
@@ -93,16 +100,46 @@ def write_store(folder: Path, images: np.ndarray, pixels: np.ndarray, *, shards:
     write_manifest(folder, listed, image_size_px=IMAGE_SIZE_PX)
 
 
-def _splits() -> pa.Table:
+def _item(image: int) -> int:
+    """Two images of each item, whose number is one of many."""
+    return 20 * (image % (NUM_IMAGES // 2)) + 7
+
+
+def _splits(schema: AttributeSchema) -> pa.Table:
     """The same images to train on and to validate with: half of them ask, half answer."""
     rows = []
     for image in range(NUM_IMAGES):
-        for attribute, value in enumerate(_values(image)):
+        values = (*_values(image), _item(image))[: len(schema.attributes)]
+        for attribute, value in enumerate(values):
             role = "query" if image < NUM_IMAGES // 2 else "gallery"
             rows.append((image, attribute, value, "train", "train"))
             rows.append((image, attribute, value, "valid", role))
     columns = zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True)
     return pa.table(dict(columns)).cast(tables.SPLITS)
+
+
+def _write_places(catalog: Path) -> None:
+    """Writes where landmarks are: in the last image, nowhere; of the others, the middle or not."""
+    side = float(IMAGE_SIZE_PX)
+    columns = {"path": "", "bytes": 1, "sha256": "", "width": int(side), "height": int(side)}
+    images = [{"image": image, **columns} for image in range(NUM_IMAGES)]
+    landmarks = [
+        {
+            "image": image,
+            "landmark": landmark,
+            "x": side * (landmark + 0.5) / 3 if is_seen else None,
+            "y": side * (image + 0.5) / NUM_IMAGES if is_seen else None,
+            "visibility": "visible" if is_seen else "absent",
+        }
+        for image in range(NUM_IMAGES - 1)
+        for landmark in range(3)
+        for is_seen in [landmark < 2 or image % 2 == 0]
+    ]
+    for name, rows, schema in (
+        (tables.IMAGES_FILE, images, tables.IMAGES),
+        (tables.LANDMARKS_FILE, landmarks, tables.LANDMARKS),
+    ):
+        files.write_table(pa.Table.from_pylist(rows, schema=schema), catalog / name, schema=schema)
 
 
 def write_inputs(
@@ -112,17 +149,23 @@ def write_inputs(
     steps_per_epoch: int,
     attributes_per_batch: int = 2,
     images_per_value: int = 2,
+    schema: AttributeSchema = SCHEMA,
 ) -> TrainingInputs:
-    """Writes all that a training run reads; a batch has two values of each attribute in it."""
+    """Writes all that a training run reads; a batch has two values of each attribute in it.
+
+    `schema` is `SCHEMA`, or `WITH_ITEMS`, which has landmarks too.
+    """
     inputs = TrainingInputs(
         catalog=folder / "catalog",
         store=StoreLocation(address=str(folder / "store"), cache=folder / "cache"),
         splits=folder / "splits",
         triplets=folder / "triplets",
     )
-    files.write_json(SCHEMA.as_dict(), inputs.catalog / "schema.json")
+    files.write_json(schema.as_dict(), inputs.catalog / "schema.json")
+    if schema.landmarks:
+        _write_places(inputs.catalog)
     write_store(inputs.store.local(), np.arange(NUM_IMAGES), _pictures())
-    splits = _splits()
+    splits = _splits(schema)
     files.write_table(splits, inputs.splits / "splits.parquet", schema=tables.SPLITS)
     labels = splits.filter(pc.field("split") == "train")
     triplets = plan_triplets(
@@ -152,6 +195,7 @@ def build(
     place: Place = HERE,
     model: ModelParams = MODEL,
     checkpoint: CheckpointParams = CHECKPOINT,
+    attributes: Sequence[str] = (),
     **changes,
 ) -> Run:
     """Returns a run with changed training params, its state taken up where one is saved."""
@@ -162,6 +206,7 @@ def build(
         checkpoint_params=checkpoint,
         state_folder=state_folder,
         place=place,
+        attributes=attributes,
     )
     run.state.restore()
     return run

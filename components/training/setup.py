@@ -16,10 +16,11 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from components import tables
+from components import files, tables
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.images.augmentation import Augmentation
+from components.images.geometry import landmarks_in_square
 from components.images.remote_store import StoreLocation
 from components.images.store import ImageStore
 from components.losses.combined import CombinedLoss, StagedLoss
@@ -28,7 +29,7 @@ from components.models.network import EmbeddingNetwork
 from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.auxiliary import auxiliary_losses
 from components.training.classification import Classification
-from components.training.feed import Feed, mapped_pixels, resident_pixels
+from components.training.feed import Feed, Landmarks, mapped_pixels, resident_pixels
 from components.training.loop import Run
 from components.training.objectives import Objective, build_objective
 from components.training.plan import BatchPlan, Place, Plan, TripletPlan
@@ -80,6 +81,7 @@ def build_run(
         schema=schema,
         device=place.device,
         asked=asked,
+        landmarks=_landmarks(inputs.catalog, schema, store),
         sampled_items=train_params.sampled_classes,
     )
     augmentation = Augmentation(
@@ -161,6 +163,19 @@ def _combination(name: str, params: TrainParams) -> CombinedLoss | StagedLoss:
             first=[*weights], classification_epochs=params.classification_epochs, weights=weights
         )
     return CombinedLoss(weighting=params.loss_weighting)
+
+
+def _landmarks(catalog: Path, schema: AttributeSchema, store: ImageStore) -> Landmarks | None:
+    """Returns the landmarks of stored images, where the data set marks some."""
+    if not schema.landmarks:
+        return None
+    return landmarks_in_square(
+        tables.read_landmarks(catalog),
+        files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES),
+        tables.read_boxes(catalog),
+        schema.landmarks,
+        crop=store.crop,
+    )
 
 
 def _check_shares(plan: Plan, params: TrainParams) -> None:
