@@ -32,7 +32,7 @@ def test_the_demo_follows_the_preset_hemline():
     assert changed(params, read_preset("hemline")) == params
 
 
-@pytest.mark.parametrize("name", ["fashionsearchnet", "hemline", "paper"])
+@pytest.mark.parametrize("name", ["ahbn", "fashionsearchnet", "hemline", "paper"])
 def test_values_come_as_options_of_an_experiment(name, capsys):
     assert run(name) == 0
     options = shlex.split(capsys.readouterr().out)
@@ -46,6 +46,7 @@ def test_values_come_as_options_of_an_experiment(name, capsys):
 def test_without_a_name_they_are_listed(capsys):
     assert run() == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "ahbn",
         "fashionsearchnet",
         "hemline",
         "paper",
@@ -74,7 +75,7 @@ def test_written_values_are_used_and_comments_stay(capsys):
 def test_an_unknown_preset_names_the_known(capsys):
     assert run("papers") == 1
     assert (
-        "no preset 'papers' in presets/; there are fashionsearchnet, hemline, paper"
+        "no preset 'papers' in presets/; there are ahbn, fashionsearchnet, hemline, paper"
         in capsys.readouterr().err
     )
 
