@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from products import Products
 
 from components.datasets.description import (
     AttributeDescription,
     Description,
-    ItemsDescription,
     QuarantinedRow,
+    describe_labels,
 )
 from components.datasets.drift import Finding, compare_labels, compare_quarantine, total_variation
 
@@ -105,15 +106,11 @@ def test_the_quarantine_of_what_came_is_not_diluted_by_what_was_there():
 
 def test_new_items_are_no_new_values() -> None:
     """They are what new data is made of; an identity that vanished is told."""
-    before, after = described(neck=NECK, item={}), described(neck=NECK, item={})
-    before, after = (
-        replace(
-            each,
-            attributes=tuple(replace(x, num_labels=number) for x in each.attributes),
-            items=ItemsDescription(attribute="item", num_items_by_images={4: number // 4}),
-        )
-        for each, number in ((before, 100), (after, 400))
-    )
-    assert compare_labels(before, after, max_label_shift=0) == ()
-    (found,) = compare_labels(before, described(neck=NECK), max_label_shift=0)
-    assert (found.kind, found.attribute, found.before) == ("vanished_attribute", "item", 100)
+    before, after = (describe_labels(Products(number).labelled()) for number in (7, 25))
+    assert compare_labels(before, after, max_label_shift=0.1) == ()
+    without = replace(after, attributes=after.attributes[:1])
+    found = compare_labels(before, without, max_label_shift=0.1)
+    assert [(x.kind, x.attribute, x.before) for x in found] == [
+        ("vanished_attribute", "item", 25),
+        ("vanished_attribute", "hem", 25),
+    ]
