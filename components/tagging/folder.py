@@ -150,10 +150,8 @@ def check_nameable(prototypes: Prototypes, attribute: str) -> None:
         why = (
             "" if found else ": single products have none, `hemline neighbours` finds their images"
         )
-        raise HemlineError(
-            f"no value of {attribute!r} has a prototype{why}; give --attribute with one of "
-            f"{', '.join(named) or '(none)'}"
-        )
+        remedy = f"; give --attribute with one of {', '.join(named)}" if named else ""
+        raise HemlineError(f"no value of {attribute!r} has a prototype{why}{remedy}")
 
 
 def _tagged(vectors: Vectors, prototypes: Prototypes, attribute: str) -> pa.Table:
