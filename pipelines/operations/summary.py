@@ -46,9 +46,10 @@ def summary(
     attribute = max(
         (row for row in source.schema.attributes if row.name in figures["attributes"]),
         key=lambda row: row.num_values,
-    ).name
-    path = source.images["path"][median_query(scores, attribute)].as_py()
-    image = Path(load_section(params, DataParams).root) / path
+    )
+    asking = pc.field("image") == median_query(scores, attribute.name)
+    (asked,) = source.images.filter(asking).to_pylist()
+    image = Path(load_section(params, DataParams).root) / asked["path"]
     if output_format == "json":
         print_json(
             {
@@ -85,8 +86,12 @@ def summary(
     console.print(f"model       {shown}", markup=False)
     console.print(f"embeddings  {embeddings}/vectors/*.parquet, {embedded.num_images} images")
     has_model = is_here or cached_package(embedded).exists()
-    query = ("--image", image) if has_model and image.is_file() else ("--id", path)
-    proposals = [command_line("hemline", "search", *query, "--attribute", attribute)]
+    query = ("--image", image) if has_model and image.is_file() else ("--id", asked["path"])
+    crosses = attribute.is_identity and asked["domain"] == "street"
+    where_to = ("--where", "domain=shop") if crosses else ()
+    proposals = [
+        command_line("hemline", "search", *query, "--attribute", attribute.name, *where_to)
+    ]
     if where.uri.startswith("sqlite:") and is_here:
         proposals.append(command_line("mlflow", "ui", "--backend-store-uri", where.uri))
     if _is_versioned():

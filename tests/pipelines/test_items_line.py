@@ -102,7 +102,9 @@ def test_tags_and_neighbours_are_made_and_checked(line: Project) -> None:
 def test_products_are_measured_and_the_first_to_be_tried(line: Project) -> None:
     figures = json.loads((line.folder / "metrics/evaluation.json").read_text())
     assert ITEM in figures["attributes"]
-    assert f"--attribute {ITEM}" in line.run("hemline", "summary").stdout
+    printed = line.run("hemline", "summary").stdout
+    assert f"--attribute {ITEM} --where domain=shop" in " ".join(printed.split())
+    assert f"items found   hit@20 {figures['attributes'][ITEM]['hit_at_20']:.1f} (" in printed
     card = next(line.folder.glob("mlartifacts/**/model_card.md")).read_text()
     assert "| item | 40 |" in card
 
