@@ -37,9 +37,11 @@ def main() -> None:
         regions_of(arguments.truth, catalog), tables.read_splits(arguments.splits), "test"
     )
     store, names = ImageStore(arguments.store), trained.schema.names
-    measured = (store, regions, catalog.images)
-    seen = attention_in_regions(trained.attend, *measured, boxes=catalog.boxes)
-    boxes = boxes_in_regions(trained.locate, *measured, boxes=catalog.boxes)
+    shown = (store, regions, catalog.images, catalog.boxes)
+    seen, boxes = (
+        attention_in_regions(trained.attend, *shown),
+        boxes_in_regions(trained.locate, *shown),
+    )
     print(f"{machine()}; {len(regions)} regions of test images")
     for title, found in (("attention", seen), ("boxes", boxes)):
         if found.empty:

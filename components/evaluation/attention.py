@@ -49,8 +49,8 @@ def attention_in_regions(
     store: ImageStore,
     regions: pa.Table,
     images: pa.Table,
-    *,
     boxes: pa.Table = NO_BOXES,
+    *,
     batch_size: int = 64,
 ) -> pd.DataFrame:
     """Returns a row per region: `attribute`, `share` of attention and `area`, both in [0, 1].

@@ -30,8 +30,8 @@ def boxes_in_regions(
     store: ImageStore,
     regions: pa.Table,
     images: pa.Table,
-    *,
     boxes: pa.Table = NO_BOXES,
+    *,
     batch_size: int = 64,
 ) -> pd.DataFrame:
     """Returns a row per region: `attribute`, `iou`, `covered` and `box`, the latter in [0, 1].

@@ -113,10 +113,9 @@ def evaluate(
     regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
     of_split = labelled_regions(regions, table, "test")
     boxes = tables.read_boxes(catalog)
-    seen = attention_in_regions(trained.attend, pictures, of_split, catalogued, boxes=boxes)
-    add_attention(figures, seen, trained.schema)
-    cut = boxes_in_regions(trained.locate, pictures, of_split, catalogued, boxes=boxes)
-    add_boxes(figures, cut, trained.schema)
+    shown = (pictures, of_split, catalogued, boxes)
+    add_attention(figures, attention_in_regions(trained.attend, *shown), trained.schema)
+    add_boxes(figures, boxes_in_regions(trained.locate, *shown), trained.schema)
     attributes, dim = trained.schema.attributes, embeddings.shape[-1]
     manipulation = evaluate_manipulation(
         table,

@@ -12,6 +12,7 @@ from components.evaluation.attention import (
     attention_in_regions,
     coverage,
     labelled_regions,
+    visible_regions,
 )
 
 
@@ -89,3 +90,11 @@ def test_regions_of_a_split_are_those_of_its_labels():
         (3, 0),
         (4, 1),
     ]
+
+
+def test_regions_lie_in_the_box_that_a_picture_is_cropped_to():
+    """Image 3 is its left half: what was the upper left quarter is the upper half of its square."""
+    boxes = pa.table({"image": [3], "left": [0.0], "top": [0.0], "right": [4.0], "bottom": [8.0]})
+    images, attributes, shares = visible_regions(REGIONS, IMAGES, boxes, crop="box")
+    assert (images.tolist(), attributes.tolist()) == ([3, 3, 7], [0, 1, 0])
+    assert shares.tolist() == [[0, 0, 1, 0.5], [0, 0, 1, 0.25], [0.25, 0.25, 0.75, 0.75]]
