@@ -54,6 +54,23 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow
         yield f"line {number}", {column: [row[place]] for column, place in places.items()}
 
 
+def text_in(row: TextRow, column: str, *, where: str) -> str:
+    """Returns the text in a cell; empty where it says nothing or the column is missing.
+
+    Raises:
+        HemlineError: it has several texts.
+    """
+    texts = said(row.get(column, ()))
+    if len(texts) > 1:
+        raise HemlineError(f"{where}: column {column} has {len(texts)} texts, one is allowed")
+    return texts[0] if texts else ""
+
+
+def said(texts: Sequence[str]) -> list[str]:
+    """Returns the texts of a cell that say something, without blanks around them."""
+    return [text for raw in texts if (text := raw.strip()) and text.lower() != "nan"]
+
+
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, TextRow]]:
     file = _open_parquet(path)
     name_of = {name.strip(): name for name in file.schema_arrow.names}

@@ -285,7 +285,7 @@ def test_an_image_can_be_in_one_group(tmp_path):
     content = "image,neck,group\na.jpg,v,p1\nb.jpg,v,p1\na.jpg,round,p1\na.jpg,v,\n"
     assert read_csv(tmp_path, content).groups == {"a.jpg": "p1", "b.jpg": "p1"}
 
-    expected = r"line 6: image a\.jpg is in group 'p2', and above in 'p1'"
+    expected = r"line 6: group of image a\.jpg is 'p2', and above 'p1'"
     with pytest.raises(HemlineError, match=expected):
         read_csv(tmp_path, content + "./a.jpg,square,p2\n")
 
