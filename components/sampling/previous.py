@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from components import files, tables
-from components.attributes import AttributeSchema
+from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.params import SplitParams
 from components.sampling.splits import Assignment
@@ -63,13 +63,13 @@ def _moved(table: pa.Table, before: AttributeSchema, now: AttributeSchema) -> pa
 
     Items keep their numbers: the catalog that counts them is continued.
     """
-    values_now = {attribute.name: attribute.values for attribute in now.attributes}
+    attributes_now = {attribute.name: attribute for attribute in now.attributes}
     value_of = np.full((len(before.attributes), max(before.num_values)), -1)
     for place, attribute in enumerate(before.attributes):
-        if attribute.is_identity:
+        is_now = attributes_now.get(attribute.name, Attribute(name=attribute.name))
+        if attribute.is_identity and is_now.is_identity:
             value_of[place] = np.arange(value_of.shape[1])
-            continue
-        among = pd.Index(values_now.get(attribute.name, ()), dtype=object)
+        among = pd.Index(is_now.values, dtype=object)
         value_of[place, : len(attribute.values)] = among.get_indexer(pd.Index(attribute.values))
     attribute_of = pd.Index(now.names).get_indexer(pd.Index(before.names))
     attribute, value = table["attribute"].to_numpy(), table["value"].to_numpy()

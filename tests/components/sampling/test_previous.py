@@ -78,6 +78,21 @@ def test_positions_follow_the_names_of_attributes_and_values(written):
     )
 
 
+def test_items_keep_their_numbers_and_are_gone_where_they_become_values(tmp_path):
+    items = replace(SCHEMA, attributes=(Attribute(name="item", num_items=40), *SCHEMA.attributes))
+    previous = splits_of((0, 0, 39, "train", "train"), (1, 1, 1, "test", "query"))
+    path = tmp_path / "splits.parquet"
+    write_assignment(previous, path, catalog=catalog_of(items), params=PARAMS)
+    more = replace(items, attributes=(*SCHEMA.attributes, Attribute(name="item", num_items=70)))
+    listed = replace(items, attributes=(Attribute(name="item", values=("a", "b")),))
+
+    found = read_previous(path, catalog=catalog_of(more), params=PARAMS).splits
+    assert found["attribute"].to_pylist() == [3, 0]
+    assert found["value"].to_pylist() == [39, 1]
+    found = read_previous(path, catalog=catalog_of(listed), params=PARAMS).splits
+    assert found["value"].to_pylist() == [-1, -1]
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
