@@ -1,8 +1,9 @@
 """Stage `evaluate`: the trained network on the test split → metrics, plots and a report."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -177,6 +178,10 @@ def evaluate(
         runs.log_file(file, tracking=where, run_id=run_id)
     runs.link_artifact("report", report_file.name, tracking=where, run_id=run_id)
     recording.record_outputs(run, tracking=where, run_id=run_id)
+    _print(figures)
+
+
+def _print(figures: Mapping[str, Any]) -> None:
     console.print(
         f"test MAP {figures['map']:.2f}, random {figures['random_map']:.2f}, "
         f"gain {gain_text(figures)} %"
