@@ -7,7 +7,7 @@ of a landmark is (DeepFashion, AHBN's Figure 5): images that show more of them w
 Shape letters: n images, B of a batch, M landmarks. Points are x and y as shares of the square.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,12 @@ def landmark_error(
             if counts_nM[:, m].any()
         },
     }
+
+
+def landmark_metrics(figures: Mapping[str, Any], *, prefix: str) -> dict[str, float]:
+    """Returns the error of a report's landmarks by MLflow's name; none where it has none."""
+    found = figures.get("landmarks")
+    return {f"{prefix}/landmark_error": found["error"]} if found else {}
 
 
 def _found(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from typer import Option
 
@@ -32,6 +33,7 @@ from components.evaluation.figures import (
     manipulation_text,
     not_above_random,
 )
+from components.evaluation.landmarks import landmark_error, landmark_metrics
 from components.evaluation.manipulation_figures import (
     evaluate_manipulation,
     manipulation_metrics,
@@ -39,6 +41,7 @@ from components.evaluation.manipulation_figures import (
 )
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
+from components.images.geometry import landmarks_in_square
 from components.images.store import ImageStore
 from components.prototypes.prototypes import read_prototypes_of
 from components.prototypes.tag_figures import evaluate_tags, tag_metrics
@@ -47,7 +50,7 @@ from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose, render
 from components.report.content import Measured
 from components.tracking import runs
-from components.training.trained import identity, read_trained_model
+from components.training.trained import TrainedModel, identity, read_trained_model
 from pipelines.shell import options
 from pipelines.shell.environment import store_location, tracking
 from pipelines.shell.reporting import console, progress
@@ -77,7 +80,8 @@ def evaluate(
 
     The gain is what MAP has of the way from a random ranking to a perfect one, in percent.
     If the data set says in which region an attribute shows, measure the share of attention in it
-    too, and how the boxes of a network that makes some meet it. The report shows the results, and
+    too, and how the boxes of a network that makes some meet it. If it marks landmarks, measure how
+    far from them those are that a network finds. The report shows the results, and
     which values are confused with which.
     """
     where = tracking(params)
@@ -111,12 +115,7 @@ def evaluate(
     if categories:
         figures["categories"] = categories
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
-    regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
-    of_split = labelled_regions(regions, table, "test")
-    boxes = tables.read_boxes(catalog)
-    shown = (pictures, of_split, catalogued, boxes)
-    add_attention(figures, attention_in_regions(trained.attend, *shown), trained.schema)
-    add_boxes(figures, boxes_in_regions(trained.locate, *shown), trained.schema)
+    _add_places(figures, trained, pictures, catalog=catalog, splits=table)
     attributes, dim = trained.schema.attributes, embeddings.shape[-1]
     manipulation = evaluate_manipulation(
         table,
@@ -172,6 +171,7 @@ def evaluate(
         **manipulation_metrics(figures["manipulation"], prefix="test"),
         **tag_metrics(figures["tags"], prefix="test"),
         "test/images_per_s": images_per_s,
+        **landmark_metrics(figures, prefix="test"),
     }
     runs.log_metrics(logged, tracking=where, run_id=run_id)
     for file in (metrics, queries, report_file):
@@ -191,3 +191,32 @@ def _print(figures: Mapping[str, Any]) -> None:
     if items := item_row(figures):
         console.print(f"items found: {hits_text(items)}")
     console.print(f"attribute manipulation {manipulation_text(figures)}")
+
+
+def _add_places(
+    figures: dict[str, Any],
+    trained: TrainedModel,
+    pictures: ImageStore,
+    *,
+    catalog: Path,
+    splits: pa.Table,
+) -> None:
+    """Adds how what the network looks at, cuts out and finds meets what the data set marks."""
+    images = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
+    boxes, schema = tables.read_boxes(catalog), trained.schema
+    regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
+    of_split = labelled_regions(regions, splits, "test")
+    shown = (pictures, of_split, images, boxes)
+    add_attention(figures, attention_in_regions(trained.attend, *shown), schema)
+    add_boxes(figures, boxes_in_regions(trained.locate, *shown), schema)
+    marks, names = tables.read_landmarks(catalog), schema.landmarks
+    landmarks = landmark_error(
+        trained.find_landmarks,
+        pictures,
+        landmarks_in_square(marks, images, boxes, names, crop=pictures.crop),
+        names=names,
+        trained=held_out_images(splits, "train"),
+        held_out=held_out_images(splits, "test"),
+    )
+    if landmarks:
+        figures["landmarks"] = landmarks

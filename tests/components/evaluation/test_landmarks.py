@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.evaluation.landmarks import landmark_error
+from components.evaluation.landmarks import landmark_error, landmark_metrics
 
 NAMES = ("left hem", "right hem", "collar")
 IMAGES = np.array([0, 1, 2, 5, 7])
@@ -89,3 +89,10 @@ def test_a_landmark_that_no_training_image_shows_is_not_counted():
 )
 def test_without_landmarks_there_are_no_figures(found, held_out):
     assert measured(found, held_out=held_out) == {}
+
+
+def test_mlflow_gets_the_overall_error():
+    assert landmark_metrics({"landmarks": {"error": 0.25}}, prefix="test") == {
+        "test/landmark_error": 0.25
+    }
+    assert landmark_metrics({}, prefix="test") == {}
