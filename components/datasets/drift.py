@@ -7,7 +7,13 @@ from typing import Literal
 from components.datasets.description import AttributeDescription, Description
 
 Kind = Literal[
-    "new_attribute", "vanished_attribute", "new_value", "vanished_value", "shift", "quarantine"
+    "new_attribute",
+    "vanished_attribute",
+    "vanished_domain",
+    "new_value",
+    "vanished_value",
+    "shift",
+    "quarantine",
 ]
 
 _NUM_MOVED = 3  # values that the message of a shift names
@@ -18,10 +24,10 @@ class Finding:
     """Something about new data that a person should look at before a model learns from it.
 
     Attributes:
-        attribute: None for the quarantine.
-        value: of new_value and vanished_value.
+        attribute: None for a domain and for the quarantine.
+        value: of new_value and vanished_value; the domain that vanished.
         before: share of the attribute's labels that the value had; of a whole attribute the number
-            of its labels; of a shift and of the quarantine 0.
+            of its labels, of a domain that of its images; of a shift and of the quarantine 0.
         after: the same of the new data; of a shift the total variation distance, of the quarantine
             the share of new images.
         message: the above for people, with what was allowed.
@@ -50,6 +56,9 @@ def compare_labels(
 ) -> tuple[Finding, ...]:
     """Returns attributes and values that came or went, and attributes whose values shifted.
 
+    Also domains that vanished: without images of the shop, nothing answers those of the street.
+    Items come and go: they are no values that are compared.
+
     An attribute has shifted by more than a total variation distance of `max_label_shift`.
     """
     old, new = _labelled(before), _labelled(after)
@@ -74,6 +83,18 @@ def compare_labels(
         )
         for row in old.values()
         if row.name not in new
+    ]
+    findings += [
+        Finding(
+            kind="vanished_domain",
+            attribute=None,
+            value=name,
+            before=number,
+            after=0,
+            message=f"no image is of the domain {name!r} any more; {number} were",
+        )
+        for name, number in before.domains.items()
+        if name not in after.domains
     ]
     for name in (name for name in new if name in old):
         findings += _compare_values(old[name], new[name], max_label_shift=max_label_shift)

@@ -114,3 +114,15 @@ def test_new_items_are_no_new_values() -> None:
         ("vanished_attribute", "item", 25),
         ("vanished_attribute", "hem", 25),
     ]
+
+
+def test_a_domain_that_vanished_is_told() -> None:
+    """As where the shop's pictures were not delivered; a new domain is no matter."""
+    before, after = (
+        replace(described(neck=NECK), domains=domains)
+        for domains in ({"shop": 30, "street": 60}, {"runway": 9, "street": 60})
+    )
+    (found,) = compare_labels(before, after, max_label_shift=0)
+    assert (found.kind, found.value, found.before) == ("vanished_domain", "shop", 30)
+    assert found.message == "no image is of the domain 'shop' any more; 30 were"
+    assert compare_labels(described(neck=NECK), after, max_label_shift=0) == ()
