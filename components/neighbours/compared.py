@@ -17,7 +17,7 @@ from components.errors import HemlineError
 from components.search.request import SearchRequest
 from components.search.vector_map import mapped_vectors
 
-_SHA256 = re.compile("[0-9a-f]{64}")
+_SHA256 = re.compile("[0-9a-f]{64}(?:#xywh=.*)?")  # and the box that was embedded of the file
 _ROWS_AT_ONCE = 2**16  # whose words are multiplied
 
 
@@ -27,7 +27,8 @@ class ComparedItems:
 
     Attributes:
         images_n: image numbers.
-        contents_n: equal for items whose files are equal byte by byte, as far as that is known.
+        contents_n: equal for items whose files are equal byte by byte, as far as that is known, and
+            that are the same box of them.
         vectors: their vectors [n, D] for each attribute.
         weights: weight of each attribute.
     """

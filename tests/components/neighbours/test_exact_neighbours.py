@@ -1,14 +1,17 @@
 """Exact lists against the definition, and against `hemline search --exact` to the bit."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from embedded_folders import unit_vectors
+from embedded_folders import unit_vectors, write_embedded_folder
 
 from components.embedding.embeddings import Vectors
 from components.neighbours import exact
-from components.neighbours.compared import ComparedItems
+from components.neighbours.compared import ComparedItems, read_compared
 from components.neighbours.exact import NO_IMAGE, NearestLists, nearest_exactly
+from components.search.request import SearchRequest
 from components.search.search import nearest, similarities
 
 NUM_ITEMS, DIM, TOP_K = 700, 16, 5
@@ -104,3 +107,15 @@ def test_threads_and_slices_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> No
         assert_same(nearest_exactly(items, items, top_k=TOP_K), before)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_copies_are_the_same_box_of_equal_files(tmp_path: Path) -> None:
+    """What a file system says of a file tells no copies."""
+    one, other = "a" * 64, "b" * 64
+    contents = [one, one, f"{one}#xywh=0,0,4,4", f"{one}#xywh=4,0,4,4", f"{one}#xywh=0,0,4,4"]
+    contents += [f"{other}#xywh=0,0,4,4", "4096 2026-11-01", "4096 2026-11-01"]
+    embedded = write_embedded_folder(
+        tmp_path, {"a": unit_vectors(len(contents), DIM)}, columns={"content": contents}
+    )
+    found = read_compared(embedded, embedded.items(), SearchRequest(weights={"a": 1.0}, top_k=1))
+    assert found.contents_n.tolist() == [0, 0, 2, 3, 2, 5, 6, 7]
