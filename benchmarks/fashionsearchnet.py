@@ -53,7 +53,7 @@ def main() -> None:
             representation,
             vectors_nND,
             values_nC,
-            num_values=trained.schema.num_values,
+            num_values=trained.schema.num_listed,
             top=arguments.top,
         )
         for name, of_attribute in zip(trained.schema.names, hits, strict=True):

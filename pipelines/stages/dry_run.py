@@ -1,5 +1,7 @@
 """What a training would be, without training: `hemline train --dry-run`."""
 
+from collections.abc import Sequence
+
 import pyarrow.compute as pc
 from rich.table import Table
 
@@ -12,9 +14,16 @@ from pipelines.shell.reporting import console
 
 
 def describe_training(
-    inputs: TrainingInputs, *, model_params: ModelParams, train_params: TrainParams
+    inputs: TrainingInputs,
+    *,
+    model_params: ModelParams,
+    train_params: TrainParams,
+    attributes: Sequence[str],
 ) -> None:
-    """Prints images, steps, parameters and the memory that a worker is expected to need."""
+    """Prints images, steps, parameters and the memory that a worker is expected to need.
+
+    `attributes` are those asked of an image, all where none is named.
+    """
     schema = tables.read_schema(inputs.catalog)
     splits = tables.read_splits(inputs.splits)
     labels = splits.filter(pc.field("split") == "train")
@@ -29,7 +38,7 @@ def describe_training(
     memory = estimate_memory(
         network,
         num_images=min(share, train_params.images_at_once or share),
-        num_asked=1 if asks_one else len(schema.attributes),
+        num_asked=1 if asks_one else len(attributes or schema.attributes),
         image_size_px=size,
         bf16=train_params.precision == "bf16",
         averages=train_params.ema_decay is not None,

@@ -68,8 +68,11 @@ def train(
         splits=splits.absolute(),
         triplets=triplets.absolute(),
     )
+    attributes = load_section(params, SamplingParams).attributes
     if dry_run:
-        describe_training(inputs, model_params=model_params, train_params=train_params)
+        describe_training(
+            inputs, model_params=model_params, train_params=train_params, attributes=attributes
+        )
         return
     source = load_section(params, DataParams).root
     folders = [catalog, location.local(), splits, triplets]
@@ -112,7 +115,7 @@ def train(
             model_params=model_params,
             train_params=train_params,
             checkpoint_params=load_section(params, CheckpointParams),
-            attributes=load_section(params, SamplingParams).attributes,
+            attributes=attributes,
             state_folder=state_folder,
             log=Journal(journal).append,
         )

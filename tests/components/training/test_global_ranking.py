@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_run import HERE, MODEL, NUM_IMAGES, SCHEMA, build, write_inputs
+from small_run import HERE, MODEL, NUM_IMAGES, SCHEMA, WITH_ITEMS, build, write_inputs
 
 from components.images.transforms import normalise
 from components.sampling.manipulations import Manipulated
@@ -15,6 +15,7 @@ from components.training.global_ranking import global_ranking_loss, mean_of_valu
 from components.training.loop import Run, train
 from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS
+from components.training.trained import save_weights
 
 torch.set_num_threads(1)
 
@@ -68,6 +69,21 @@ def test_nothing_but_memory_importance_and_projection_moves(inputs, trained, tmp
     assert all(torch.equal(after[name], before[name]) for name in others)
     for parameter in run.state.network.representation.parameters():
         assert not parameter.requires_grad
+
+
+def test_items_are_no_values_to_ask_for(inputs, trained, tmp_path):
+    """The same images have as many manipulations where their items are known as well."""
+    _, _, (figures,) = ranked(inputs, trained, tmp_path / "without", epochs=1)
+    with_items = write_inputs(
+        tmp_path / "inputs", num_epochs=1, steps_per_epoch=1, schema=WITH_ITEMS
+    )
+    untrained = tmp_path / "untrained.safetensors"
+    run = build(with_items, tmp_path / "with", model=NETWORK, **CHANGES)
+    save_weights(run.state.network, untrained)
+    run, _, (others,) = ranked(with_items, untrained, tmp_path / "with", epochs=1)
+    for name in ("manipulations", "manipulations_left_out"):
+        assert others[name] == figures[name]
+    assert [len(vectors) for vectors in run.state.network.prototypes()] == [2, 2, 0]
 
 
 def test_the_memory_begins_as_the_mean_embedding_of_each_value(inputs, trained, tmp_path):
