@@ -51,6 +51,19 @@ class Products:
         files = {path: encoded(self._photo(path)) for path in self.item_of}
         write_files(root, files)
 
+    def write_table(self, root: Path) -> None:
+        """Writes the photographs, and what `labelled` has of them, as a wide table."""
+        self.write(root)
+        labelled = self.labelled()
+        cells: dict[str, dict[str, str]] = {}
+        for label in labelled.labels:
+            cells.setdefault(label.path, {})[label.attribute] = label.value
+        names = ("neck", ITEM, "hem")
+        lines = [",".join(("image", "domain", *names))]
+        for path, values in cells.items():
+            lines.append(",".join((path, labelled.domains[path], *(values[x] for x in names))))
+        write_files(root, {"labels.csv": "\n".join(lines) + "\n"})
+
     def labelled(self) -> LabelledImages:
         """Returns what a reader would find."""
         labels = []
