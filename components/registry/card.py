@@ -17,12 +17,14 @@ class Facts:
     """What a card is made of, all of it recorded by the stages before registration.
 
     `splits` is the report of the stage `split`, `evaluation` the figures of the stage `evaluate` in
-    percent, `run_id` the run that trained the network; what follows is as in `provenance.Origin`.
+    percent, `crop` is `preprocess.crop`, `run_id` the run that trained the network; what follows is
+    as in `provenance.Origin`.
     """
 
     model_name: str
     schema: AttributeSchema
     image_size_px: int
+    crop: str
     splits: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     run_id: str

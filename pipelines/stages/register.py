@@ -51,6 +51,7 @@ def register(
             model_name=where.model_name,
             schema=trained.schema,
             image_size_px=trained.image_size_px,
+            crop=trained.crop,
             splits=read_json(splits / SPLITS_REPORT_FILE),
             evaluation=evaluation,
             run_id=run_id,

@@ -27,6 +27,7 @@ FACTS = Facts(
     model_name="hemline",
     schema=SCHEMA,
     image_size_px=96,
+    crop="centre",
     splits={
         "method": "random",
         "splits": {
@@ -169,3 +170,11 @@ def test_items_are_counted_and_found_in_so_many_percent():
     assert lines[place - 1] == ""
     assert lines[place + 1] == "7 queries whose item is not in the gallery were left out."
     assert "items" not in model_card(FACTS).partition("## Measured")[2].partition("## Limits")[0]
+
+
+def test_a_model_of_boxes_says_what_it_sees() -> None:
+    centre = "It sees the centre square of a picture at 96 px"
+    assert centre in model_card(FACTS)
+    card = model_card(replace(FACTS, crop="box"))
+    assert "It sees the box of a picture's item, resized to 96 px a side whatever its shape" in card
+    assert centre not in card
