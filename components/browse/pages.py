@@ -142,7 +142,7 @@ class Pages:
             pixels={
                 (side, crop): decode(data, image_size_px=side, crop=crop) for side, crop in squares
             },
-            copies={s.key: tuple(s.finder.same_content(data).tolist()) for s in self._shelves},
+            copies={s.key: tuple(s.finder.same_content(data)) for s in self._shelves},
         )
         token = self._uploads.keep(upload)
         return redirect(url_for("search", upload=token, **question.fields), code=303)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from components import tables
 from components.embedding.embeddings import Embeddings, Vectors
 from components.errors import HemlineError, command_line
+from components.images.decode import Box
+from components.images.paths import without_fragment
 from components.search.conditions import CatalogLookup, Condition, rows_that_hold
 from components.search.index import MIN_INDEXED, AttributeIndex, read_index
 from components.search.request import Answer, Found, Query, SearchRequest
@@ -58,17 +60,24 @@ class Finder:
             )
         return int(images[0])
 
-    def same_content(self, data: bytes) -> NDArray[np.int64]:
+    def same_content(self, data: bytes, *, region: Box | None = None) -> list[int]:
         """Returns the numbers of the embedded images whose file holds exactly these bytes.
 
         Of a folder or a bucket that was embedded, the files' contents may not be known: then none.
+        A photograph of several products is several images, of which a region is one.
         """
         digest = hashlib.sha256(data).hexdigest()
         if self._lookup is None:
             is_same = pc.starts_with(self._items["content"], digest)  # a box may follow
-            return np.asarray(self._items.filter(is_same)["image"].to_numpy())
-        same = self._lookup.images.filter(pc.field("sha256") == digest)
-        return np.intersect1d(same["image"].to_numpy(), self._images)
+            same = self._items.filter(is_same)["image"].to_numpy()
+        else:
+            copies = self._lookup.images.filter(pc.field("sha256") == digest)
+            same = np.intersect1d(copies["image"].to_numpy(), self._images)
+        return [
+            image
+            for image in same.tolist()
+            if region is None or without_fragment(self.path_of(image))[1] == region
+        ]
 
     def path_of(self, image: int) -> str:
         """Returns an embedded image's path, relative to the root of the embedded images."""

@@ -231,7 +231,8 @@ def _ask(
     except UnreadableImageError as error:
         raise HemlineError(f"--image {image} cannot be used: {error}") from error
     vectors = package.embed_each(pixels, attributes)
-    return finder.picture_query(vectors, copies=finder.same_content(data).tolist()), str(image)
+    copies = finder.same_content(data, region=box)
+    return finder.picture_query(vectors, copies=copies), str(image)
 
 
 def _check_model(embedded: Embeddings, model: str, params: Path) -> None:

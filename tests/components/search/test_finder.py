@@ -167,8 +167,8 @@ def test_items_are_known_by_number_path_and_content(
     finder = Finder(embedded, catalog)
     assert finder.number_of("7") == finder.number_of("7.png") == 7
     assert finder.path_of(7) == "7.png"
-    assert finder.same_content(b"twin").tolist() == [4, 8]
-    assert finder.same_content(content(NUM_ITEMS)).tolist() == []  # of the catalog, not embedded
+    assert finder.same_content(b"twin") == [4, 8]
+    assert finder.same_content(content(NUM_ITEMS)) == []  # of the catalog, not embedded
     for name in ("60", "-1", "7.jpg", ""):
         with pytest.raises(
             HemlineError, match=f"no embedded image has the number or path '{name}'"
@@ -180,7 +180,20 @@ def test_items_are_known_by_number_path_and_content(
         {"collar": COLLAR[:3]},
         columns={"content": ["", digest, f"{digest}#xywh=1,2,3,4"]},
     )
-    assert Finder(alone, None).same_content(b"it").tolist() == [1, 2]
+    assert Finder(alone, None).same_content(b"it") == [1, 2]
+
+
+def test_a_region_of_a_photograph_is_one_of_its_products(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"it").hexdigest()
+    paths = ["a.jpg#xywh=0,0,4,9", "a.jpg#xywh=4,0,4,9", "copy.jpg#xywh=0,0,4,9", "b.jpg"]
+    contents = [*[digest] * 3, "f" * 64]
+    embedded = write_embedded_folder(
+        tmp_path, {"collar": COLLAR[:4]}, columns={"path": paths, "content": contents}
+    )
+    finder = Finder(embedded, None)
+    assert finder.same_content(b"it") == [0, 1, 2]
+    assert finder.same_content(b"it", region=(0, 0, 4, 9)) == [0, 2]
+    assert finder.same_content(b"it", region=(0, 0, 8, 9)) == []
 
 
 def test_numbers_may_have_gaps_and_parts_any_order(tmp_path: Path) -> None:
