@@ -14,7 +14,7 @@ from components.datasets.deepfashion_consumer_to_shop import read_deepfashion_co
 from components.datasets.deepfashion_inshop import read_deepfashion_inshop
 from components.datasets.fashionai import read_fashionai
 from components.datasets.imaterialist import read_imaterialist
-from components.datasets.labelled import Label, LabelledImages, Unusable, printable
+from components.datasets.labelled import Label, LabelledImages, Landmark, Unusable, printable
 from components.datasets.published import read_published
 from components.datasets.shopping100k import read_shopping100k
 from components.datasets.street2shop import read_street2shop
@@ -76,13 +76,13 @@ def cleaned(
     an image has one value of an attribute, all values of an attribute are quarantined of which an
     image has several.
     """
-    spelled = cache(spelled)
+    spelled, name_of = cache(spelled), cache(nfc)
     texts, unusable = _apart(labelled.labels)
     path_of = {path: spelled(path) for path in dict.fromkeys(label.path for label in texts)}
     labels = list(
         dict.fromkeys(
-            x._replace(path=path_of[x.path], attribute=nfc(x.attribute), value=nfc(x.value))
-            for x in texts
+            Label(path_of[path], name_of(attribute), name_of(value), split, role)
+            for path, attribute, value, split, role in texts
         )
     )
     contradicting = _contradicting(labels) if labelled.one_value_each else {}
@@ -115,7 +115,10 @@ def cleaned(
         identity=None if labelled.identity is None else nfc(labelled.identity),
         domains={spelled(path): domain for path, domain in labelled.domains.items()},
         boxes=[x._replace(path=spelled(x.path)) for x in labelled.boxes],
-        landmarks=[x._replace(path=spelled(x.path), name=nfc(x.name)) for x in labelled.landmarks],
+        landmarks=[
+            Landmark(spelled(path), name_of(name), x, y, visibility)
+            for path, name, x, y, visibility in labelled.landmarks
+        ],
         unusable=[(printable(path), why, printable(more)) for path, why, more in unusable],
         left_out={printable(what): number for what, number in counts.items() if number},
     )

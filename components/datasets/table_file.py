@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.datasets.labelled import read_csv_table
@@ -83,7 +85,9 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Tex
             for row in zip(*texts, strict=True):
                 number += 1
                 cells = dict(zip(columns, row, strict=True))
-                _check_line_breaks(cells, where=f"{path} row {number}")
+                everything = "".join(map("".join, row))
+                if "\n" in everything or "\r" in everything:
+                    _check_line_breaks(cells, where=f"{path} row {number}")
                 yield f"row {number}", cells
     except (pa.ArrowException, OSError) as error:
         raise HemlineError(f"{path} is damaged after row {number}: {error}") from error
@@ -108,15 +112,22 @@ def _check_type(kind: pa.DataType, *, path: Path, column: str) -> None:
 
 
 def _texts(column: pa.Array) -> list[list[str]]:
-    """Returns the texts of every cell; read as bytes, as Arrow does not check for UTF-8."""
-    if _is_list(column.type):
-        cells = column.cast(pa.list_(pa.string())).cast(pa.list_(pa.binary())).to_pylist()
-    else:
-        cells = [[cell] for cell in column.cast(pa.string()).cast(pa.binary()).to_pylist()]
-    return [
-        [text.decode(errors="surrogateescape") for text in cell or [] if text is not None]
-        for cell in cells
-    ]
+    """Returns the texts of every cell."""
+    if not _is_list(column.type):
+        return [[] if x is None else [x] for x in _decoded(column.cast(pa.string()))]
+    lists = column.cast(pa.list_(pa.string()))
+    texts, lengths = iter(_decoded(lists.flatten())), pc.list_value_length(lists).to_pylist()
+    return [[x for x in islice(texts, length or 0) if x is not None] for length in lengths]
+
+
+def _decoded(texts: pa.Array) -> list[str | None]:
+    """Returns texts; those that are not UTF-8, for which Arrow does not look, with surrogates."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        found = texts.cast(pa.binary()).to_pylist()
+        return [text and text.decode(errors="surrogateescape") for text in found]
+    return list(texts.to_pylist())
 
 
 def _check_line_breaks(cells: TextRow, *, where: str) -> None:
