@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -74,6 +75,18 @@ def test_a_manifest_may_list_regions_and_files_of_such_names(folder: Path) -> No
     for pixels, (name, box) in zip(read(source, crop="box"), expected, strict=True):
         data = (folder / name).read_bytes()
         assert np.array_equal(pixels, decode(data, image_size_px=SIZE_PX, crop="box", box=box))
+
+
+def test_an_address_may_end_in_a_region() -> None:
+    data = encoded(noise(60, 44, seed=1))
+    fsspec.filesystem("memory").pipe("/regions/a.png", data)
+    rows = b'path\nmemory://regions/a.png\n"memory://regions/a.png#xywh=4,2,16.5,38"\n'
+    fsspec.filesystem("memory").pipe("/regions/list.csv", rows)
+    source = list_files("memory://regions/list.csv", numbered=NONE)
+    for pixels, box in zip(read(source, crop="box"), (None, BOX), strict=True):
+        assert np.array_equal(pixels, decode(data, image_size_px=SIZE_PX, crop="box", box=box))
+    assert len({*source.items["content"].to_pylist()}) == 1
+    assert len({*source.cropped("box", of="it").items["content"].to_pylist()}) == 2
 
 
 def test_a_box_is_a_part_of_the_content_where_it_is_seen(folder: Path, tmp_path: Path) -> None:

@@ -68,3 +68,15 @@ def test_pictures_stand_inside_their_frames(tiles: dict[str, np.ndarray]) -> Non
     for tile in tiles.values():
         inner = tile[BADGE:-FRAME, FRAME:-FRAME]
         assert (inner == ImageColor.getrgb("yellow")).all()
+
+
+def test_a_tile_may_show_a_region_of_its_picture(tmp_path) -> None:
+    image = Image.new("RGB", (60, 40), "yellow")
+    image.paste("blue", (10, 5, 30, 25))
+    image.save(tmp_path / "a.png")
+    tile = Tile(tmp_path / "a.png", "query", ("query", "v"), (10.0, 5.0, 30.0, 25.0))
+    write_tiles([tile], tmp_path / "sheet.png", title="of a region")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    inside = pixels[GAP + TITLE :, GAP:][FRAME : SIDE - FRAME, FRAME : SIDE - FRAME]
+    assert (inside[BADGE:, :-BADGE] == ImageColor.getrgb("blue")).all()
