@@ -354,7 +354,8 @@ def test_versions_without_a_record_are_measured_whatever_size_they_see(
     number = project.register(2, image_size_px=SIZE_PX // 2, evaluated=False)
     with pytest.raises(HemlineError, match=NEEDS_RAY):
         promote_version(number)
-    assert "the store has 32 px, the model 16" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the store has 32 px and crop centre, the model 16 px and crop centre" in said
     text = versions.read_tag(version(number), promotion.VERDICT_TAG, tracking=project.tracking)
     change = json.loads(str(text))["attributes"][0]
     assert change["challenger_map"] > change["champion_map"] + 10

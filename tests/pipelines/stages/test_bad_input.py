@@ -187,7 +187,7 @@ def test_the_share_counts_images_not_rows(folder: Path, capsys: pytest.CaptureFi
         ("image;attribute;value\n0.png;sleeve;long\n", "labels.csv line 1: the separator seems"),
         ("image,attribute,value\n0.png,sleeve\n", "labels.csv line 2: expected 3 cells"),
         ("image,sleeve,split\n0.png,long,dev\n", "line 2: split 'dev' is unknown; allowed are tr"),
-        ("image,sleeve,group\n0.png,long,a\n0.png,long,b\n", "image images/0.png is in group 'b'"),
+        ("image,sleeve,group\n0.png,long,a\n0.png,long,b\n", "group of image images/0.png is 'b'"),
         ("image,sleeve,sleeve\n0.png,long,long\n", "two columns are named 'sleeve'"),
         ("image,attribute,value\n0.png,[red],[/red]\n", "'[red]' has the single value '[/red]'"),
         ("image,attribute,value\n0.png,sleeve,nan\n", "none of 0 labelled images can be used"),
