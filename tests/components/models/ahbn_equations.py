@@ -18,6 +18,15 @@ from components.models.bilinear import CountSketch
 Parts = Mapping[str, Any]
 
 
+@torch.no_grad()
+def awakened(network: AHBN) -> AHBN:
+    """The network with gates whose hidden units speak: of three, chance may silence all."""
+    if network.co_attention is not None:
+        for layers in (network.co_attention.of_first, network.co_attention.of_second):
+            layers[0].bias.fill_(9)
+    return network
+
+
 def attribute_map(network: AHBN, image_3HW: Tensor, parts: Parts) -> Tensor:
     """V^a [C, H, W]."""
     _, third = network.backbone(image_3HW[None])  # torchvision's own

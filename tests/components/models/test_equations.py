@@ -151,6 +151,8 @@ def test_embeddings_are_those_of_the_equations(name, changes):
     images = random_images(2, 3, 32, 48).requires_grad_()
     if name == "fashionsearchnet_v2":
         fashionsearchnet_equations.sharpened(network, images)
+    if name == "ahbn":
+        ahbn_equations.awakened(network)
     rows = []
     for image, attributes_K in zip(images, ATTRIBUTES_BK, strict=True):
         features = equations.features(network, image, parts)

@@ -166,7 +166,7 @@ def test_a_step_in_parts_is_the_same_step(inputs, tmp_path, changes, images_at_o
 
 def test_eight_images_of_four_items_can_be_learned_by_heart(tmp_path):
     inputs = write_inputs(tmp_path, num_epochs=1, steps_per_epoch=60, schema=WITH_ITEMS)
-    constant = {"schedule": "step", "warmup_share": 0.0, "step_factor": 1.0, "landmark_weight": 0.1}
+    constant = {"schedule": "step", "warmup_share": 0.0, "step_factor": 1.0}
     run = build(
         inputs,
         tmp_path / "state",
@@ -179,7 +179,7 @@ def test_eight_images_of_four_items_can_be_learned_by_heart(tmp_path):
     rows = []
     train(run, run.state.learner, place=HERE, log=lambda row, **of: rows.append(row))
     assert rows[-1]["valid_map"] == 100
-    assert rows[-2]["step.landmark_loss"] < rows[0]["step.landmark_loss"] / 2
+    assert rows[-2]["step.landmark_loss"] < 0.7 * rows[0]["step.landmark_loss"]
     assert rows[-2]["step.classification_loss"] < rows[0]["step.classification_loss"] / 2
 
 
