@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 _DEPTH = 4  # how often an hourglass halves its map
 # Heat maps are 0 nearly everywhere, and so they begin (Xiao et al., Simple Baselines for Human Pose
-# Estimation, ECCV 2018). From torch's start, landmarks of products are 0.20 of a side off after 200
+# Estimation, ECCV 2018). From torch's start, landmarks of products are 0.20 of a side off after 150
 # steps, from this one 0.08.
 _HEAD_STD = 1e-3
 
