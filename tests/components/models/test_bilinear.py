@@ -39,6 +39,19 @@ def test_it_is_the_sketch_of_all_products():
     assert relative_error(pooling(first, second), expected) < 1e-12
 
 
+@pytest.mark.parametrize("dim", [DIM, 17])
+def test_it_is_the_product_of_spectra_at_every_place(dim):
+    """As the paper computes it (Eq. 11): a transform of each sketch, and back."""
+    pooling, pair = compact(dim), maps(7, side=3)
+    spectra = []
+    for each, channels in zip((pooling.first, pooling.second), pair, strict=True):
+        vectors = channels.flatten(2).mT * each.signs
+        sketches = vectors.new_zeros(*vectors.shape[:2], dim).index_add(-1, each.places, vectors)
+        spectra.append(torch.fft.rfft(sketches))
+    expected = torch.fft.irfft(spectra[0] * spectra[1], n=dim).mean(dim=1)
+    assert relative_error(pooling(*pair), expected) < 1e-12
+
+
 def test_all_products_are_the_outer_product_of_each_place():
     first, second = maps(2, side=2)
     places = [
