@@ -36,6 +36,14 @@ def hits_text(row: Mapping[str, Any]) -> str:
     )
 
 
+def landmarks_text(landmarks: Mapping[str, float]) -> str:
+    """Returns how far from where they are landmarks are found, beside their mean places."""
+    return (
+        f"{100 * landmarks['error']:.1f} % of the image's side from where they are; their mean "
+        f"places are {100 * landmarks['mean_place_error']:.1f} %"
+    )
+
+
 def manipulation_text(figures: Mapping[str, Any]) -> str:
     """Returns what a report says of attribute manipulation; empty in one of an older version."""
     found = figures.get("manipulation", {})

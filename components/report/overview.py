@@ -5,7 +5,7 @@ from typing import Any
 
 from components.attributes import AttributeSchema
 from components.evaluation.evaluation import held_out_images
-from components.evaluation.figures import gain_text, hits_text, item_row
+from components.evaluation.figures import gain_text, hits_text, item_row, landmarks_text
 from components.figures.charts import learning_svg, quality_svg
 from components.provenance.origin import Champion
 from components.report.content import Figure, Measured, Table
@@ -47,7 +47,7 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
     commit = origin.commit or "not known: the code was not in a git repository"
     if origin.has_local_changes:
         commit += ", with local changes"
-    items = item_row(figures)
+    items, marks = item_row(figures), figures.get("landmarks")
     return [
         (
             "overall MAP",
@@ -59,6 +59,7 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
             f"{gain_text(figures)} % of the way from a random ranking to a perfect one",
         ),
         *([("items found", hits_text(items))] if items else []),
+        *([("landmarks found", landmarks_text(marks))] if marks else []),
         ("triplets in order", f"{figures['triplet_accuracy']:.2f} %"),
         (
             "data set",

@@ -57,6 +57,7 @@ _OBJECTIVES = {
     "classification": "classification loss",
 }
 _SAMPLES = {"triplets": "on triplets", "batches": "on balanced batches"}
+_WITHOUT_SPATIAL_ATTENTION = ("ahbn", "csn", "triplet_network")
 _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW"}
 _SCHEDULES = {"one_cycle": "one cycle", "cosine": "cosine", "step": "steps"}
 _SPLITS = {
@@ -81,7 +82,7 @@ def network_in_words(model: Mapping[str, Any], *, num_parameters: int) -> str:
         words[0] += f", {_weights(str(known['weights']))}"
     if "embedding_dim" in known:
         words.append(f"embeddings of {known['embedding_dim']} numbers")
-    if "attention_dim" in known:
+    if "attention_dim" in known and known["name"] not in _WITHOUT_SPATIAL_ATTENTION:
         words.append(f"spatial attention of width {known['attention_dim']}")
     if known.get("normalise_features"):
         words.append("features normalised before the attentions")

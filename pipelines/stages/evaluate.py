@@ -30,6 +30,7 @@ from components.evaluation.figures import (
     gain_text,
     hits_text,
     item_row,
+    landmarks_text,
     manipulation_text,
     not_above_random,
 )
@@ -190,6 +191,8 @@ def _print(figures: Mapping[str, Any]) -> None:
         console.print(f"not above a random ranking: {', '.join(unsure)}", markup=False)
     if items := item_row(figures):
         console.print(f"items found: {hits_text(items)}")
+    if landmarks := figures.get("landmarks"):
+        console.print(f"landmarks found {landmarks_text(landmarks)}")
     console.print(f"attribute manipulation {manipulation_text(figures)}")
 
 

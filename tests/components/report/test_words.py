@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from components.evaluation.figures import landmarks_text
 from components.networks import NETWORK_PARTS, NetworkName
 from components.params import ModelParams, SamplingParams, SplitParams, TrainParams
 from components.report.words import (
@@ -54,6 +55,18 @@ def test_a_network_of_two_branches_in_words() -> None:
         "AHBN; without supervision by landmarks; fusion of the branches: compact bilinear; without "
         "co-attention; branches fused on a grid of side 16; of the landmark branch: heat maps; "
         "stacked hourglasses: 2; 1.00 M parameters"
+    )
+
+
+@pytest.mark.parametrize("name", ["ahbn", "csn", "triplet_network"])
+def test_networks_without_spatial_attention_have_no_width_of_it(name: str) -> None:
+    described = network_in_words(asdict(ModelParams(name=name)), num_parameters=1)
+    assert "spatial attention" not in described
+
+
+def test_landmarks_stand_beside_their_mean_places() -> None:
+    assert landmarks_text({"error": 0.0567, "mean_place_error": 0.154}) == (
+        "5.7 % of the image's side from where they are; their mean places are 15.4 %"
     )
 
 
