@@ -31,6 +31,8 @@ def run_line(folder: Path, warm: Path, *, exclude: Sequence[str] = ()) -> Projec
     project.set_params(PARAMS)
     project.set_params({"data": {"exclude_attributes": [*exclude]}})
     PRODUCTS.write_table(project.folder / PARAMS["data"]["root"])
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    project.run("git", *author, "commit", "-qam", "products")
     project.run("dvc", "repro")
     return project
 
@@ -125,6 +127,22 @@ print(named.to_json(orient="records"))
 def test_vectors_of_items_are_searched_for_as_others(line: Project) -> None:
     parts = sorted((line.folder / "data/embeddings/vectors").glob("*-item.parquet"))
     assert sum(pq.read_metadata(path).num_rows for path in parts) == len(PRODUCTS.item_of)
+
+
+def test_an_index_finds_the_products_that_exact_search_finds(line: Project) -> None:
+    asked = ("search", "--id", "0", "--attribute", ITEM, "--top-k", "5")
+    exact = answer(line, *asked, "--exact")["found"]
+    line.run("hemline", "index", "--attribute", ITEM)
+    by_index = answer(line, *asked)["found"]
+    assert [each["path"] for each in by_index] == [each["path"] for each in exact]
+
+
+def test_a_version_is_reproduced_bit_by_bit(line: Project) -> None:
+    version = answer(line, "summary")["model"]
+    found = answer(line, "reproduce", version, "--from-scratch")
+    verdicts = {row["output"]: row["verdict"] for row in found["outputs"]}
+    assert found["verdict"] == "identical"
+    assert verdicts["models/network"] == verdicts["data/splits"] == "identical"
 
 
 def test_a_data_set_of_products_alone_needs_no_values(tmp_path: Path, warm: Path) -> None:
