@@ -11,7 +11,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from typer import Argument, Option
 
-from components import files
+from components import files, tables
 from components.attributes import metric_part, too_long
 from components.errors import HemlineError
 from components.evaluation.figures import not_above_random
@@ -44,7 +44,8 @@ Groups = dict[str, dict[str, Values]]
 _WRITTEN = ("table.md", "table.csv", "map.png", "learning.png")
 
 Names = Annotated[
-    list[str] | None, Argument(help="Variants or groups in the file; by default all.")
+    list[str] | None,
+    Argument(help="Variants or groups in the file; by default all that the data can train."),
 ]
 VariantsFile = Annotated[Path, Option(help="File of groups and variants.")]
 SetParam = Annotated[
@@ -83,6 +84,8 @@ def compare(
         else:
             _list(groups)
         return
+    if not names:
+        groups = _without_landmarks(groups, options.CATALOG)
     budget = dict(_parse_param(text) for text in set_param or [])
     chosen = {name: {**budget, **values} for name, values in _choose(groups, names).items()}
     trials = _plan_trials(chosen, seeds=seed or [])
@@ -139,6 +142,19 @@ def _list(groups: Groups) -> None:
         console.print(group)
         for name, values in variants.items():
             console.print(f"  {name:32}{' '.join(f'{k}={v}' for k, v in values.items())}")
+
+
+def _without_landmarks(groups: Groups, catalog: Path) -> Groups:
+    """Returns the groups without AHBN's variants where the catalog marks no landmarks for them."""
+    if not (catalog / tables.SCHEMA_FILE).exists() or tables.read_schema(catalog).landmarks:
+        return groups
+    kept = {
+        group: {name: x for name, x in variants.items() if x.get("model.name") != "ahbn"}
+        for group, variants in groups.items()
+    }
+    if kept != groups:
+        notes.print("left out: variants of ahbn, as the data set marks no landmarks")
+    return kept
 
 
 def _choose(groups: Groups, names: Sequence[str] | None) -> dict[str, Values]:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from project import ROOT, Project
 
+from components import files, tables
+from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.params import changed, check, resolved
 from pipelines.operations.compare import command as operation
@@ -251,3 +253,17 @@ def test_dvc_takes_any_text_as_it_is(value: str) -> None:
     (listed,) = parser.parse_override(f"++data.exclude={override([value])}").value()
     assert listed == value
     assert parser.parse_override(f"++a.b={override(None)}").value() is None
+
+
+@pytest.mark.parametrize("landmarks", [(), ("left hem",)])
+def test_without_names_ahbn_is_left_out_where_there_are_no_landmarks(tmp_path, landmarks):
+    groups = {"all": {"csn": {"model.name": "csn"}, "ahbn": {"model.name": "ahbn"}}}
+    assert operation._without_landmarks(groups, tmp_path) == groups  # nothing is known yet
+    schema = AttributeSchema(
+        dataset="toy",
+        attributes=(Attribute(name="neck", values=("v", "round")),),
+        landmarks=landmarks,
+    )
+    files.write_json(schema.as_dict(), tmp_path / tables.SCHEMA_FILE)
+    kept = operation._without_landmarks(groups, tmp_path)
+    assert [*kept["all"]] == (["csn", "ahbn"] if landmarks else ["csn"])
