@@ -15,7 +15,7 @@ from components.wardrobe.details import Detail, sample_details
 from components.wardrobe.draw_lengths import COAT_HEM_Y, PANT_HEM_Y, SKIRT_HEM_Y
 from components.wardrobe.figure import WAIST_Y
 from components.wardrobe.paint import Colour, plain
-from components.wardrobe.style import Style
+from components.wardrobe.style import Cut, Style
 
 _NECK_Y = 14.0
 _PIECES = {
@@ -25,24 +25,6 @@ _PIECES = {
     "trousers": ("bottom",),
     "coat": ("coat",),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """The fields of `Style` that a garment fixes, with the same meaning."""
-
-    hem_shift: float
-    sleeve_flare: float
-    skirt_flare: float
-    pant_flare: float
-    coat_flare: float
-    coat_gap: float
-    break_y: float
-    top_ease: float
-    top_hem_y: float
-    tucked: bool
-    buttoned: bool
-    hemmed: bool
 
 
 @dataclass(frozen=True, kw_only=True)

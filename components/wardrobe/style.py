@@ -26,13 +26,10 @@ _HAIRS: tuple[Colour, ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
-    """The looks of one figure; drawn independently of every attribute's value.
+class Cut:
+    """The proportions of garments.
 
     Attributes:
-        skin, hair, shoes, backdrop: colours.
-        hair_style: one of HAIR_STYLES.
-        top, bottom, coat, collar, cover: cloth; `collar` is the top's where they match.
         hem_shift: -1..1, moves every hem by its garment's tolerance.
         sleeve_flare, skirt_flare, pant_flare, coat_flare: 0 (narrow) to 1 (wide).
         coat_gap: half the distance between the coat's fronts at the hem, body units.
@@ -44,16 +41,6 @@ class Style:
         hemmed: whether sleeves and hems have a visible border.
     """
 
-    skin: Colour
-    hair: Colour
-    shoes: Colour
-    backdrop: Colour
-    hair_style: str
-    top: Paint
-    bottom: Paint
-    coat: Paint
-    collar: Paint
-    cover: Paint
     hem_shift: float
     sleeve_flare: float
     skirt_flare: float
@@ -66,6 +53,28 @@ class Style:
     tucked: bool
     buttoned: bool
     hemmed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style(Cut):
+    """The looks of one figure; drawn independently of every attribute's value.
+
+    Attributes:
+        skin, hair, shoes, backdrop: colours.
+        hair_style: one of HAIR_STYLES.
+        top, bottom, coat, collar, cover: cloth; `collar` is the top's where they match.
+    """
+
+    skin: Colour
+    hair: Colour
+    shoes: Colour
+    backdrop: Colour
+    hair_style: str
+    top: Paint
+    bottom: Paint
+    coat: Paint
+    collar: Paint
+    cover: Paint
 
 
 _DRESS_SHARE = 0.4

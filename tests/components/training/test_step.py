@@ -1,17 +1,15 @@
 """One optimisation step: what is learned, that it learns, and that workers agree."""
 
 import math
-import multiprocessing
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed
 from small_run import HERE, MODEL, build, write_inputs
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from two_workers import run_two
 
 from components.images.augmentation import Draw
 from components.losses.combined import attribute_classification_loss
@@ -197,16 +195,8 @@ def one_step(
 OF_TWO_WORKERS = [*((objective, None) for objective in BATCH_OBJECTIVES), ("multi_similarity", 3)]
 
 
-def _work(rank: int, inputs: TrainingInputs, folder: Path) -> None:
+def _work(rank: int, folder: Path, inputs: TrainingInputs) -> None:
     """One of the two workers of the test below; leaves losses and gradients in files."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=120),
-    )
     for number, (objective, images_at_once) in enumerate(OF_TWO_WORKERS):
         run = build(inputs, folder / "state", objective=objective)
         losses = one_step(
@@ -218,17 +208,13 @@ def _work(rank: int, inputs: TrainingInputs, folder: Path) -> None:
         )
         gradients = {name: p.grad for name, p in run.state.learner.named_parameters()}
         torch.save({"losses": [*losses], "gradients": gradients}, folder / f"{number}-{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_workers(inputs, tmp_path_factory) -> Path:
     """The folder where two real processes left what they computed."""
     folder = tmp_path_factory.mktemp("workers")
-    second = multiprocessing.get_context("spawn").Process(target=_work, args=(1, inputs, folder))
-    second.start()
-    _work(0, inputs, folder)
-    second.join()
+    run_two(_work, folder, inputs)
     return folder
 
 

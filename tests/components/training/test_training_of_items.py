@@ -1,17 +1,15 @@
 """Training for items: every network, AHBN with its branches, the objective classification."""
 
 import contextlib
-import multiprocessing
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed
 from safetensors.torch import load_file
 from small_run import HERE, MODEL, WITH_ITEMS, build, write_inputs
 from torch.nn.parallel import DistributedDataParallel
+from two_workers import run_two
 
 from components.images.augmentation import Draw, mirrored_names
 from components.losses.combined import value_naming_loss
@@ -222,16 +220,8 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(inputs, tmp_path, chang
 OF_TWO_WORKERS = [(CLASSIFICATION, None), (SAMPLED, None), (CLASSIFICATION, 3)]
 
 
-def _work(rank: int, inputs: TrainingInputs, folder: Path) -> None:
+def _work(rank: int, folder: Path, inputs: TrainingInputs) -> None:
     """One of the two workers of the test below; leaves losses and gradients in files."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=120),
-    )
     for number, (changes, images_at_once) in enumerate(OF_TWO_WORKERS):
         run = build(inputs, folder / "state", model=AHBN, **changes)
         losses, found = gradients(
@@ -242,17 +232,13 @@ def _work(rank: int, inputs: TrainingInputs, folder: Path) -> None:
             forward=DistributedDataParallel(run.state.learner),
         )
         torch.save({"losses": [*losses], "gradients": found}, folder / f"{number}-{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_workers(inputs, tmp_path_factory) -> Path:
     """The folder where two real processes left what they computed."""
     folder = tmp_path_factory.mktemp("workers")
-    second = multiprocessing.get_context("spawn").Process(target=_work, args=(1, inputs, folder))
-    second.start()
-    _work(0, inputs, folder)
-    second.join()
+    run_two(_work, folder, inputs)
     return folder
 
 
