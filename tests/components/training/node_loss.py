@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
-from small_run import MODEL, TRAIN, write_inputs
+from small_run import MODEL, TRAIN, WITH_ITEMS, write_inputs
 
 from components.params import CheckpointParams, TrainParams
 from components.training.worker import run_training
@@ -49,7 +49,12 @@ def train(folder: Path, inputs, *, num_workers: int | list[int]) -> None:
 def main(folder: Path) -> None:
     """Trains undisturbed, with a node lost and another to take its place, and with none."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    inputs = write_inputs(folder / "in", num_epochs=NUM_EPOCHS, steps_per_epoch=STEPS_PER_EPOCH)
+    inputs = write_inputs(
+        folder / "in",
+        num_epochs=NUM_EPOCHS,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        schema=WITH_ITEMS,  # which count anew in every step, whatever the number of workers
+    )
     cluster = Cluster(
         initialize_head=True,
         head_node_args={
