@@ -133,6 +133,13 @@ class SamplingParams:
     values_per_attribute: Annotated[int, Field(ge=2)] = 4
     images_per_value: Annotated[int, Field(ge=2)] = 6
 
+    @field_validator("attributes")
+    @classmethod
+    def _names_each_once(cls, attributes: list[str]) -> list[str]:
+        if len(set(attributes)) < len(attributes):
+            raise ValueError("names an attribute twice: once is enough")
+        return attributes
+
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ModelParams:

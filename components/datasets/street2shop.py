@@ -14,8 +14,8 @@ its category only. The data set has addresses instead of pictures: those that co
 in `photos`, under the photo's number in nine digits and the suffix of a picture.
 
 A product of a street photo is an image of its own, `photos/000002847.jpg#xywh=146,307,693,993`, as
-a photo may show several. Shop photos of products of train pairs are train, all others the gallery
-of test; there is no validation.
+a photo may show several. Shop photos of products of train pairs are train, those of test pairs and
+all others the gallery of test; there is no validation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,8 +35,8 @@ PHOTOS = "photos"
 def read_street2shop(root: Path) -> LabelledImages:
     """Returns the products (`category/number`) and categories of street and shop photos.
 
-    Pairs without a box of an area are counted. An image of two products is in conflict with itself,
-    and quarantined, as photos are that could not be fetched.
+    Pairs without a box of an area are counted. Where an image is said to show two products, its
+    item is quarantined, as photos are that could not be fetched.
 
     Raises:
         HemlineError: there are no pairs, a file of a category is missing or damaged, or an entry

@@ -5,7 +5,9 @@ Source: Zhai and Wu, Classification is a Strong Baseline for Deep Metric Learnin
 training item, or a value of an attribute that lists its values. AHBN's L_id (Eq. 12) is the same
 with a linear layer, whose products have any size. Of tens of thousands of items, an embedding may
 be compared with a sample: those of the step, and random others (An et al., Killing Two Birds with
-One Stone: Efficient and Robust Training of Face Recognition CNNs by Partial FC, CVPR 2022).
+One Stone: Efficient and Robust Training of Face Recognition CNNs by Partial FC, CVPR 2022). In
+contrast to that paper, the optimiser still steps over all class vectors: those that are not sampled
+have a gradient of 0, and go on by their momentum.
 
 Shape letters: B images, K attributes asked of an image, V classes of an attribute, D embedding.
 """

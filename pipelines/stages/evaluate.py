@@ -116,7 +116,7 @@ def evaluate(
     if categories:
         figures["categories"] = categories
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
-    _add_places(figures, trained, pictures, catalog=catalog, splits=table)
+    _add_places(figures, trained, pictures, catalogued, catalog=catalog, splits=table)
     attributes, dim = trained.schema.attributes, embeddings.shape[-1]
     manipulation = evaluate_manipulation(
         table,
@@ -200,12 +200,12 @@ def _add_places(
     figures: dict[str, Any],
     trained: TrainedModel,
     pictures: ImageStore,
+    images: pa.Table,
     *,
     catalog: Path,
     splits: pa.Table,
 ) -> None:
     """Adds how what the network looks at, cuts out and finds meets what the data set marks."""
-    images = files.read_table(catalog / tables.IMAGES_FILE, schema=tables.IMAGES)
     boxes, schema = tables.read_boxes(catalog), trained.schema
     regions = files.read_table(catalog / tables.REGIONS_FILE, schema=tables.REGIONS)
     of_split = labelled_regions(regions, splits, "test")

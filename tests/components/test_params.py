@@ -115,6 +115,10 @@ def test_resolved_is_the_whole_file():
 
 
 REFUSED = {
+    "attribute twice": (
+        {"sampling.attributes": ["item", "item"]},
+        "sampling.attributes: names an attribute twice",
+    ),
     "unknown key": ({"train.margni": 0.3}, "train.margni: unknown key; train has seed, objective"),
     "unknown key that YAML reads as a bool": ({"train.no": 0.3}, "train.no: unknown key"),
     "unknown section": ({"trian": {"margin": 1}}, "trian: unknown section"),

@@ -45,7 +45,9 @@ _WRITTEN = ("table.md", "table.csv", "map.png", "learning.png")
 
 Names = Annotated[
     list[str] | None,
-    Argument(help="Variants or groups in the file; by default all that the data can train."),
+    Argument(
+        help="Variants or groups in the file; by default all, AHBN's for data with landmarks."
+    ),
 ]
 VariantsFile = Annotated[Path, Option(help="File of groups and variants.")]
 SetParam = Annotated[
@@ -145,7 +147,10 @@ def _list(groups: Groups) -> None:
 
 
 def _without_landmarks(groups: Groups, catalog: Path) -> Groups:
-    """Returns the groups without AHBN's variants where the catalog marks no landmarks for them."""
+    """Returns the groups without AHBN's variants where the catalog marks no landmarks.
+
+    Some need none, but without the others they are not what its paper compares.
+    """
     if not (catalog / tables.SCHEMA_FILE).exists() or tables.read_schema(catalog).landmarks:
         return groups
     kept = {
@@ -153,7 +158,7 @@ def _without_landmarks(groups: Groups, catalog: Path) -> Groups:
         for group, variants in groups.items()
     }
     if kept != groups:
-        notes.print("left out: variants of ahbn, as the data set marks no landmarks")
+        notes.print("left out: variants of ahbn, as no landmarks are marked; name those to train")
     return kept
 
 
