@@ -34,6 +34,7 @@ from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.ag_man import AGMAN
 from components.models.build import build_model
+from components.networks import IMAGENET_PIXELS
 from components.params import EmbedParams, Precision
 from components.registry.graph import write_package
 from components.registry.package import read_package
@@ -97,7 +98,7 @@ def time_published(network: nn.Module, files: list[Path]) -> float:
 
     def embed_all() -> None:
         pixels = [decode(file.read_bytes(), image_size_px=224) for file in files]
-        images = normalise(torch.from_numpy(np.stack(pixels))).contiguous()
+        images = normalise(torch.from_numpy(np.stack(pixels)), IMAGENET_PIXELS).contiguous()
         for attribute in range(NUM_ATTRIBUTES):
             embed_as_published(network, images, torch.full((len(images), 1), attribute))
 

@@ -37,11 +37,11 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.images.augmentation import Augmentation
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
-from components.images.transforms import IMAGENET_MEAN, IMAGENET_STD
 from components.losses.combined import CombinedLoss, attribute_classification_loss
 from components.losses.ranking import triplet_loss
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
+from components.networks import IMAGENET_PIXELS
 from components.sampling.triplets import TripletSampler, plan_triplets
 from components.training.auxiliary import auxiliary_losses
 from components.training.feed import Feed, mapped_pixels, resident_pixels
@@ -162,7 +162,7 @@ class Opened(Dataset[tuple[Tensor, int]]):
                 v2.RandomHorizontalFlip(),
                 v2.ToImage(),
                 v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+                v2.Normalize(*IMAGENET_PIXELS),
             ]
         )
 

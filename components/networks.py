@@ -1,7 +1,7 @@
-"""What the networks are called, and which of their parts can be switched."""
+"""What the networks are called, which of their parts can be switched, which pixels they take."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from components.errors import HemlineError
 
@@ -16,7 +16,36 @@ NetworkName = Literal[
     "fashionsearchnet_v2",
     "triplet_network",
 ]
+BACKBONES = (
+    "alexnet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnext50_32x4d",
+    "convnext_tiny",
+    "efficientnet_v2_s",
+    "tiny",  # for tests and smoke runs
+)
+"""torchvision's and the tiny one; beside them, `timm:` and a name of timm's."""
+
 Parts = dict[str, Any]
+Colour = tuple[float, float, float]
+"""Of red, green and blue, as shares of 255."""
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and standard deviation of the pixels that weights were trained on.
+
+    Networks see pixels less the mean, divided by the deviation.
+    """
+
+    mean: Colour
+    std: Colour
+
+
+IMAGENET_PIXELS = PixelStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""Those of torchvision's weights; without pretrained weights, as good as any."""
 
 _OF_BOTH_BRANCHES = ("fusion", "co_attention", "grid_size")  # parts of ahbn
 _OF_BRANCH = {

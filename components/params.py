@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from components.credentials import without_credentials
 from components.errors import HemlineError
-from components.networks import NETWORK_PARTS, NetworkName, Parts, resolve_parts
+from components.networks import BACKBONES, NETWORK_PARTS, NetworkName, Parts, resolve_parts
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -34,6 +34,7 @@ _URL = re.compile(
     re.I,
 )
 
+_TIMM_BACKBONE = re.compile(r"timm:(?P<name>\w+)(\.(?P<tag>\w+))?")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 # what MLflow takes as a model's name, git in a tag, and every file system as a folder
 _MODEL_NAME = re.compile(r"(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9_-])?")
@@ -146,18 +147,10 @@ class ModelParams:
     """Section `model`: the network."""
 
     name: NetworkName = "ag_man"
-    backbone: Literal[
-        "alexnet",
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-        "resnext50_32x4d",
-        "convnext_tiny",
-        "efficientnet_v2_s",
-        "tiny",  # for tests and smoke runs
-    ] = "resnet18"
+    backbone: str = "resnet18"
     weights: str = "none"
+    pixel_mean: Annotated[list[Share], Field(min_length=3, max_length=3)] | None = None
+    pixel_std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | None = None
     embedding_dim: PositiveInt = 256
     attention_dim: PositiveInt = 128
     normalise_features: bool = True
@@ -182,6 +175,19 @@ class ModelParams:
     grid_size: int | None = None
     landmark_maps: str | None = None
     num_hourglasses: int | None = None
+
+    @field_validator("backbone")
+    @classmethod
+    def _is_known_or_timms(cls, name: str) -> str:
+        of_timm = _TIMM_BACKBONE.fullmatch(name)
+        if not of_timm and name not in BACKBONES:
+            raise ValueError(f"is one of {', '.join(BACKBONES)}, or timm:NAME")
+        if of_timm and of_timm["tag"]:
+            raise ValueError(
+                f"names a network alone, and model.weights its weights: backbone "
+                f"timm:{of_timm['name']}, weights {of_timm['tag']}"
+            )
+        return name
 
     @model_validator(mode="after")
     def _parts_make_a_network(self) -> "ModelParams":
@@ -242,6 +248,11 @@ class TrainParams:
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     learning_rate: PositiveFloat = 0.002
+    backbone_rate: PositiveFloat = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay_norms_and_biases: bool = True
+    frozen_epochs: Annotated[int, Field(ge=0)] = 0
+    frozen_norms: bool = False
     max_gradient_norm: PositiveFloat | None = None
     ema_decay: OpenShare | None = None
     schedule: Literal["one_cycle", "cosine", "step"] = "one_cycle"

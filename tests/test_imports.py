@@ -125,6 +125,7 @@ KNOWN_IN = {
     "waitress": ("pipelines/operations/browse.py",),
     "sklearn": ("components/figures/space.py",),
     "faiss": ("components/search/index.py",),
+    "timm": ("components/models/timm_backbones.py",),
     "typer": ("pipelines/",),
     "rich": ("pipelines/",),
 }
@@ -133,9 +134,15 @@ ALLOWED_IN_TORCH_ONLY = {
     "collections",
     "components",
     "copy",
+    "difflib",
+    "importlib",
+    "itertools",
     "pathlib",
+    "safetensors",
+    "timm",
     "torch",
     "torchvision",
+    "types",
     "typing",
 }
 

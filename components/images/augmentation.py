@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-from components.images.transforms import IMAGENET_MEAN, per_colour
+from components.images.transforms import per_colour
+from components.networks import IMAGENET_PIXELS, Colour
 
 CROP_ASPECT = (3 / 4, 4 / 3)  # height / width; of torchvision's RandomResizedCrop
 ERASED_AREA = (0.02, 0.33)  # of torchvision's RandomErasing, as the aspect is
@@ -71,12 +72,14 @@ class Augmentation:
         colour_jitter: how far from 1, either way, the factors of brightness, contrast and
             saturation are drawn, 1 at most; 0 is off.
         erase_probability: share of images of which a rectangle is erased; 0 is off.
+        erased_to: the colour of what is erased: the mean that is subtracted of images.
     """
 
     flip_probability: float
     crop_min_area: float
     colour_jitter: float
     erase_probability: float
+    erased_to: Colour = IMAGENET_PIXELS.mean
 
     def move(
         self,
@@ -140,7 +143,8 @@ class Augmentation:
             images = _jitter(images, 1 + self.colour_jitter * (2 * draws_B3 - 1))
         if self.erase_probability > 0:
             erased_B = draws_BN[:, Draw.ERASE] < self.erase_probability
-            images = _erase(images, erased_B, draws_BN[:, Draw.ERASED_AREA : Draw.ERASED_LEFT + 1])
+            draws_B4 = draws_BN[:, Draw.ERASED_AREA : Draw.ERASED_LEFT + 1]
+            images = _erase(images, erased_B, draws_B4, colour=self.erased_to)
         if channels_last:  # grid_sample always returns the other format
             images = images.contiguous(memory_format=torch.channels_last)
         return images
@@ -209,8 +213,8 @@ def _jitter(images_BCHW: Tensor, factors_B3: Tensor) -> Tensor:
     return torch.lerp(rgb_to_grayscale(images), images, _per_image(saturation_B)).clamp(0, 255)
 
 
-def _erase(images_BCHW: Tensor, erased_B: Tensor, draws_B4: Tensor) -> Tensor:
-    """Returns images with a box set to ImageNet's mean colour, which normalisation makes zero.
+def _erase(images_BCHW: Tensor, erased_B: Tensor, draws_B4: Tensor, *, colour: Colour) -> Tensor:
+    """Returns images with a box set to the mean colour, which normalisation makes zero.
 
     Zhong et al., Random Erasing Data Augmentation, AAAI 2020. The range of the aspect is
     torchvision's; the paper fills with noise by default, and with this mean as a variant.
@@ -222,8 +226,8 @@ def _erase(images_BCHW: Tensor, erased_B: Tensor, draws_B4: Tensor) -> Tensor:
     inside_BH = _covered(top_B, height_B, size_px=height)
     inside_BW = _covered(left_B, width_B, size_px=width)
     inside_B1HW = (inside_BH[:, :, None] & inside_BW[:, None, :])[:, None]
-    mean_C = per_colour(IMAGENET_MEAN, images_BCHW.device)
-    return torch.where(inside_B1HW & _per_image(erased_B), mean_C[:, None, None], images_BCHW)
+    colour_C = per_colour(colour, images_BCHW.device)
+    return torch.where(inside_B1HW & _per_image(erased_B), colour_C[:, None, None], images_BCHW)
 
 
 def _covered(start_B: Tensor, length_B: Tensor, *, size_px: int) -> Tensor:

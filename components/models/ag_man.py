@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from components.errors import HemlineError
 from components.models.attention import (
     AttributeGuidedChannelAttention,
     AttributeGuidedSpatialAttention,
@@ -92,6 +93,12 @@ class AGMAN(WeightingNetwork):
         self.backbone = backbone
         self.hierarchy = self.classifier = self.aca = None
         if hierarchical:
+            if backbone.mid_channels is None:
+                raise HemlineError(
+                    "model.hierarchical: the hierarchical feature adds the map of 1/8 of the "
+                    "image's side to that of 1/16, and this backbone has no such map: set "
+                    "model.hierarchical false, or choose a convolutional model.backbone"
+                )
             self.hierarchy = HierarchicalFeature(backbone.mid_channels, backbone.channels)
         if classification:
             self.classifier = AttributeClassifier(last_stage, last_channels, num_attributes)

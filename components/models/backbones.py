@@ -1,18 +1,33 @@
-"""Convolutional backbones, torchvision's and a tiny one, cut where the networks need them.
+"""Backbones, torchvision's, timm's and a tiny one, cut where the networks need them.
 
-Shape letters: B images, H W pixels of the input.
+Shape letters: B images, H W pixels of the input, C channels of a map.
 """
 
-from pathlib import Path
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from components.errors import HemlineError
+from components.models.initial_weights import load_initial_weights
+from components.models.timm_backbones import PREFIX, TokenMap, build_timm_blocks
+from components.networks import IMAGENET_PIXELS, PixelStatistics
 
 _PROBE_SIZE_PX = 64
 _ALEXNET_STAGES = ((0, 5), (5, 10), (10, 13))  # to conv2, conv4, and conv5 with its pooling
+
+
+class Stage(nn.Sequential):
+    """Blocks of a backbone that follow each other; `position` orders the stages of one.
+
+    Networks keep a backbone's stages in different places, or leave one out; `backbone_stages` finds
+    those that are left.
+    """
+
+    def __init__(self, blocks: list[nn.Module], *, position: int) -> None:
+        super().__init__(*blocks)
+        self.position = position
 
 
 class Backbone(nn.Module):
@@ -21,26 +36,40 @@ class Backbone(nn.Module):
     AlexNet's maps lack a row and a column or two, as its first layers leave the edges out.
 
     Attributes:
-        mid_channels: channels of the second stage's map, which is [H/8, W/8].
+        mid_channels: channels of the second stage's map, which is [H/8, W/8]; None where there is
+            none, and `forward` returns something else in its place.
         channels: channels of the third stage's map, which is [H/16, W/16].
-        last_channels: channels after `last_stage`, whose map is [H/32, W/32].
+        last_channels: channels after `last_stage`, whose map is [H/32, W/32]; where there is no
+            such stage, those of the third.
         last_stage: from the third stage's map; not run by `forward`.
+        pixel_statistics: what its weights were trained with.
+
+    Raises:
+        HemlineError: no block ends in a map of [H/16, W/16].
     """
 
-    def __init__(self, blocks: list[nn.Module]) -> None:
+    def __init__(
+        self, blocks: list[nn.Module], *, pixel_statistics: PixelStatistics = IMAGENET_PIXELS
+    ) -> None:
         super().__init__()
         shapes = _output_shapes(blocks)
-        sides = [shape[-1] for shape in shapes]
         mid, third = (
-            max(index for index, side in enumerate(sides) if side > _PROBE_SIZE_PX // next_stride)
+            sum(shape[-1] > _PROBE_SIZE_PX // next_stride for shape in shapes)
             for next_stride in (16, 32)
         )
-        self.to_second_stage = nn.Sequential(*blocks[: mid + 1])
-        self.third_stage = nn.Sequential(*blocks[mid + 1 : third + 1])
-        self.last_stage: nn.Module = nn.Sequential(*blocks[third + 1 :])
-        self.mid_channels = shapes[mid][1]
-        self.channels = shapes[third][1]
+        if not third or shapes[third - 1][-1] > _PROBE_SIZE_PX // 16:
+            sides = ", ".join(f"1/{_PROBE_SIZE_PX / shape[-1]:g}" for shape in shapes)
+            raise HemlineError(
+                "model.backbone: networks need a map of 1/16 of the image's side, and this one has "
+                f"{sides}: choose another"
+            )
+        self.to_second_stage = Stage(blocks[:mid], position=0)
+        self.third_stage = Stage(blocks[mid:third], position=1)
+        self.last_stage: nn.Module = Stage(blocks[third:], position=2)
+        self.mid_channels = shapes[mid - 1][1] if mid else None
+        self.channels = shapes[third - 1][1]
         self.last_channels = shapes[-1][1]
+        self.pixel_statistics = pixel_statistics
 
     def forward(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the maps of the second and the third stage."""
@@ -51,6 +80,25 @@ class Backbone(nn.Module):
         """Returns the last stage, which is from then on no part of the backbone."""
         last_stage, self.last_stage = self.last_stage, nn.Identity()
         return last_stage
+
+
+def backbone_stages(network: nn.Module) -> list[Stage]:
+    """Returns the stages of a network's backbone that it kept, from the image on."""
+    stages = (module for module in network.modules() if isinstance(module, Stage))
+    return sorted(stages, key=lambda stage: stage.position)
+
+
+def backbone_layers(network: nn.Module) -> list[list[nn.Parameter]]:
+    """Returns the parameters of each block of a network's backbone, from the image on.
+
+    A transformer's blocks count one by one.
+    """
+    blocks = chain.from_iterable(backbone_stages(network))
+    layers = (
+        block.layers() if isinstance(block, TokenMap) else [list(block.parameters())]
+        for block in blocks
+    )
+    return [layer for layer in chain.from_iterable(layers) if layer]
 
 
 @torch.no_grad()
@@ -67,18 +115,20 @@ def _output_shapes(blocks: list[nn.Module]) -> list[torch.Size]:
 
 
 def build_backbone(name: str, *, weights: str) -> Backbone:
-    """Returns a torchvision network as backbone, its classifier cut off, or the tiny one.
+    """Returns a network of torchvision or timm, its classifier cut off, or the tiny one.
 
     Args:
-        name: `tiny` (for tests and smoke runs), or a network of torchvision from a family whose
-            blocks stand one after another (AlexNet, ResNet, ResNeXt, ConvNeXt, EfficientNet V2).
-        weights: `none` (random initialisation), the name of a torchvision weight set such as
-            `IMAGENET1K_V1` (downloaded once by torchvision), or the path of a state dict of the
-            whole torchvision network, its classifier included or not.
+        name: `tiny` (for tests and smoke runs); a network of torchvision from a family whose blocks
+            stand one after another (AlexNet, ResNet, ResNeXt, ConvNeXt, EfficientNet V2); or
+            `timm:` and the name of one of timm's.
+        weights: `none` (random initialisation), the name of a published weight set, such as
+            torchvision's `IMAGENET1K_V1` or timm's `a1_in1k` (downloaded once by them), or a file
+            as `load_initial_weights` takes it.
 
     Raises:
         HemlineError: `weights` is no published weight set and no file, or the file is no state
-            dict or does not fit; the tiny backbone is asked for weights.
+            dict or does not fit; the tiny backbone is asked for weights; timm is not installed or
+            does not know the network, or its blocks do not make the maps that are needed.
     """
     if name == "tiny":
         if weights != "none":
@@ -87,15 +137,25 @@ def build_backbone(name: str, *, weights: str) -> Backbone:
                 "model.weights none, or choose another model.backbone"
             )
         return Backbone(_tiny_blocks())
+    if name.startswith(PREFIX):
+        blocks, statistics = build_timm_blocks(name, weights=weights)
+        return Backbone(blocks, pixel_statistics=statistics)
+    return Backbone(_torchvision_blocks(name, weights=weights))
+
+
+def _torchvision_blocks(name: str, *, weights: str) -> list[nn.Module]:
+    """Returns the blocks of a classifier of torchvision, in the order an image meets them."""
     published = models.get_model_weights(name).__members__
-    network = models.get_model(name, weights=published.get(weights))
+    try:
+        network = models.get_model(name, weights=published.get(weights))
+    except OSError as error:  # urllib's are
+        raise HemlineError(
+            f"model.weights: {weights} could not be downloaded ({error}); give the path of a file"
+        ) from error
     if weights not in {"none", *published}:
-        _load_state_dict(network, Path(weights), known=[*published])
-    return Backbone(_blocks(network))
-
-
-def _blocks(network: nn.Module) -> list[nn.Module]:
-    """Returns the blocks of a torchvision classifier in the order in which an image meets them."""
+        load_initial_weights(
+            network, weights, classifier=("fc.", "classifier."), published=[*published]
+        )
     if isinstance(network, models.ResNet):
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         return [stem, network.layer1, network.layer2, network.layer3, network.layer4]
@@ -115,30 +175,3 @@ def _tiny_blocks() -> list[nn.Module]:
         )
         for channels, filters, stride in ((3, 16, 4), (16, 24, 2), (24, 32, 2), (32, 40, 2))
     ]
-
-
-def _load_state_dict(network: nn.Module, path: Path, *, known: list[str]) -> None:
-    if not path.is_file():
-        raise HemlineError(
-            f"model.weights: no file {path}, and no published weight set of that name; "
-            f"allowed are none, {', '.join(known)} or the path of a state dict"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's reader raises nearly anything on a file of another kind
-        raise HemlineError(
-            f"model.weights: {path} is damaged or no state dict; "
-            "write one with torch.save(network.state_dict(), path)"
-        ) from error
-    classifier = ("fc.", "classifier.")
-    state = {key: value for key, value in state.items() if not key.startswith(classifier)}
-    try:
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # shapes that differ are raised, whatever `strict` says
-        raise HemlineError(f"model.weights: {path} does not fit the backbone: {error}") from error
-    missing = [key for key in missing if not key.startswith(classifier)]
-    if missing or unexpected:
-        raise HemlineError(
-            f"model.weights: {path} does not fit the backbone: {len(missing)} parameters missing, "
-            f"{len(unexpected)} unknown, such as {(missing + unexpected)[0]}"
-        )

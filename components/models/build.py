@@ -12,7 +12,7 @@ from components.models.backbones import build_backbone
 from components.models.csn import CSN, TripletNetwork
 from components.models.fashionsearchnet import FashionSearchNetV2
 from components.models.network import EmbeddingNetwork
-from components.networks import resolve_parts
+from components.networks import Colour, PixelStatistics, resolve_parts
 
 _NETWORKS: dict[str, Callable[..., EmbeddingNetwork]] = {
     "ag_man": AGMAN,
@@ -39,6 +39,8 @@ def build_model(
     normalise_features: bool,
     bilinear_dim: int = 8192,
     landmark_channels: int = 256,
+    pixel_mean: Sequence[float] | None = None,
+    pixel_std: Sequence[float] | None = None,
     **parts: Any,
 ) -> EmbeddingNetwork:
     """Returns the network that params name, its backbone loaded and the rest initialised.
@@ -48,7 +50,8 @@ def build_model(
     `weights` may be. `attention_dim` is the width of the spatial attention that knows the
     attribute, `normalise_features` BatchNorm on the map that attributes are asked of, `num_values`
     the number of values of each attribute, 0 of one that does not list them; `num_landmarks` those
-    of the data set, `bilinear_dim` and `landmark_channels` widths of `ahbn`.
+    of the data set, `bilinear_dim` and `landmark_channels` widths of `ahbn`. `pixel_mean` and
+    `pixel_std` are what images are normalised with, None for what the weights were trained with.
 
     Raises:
         HemlineError: name, parts, widths and data do not make a network, or `build_backbone` cannot
@@ -71,9 +74,18 @@ def build_model(
         options["landmark_channels"] = landmark_channels
     elif name not in ("triplet_network", "csn"):
         options["attention_dim"] = attention_dim
-    return _NETWORKS[name](
-        build_backbone(backbone, weights=weights),
-        embedding_dim=embedding_dim,
-        normalise_features=normalise_features,
-        **options,
+    built = build_backbone(backbone, weights=weights)
+    network = _NETWORKS[name](
+        built, embedding_dim=embedding_dim, normalise_features=normalise_features, **options
     )
+    trained_with = built.pixel_statistics
+    network.pixel_statistics = PixelStatistics(
+        mean=_colour(pixel_mean) if pixel_mean else trained_with.mean,
+        std=_colour(pixel_std) if pixel_std else trained_with.std,
+    )
+    return network
+
+
+def _colour(shares: Sequence[float]) -> Colour:
+    red, green, blue = shares
+    return red, green, blue

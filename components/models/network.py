@@ -9,13 +9,20 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from components.networks import IMAGENET_PIXELS, PixelStatistics
+
 
 class EmbeddingNetwork(nn.Module, ABC):
     """From images and attributes to embeddings.
 
     `features` is what is read from an image once; `embed` asks it for any number of attributes, so
     that K attributes cost one backbone pass.
+
+    Attributes:
+        pixel_statistics: what images are normalised with before the network sees them.
     """
+
+    pixel_statistics: PixelStatistics = IMAGENET_PIXELS
 
     @abstractmethod
     def features(self, images_B3HW: Tensor) -> Tensor:

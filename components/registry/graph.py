@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.export.passes import move_to_device_pass
 from components import files
 from components.attributes import AttributeSchema
 from components.images.transforms import normalise
+from components.networks import PixelStatistics
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE
 from components.tables import PROTOTYPES_FILE
 
@@ -26,6 +28,7 @@ class PixelsToEmbeddings(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.statistics = cast(PixelStatistics, network.pixel_statistics)
 
     def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Returns embeddings [B, K, D] of uint8 pixels, and the maps that led to them [B, K, H, W].
@@ -33,7 +36,7 @@ class PixelsToEmbeddings(nn.Module):
         The embeddings alone where the network has no maps.
         """
         forward = getattr(self.network, "forward_with_maps", self.network)
-        return forward(normalise(pixels_BSS3), attributes_BK)
+        return forward(normalise(pixels_BSS3, self.statistics), attributes_BK)
 
 
 class Embedder(nn.Module):
@@ -81,8 +84,9 @@ def write_package(
     pixels = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
     attributes = torch.zeros(2, 2, dtype=torch.int64)
     batch, asked = torch.export.Dim("images"), torch.export.Dim("attributes")
+    exportable = PixelsToEmbeddings(network).eval()
     exported = torch.export.export(
-        PixelsToEmbeddings(network).eval(),
+        exportable,
         (pixels, attributes),
         dynamic_shapes=({0: batch}, {0: batch, 1: asked}),
     )
@@ -95,6 +99,7 @@ def write_package(
         "image_size_px": image_size_px,
         "crop": crop,
         "crc32": crc32,
+        "pixel_statistics": exportable.statistics._asdict(),
         "schema": schema.as_dict(),
     }
     if prototypes is not None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from components.images.transforms import normalise
+from components.models.network import EmbeddingNetwork
 
 _PROBED = (2, 4)  # images; what autocast keeps of the weights does not grow with them
 
@@ -33,7 +34,7 @@ class Memory:
 
 
 def estimate_memory(
-    network: nn.Module,
+    network: EmbeddingNetwork,
     *,
     num_images: int,
     num_asked: int,
@@ -54,7 +55,7 @@ def estimate_memory(
         pixels = torch.zeros((count, image_size_px, image_size_px, 3), dtype=torch.uint8)
         asked = torch.zeros((count, num_asked), dtype=torch.int64)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            kept.append(_kept_bytes(network, normalise(pixels), asked))
+            kept.append(_kept_bytes(network, normalise(pixels, network.pixel_statistics), asked))
     per_image = (kept[1] - kept[0]) // (_PROBED[1] - _PROBED[0])
     return Memory(
         weights=weights,

@@ -82,7 +82,7 @@ def _embeddings(
 
     def encoder(pixels: Tensor, attributes_BK: Tensor) -> Tensor:
         with run.autocast(place.device):
-            embeddings: Tensor = network(normalise(pixels), attributes_BK)
+            embeddings: Tensor = network(normalise(pixels, network.pixel_statistics), attributes_BK)
             return embeddings
 
     found = encode(

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
@@ -96,17 +96,24 @@ class Pace:
         return rates
 
 
-def train(run: Run, forward: nn.Module, *, place: Place, log: Log) -> None:
+def train(run: Run, *, place: Place, log: Log, wrap: Callable[[], nn.Module] | None = None) -> None:
     """Trains from where the state is to the end of the plan, or until validation stops improving.
 
-    The run's state is already restored; `forward` is its learner, or a data-parallel wrapper of it.
-    The first worker calls `log` every `train.log_every_steps` and after every epoch.
+    The run's state is already restored. `wrap` returns a data-parallel wrapper of its learner, None
+    trains the learner itself; it is called again where other parameters begin to learn. The first
+    worker calls `log` every `train.log_every_steps` and after every epoch.
 
     Raises:
         HemlineError: a loss or gradient is not finite; the last checkpoint is older.
     """
     state = run.state
+    learner, forward, wrapped = state.learner, None, []
     while not run.is_done:
+        run.plan.load_epoch(state.epoch)
+        learner.begin_epoch(state.epoch)
+        learned = [parameter.requires_grad for parameter in learner.parameters()]
+        if forward is None or learned != wrapped:
+            forward, wrapped = wrap() if wrap else learner, learned
         epoch, first_step, start = state.epoch, state.step, time.monotonic()
         _train_epoch(run, forward, place=place, log=log)
         num_images = (state.step - first_step) * run.plan.images_per_step
@@ -133,8 +140,6 @@ def _train_epoch(run: Run, forward: nn.Module, *, place: Place, log: Log) -> Non
     state, plan = run.state, run.plan
     parameters = [p for p in state.learner.parameters() if p.requires_grad]
     first_bad = torch.full((), -1, dtype=torch.int64, device=place.device)
-    plan.load_epoch(state.epoch)
-    state.learner.begin_epoch(state.epoch)
     forward.train()
     pace = Pace(images_per_step=plan.images_per_step)
     batches = run.feed.batches(first_step=state.step, rank=place.rank, world_size=place.world_size)
@@ -182,7 +187,7 @@ def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> No
     row = {
         **_by_name(losses),
         "gradient_norm": float(norm),
-        "learning_rate": float(state.scheduler.get_last_lr()[0]),
+        "learning_rate": float(max(state.scheduler.get_last_lr())),
         "images_per_s": images_per_s,
         "data_wait_share": waited,
     }

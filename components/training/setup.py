@@ -6,15 +6,6 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import torch
-from torch.optim import Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LinearLR,
-    LRScheduler,
-    OneCycleLR,
-    SequentialLR,
-    StepLR,
-)
 
 from components import files, tables
 from components.attributes import AttributeSchema
@@ -25,6 +16,7 @@ from components.images.remote_store import StoreLocation
 from components.images.store import ImageStore
 from components.losses.combined import CombinedLoss, StagedLoss
 from components.models.build import build_model
+from components.models.initial_weights import weights_file
 from components.models.network import EmbeddingNetwork
 from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.auxiliary import auxiliary_losses
@@ -32,6 +24,7 @@ from components.training.classification import Classification
 from components.training.feed import Feed, Landmarks, mapped_pixels, resident_pixels
 from components.training.loop import Run
 from components.training.objectives import Objective, build_objective
+from components.training.optimisation import build_optimizer, build_scheduler
 from components.training.plan import BatchPlan, Place, Plan, TripletPlan
 from components.training.state import TrainingState
 from components.training.step import Learner
@@ -84,14 +77,15 @@ def build_run(
         landmarks=_landmarks(inputs.catalog, schema, store),
         sampled_items=train_params.sampled_classes,
     )
+    torch.manual_seed(train_params.seed)
+    network = build_network(model_params, schema)
     augmentation = Augmentation(
         flip_probability=train_params.flip_probability,
         crop_min_area=train_params.crop_min_area,
         colour_jitter=train_params.colour_jitter,
         erase_probability=train_params.erase_probability,
+        erased_to=network.pixel_statistics.mean,
     )
-    torch.manual_seed(train_params.seed)
-    network = build_network(model_params, schema)
     learner = Learner(
         network.to(memory_format=torch.channels_last),
         _objective(
@@ -103,17 +97,14 @@ def build_run(
         combine=_combination(model_params.name, train_params),
         augmentation=augmentation,
         auxiliary=auxiliary_losses(schema, augmentation),
+        frozen_epochs=train_params.frozen_epochs,
+        frozen_norms=train_params.frozen_norms,
     ).to(place.device)
-    optimizer = {"adam": Adam, "adamw": AdamW}[train_params.optimizer](
-        learner.parameters(),
-        lr=train_params.learning_rate,
-        weight_decay=train_params.weight_decay,
-        fused=True,
-    )
+    optimizer = build_optimizer(learner, train_params)
     state = TrainingState(
         learner,
         optimizer,
-        _scheduler(optimizer, train_params, plan),
+        build_scheduler(optimizer, train_params, plan),
         folder=state_folder,
         num_to_keep=checkpoint_params.num_to_keep,
         ema_decay=train_params.ema_decay,
@@ -129,6 +120,15 @@ def build_run(
         params=train_params,
         checkpoint=checkpoint_params,
     )
+
+
+def initial_weights(params: ModelParams) -> Path | None:
+    """Returns the file of the weights that the backbone starts from; None: it starts from none.
+
+    Raises:
+        HemlineError: it is a file of a Python package that is not installed.
+    """
+    return weights_file(params.weights)
 
 
 def build_network(params: ModelParams, schema: AttributeSchema) -> EmbeddingNetwork:
@@ -198,22 +198,3 @@ def read_plan(folder: Path, params: TrainParams) -> Plan:
         path, per_batch = folder / "train.parquet", params.triplets_per_batch
         return TripletPlan(path, triplets_per_batch=per_batch, seed=params.seed)
     return BatchPlan(folder / tables.BATCHES_FILE, seed=params.seed)
-
-
-def _scheduler(optimizer: Optimizer, params: TrainParams, plan: Plan) -> LRScheduler:
-    """Returns a schedule that is stepped after every optimisation step."""
-    num_steps = plan.num_epochs * plan.num_steps
-    if params.schedule == "one_cycle":
-        peak, warmup_share = params.learning_rate, params.warmup_share
-        return OneCycleLR(optimizer, max_lr=peak, total_steps=num_steps, pct_start=warmup_share)
-    num_warmup = round(params.warmup_share * num_steps)
-    after: LRScheduler
-    if params.schedule == "cosine":
-        after = CosineAnnealingLR(optimizer, T_max=num_steps - num_warmup)
-    else:
-        step_size = params.step_epochs * plan.num_steps
-        after = StepLR(optimizer, step_size=step_size, gamma=params.step_factor)
-    if not num_warmup:
-        return after
-    warmup = LinearLR(optimizer, start_factor=1 / num_warmup, total_iters=num_warmup)
-    return SequentialLR(optimizer, [warmup, after], milestones=[num_warmup])

@@ -10,7 +10,7 @@ under Memory Limited Setup, RepL4NLP 2021, section 3.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from components.images.augmentation import Augmentation
 from components.images.transforms import normalise_images, to_images
 from components.losses.combined import CombinedLoss, StagedLoss
+from components.models.backbones import backbone_stages
 from components.models.network import EmbeddingNetwork
 from components.training.auxiliary import LANDMARKS, AuxiliaryLoss
 from components.training.feed import Batch
@@ -82,13 +83,19 @@ class Learner(nn.Module):
         combine: CombinedLoss | StagedLoss,
         augmentation: Augmentation,
         auxiliary: Mapping[str, AuxiliaryLoss],
+        frozen_epochs: int = 0,
+        frozen_norms: bool = False,
     ) -> None:
+        """`frozen_epochs` and `frozen_norms` are those of params, section `train`."""
         super().__init__()
         self.network = network
         self.combine = combine
         self.objective = objective
         self._augmentation = augmentation
         self._auxiliary = auxiliary
+        self._frozen_epochs = frozen_epochs
+        self._frozen_norms = frozen_norms
+        self._is_backbone_frozen = frozen_epochs > 0
 
     @property
     def loss_weights(self) -> list[nn.Parameter]:
@@ -100,6 +107,28 @@ class Learner(nn.Module):
         """Goes to the stage of training that an epoch, counted from 0, belongs to."""
         if isinstance(self.combine, StagedLoss):
             self.combine.begin_epoch(epoch)
+        self._is_backbone_frozen = epoch < self._frozen_epochs
+        for stage in backbone_stages(self.network):
+            stage.requires_grad_()
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Goes to training mode, but for what is frozen, whose statistics stay as they are."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
+
+    def _frozen(self) -> list[nn.Module]:
+        """Returns what of the backbone does not learn in this epoch."""
+        stages = backbone_stages(self.network)
+        if self._is_backbone_frozen:
+            return [*stages]
+        if not self._frozen_norms:
+            return []
+        modules = (module for stage in stages for module in stage.modules())
+        return [module for module in modules if isinstance(module, _BatchNorm)]
 
     def forward(self, batch: Batch, slopes: Slopes | None = None) -> Losses | Tensor:
         """Returns the losses of a batch.
@@ -113,8 +142,9 @@ class Learner(nn.Module):
 
     def outputs(self, batch: Batch) -> Outputs:
         """Returns the network's outputs for the batch's augmented images."""
-        images = normalise_images(self._augmentation(to_images(batch.pixels), batch.draws))
-        return Outputs(*self.network.forward_branches(images, batch.attributes))
+        images = self._augmentation(to_images(batch.pixels), batch.draws)
+        seen = normalise_images(images, self.network.pixel_statistics)
+        return Outputs(*self.network.forward_branches(seen, batch.attributes))
 
     def losses(self, outputs: Outputs, batch: Batch) -> Losses:
         """Returns the losses of a batch from the network's outputs for it."""

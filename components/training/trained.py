@@ -1,10 +1,12 @@
 """A trained network on disk: weights as safetensors, and what is needed to build it again."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from components import files
 from components.attributes import AttributeSchema
@@ -18,6 +20,7 @@ from components.params import ModelParams
 
 WEIGHTS_FILE = "weights.safetensors"
 DESCRIPTION_FILE = "model.json"
+_PIXELS = "pixel_statistics"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +37,13 @@ class TrainedModel:
 
     def embed(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of uint8 pixels."""
-        return self.network(normalise(pixels_BSS3), attributes_BK)
+        return self.network(self._seen(pixels_BSS3), attributes_BK)
 
     def attend(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
         """Returns where the network looks in uint8 pixels [B, K, H, W]; None where it cannot."""
         if not isinstance(self.network, AttentionNetwork):
             return None
-        return self.network.spatial_attention(normalise(pixels_BSS3), attributes_BK)
+        return self.network.spatial_attention(self._seen(pixels_BSS3), attributes_BK)
 
     def find_landmarks(self, pixels_BSS3: Tensor) -> Tensor | None:
         """Returns where the landmarks are in uint8 pixels [B, M, 2]; None where none are found.
@@ -49,7 +52,7 @@ class TrainedModel:
         """
         if not isinstance(self.network, AHBN):
             return None
-        return self.network.find_landmarks(normalise(pixels_BSS3))
+        return self.network.find_landmarks(self._seen(pixels_BSS3))
 
     def locate(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor | None:
         """Returns the boxes that features are cut out of [B, K, 4]; None where none are.
@@ -58,14 +61,18 @@ class TrainedModel:
         """
         if not isinstance(self.network, FashionSearchNetV2):
             return None
-        return self.network.boxes(normalise(pixels_BSS3), attributes_BK)
+        return self.network.boxes(self._seen(pixels_BSS3), attributes_BK)
+
+    def _seen(self, pixels_BSS3: Tensor) -> Tensor:
+        """Returns uint8 pixels as the network takes them [B, 3, S, S]."""
+        return normalise(pixels_BSS3, self.network.pixel_statistics)
 
 
-def save_weights(network: nn.Module, path: Path) -> None:
-    """Writes a network's parameters and buffers as safetensors."""
+def save_weights(network: EmbeddingNetwork, path: Path) -> None:
+    """Writes a network's parameters and buffers, and its pixels' statistics, as safetensors."""
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with files.replacing(path) as temporary:
-        save_file(state, temporary)
+        save_file(state, temporary, {_PIXELS: json.dumps(network.pixel_statistics._asdict())})
 
 
 def write_trained_model(
@@ -80,9 +87,15 @@ def write_trained_model(
     """Copies weights into a folder and describes their network beside them."""
     with files.replacing(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(weights.read_bytes())
+    with safe_open(weights, "pt") as written:
+        pixels = json.loads(written.metadata()[_PIXELS])
     description = {
         "crc32": files.checksum(folder / WEIGHTS_FILE),
-        "model": asdict(model_params),
+        "model": {
+            **asdict(model_params),
+            "pixel_mean": pixels["mean"],  # of the weights that training started from
+            "pixel_std": pixels["std"],
+        },
         "schema": schema.as_dict(),
         "image_size_px": image_size_px,
         "crop": crop,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import torch
 import torch.distributed
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from components.evaluation.encode import encode
 from components.evaluation.evaluation import evaluate_retrieval, held_out_images, overall_map
@@ -17,6 +17,7 @@ from components.evaluation.metrics import bootstrap_interval, gain
 from components.evaluation.query_scores import mean_similarity
 from components.images.store import ImageStore
 from components.images.transforms import normalise
+from components.models.network import EmbeddingNetwork
 from components.training.plan import Place
 
 _PATIENCE_EPOCHS = 3  # before then, a network may still be warming up
@@ -24,7 +25,7 @@ _COLLAPSED = 0.9  # the default of gate.max_mean_similarity
 
 
 def validate(
-    network: nn.Module,
+    network: EmbeddingNetwork,
     store: ImageStore,
     splits: pa.Table,
     *,
@@ -48,7 +49,7 @@ def validate(
 
     def encoder(pixels: Tensor, attributes_BK: Tensor) -> Tensor:
         with autocast:
-            embeddings: Tensor = network(normalise(pixels), attributes_BK)
+            embeddings: Tensor = network(normalise(pixels, network.pixel_statistics), attributes_BK)
             return embeddings
 
     splits = splits.filter(pc.field("attribute").isin(asked))

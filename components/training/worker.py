@@ -114,10 +114,9 @@ def _train_on_worker(
         rank=context.get_world_rank(), world_size=context.get_world_size(), device=get_device()
     )
     run = build(place=place)
-    forward = _forward(run, place)
     run.state.restore()
     try:
-        train(run, forward, place=place, log=log)
+        train(run, place=place, log=log, wrap=partial(_forward, run, place))
         if run.params.global_ranking_epochs and place.is_first:
             rank_globally(run, state_folder / BEST_WEIGHTS, place=place, log=log)
     except torch.OutOfMemoryError as error:

@@ -23,7 +23,7 @@ from components.provenance import recording
 from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
-from components.training.setup import TrainingInputs, read_plan
+from components.training.setup import TrainingInputs, initial_weights, read_plan
 from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.trained import write_trained_model
 from components.training.worker import run_training
@@ -39,6 +39,7 @@ from pipelines.stages.dry_run import describe_training
 from pipelines.stages.training_progress import training_progress
 
 PRECISION_TAG = "hemline.precision"
+INITIAL_WEIGHTS_TAG = "hemline.initial_weights_sha256"
 
 Curve = Annotated[Path, Option(help="CSV file for the learning curve.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Say what would be trained, and stop.")]
@@ -74,9 +75,10 @@ def train(
             inputs, model_params=model_params, train_params=train_params, attributes=attributes
         )
         return
+    initial = initial_weights(model_params)
     source = load_section(params, DataParams).root
     folders = [catalog, location.local(), splits, triplets]
-    state_folder = _state_folder(params, folders, precision=precision)
+    state_folder = _state_folder(params, folders, initial, precision=precision)
     where, sections, experiment = tracking(params), resolved(params), experiment_tags()
     schema = tables.read_schema(catalog)
     run_id = runs.continue_or_start_run(
@@ -88,6 +90,7 @@ def train(
                 sections, params=params, data_set=schema.dataset, experiment=experiment
             ),
             PRECISION_TAG: precision,
+            **({INITIAL_WEIGHTS_TAG: files.sha256(initial)} if initial else {}),
             **recording.origin_tags(
                 [source, catalog, store, splits, triplets], experiment=experiment
             ),
@@ -133,10 +136,14 @@ def train(
     shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
 
 
-def _state_folder(params: Path, inputs: list[Path], *, precision: str) -> Path:
+def _state_folder(
+    params: Path, inputs: list[Path], initial: Path | None, *, precision: str
+) -> Path:
     """Returns the folder of a run's state, named by all that the run depends on."""
     sections = {name: resolved(params)[name] for name in ("model", "sampling", "train")}
     sections["train"]["precision"] = precision
     small = ("*.json", "*.parquet")  # the store's manifest stands for its shards
     described = sorted(file for folder in inputs for kind in small for file in folder.glob(kind))
+    if initial is not None:
+        described.append(initial)
     return project_folder() / ".hemline" / "training" / files.content_key(sections, described)

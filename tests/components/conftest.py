@@ -17,6 +17,7 @@ from components.images.decode import decode
 from components.images.transforms import normalise
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
+from components.networks import IMAGENET_PIXELS
 from components.prototypes.prototypes import write_prototypes
 from components.registry.graph import write_package
 from components.registry.package import Package, read_package
@@ -43,7 +44,7 @@ class Example:
         pixels = np.stack([decode(data, image_size_px=IMAGE_SIZE_PX) for data in pictures])
         asked = torch.arange(len(SCHEMA.attributes)).expand(len(pictures), -1)
         with torch.inference_mode():
-            return self.network(normalise(torch.from_numpy(pixels)), asked).numpy()
+            return self.network(normalise(torch.from_numpy(pixels), IMAGENET_PIXELS), asked).numpy()
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ from components.images.store import (
     write_manifest,
     write_shard,
 )
+from components.networks import IMAGENET_PIXELS
 from components.params import EmbedParams, GateParams, load_section
 from components.registry import registration, versions
 from components.registry.graph import write_package
@@ -57,6 +58,8 @@ _NOISE = 120  # standard deviation: of one pixel, more than what colours differ 
 
 class Corners(nn.Module):
     """The mean of `size` x `size` pixels of each half, as a direction."""
+
+    pixel_statistics = IMAGENET_PIXELS
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from torchvision.transforms.v2 import functional as one_image
 
 from components.images.augmentation import NUM_DRAWS, Augmentation, Draw
-from components.images.transforms import IMAGENET_MEAN
+from components.networks import IMAGENET_PIXELS
 
 OFF = {
     "flip_probability": 0.0,
@@ -30,7 +30,7 @@ COLUMNS = {  # the numbers that each augmentation may use
     "erase_probability": range(Draw.ERASE, Draw.ERASED_LEFT + 1),
 }
 LARGEST = 1 - 2**-24  # the largest float32 that a generator of [0, 1) returns
-MEAN_C11 = torch.tensor(IMAGENET_MEAN).view(3, 1, 1) * 255  # as `normalise` subtracts it
+MEAN_C11 = torch.tensor(IMAGENET_PIXELS.mean).view(3, 1, 1) * 255  # as `normalise` subtracts it
 HEIGHT, WIDTH = 40, 48  # unequal to show transpositions; some boxes fit neither
 EXACT = {"rtol": 0, "atol": 0}
 TOLERANCES = {

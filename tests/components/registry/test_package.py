@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from components import files
 from components.errors import HemlineError
 from components.images.transforms import normalise
+from components.networks import IMAGENET_PIXELS
 from components.registry import pt2
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
@@ -25,6 +26,8 @@ FLOAT32 = {"rtol": 1e-4, "atol": 1e-6}  # sums in another order
 class Flat(nn.Module):
     """A network without spatial attention."""
 
+    pixel_statistics = IMAGENET_PIXELS
+
     def forward(self, images_B3SS: Tensor, attributes_BK: Tensor) -> Tensor:
         means_B3 = images_B3SS.mean(dim=(2, 3))
         return means_B3[:, None] * attributes_BK[..., None]
@@ -36,7 +39,7 @@ def pixels() -> np.ndarray:
 
 
 def test_the_maps_are_the_networks_own(example, pixels) -> None:
-    images = normalise(torch.from_numpy(pixels.copy())[None])
+    images = normalise(torch.from_numpy(pixels.copy())[None], IMAGENET_PIXELS)
     with torch.inference_mode():
         expected = example.network.spatial_attention(images, ASKED_1K)[0].numpy()
     maps = example.package.attend(pixels, NAMES)

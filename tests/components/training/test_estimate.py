@@ -5,6 +5,7 @@ import torch
 
 from components.images.transforms import normalise
 from components.models.build import build_model
+from components.networks import IMAGENET_PIXELS
 from components.training.estimate import _kept_bytes, estimate_memory
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,7 @@ def test_activations_are_those_of_a_batch_of_that_size(name, bf16):
         bf16=bf16,
         averages=False,
     )
-    images = normalise(torch.zeros((12, SIZE_PX, SIZE_PX, 3), dtype=torch.uint8))
+    images = normalise(torch.zeros((12, SIZE_PX, SIZE_PX, 3), dtype=torch.uint8), IMAGENET_PIXELS)
     asked = torch.zeros((12, NUM_ATTRIBUTES), dtype=torch.int64)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         assert memory.activations == _kept_bytes(network(name).train(), images, asked)

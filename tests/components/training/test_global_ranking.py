@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from small_run import HERE, MODEL, NUM_IMAGES, SCHEMA, WITH_ITEMS, build, write_inputs
 
 from components.images.transforms import normalise
+from components.networks import IMAGENET_PIXELS
 from components.sampling.manipulations import Manipulated
 from components.training.global_ranking import global_ranking_loss, mean_of_values, rank_globally
 from components.training.loop import Run, train
@@ -34,7 +35,7 @@ def trained(inputs, tmp_path_factory) -> Path:
     """Weights after the stages before."""
     folder = tmp_path_factory.mktemp("trained")
     run = build(inputs, folder, model=NETWORK, **CHANGES)
-    train(run, run.state.learner, place=HERE, log=lambda *_, **__: None)
+    train(run, place=HERE, log=lambda *_, **__: None)
     return folder / BEST_WEIGHTS
 
 
@@ -92,7 +93,7 @@ def test_the_memory_begins_as_the_mean_embedding_of_each_value(inputs, trained, 
     pixels = torch.from_numpy(run.store.gather(np.arange(NUM_IMAGES)))
     asked = torch.arange(2).expand(NUM_IMAGES, -1)
     with torch.inference_mode():
-        embeddings = run.state.network(normalise(pixels), asked)
+        embeddings = run.state.network(normalise(pixels, IMAGENET_PIXELS), asked)
     expected = [
         sum(embeddings[i, attribute] for i in range(NUM_IMAGES) if i // divisor % 2 == value) / 4
         for attribute, divisor in ((0, 1), (1, 2))

@@ -85,7 +85,7 @@ def test_the_first_stage_moves_what_makes_maps_and_nothing_else(inputs, tmp_path
 def test_eight_images_can_be_learned_by_heart_in_two_stages(inputs, tmp_path, objective):
     records = []
     run = build(inputs, tmp_path, objective=objective, classification_epochs=1, **CHANGES)
-    train(run, run.state.learner, place=HERE, log=lambda row, **of: records.append((row, of)))
+    train(run, place=HERE, log=lambda row, **of: records.append((row, of)))
     epochs = [row for row, of in records if of["kind"] == "epoch"]
     assert epochs[-1]["valid_map"] == 100
     assert epochs[0]["loss"] < 0.62  # mean over the epoch; chance is log 2, 0.69
@@ -98,7 +98,7 @@ def test_a_run_resumed_in_its_second_stage_is_in_its_second_stage(inputs, tmp_pa
     changes = {"objective": "soft_triplet", "classification_epochs": 1, **CHANGES}
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     run = build(inputs, whole, **changes)
-    train(run, run.state.learner, place=HERE, log=lambda *_, **__: None)
+    train(run, place=HERE, log=lambda *_, **__: None)
 
     class StoppedError(Exception):
         pass
@@ -109,10 +109,10 @@ def test_a_run_resumed_in_its_second_stage_is_in_its_second_stage(inputs, tmp_pa
 
     run = build(inputs, halves, **changes)
     with pytest.raises(StoppedError):
-        train(run, run.state.learner, place=HERE, log=stop)
+        train(run, place=HERE, log=stop)
     run = build(inputs, halves, **changes)
     assert run.state.epoch == 1
-    train(run, run.state.learner, place=HERE, log=lambda *_, **__: None)
+    train(run, place=HERE, log=lambda *_, **__: None)
     weights, others = (load_file(folder / BEST_WEIGHTS) for folder in (whole, halves))
     assert all(weights[name].equal(others[name]) for name in weights)
 

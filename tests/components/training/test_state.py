@@ -50,7 +50,7 @@ def train_all(inputs, folder, *, kill_at: tuple[str, int] | None = None, **chang
 
     run = build(inputs, folder, **changes)
     with contextlib.suppress(Killed):
-        train(run, run.state.learner, place=HERE, log=log)
+        train(run, place=HERE, log=log)
     return run, logged
 
 
@@ -242,7 +242,7 @@ def test_what_is_not_finite_is_named_and_not_saved(inputs, tmp_path, monkeypatch
     monkeypatch.setattr(Learner, "forward", fail_in_the_sixth_step)
     expected = r"not finite in epoch 2, step 3 \(rows 16 to 23 .*Lower train\.learning_rate"
     with pytest.raises(HemlineError, match=expected):
-        train(run, run.state.learner, place=HERE, log=lambda row, **of: None)
+        train(run, place=HERE, log=lambda row, **of: None)
     resumed = build(inputs, tmp_path).state
     assert resumed.steps_done == 4
     assert all(p.isfinite().all() for p in resumed.learner.parameters())
@@ -289,7 +289,7 @@ def test_the_moving_average_is_what_is_kept(inputs, tmp_path):
         values.append(weight.detach().clone())
 
     run.state.finish_step = note
-    train(run, run.state.learner, place=HERE, log=lambda row, **of: None)
+    train(run, place=HERE, log=lambda row, **of: None)
     expected = values[0]  # of the first step: an average of one
     for value in values[1:]:
         expected = decay * expected + (1 - decay) * value

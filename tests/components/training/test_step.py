@@ -167,7 +167,7 @@ def test_eight_images_can_be_learned_by_heart(inputs, tmp_path, objective, backb
     changes = {"objective": objective, "margin": margin, "flip_probability": 0.0, **constant}
     run = build(inputs, tmp_path, model=replace(MODEL, backbone=backbone), **changes)
     records = []
-    train(run, run.state.learner, place=HERE, log=lambda row, **of: records.append(row))
+    train(run, place=HERE, log=lambda row, **of: records.append(row))
     assert records[-1]["valid_map"] == 100
 
 

@@ -100,7 +100,7 @@ def test_what_is_trained_for_is_what_is_asked_and_validated(inputs, tmp_path, na
         {0: 2, 1: 2, 2: 4}[attribute] for attribute in asked
     ]
     rows = []
-    train(run, run.state.learner, place=HERE, log=lambda row, **of: rows.append(row))
+    train(run, place=HERE, log=lambda row, **of: rows.append(row))
     assert all(0 <= row["valid_map"] <= 100 for row in rows if "valid_map" in row)
 
 
@@ -175,7 +175,7 @@ def test_eight_images_of_four_items_can_be_learned_by_heart(tmp_path):
         **constant,
     )
     rows = []
-    train(run, run.state.learner, place=HERE, log=lambda row, **of: rows.append(row))
+    train(run, place=HERE, log=lambda row, **of: rows.append(row))
     assert rows[-1]["valid_map"] == 100
     assert rows[-2]["step.landmark_loss"] < 0.7 * rows[0]["step.landmark_loss"]
     assert rows[-2]["step.classification_loss"] < rows[0]["step.classification_loss"] / 2
@@ -203,10 +203,10 @@ def test_resuming_gives_the_bits_of_an_uninterrupted_run(inputs, tmp_path, chang
     for folder, log in (("whole", lambda *_, **__: None), ("halves", stop)):
         run = build(inputs, tmp_path / folder, **options)
         with contextlib.suppress(StoppedError):
-            train(run, run.state.learner, place=HERE, log=log)
+            train(run, place=HERE, log=log)
         run = build(inputs, tmp_path / folder, **options)
         assert run.state.steps_done == (12 if folder == "whole" else 6)
-        train(run, run.state.learner, place=HERE, log=lambda *_, **__: None)
+        train(run, place=HERE, log=lambda *_, **__: None)
         states[folder] = run.state
     whole, halves = (states[folder].learner.state_dict() for folder in states)
     assert "objective.vectors.0" in whole

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 
 from components import tables
 from components.images.store import ImageStore
+from components.networks import IMAGENET_PIXELS
 from components.training.validation import trouble, validate
 
 
 class Embedding(nn.Module):
     """A network that embeds images [B, 3, S, S] by a function, alike for every attribute."""
+
+    pixel_statistics = IMAGENET_PIXELS
 
     def __init__(self, embed: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

