@@ -32,7 +32,7 @@ def test_the_demo_follows_the_preset_hemline():
     assert changed(params, read_preset("hemline")) == params
 
 
-@pytest.mark.parametrize("name", ["ahbn", "fashionsearchnet", "hemline", "paper"])
+@pytest.mark.parametrize("name", ["ahbn", "fashionsearchnet", "hemline", "paper", "photographs"])
 def test_values_come_as_options_of_an_experiment(name, capsys):
     assert run(name) == 0
     options = shlex.split(capsys.readouterr().out)
@@ -50,6 +50,7 @@ def test_without_a_name_they_are_listed(capsys):
         "fashionsearchnet",
         "hemline",
         "paper",
+        "photographs",
     ]
 
 
