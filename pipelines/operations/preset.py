@@ -52,7 +52,7 @@ def preset(
         if as_json:
             print_json({"presets": presets})
         for preset_name, text in presets.items():
-            console.print(f"{preset_name:10} {text}")
+            console.print(f"{preset_name:{max(map(len, presets))}} {text}")
     else:
         values = read_preset(name)
         check(changed(resolved(params), values), source=f"{params} with the preset {name}")
@@ -114,6 +114,7 @@ def _fill(params: Path, *, as_json: bool) -> None:
 def _write(values: dict[str, Any], params: Path) -> None:
     """Writes values into a params file, new keys in their places, and keeps its comments."""
     yaml = YAML()
+    yaml.width = 4096  # a long value stays on its line
     yaml.preserve_quotes = True
     yaml.representer.add_representer(
         type(None), lambda it, _: it.represent_scalar("tag:yaml.org,2002:null", "null")

@@ -172,3 +172,12 @@ def test_a_preset_is_written_into_a_file_of_an_older_version():
 def test_fill_and_a_preset_are_one_at_a_time(capsys):
     assert run("paper", "--fill") == 1
     assert "--fill takes no preset" in capsys.readouterr().err
+
+
+def test_a_long_value_stays_on_its_line():
+    assert run("photographs", "--write") == 0
+    weights = read_preset("photographs")["model.weights"]
+    assert any(
+        line.startswith(f"  weights: {weights} #")
+        for line in Path("params.yaml").read_text().splitlines()
+    )
