@@ -34,6 +34,19 @@ def added(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, metadata={_ADDED: b"1"})
 
 
+def filled(schema: pa.Schema, table: pa.Table) -> pa.Schema:
+    """Returns a schema without those of its `added` columns that are empty in a table.
+
+    What has no use for them is written as an older hemline did, to the byte.
+    """
+    is_needed = (not (x.metadata or {}).get(_ADDED) or _has_values(table[x.name]) for x in schema)
+    return pa.schema([x for x, needed in zip(schema, is_needed, strict=True) if needed])
+
+
+def _has_values(column: pa.ChunkedArray) -> bool:
+    return bool(column.null_count < len(column))
+
+
 def write_table(
     table: pa.Table, path: Path, *, schema: pa.Schema, about: Mapping[str, Any] | None = None
 ) -> None:

@@ -97,6 +97,7 @@ class SplitParams:
     """Section `split`: who decides, the shares, and which images stay together."""
 
     method: Literal["random", "published", "column"] = "random"
+    roles: Literal["held_out", "leave_one_out"] = "held_out"
     near_duplicates: Literal["together", "report", "ignore"] = "report"
     near_duplicate_distance: Annotated[int, Field(ge=0, le=8)] = 2
     seed: Seed = 7

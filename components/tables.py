@@ -111,8 +111,12 @@ QUARANTINE_REASONS = (
 IMAGE_HASHES = pa.schema([("image", pa.int64()), ("perceptual_hash", pa.uint64())])
 """One row per image of the store; see `images/perceptual_hash.py`."""
 
-SPLITS = LABELS
-"""One row per label; split: train, valid or test; role: train, query or gallery."""
+SPLITS = pa.schema([*LABELS, files.added("exclusion_group", pa.int64())])
+"""One row per label; split: train, valid or test; role: train, query or gallery.
+
+exclusion_group: null where the role decides. Elsewhere the image both asks and answers whatever its
+role (`split.roles leave_one_out`), and images of one group are left out of each other's rankings.
+"""
 
 LEAKS = pa.schema(
     [
@@ -164,9 +168,14 @@ QUERY_SCORES = pa.schema(
         ("image", pa.int64()),
         ("average_precision", pa.float64()),
         ("random_average_precision", pa.float64()),
+        files.added("is_held_out_query", pa.bool_()),
     ]
 )
-"""One row per query of the test split, scores in [0, 1]; see `evaluation/query_scores.py`."""
+"""One row per query of the test split, scores in [0, 1]; see `evaluation/query_scores.py`.
+
+is_held_out_query: whether the image's role is to ask, where every image does; null where it is
+roles that decide.
+"""
 
 PROTOTYPES = pa.schema(
     [

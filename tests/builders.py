@@ -95,6 +95,12 @@ def labels_table(rows: Iterable[tuple[int, int, int]]) -> pa.Table:
     return pa.Table.from_pylist(records, schema=tables.LABELS)
 
 
+def splits_table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
+    """Returns rows (image, attribute, value, split, role) as `tables.SPLITS`; roles decide."""
+    records = [dict(zip(tables.LABELS.names, row, strict=True)) for row in rows]
+    return pa.Table.from_pylist(records, schema=tables.SPLITS)
+
+
 def flip_a_bit(path: Path, *, share: float = 0.5) -> None:
     """Changes one bit of a file, at that share of its length."""
     data = bytearray(path.read_bytes())

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from builders import splits_table
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -114,8 +115,7 @@ def _splits(schema: AttributeSchema) -> pa.Table:
             role = "query" if image < NUM_IMAGES // 2 else "gallery"
             rows.append((image, attribute, value, "train", "train"))
             rows.append((image, attribute, value, "valid", role))
-    columns = zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True)
-    return pa.table(dict(columns)).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 def _write_places(catalog: Path) -> None:

@@ -6,7 +6,7 @@ attributes weigh by their number of queries.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -62,12 +62,15 @@ class AttributeResult:
             what is expected of a random ranking: `random_map`, `random_hit_at_1` and so on.
         num_gallery: number of gallery items.
         num_unmatched: number of queries that were left out.
+        held_out_Q: whether the image's role is to ask, where every image does; None where roles
+            decide.
     """
 
     query_images_Q: NDArray[np.int64]
     scores: Mapping[str, NDArray[np.float64]]
     num_gallery: int
     num_unmatched: int
+    held_out_Q: NDArray[np.bool_] | None = None
 
     @property
     def ap_Q(self) -> NDArray[np.float64]:  # noqa: N802 (shape letters)
@@ -89,7 +92,8 @@ def evaluate_retrieval(
     """Returns the result per attribute (position in the schema) that has queries in the split.
 
     Attributes where no query has a relevant item are left out. An image that is both query and
-    gallery item of an attribute is left out of its own ranking.
+    gallery item of an attribute is left out of its own ranking, with all images of its exclusion
+    group.
 
     Args:
         splits: `tables.SPLITS`.
@@ -105,7 +109,7 @@ def evaluate_retrieval(
     for attribute in np.unique(held_out["attribute"].to_numpy()).tolist():
         result = result_of(*queries_and_gallery(held_out, split, attribute, images, embeddings))
         if len(result.ap_Q):
-            results[attribute] = result
+            results[attribute] = _with_roles(result, held_out, attribute)
     if not results:
         raise HemlineError(
             "nothing to evaluate: no query has an item of its value in the gallery; "
@@ -131,10 +135,15 @@ def queries_and_gallery(
     num_values = int(labels["value"].max()) + 1
     embeddings_ND = embeddings[:, attribute]
     queries, gallery = (
-        _items(labels[labels["role"] == role], num_values, images, embeddings_ND)
+        _items(labels[takes_part(labels, role)], num_values, images, embeddings_ND)
         for role in ("query", "gallery")
     )
     return queries, gallery
+
+
+def takes_part(labels: pd.DataFrame, role: str) -> "pd.Series[bool]":
+    """Returns which labels, rows of `tables.SPLITS`, ask (query) or answer (gallery)."""
+    return (labels["role"] == role) | labels["exclusion_group"].notna()
 
 
 def overall_map(results: Mapping[int, AttributeResult]) -> float:
@@ -194,8 +203,11 @@ def result_of(queries: Items, gallery: Items) -> AttributeResult:
     answered_Q = scores["num_relevant"] > 0
     scores = {name: score_Q[answered_Q] for name, score_Q in scores.items()}
     images_Q = queries.images_N[answered_Q]
-    # a query that is in the gallery ranks one item less
-    num_items_Q = len(gallery) - np.isin(images_Q, gallery.images_N)
+    # what is left out of a query's ranking: itself and its group, as far as they are in the gallery
+    sorted_G = np.sort(gallery.excluded_N)
+    asking_Q = queries.excluded_N[answered_Q]
+    last_Q, first_Q = (sorted_G.searchsorted(asking_Q, side) for side in ("right", "left"))
+    num_items_Q = len(gallery) - (last_Q - first_Q)
     num_relevant_Q = scores.pop("num_relevant")
     scores["random_map"] = expected_random_average_precision(num_relevant_Q, num_items_Q)
     for k in HIT_KS:
@@ -237,11 +249,24 @@ def _items(
     embeddings_ND: NDArray[np.float32],
 ) -> Items:
     """Returns the images of some labels of an attribute, ascending, and which values each has."""
-    labelled, row = np.unique(labels["image"].to_numpy(), return_inverse=True)
+    labelled, first, row = np.unique(
+        labels["image"].to_numpy(), return_index=True, return_inverse=True
+    )
+    groups = labels["exclusion_group"]
     has, value = np.ones(len(row), bool), labels["value"].to_numpy()
     values = csr_array((has, (row, value)), shape=(len(labelled), num_values))
     return Items(
         embeddings_ND=embeddings_ND[np.searchsorted(images, labelled)],
         values_N=values,
         images_N=labelled,
+        groups_N=groups.fillna(labels["image"]).to_numpy(np.int64)[first],
     )
+
+
+def _with_roles(result: AttributeResult, splits: pa.Table, attribute: int) -> AttributeResult:
+    """Returns a result with the roles of its queries, where every image asks."""
+    labels = splits.filter(pc.field("attribute") == attribute)
+    if labels["exclusion_group"].null_count:
+        return result
+    asking = labels.filter(pc.field("role") == "query")["image"].to_numpy()
+    return replace(result, held_out_Q=np.isin(result.query_images_Q, asking))

@@ -75,6 +75,7 @@ class Verdict:
         limits: section `gate` of the params.
         rules: rules in the order in which people read them.
         attributes: MAP of each attribute.
+        precision: where every test image asks, how much that narrows the interval; None elsewhere.
     """
 
     challenger: int
@@ -83,6 +84,7 @@ class Verdict:
     limits: Mapping[str, float]
     rules: tuple[Rule, ...]
     attributes: tuple[AttributeChange, ...]
+    precision: "Precision | None" = None
 
     @property
     def passed(self) -> bool:
@@ -107,7 +109,32 @@ class Verdict:
             del rule["passed"]
         content["rules"] = tuple(Rule(**rule) for rule in content["rules"])
         content["attributes"] = tuple(AttributeChange(**row) for row in content["attributes"])
+        if content.get("precision"):
+            content["precision"] = Precision(**content["precision"])
         return Verdict(**content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """The widths of an interval, in percent points, over all queries and over held-out ones alone.
+
+    The interval is that of the change of MAP, or of MAP where there is no champion; held-out
+    queries are those that would ask with `split.roles held_out`, against the same gallery.
+    """
+
+    num_queries: int
+    width: float
+    num_held_out: int
+    width_held_out: float
+
+    @property
+    def text(self) -> str:
+        """How much narrower it decides, in words."""
+        return (
+            f"Every test image asks: the interval over {self.num_queries:,} queries is "
+            f"{self.width:.2f} points wide, over the {self.num_held_out:,} that held-out roles "
+            f"leave {self.width_held_out:.2f}: {self.width_held_out / self.width:.1f} times as wide"
+        )
 
 
 def judge(
@@ -127,8 +154,10 @@ def judge(
     rules = _sanity(challenger, ours, limits)
     if champion is None:
         attributes = _attributes(ours.assign(champions=math.nan))
+        of_all = ours.assign(measured=ours["average_precision"])
     else:
         queries = _beside(challenger, champion)
+        of_all = queries.assign(measured=queries["average_precision"] - queries["champions"])
         attributes = _attributes(queries)
         lost = [name for name in champion.attributes if name not in challenger.attributes]
         names = ", ".join(lost) or None
@@ -141,6 +170,25 @@ def judge(
         limits=asdict(limits),
         rules=tuple(rules),
         attributes=attributes,
+        precision=_precision(of_all.dropna(subset="measured"), limits),
+    )
+
+
+def _precision(queries: pd.DataFrame, limits: GateParams) -> Precision | None:
+    """Returns the widths of the interval of the mean of `measured`; None where roles decide."""
+    held_out = queries["is_held_out_query"]
+    if held_out.isna().any() or not held_out.any():
+        return None
+    samples = [
+        100 * rows["measured"].to_numpy() for rows in (queries, queries[held_out.astype(bool)])
+    ]
+    ends = [bootstrap_interval(sample, confidence=limits.confidence) for sample in samples]
+    width, width_held_out = (high - low for low, high in ends)
+    return Precision(
+        num_queries=len(samples[0]),
+        width=width,
+        num_held_out=len(samples[1]),
+        width_held_out=width_held_out,
     )
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.attributes import AttributeSchema, metric_part
+from components.evaluation.evaluation import takes_part
 from components.evaluation.manipulation import (
     ROWS,
     ChangeScores,
@@ -93,7 +94,8 @@ def evaluate_manipulation(
     Attributes without prototypes, as items are, are left out: they have no value to ask for.
 
     Queries are the images that are a query for any attribute, the gallery those that are in the
-    gallery of any; an image may be both, and is left out of its own ranking. Their labels are all
+    gallery of any; an image may be both, and is left out of its own ranking. (Others of its
+    exclusion group stay in it: they have not the value that is asked for.) Their labels are all
     those in the split, whatever their role.
 
     Args:
@@ -114,7 +116,7 @@ def evaluate_manipulation(
     queries, gallery = (
         labelled_embeddings(
             labels,
-            np.unique(labels.loc[labels["role"] == role, "image"].to_numpy()),
+            np.unique(labels.loc[takes_part(labels, role), "image"].to_numpy()),
             num_values=num_values,
             images=images,
             embeddings=embeddings,

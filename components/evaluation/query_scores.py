@@ -72,6 +72,7 @@ def query_scores(
             result.query_images_Q,
             result.ap_Q,
             result.scores["random_map"],
+            pa.nulls(len(result.ap_Q)) if result.held_out_Q is None else result.held_out_Q,
         ]
         for name, result in zip(names, results.values(), strict=True)
     ]
@@ -155,7 +156,8 @@ def mean_similarity(embeddings_nD: NDArray[np.float64]) -> float:
 def write_query_scores(scores: QueryScores, path: Path) -> None:
     """Writes them as one Parquet file."""
     about = {name: value for name, value in vars(scores).items() if name != "queries"}
-    files.write_table(scores.queries, path, schema=tables.QUERY_SCORES, about=about)
+    schema = files.filled(tables.QUERY_SCORES, scores.queries)
+    files.write_table(scores.queries, path, schema=schema, about=about)
 
 
 def read_query_scores(path: Path) -> QueryScores:

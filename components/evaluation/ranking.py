@@ -37,6 +37,8 @@ _RANKED_AT_ONCE = 2**21  # per thread; each may be a pair, of about 100 bytes
 class Items:
     """Queries or a gallery: embeddings of unit length, values and image numbers.
 
+    Items of a query's group are left out of its ranking; None: every image is its own group.
+
     Raises:
         ValueError: their lengths differ.
     """
@@ -44,11 +46,18 @@ class Items:
     embeddings_ND: NDArray[np.floating]
     values_N: Values
     images_N: NDArray[np.int64]
+    groups_N: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        lengths = [len(self.embeddings_ND), self.values_N.shape[0], len(self.images_N)]
+        columns = (self.embeddings_ND, self.images_N, self.excluded_N)
+        lengths = [*map(len, columns), self.values_N.shape[0]]
         if len(set(lengths)) > 1:
-            raise ValueError(f"embeddings, values and image numbers differ in length: {lengths}")
+            raise ValueError(f"embeddings, images, groups and values differ in length: {lengths}")
+
+    @property
+    def excluded_N(self) -> NDArray[np.int64]:  # noqa: N802 (shape letters)
+        """What an item is left out by: the number of its group, or of its image."""
+        return self.images_N if self.groups_N is None else self.groups_N
 
     def __len__(self) -> int:
         return len(self.embeddings_ND)
@@ -59,6 +68,7 @@ class Items:
             embeddings_ND=self.embeddings_ND[part],
             values_N=self.values_N[part],
             images_N=self.images_N[part],
+            groups_N=None if self.groups_N is None else self.groups_N[part],
         )
 
 
@@ -97,8 +107,8 @@ def measure(
 ) -> dict[str, NDArray[np.float64]]:
     """Returns each measure of each query [Q]; the gallery is ranked by falling cosine similarity.
 
-    An item is relevant to a query where they share a value; one that has the query's image number
-    is not in the query's ranking. Similarities are computed in float32, or in float64 where
+    An item is relevant to a query where they share a value; the query's group, itself included, is
+    not in its ranking. Similarities are computed in float32, or in float64 where
     embeddings are. Beside the embeddings and two copies of the gallery's, 0.5 GiB and 0.2 GiB per
     thread are used at most, whatever their number; there are as many threads as torch has.
 
@@ -155,7 +165,7 @@ def canonical_order(
 def compared(
     queries: Items, gallery: Items, first_G: NDArray[np.int64]
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Returns similarity and relevance [Q, G]; the query itself is at -inf and not relevant.
+    """Returns similarity and relevance [Q, G]; the query's group is at -inf and not relevant.
 
     The gallery comes in the order of `canonical_order`, with the second array that it returned.
     """
@@ -172,9 +182,9 @@ def compared(
     for part in _slices(len(copies), _ITEMS_AT_ONCE):
         similarity_QG[:, copies[part]] = similarity_QG[:, first_G[copies[part]]]
     for part in _slices(len(gallery), _ITEMS_AT_ONCE):
-        itself_QG = queries.images_N[:, None] == gallery.images_N[None, part]
-        similarity_QG[:, part][itself_QG] = -np.inf
-        relevant_QG[:, part][itself_QG] = False
+        excluded_QG = queries.excluded_N[:, None] == gallery.excluded_N[None, part]
+        similarity_QG[:, part][excluded_QG] = -np.inf
+        relevant_QG[:, part][excluded_QG] = False
     return similarity_QG, relevant_QG
 
 

@@ -71,7 +71,7 @@ def facts_of(measured: Measured) -> list[tuple[str, str]]:
             "split",
             f"{counts['train']:,} images to train, {counts['valid']:,} to validate and "
             f"{counts['test']:,} to test"
-            + (f", {method}" if (method := split_in_words(params.get("split.method"))) else "")
+            + (f", {method}" if (method := split_in_words(params)) else "")
             + f"; {figures['num_queries']:,} test queries",
         ),
         (

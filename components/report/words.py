@@ -115,9 +115,12 @@ def recipe_in_words(params: Mapping[str, str], *, image_size_px: int) -> str:
     return "; ".join(words)
 
 
-def split_in_words(method: str | None) -> str:
-    """Returns how images were assigned to splits; empty where it is not known."""
-    return _SPLITS.get(method or "", "")
+def split_in_words(params: Mapping[str, str]) -> str:
+    """Returns how images were assigned to splits, and who asks; empty where it is not known."""
+    words = _SPLITS.get(params.get("split.method", ""), "")
+    if params.get("split.roles") == "leave_one_out":
+        words += ", where every held-out image asks all others"
+    return words
 
 
 def _weights(weights: str) -> str:

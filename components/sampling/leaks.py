@@ -10,9 +10,11 @@ from components.attributes import AttributeSchema
 from components.params import SplitParams
 from components.sampling.items import item_counts
 from components.sampling.relations import NEAR_DUPLICATE
+from components.sampling.roles import unanswered
 from components.sampling.splits import SPLITS, Assignment
 
 SAME_IMAGE = "same_image"
+ASKS_AND_ANSWERS = "query and gallery"
 
 
 def find_leaks(splits: pa.Table, related: pd.DataFrame, images: pa.Table) -> pa.Table:
@@ -64,17 +66,29 @@ def report_of(
     items = item_counts(assigned.splits, images, schema=schema)
     return {
         "method": params.method,
+        "roles": params.roles,
         "near_duplicate_distance": params.searched_distance,
         "splits": _sizes(assigned.splits),
         "num_labels_without_split": assigned.num_without_split,
         "leaks": _leaks_by_kind(leaks, is_searched=params.searched_distance is not None),
-        "unanswerable": _by_attribute(assigned.unanswerable, schema),
+        "unanswerable": _by_attribute(unanswerable_of(assigned), schema),
         **({"items": items, "num_held_out_items": assigned.num_held_out_items} if items else {}),
     }
 
 
+def unanswerable_of(assigned: Assignment) -> pa.Table:
+    """Returns the labels that ask, or would have asked, in vain: `tables.UNANSWERABLE`."""
+    splits = assigned.splits.to_pandas()
+    if splits["exclusion_group"].isna().all():
+        return assigned.unanswerable
+    found = splits.loc[unanswered(splits), tables.UNANSWERABLE.names]
+    return pa.Table.from_pandas(found, tables.UNANSWERABLE, preserve_index=False)
+
+
 def _sizes(splits: pa.Table) -> dict[str, dict[str, dict[str, int]]]:
-    images = splits.to_pandas().groupby(["split", "role"])["image"]
+    frame = splits.to_pandas()
+    frame["role"] = frame["role"].where(frame["exclusion_group"].isna(), ASKS_AND_ANSWERS)
+    images = frame.groupby(["split", "role"])["image"]
     counts = images.agg(num_images="nunique", num_labels="size").to_dict("index")
     sizes: dict[str, dict[str, dict[str, int]]] = {split: {} for split in SPLITS}
     for (split, role), size in counts.items():

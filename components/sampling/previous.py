@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,12 @@ def write_assignment(
     """
     about = {
         "origin": catalog.numbering.origin,
-        "params": asdict(params),
+        "params": _continued(params),
         "schema": catalog.schema.as_dict(),
         "unanswerable": assigned.unanswerable.to_pydict(),
     }
-    files.write_table(assigned.splits, path, schema=tables.SPLITS, about=about)
+    schema = files.filled(tables.SPLITS, assigned.splits)
+    files.write_table(assigned.splits, path, schema=schema, about=about)
 
 
 def read_previous(path: Path, *, catalog: Catalog, params: SplitParams) -> Assignment:
@@ -45,7 +47,7 @@ def read_previous(path: Path, *, catalog: Catalog, params: SplitParams) -> Assig
         raise HemlineError(f"{path} was made by another version of hemline")
     if about["origin"] != catalog.numbering.origin:
         raise HemlineError(f"{path} counts the images of another catalog")
-    was, now = about["params"], asdict(params)
+    was, now = about["params"], _continued(params)
     changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
     if changed:
         key = changed[0]
@@ -56,6 +58,14 @@ def read_previous(path: Path, *, catalog: Catalog, params: SplitParams) -> Assig
         splits=_moved(files.read_table(path, schema=tables.SPLITS), before, catalog.schema),
         unanswerable=_moved(unanswerable, before, catalog.schema),
     )
+
+
+def _continued(params: SplitParams) -> dict[str, Any]:
+    """Returns what decides which split and role a label has; `roles` says who is asked with them.
+
+    So the two protocols can be compared on one assignment.
+    """
+    return {key: value for key, value in asdict(params).items() if key != "roles"}
 
 
 def _moved(table: pa.Table, before: AttributeSchema, now: AttributeSchema) -> pa.Table:

@@ -72,6 +72,19 @@ def unanswerable(labels: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray((labels["role"] == "query") & ~by_bound.transform("all"))
 
 
+def unanswered(splits: pd.DataFrame) -> NDArray[np.bool_]:
+    """Returns for each label whether it asks although no image outside its group could answer.
+
+    That is, where every image asks: none of the values that it has of the attribute is one of an
+    image of the same split and another `exclusion_group`.
+    """
+    cell = ["split", "attribute", "value"]
+    num_groups = splits.groupby(cell)["exclusion_group"].nunique()
+    is_shared = pd.Series((num_groups > 1).reindex(keys(splits, cell)).to_numpy(), splits.index)
+    by_image = is_shared.groupby([splits["split"], splits["attribute"], splits["image"]])
+    return np.asarray(splits["exclusion_group"].notna() & ~by_image.transform("any"))
+
+
 def keys(frame: pd.DataFrame, columns: list[str]) -> pd.MultiIndex:
     """Returns some columns as one key per row."""
     return pd.MultiIndex.from_frame(frame[columns])

@@ -30,7 +30,7 @@ class Assignment:
     """Splits and roles of labels.
 
     Attributes:
-        splits: `tables.SPLITS`.
+        splits: `tables.SPLITS`; roles are those of `split.roles held_out` also where it is another.
         unanswerable: `tables.UNANSWERABLE`: labels that were to be queries when assigned.
         num_without_split: labels that a published split leaves out.
         num_held_out_items: training items that validate, where a published split has no valid.
@@ -54,7 +54,8 @@ def split_labels(
     """Returns split and role of every label, by `split.method`.
 
     Images of one file, one group or one item stay together, near-duplicates where the params say
-    so.
+    so. With `split.roles leave_one_out`, held-out labels whose role neither the data set nor the
+    domain decides get an exclusion group: the images that would have had one role.
 
     Args:
         images: catalog rows of the images to use.
@@ -127,7 +128,7 @@ def assign_splits(
     """
     earlier = previous.splits if previous else tables.SPLITS.empty_table()
     is_here = pc.is_in(earlier["image"], pa.array(about.index))
-    before = _frame(earlier.filter(is_here), about, tables.SPLITS.names, identity)
+    before = _frame(earlier.filter(is_here), about, tables.LABELS.names, identity)
     frame = _frame(labels, about, _LABEL, identity).merge(
         before[[*_LABEL, "split", "role"]].astype({"split": object, "role": object}),
         on=_LABEL,
@@ -149,6 +150,7 @@ def assign_splits(
     listed = tables.UNANSWERABLE.names
     already = previous.unanswerable if previous else tables.UNANSWERABLE.empty_table()
     was_lost = keys(frame, listed).isin(keys(already.to_pandas(), listed)) & by_domain.isna()
+    frame["exclusion_group"] = _groups(frame, by_domain.isna(), params)
     return Assignment(
         splits=_table(frame, tables.SPLITS),
         unanswerable=_table(frame[lost | was_lost], tables.UNANSWERABLE),
@@ -165,7 +167,7 @@ def take_splits(
     that their gallery cannot answer are left out, so that the gallery stays as given. Where there
     is no label of valid, `split.valid_share` of the items that only train are held out as valid.
     """
-    frame = _frame(labels, about, tables.SPLITS.names, identity)
+    frame = _frame(labels, about, tables.LABELS.names, identity)
     rng, query_share = np.random.default_rng(params.seed), params.query_share
     num_held_out = _hold_out(frame, share=params.valid_share, identity=identity, rng=rng)
     frame.loc[frame["split"] == "train", "role"] = "train"
@@ -179,6 +181,7 @@ def take_splits(
     frame.loc[is_open, "role"] = sample_roles(frame[is_open], query_share=query_share, rng=rng)
     lost = unanswerable(frame.assign(bound=np.where(is_open, frame["asker"], frame["image"])))
     frame.loc[lost & is_open, "role"] = "gallery"
+    frame["exclusion_group"] = _groups(frame, is_open, params)
     return Assignment(
         splits=_table(frame[~(lost & is_given)], tables.SPLITS),
         unanswerable=_table(frame[lost], tables.UNANSWERABLE),
@@ -198,6 +201,12 @@ def _frame(
     known = about.loc[frame["image"]].reset_index(drop=True)
     asker = known["unit"].where(frame["attribute"] != identity, known["copy"])
     return frame.assign(unit=known["unit"], domain=known["domain"], asker=asker)
+
+
+def _groups(frame: pd.DataFrame, is_open: pd.Series, params: SplitParams) -> pd.Series:
+    """Returns the exclusion group of each label, by its asker; none where its role decides."""
+    apart = is_open & (frame["role"] != "train") & (params.roles == "leave_one_out")
+    return frame["asker"].astype("Int64").where(apart)
 
 
 def _main_split(before: pd.DataFrame) -> pd.Series:

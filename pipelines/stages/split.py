@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from components import files, tables
 from components.errors import DamagedFileError, HemlineError
 from components.params import SplitParams, load_section
-from components.sampling.leaks import find_leaks, report_of
+from components.sampling.leaks import find_leaks, report_of, unanswerable_of
 from components.sampling.previous import read_previous, write_assignment
 from components.sampling.relations import related_images
 from components.sampling.splits import Assignment, split_labels
@@ -49,7 +49,7 @@ def split(
     report = report_of(assigned, leaks, images=images, params=section, schema=source.schema)
     files.write_table(leaks, splits / tables.LEAKS_FILE, schema=tables.LEAKS)
     files.write_table(
-        assigned.unanswerable, splits / tables.UNANSWERABLE_FILE, schema=tables.UNANSWERABLE
+        unanswerable_of(assigned), splits / tables.UNANSWERABLE_FILE, schema=tables.UNANSWERABLE
     )
     files.write_json(report, splits / tables.SPLITS_REPORT_FILE)
     write_assignment(assigned, path, catalog=source, params=section)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import splits_table
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -25,7 +26,7 @@ ROWS = {
     "published triplets": (tables.PUBLISHED_TRIPLETS, ("valid", 1, 5, 6, 2**40)),
     "quarantine": (tables.QUARANTINE, ("x.png", "missing", "no such file")),
     "hashes": (tables.IMAGE_HASHES, (0, 2**64 - 1)),
-    "splits": (tables.SPLITS, (3, 0, 1, "valid", "query")),
+    "splits": (tables.SPLITS, (3, 0, 1, "valid", "query", 2)),
     "leaks": (tables.LEAKS, ("near_duplicate", 3, 4, "ä.png", "test")),
     "regions": (tables.REGIONS, (3, 1, 0.5, 0.25, 11.0, 12.0)),
     "boxes": (tables.BOXES, (3, 0.5, 0.25, 11.0, 12.0)),
@@ -151,8 +152,7 @@ def test_a_reason_outside_the_vocabulary_is_our_own_mistake():
 def test_equal_splits_have_the_same_digest(tmp_path):
     rows = [(0, 1, 2, "test", "query"), (3, 0, 1, "train", "train")]
     for name, kept in (("one", rows), ("same", rows), ("other", rows[:1])):
-        columns = dict(zip(tables.SPLITS.names, zip(*kept, strict=True), strict=True))
-        table = pa.table(columns).cast(tables.SPLITS)
+        table = splits_table(kept)
         files.write_table(table, tmp_path / name / tables.SPLITS_FILE, schema=tables.SPLITS)
         assert tables.read_splits(tmp_path / name).equals(table)
     one, same, other = (tables.split_digest(tmp_path / name) for name in ("one", "same", "other"))

@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 import yaml
-from builders import PROJECT, images_table, labels_table
+from builders import PROJECT, images_table, labels_table, splits_table
 from PIL import Image
 from torch import Tensor, nn
 
@@ -105,9 +104,8 @@ class Promotable:
             for image in range(every)
             for attribute, value in enumerate(_values(image))
         ]
-        columns = dict(zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True))
         files.write_table(
-            pa.table(columns).cast(tables.SPLITS),
+            splits_table(rows),
             self.folder / "data/splits/splits.parquet",
             schema=tables.SPLITS,
         )

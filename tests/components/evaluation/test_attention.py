@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from builders import splits_table
 from marked_pictures import IMAGES, REGIONS, SCHEMA, Store, figures_of
 
 from components import tables
@@ -83,8 +84,7 @@ def test_regions_of_a_split_are_those_of_its_labels():
         (3, 1, 1, "train", "train"),
         (4, 1, 0, "test", "gallery"),
     ]
-    records = [dict(zip(tables.SPLITS.names, row, strict=True)) for row in rows]
-    splits = pa.Table.from_pylist(records, schema=tables.SPLITS)
+    splits = splits_table(rows)
     kept = labelled_regions(REGIONS, splits, "test")
     assert list(zip(*kept.select(["image", "attribute"]).to_pydict().values(), strict=True)) == [
         (3, 0),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import splits_table
 from sklearn.metrics import average_precision_score
 
 from components import tables
@@ -51,8 +52,7 @@ ROWS = [
 
 
 def table(rows) -> pa.Table:
-    columns = dict(zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True))
-    return pa.table(columns).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 def at_angles(degrees: list[float]) -> np.ndarray:

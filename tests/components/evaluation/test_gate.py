@@ -30,7 +30,7 @@ def scores(
 ) -> QueryScores:
     """Returns scores of queries; the images of an attribute count from 100 times its place."""
     rows = [
-        (name, 100 * place + image, score, random)
+        (name, 100 * place + image, score, random, None)
         for place, (name, values) in enumerate(by_attribute.items())
         for image, score in enumerate(values)
     ]

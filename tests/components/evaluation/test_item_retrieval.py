@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import splits_table
 
-from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.evaluation.categories import evaluate_categories
 from components.evaluation.evaluation import HIT_KS, evaluate_retrieval, metrics_of, report
@@ -27,8 +27,7 @@ NUM_IMAGES, NUM_QUERIES = 360, 120
 
 
 def table(rows) -> pa.Table:
-    columns = dict(zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True))
-    return pa.table(columns).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 def role(image: int) -> str:

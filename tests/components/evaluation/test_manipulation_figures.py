@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import splits_table
 
-from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.evaluation.figures import manipulation_text
 from components.evaluation.manipulation_bounds import KS
@@ -30,8 +30,7 @@ SHORT, LONG, RED, BLUE = (0, 0), (0, 1), (1, 0), (1, 1)
 
 
 def table(rows) -> pa.Table:
-    columns = dict(zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True))
-    return pa.table(columns).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 def labelled(*images, role: str, split: str = "test"):

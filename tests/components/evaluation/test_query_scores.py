@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from builders import splits_table
 
-from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.evaluation.evaluation import evaluate_retrieval
@@ -43,8 +43,7 @@ def splits() -> pa.Table:
         for attribute in range(len(NAMES))
         for role in ["query" if image % 4 == 0 else "gallery"]
     ]
-    columns = dict(zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True))
-    return pa.table(columns).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 class Pictures:

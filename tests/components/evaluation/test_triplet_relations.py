@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import PROJECT
+from builders import PROJECT, splits_table
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -125,9 +125,8 @@ def test_published_triplets_go_all_the_way(tmp_path):
     params = load_section(PROJECT / "params.yaml", SamplingParams)
     columns = zip(*published, strict=True)
     catalog = pa.table([*columns], names=tables.PUBLISHED_TRIPLETS.names)
-    splits = pa.table([*zip(*labels, strict=True)], names=tables.SPLITS.names)
     write_epochs(
-        splits.cast(tables.SPLITS),
+        splits_table(labels),
         tmp_path,
         params=replace(params, method="triplets", num_epochs=1),
         schema=SCHEMA,

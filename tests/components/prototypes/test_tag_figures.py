@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from builders import splits_table
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
@@ -27,8 +28,7 @@ def _splits() -> pa.Table:
     # image, collar: 1 none, 2 none and rib, 3 rib, 4 unseen; image 4 is loose
     labels = [(1, 0, 0), (2, 0, 0), (2, 0, 1), (3, 0, 1), (4, 0, 2), (4, 1, 1)]
     rows += [(*label, "test", "query") for label in labels]
-    columns = zip(tables.SPLITS.names, zip(*rows, strict=True), strict=True)
-    return pa.table(dict(columns)).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 def _prototypes() -> Prototypes:

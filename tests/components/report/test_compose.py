@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from builders import splits_table
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
@@ -46,7 +47,7 @@ def attend(pixels, attributes):
     return maps + attributes[..., None, None]
 
 
-def splits_table() -> pa.Table:
+def _splits() -> pa.Table:
     rng = np.random.default_rng(2)
     rows = [
         (image, attribute, rng.integers(3 - attribute), "test", ROLES[image % 4 == 0])
@@ -54,8 +55,7 @@ def splits_table() -> pa.Table:
         for image in IMAGES.tolist()
     ]
     rows += [(1, 0, 1, "train", "train"), (2, 2, 0, "valid", "gallery")]
-    columns = zip(*rows, strict=True)
-    return pa.table([*columns], names=tables.SPLITS.names).cast(tables.SPLITS)
+    return splits_table(rows)
 
 
 def triplets_table() -> pa.Table:
@@ -86,7 +86,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     write_manifest(folder, [shard], image_size_px=SIZE)
     embeddings = rng.normal(size=(len(IMAGES), 3, 8)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
-    splits, triplets = splits_table(), triplets_table()
+    splits, triplets = _splits(), triplets_table()
     results = evaluate_retrieval(splits, "test", IMAGES, embeddings)
     accuracy = evaluate_triplets(triplets, IMAGES, embeddings)
     figures = report(results, SCHEMA, triplet_accuracy=accuracy)
@@ -314,7 +314,7 @@ def with_items(measured: Measured) -> Measured:
     item_of[104] = 33_998  # asks for what is not in the gallery
     several = [(100, 2, 33_999, "test", "query"), (101, 2, 33_999, "test", "gallery")]
     rows = [(i, 2, item, "test", ROLES[i % 4 == 0]) for i, item in item_of.items()] + several
-    more = pa.table([*zip(*rows, strict=True)], names=tables.SPLITS.names).cast(tables.SPLITS)
+    more = splits_table(rows)
     known = measured.splits.filter(pc.field("attribute") < 2)
     splits = pa.concat_tables([known, more])
     results = evaluate_retrieval(splits, "test", IMAGES, measured.embeddings)

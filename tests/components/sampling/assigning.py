@@ -60,8 +60,11 @@ def distinct(num_images: int) -> pa.Table:
 
 
 def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:
-    """Returns the rows of a table as tuples."""
-    return [tuple(row.values()) for row in table.to_pylist()]
+    """Returns the rows of a table as tuples, without exclusion groups."""
+    return [
+        tuple(value for name, value in row.items() if name != "exclusion_group")
+        for row in table.to_pylist()
+    ]
 
 
 def splits_of(*rows: tuple[Any, ...], unanswerable: Iterable[tuple[Any, ...]] = ()) -> Assignment:
@@ -73,5 +76,5 @@ def splits_of(*rows: tuple[Any, ...], unanswerable: Iterable[tuple[Any, ...]] = 
 
 
 def _table(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    records = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    records = [dict(zip(schema.names, row, strict=False)) for row in rows]
     return pa.Table.from_pylist(records, schema=schema)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from builders import PROJECT
+from builders import splits_table as table_of_rows
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -42,8 +43,7 @@ def splits_table(names=("train", "valid", "test")):
         for image in IMAGES_OF[name]:
             rows.append((image, 0, 2 if image == 30 else image % 2, name, role))
             rows.append((image, 1, 0 if name == "valid" else image // 2 % 2, name, role))
-    records = [dict(zip(tables.SPLITS.names, row, strict=True)) for row in rows]
-    return pa.Table.from_pylist(records, schema=tables.SPLITS)
+    return table_of_rows(rows)
 
 
 def write(folder, *, splits=None, published=None, **changes):
@@ -147,9 +147,7 @@ def test_items_of_one_image_are_counted_and_not_listed(tmp_path):
         for split, images in IMAGES_OF.items()
         for image in images
     ]
-    table = pa.Table.from_pylist(
-        [dict(zip(tables.SPLITS.names, row, strict=True)) for row in rows], schema=tables.SPLITS
-    )
+    table = table_of_rows(rows)
     params = replace(PARAMS, attributes=["item"], attributes_per_batch=1)
     left_out = write_epochs(table, tmp_path, params=params, schema=schema)
 
@@ -176,8 +174,7 @@ def test_a_split_without_triplets_is_an_error_that_names_it(tmp_path):
 def test_labels_that_hardly_allow_a_triplet_are_an_error_that_names_the_split(tmp_path):
     valid = splits_table().filter(pc.field("split") != "valid")
     both = [(image, 0, value, "valid", "query") for image in (20, 21) for value in (0, 1)]
-    records = [dict(zip(tables.SPLITS.names, row, strict=True)) for row in both]
-    splits = pa.concat_tables([valid, pa.Table.from_pylist(records, schema=tables.SPLITS)])
+    splits = pa.concat_tables([valid, table_of_rows(both)])
 
     with pytest.raises(HemlineError, match=r"split valid: no triplet can be sampled.*; label more"):
         write(tmp_path, splits=splits)

@@ -200,6 +200,7 @@ def test_the_report_by_hand():
 
     assert report == {
         "method": "random",
+        "roles": "held_out",
         "near_duplicate_distance": 5,
         "num_labels_without_split": 0,
         "splits": {

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders import splits_table
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -24,7 +25,7 @@ def table_of(rows, schema=tables.PUBLISHED_TRIPLETS):
 
 def labels_of(rows):
     """Returns labels of (image, attribute); values and roles do not matter."""
-    return table_of([(image, a, image % 3, "train", "train") for image, a in rows], tables.SPLITS)
+    return splits_table((image, a, image % 3, "train", "train") for image, a in rows)
 
 
 def rows_of(table):

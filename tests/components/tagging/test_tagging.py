@@ -59,7 +59,7 @@ def splits(planted: np.ndarray) -> pa.Table:
         "split": SPLIT,
         "role": np.where(SPLIT == "train", "train", "gallery"),
     }
-    return pa.table(rows, schema=tables.SPLITS).filter(pa.array(np.arange(NUM_ITEMS) % 10 != 9))
+    return pa.table(rows, schema=tables.LABELS).filter(pa.array(np.arange(NUM_ITEMS) % 10 != 9))
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def scores(model: str | None) -> QueryScores:
         "image": [0],
         "average_precision": [0.5],
         "random_average_precision": [0.5],
+        "is_held_out_query": [None],
     }
     return QueryScores(
         queries=pa.table(row, schema=tables.QUERY_SCORES),

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.write_table(
         tables.pa.Table.from_pandas(splits),
         folder / "data/splits" / tables.SPLITS_FILE,
-        schema=tables.SPLITS,
+        schema=tables.LABELS,
     )
     return folder
 

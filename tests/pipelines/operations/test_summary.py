@@ -24,6 +24,7 @@ SCORES = {
     "image": [14, 17, 15, 16],
     "average_precision": [1.0, 0.4, 0.5, 1 / 3],
     "random_average_precision": [0.5] * 4,
+    "is_held_out_query": [None] * 4,
 }
 
 

@@ -29,7 +29,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     labels["split"] = ["train" if image % 3 else "test" for image in labels["image"]]
     labels["role"] = ["train" if image % 3 else "query" for image in labels["image"]]
     path = tmp_path / "data/splits" / tables.SPLITS_FILE
-    files.write_table(tables.pa.Table.from_pandas(labels), path, schema=tables.SPLITS)
+    files.write_table(tables.pa.Table.from_pandas(labels), path, schema=tables.LABELS)
     return made
 
 

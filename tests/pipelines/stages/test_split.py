@@ -116,7 +116,7 @@ def test_the_files_agree_with_each_other_and_with_what_is_printed(project, capsy
     assert {row[0] for row in rows} == set(range(400)) - {7, 8}
     for name, roles in report["splits"].items():
         for role, size in roles.items():
-            of_role = [row for row in rows if row[3:] == (name, role)]
+            of_role = [row for row in rows if row[3:5] == (name, role)]
             assert size == {
                 "num_images": len({row[0] for row in of_role}),
                 "num_labels": len(of_role),

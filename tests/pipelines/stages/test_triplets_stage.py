@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from builders import PROJECT, images_table, labels_table
+from builders import PROJECT, images_table, labels_table, splits_table
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for split, images in IMAGES_OF.items()
         for image in images
     ]
-    splits = table_of(rows, tables.SPLITS)
+    splits = splits_table(rows)
     files.write_table(splits, Path("splits/splits.parquet"), schema=tables.SPLITS)
     return tmp_path
 
