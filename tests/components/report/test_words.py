@@ -108,5 +108,5 @@ def test_every_recipe_has_words() -> None:
                     }
                     text = recipe_in_words(params, image_size_px=96)
                     assert not PYTHON.search(text), text
-    assert all(split_in_words(method) for method in choices(SplitParams, "method"))
+    assert all(split_in_words({"split.method": method}) for method in choices(SplitParams, "method"))
     assert recipe_in_words({}, image_size_px=96) == "pictures of 96 px"
