@@ -14,7 +14,7 @@ from components.models.initial_weights import load_initial_weights
 from components.models.timm_backbones import PREFIX, TokenMap, build_timm_blocks
 from components.networks import IMAGENET_PIXELS, PixelStatistics
 
-_PROBE_SIZE_PX = 64
+_PROBE_SIZE_PX = 128
 _ALEXNET_STAGES = ((0, 5), (5, 10), (10, 13))  # to conv2, conv4, and conv5 with its pooling
 
 
@@ -45,7 +45,7 @@ class Backbone(nn.Module):
         pixel_statistics: what its weights were trained with.
 
     Raises:
-        HemlineError: no block ends in a map of [H/16, W/16].
+        HemlineError: no block ends in a map of [H/16, W/16], or maps are not [C, H, W].
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Backbone(nn.Module):
             for next_stride in (16, 32)
         )
         if not third or shapes[third - 1][-1] > _PROBE_SIZE_PX // 16:
-            sides = ", ".join(f"1/{_PROBE_SIZE_PX / shape[-1]:g}" for shape in shapes)
+            sides = dict.fromkeys(f"1/{_PROBE_SIZE_PX / shape[-1]:g}" for shape in shapes)
             raise HemlineError(
                 "model.backbone: networks need a map of 1/16 of the image's side, and this one has "
-                f"{sides}: choose another"
+                f"{', '.join(sides)}: choose another"
             )
         self.to_second_stage = Stage(blocks[:mid], position=0)
         self.third_stage = Stage(blocks[mid:third], position=1)
@@ -103,7 +103,11 @@ def backbone_layers(network: nn.Module) -> list[list[nn.Parameter]]:
 
 @torch.no_grad()
 def _output_shapes(blocks: list[nn.Module]) -> list[torch.Size]:
-    """Returns the shape of the map after each block, for one square image."""
+    """Returns the shape of the map after each block, for one square image.
+
+    Raises:
+        HemlineError: a map has other dimensions, or its channels elsewhere.
+    """
     map_1CHW = torch.zeros(1, 3, _PROBE_SIZE_PX, _PROBE_SIZE_PX)
     shapes = []
     for block in blocks:
@@ -111,6 +115,11 @@ def _output_shapes(blocks: list[nn.Module]) -> list[torch.Size]:
         map_1CHW = block.eval()(map_1CHW)  # batch statistics are left alone
         block.train(was_training)
         shapes.append(map_1CHW.shape)
+    if any(len(shape) != 4 or shape[2] != shape[3] for shape in shapes):
+        raise HemlineError(
+            "model.backbone: networks need maps of [channels, height, width], and this one has "
+            "others: choose another"
+        )
     return shapes
 
 
@@ -148,9 +157,9 @@ def _torchvision_blocks(name: str, *, weights: str) -> list[nn.Module]:
     published = models.get_model_weights(name).__members__
     try:
         network = models.get_model(name, weights=published.get(weights))
-    except OSError as error:  # urllib's are
+    except (OSError, RuntimeError) as error:  # of urllib; of torch, where the file is damaged
         raise HemlineError(
-            f"model.weights: {weights} could not be downloaded ({error}); give the path of a file"
+            f"model.weights: torchvision could not get {weights} ({error}); give the path of a file"
         ) from error
     if weights not in {"none", *published}:
         load_initial_weights(

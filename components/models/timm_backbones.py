@@ -8,6 +8,7 @@ Shape letters: B images, H W pixels of the input, C channels of a map.
 """
 
 import difflib
+from copy import deepcopy
 from itertools import chain
 from types import ModuleType
 from typing import Any
@@ -20,14 +21,17 @@ from components.models.initial_weights import load_initial_weights
 from components.networks import PixelStatistics
 
 PREFIX = "timm:"
-_PROBE_SIZE_PX = 64
+_PROBE_SIZE_PX = 128  # at least: of 64, some networks' last map is a single position
 _PATCH_SIZE_PX = 16
 # timm's modules of transformers whose patches keep one size and can be of any number
 _TRANSFORMERS = ("deit", "eva", "vision_transformer")
 
 
 class TokenMap(nn.Module):
-    """A vision transformer as one block: the map of its last block's patches, normalised.
+    """A vision transformer as one block: the map of its last block's patches.
+
+    They are normalised as the transformer normalises its tokens; one that normalises their mean
+    instead, for its classifier, gives them as they are.
 
     Raises:
         HemlineError: its patches have another size than 16 pixels.
@@ -41,6 +45,8 @@ class TokenMap(nn.Module):
                 "model.backbone: the map of a transformer's patches stands for that of 1/16 of the "
                 f"image's side, and this one has patches of {size[0]} pixels: choose another"
             )
+        # what pools and classifies would never learn, which data-parallel training does not take
+        transformer.prune_intermediate_layers(indices=1, prune_norm=False, prune_head=True)
         self.transformer: Any = transformer
 
     def forward(self, images_B3HW: Tensor) -> Tensor:
@@ -59,7 +65,7 @@ class TokenMap(nn.Module):
             for name, parameter in self.transformer.named_parameters()
             if id(parameter) not in in_blocks
         }
-        after = [others.pop(name) for name in [*others] if name.startswith(("norm.", "fc_norm."))]
+        after = [others.pop(name) for name in [*others] if name.startswith("norm.")]
         return [list(others.values()), *of_block, after]
 
 
@@ -82,7 +88,8 @@ def build_timm_blocks(name: str, *, weights: str) -> tuple[list[nn.Module], Pixe
         close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"; close to it: {', '.join(close)}" if close else ""
         raise HemlineError(f"model.backbone: timm {timm.__version__} has no {architecture}{hint}")
-    tags = [key.partition(".")[2] for key in timm.models.get_arch_pretrained_cfgs(architecture)]
+    published = timm.models.get_arch_pretrained_cfgs(architecture).items()
+    tags = [key.partition(".")[2] for key, config in published if config.has_weights]
     module = timm.models.model_entrypoint(architecture).__module__.rpartition(".")[2]
     sized = {"dynamic_img_size": True} if module in _TRANSFORMERS else {}
     if weights in tags:
@@ -90,8 +97,8 @@ def build_timm_blocks(name: str, *, weights: str) -> tuple[list[nn.Module], Pixe
             network = timm.create_model(f"{architecture}.{weights}", pretrained=True, **sized)
         except Exception as error:  # whatever the hub's client raises
             raise HemlineError(
-                f"model.weights: timm could not download {architecture}.{weights} ({error}); give "
-                "the path of a file"
+                f"model.weights: timm could not get {architecture}.{weights} ({error}); give the "
+                "path of a file"
             ) from error
     else:
         network = timm.create_model(architecture, **sized)
@@ -108,34 +115,53 @@ def build_timm_blocks(name: str, *, weights: str) -> tuple[list[nn.Module], Pixe
 def _chain(network: Any, architecture: str) -> list[nn.Module]:
     """Returns the blocks that make an image into the map that the network pools.
 
-    They are the network's children, and of a plain sequence among them its own. Blocks of random
-    weights may begin by changing nothing, so that the map is reached before they are through.
+    It is a copy with other weights that is tried: where random weights begin, some blocks change
+    nothing, and whether they are left out would not show.
     """
-    was_training = network.training
-    network.eval()  # batch statistics are left alone
+    generator = torch.Generator().manual_seed(0)
+    tried = deepcopy(network).eval()
+    for parameter in tried.parameters():
+        parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     size = (1, 3, _PROBE_SIZE_PX, _PROBE_SIZE_PX)
-    image = torch.rand(size, generator=torch.Generator().manual_seed(0))
-    blocks = [*chain.from_iterable(map(_opened, network.children()))]
-    num_blocks, reason = 0, "they end in something else than forward_features does"
+    image = torch.rand(size, generator=generator)
+    reason = "they end in something else than its forward_features"
     try:
-        wanted, made = network.forward_features(image), image
-        for number, block in enumerate(blocks, start=1):
+        wanted, made = tried.forward_features(image), image
+        for number, block in enumerate(_blocks(tried), start=1):
             made = block(made)
             if made.shape == wanted.shape and torch.equal(made, wanted):
-                num_blocks = number
+                return _blocks(network)[:number]
     except Exception as error:  # a block that takes something else raises nearly anything
         reason = f"{type(error).__name__}: {error}"
-    network.train(was_training)
-    if num_blocks:
-        return blocks[:num_blocks]
     raise HemlineError(
-        f"model.backbone: timm's {architecture} is no chain of blocks ({reason}); choose another "
-        "convolutional network, or a vision transformer with patches of 16 pixels"
+        f"model.backbone: the blocks of timm's {architecture} are no chain that takes images of "
+        f"any size ({reason}); choose another convolutional network, or a vision transformer with "
+        "patches of 16 pixels"
     )
 
 
-def _opened(block: nn.Module) -> list[nn.Module]:
-    return [*block.children()] if type(block) is nn.Sequential else [block]
+def _blocks(network: nn.Module) -> list[nn.Module]:
+    """Returns the children of a network, and in the place of a plain sequence its own."""
+    return [
+        block
+        for child in network.children()
+        for block in (child.children() if type(child) is nn.Sequential else [child])
+    ]
+
+
+def synchronise_norms(network: nn.Module) -> None:
+    """Makes each BatchNorm in a network take its statistics over all workers; once is enough.
+
+    timm's BatchNorm may hold an activation, which torch's own conversion drops, and timm's own too
+    where a norm was converted before.
+    """
+    if any(isinstance(module, nn.SyncBatchNorm) for module in network.modules()):
+        return
+    try:
+        from timm.layers import convert_sync_batchnorm  # noqa: PLC0415 - an optional dependency
+    except ImportError:
+        convert_sync_batchnorm = nn.SyncBatchNorm.convert_sync_batchnorm
+    convert_sync_batchnorm(network)
 
 
 def _timm() -> ModuleType:

@@ -27,6 +27,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from components.errors import HemlineError
+from components.models.timm_backbones import synchronise_norms
 from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.global_ranking import rank_globally
 from components.training.loop import Log, Run, train
@@ -139,7 +140,7 @@ def _forward(run: Run, place: Place) -> nn.Module:
     """
     learner = run.state.learner
     if run.params.sync_batchnorm and place.world_size > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(learner)
+        synchronise_norms(learner)
     if run.params.compile:
         learner.compile()
     if place.world_size == 1:
