@@ -7,6 +7,7 @@ This travels with a registered model and must not need this repository.
 
 import gc
 import json
+import operator
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,10 @@ _DTYPES = {  # by their numbers in the file
     13: torch.bfloat16,
 }
 _STRIDED = 7
+_ATEN = "torch.ops.aten."
+_OF_SIZES = {  # what is calculated of sizes, such as that of the batch
+    f"_operator.{name}": getattr(operator, name) for name in ("add", "floordiv", "mul", "sub")
+}
 _AS_WRITTEN = ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string")
 _KEYWORD = 2
 
@@ -96,10 +101,14 @@ class _Call:
     """One call of an operator, and the names that no later call needs."""
 
     def __init__(self, node: dict[str, Any], device: str) -> None:
-        namespace, name, overload = node["target"].removeprefix("torch.ops.").split(".")
-        if namespace != "aten":
-            raise UnknownFormatError(node["target"])
-        self._operator = getattr(getattr(torch.ops.aten, name), overload)
+        target = node["target"]
+        if target.startswith(_ATEN):
+            name, overload = target.removeprefix(_ATEN).split(".")
+            self._operator = getattr(getattr(torch.ops.aten, name), overload)
+        elif target in _OF_SIZES:
+            self._operator = _OF_SIZES[target]
+        else:
+            raise UnknownFormatError(target)
         inputs = [(each, _Argument(each["arg"], device)) for each in node["inputs"]]
         self._positional = [value for each, value in inputs if each["kind"] != _KEYWORD]
         self._named = {each["name"]: value for each, value in inputs if each["kind"] == _KEYWORD}

@@ -125,6 +125,36 @@ def test_everything_moves_to_the_device(example) -> None:
     assert [each.device.type for each in served(pixels, asked)] == ["meta", "meta"]
 
 
+class Regrouped(nn.Module):
+    """A network that calculates with the number of images, as some of timm's do."""
+
+    pixel_statistics = IMAGENET_PIXELS
+
+    def forward(self, images_B3SS: Tensor, attributes_BK: Tensor) -> Tensor:
+        num_images = images_B3SS.shape[0]
+        colours = images_B3SS.contiguous().reshape(3 * num_images, -1)
+        means_B3 = colours.mean(dim=1).reshape(num_images, 3)
+        return means_B3[:, None] * attributes_BK[..., None]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_what_is_calculated_of_sizes_is_served(tmp_path, example, monkeypatch, is_read) -> None:
+    """And where there is something in a graph that is not read, torch.export reads it."""
+    network = Regrouped()
+    write_package(network, tmp_path, schema=example.package.schema, image_size_px=64)
+    if not is_read:
+        monkeypatch.setattr(pt2, "_OF_SIZES", {})
+    served = pt2.load(tmp_path / NETWORK_FILE, "cpu")
+    assert isinstance(served, pt2.Graph) is is_read
+    for num_images in (1, 3):
+        generator = torch.Generator().manual_seed(2)
+        shape = (num_images, 64, 64, 3)
+        pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        asked = torch.tensor([[1, 2]]).expand(num_images, -1)
+        expected = network(normalise(pixels, IMAGENET_PIXELS), asked)
+        torch.testing.assert_close(served(pixels, asked), expected, **FLOAT32)
+
+
 def test_the_file_is_the_same_wherever_it_is_written(example) -> None:
     """In another checkout, the same weights are the same version: it names no path of this one."""
     with zipfile.ZipFile(example.package.folder / NETWORK_FILE) as archive:
