@@ -14,6 +14,7 @@ NUM_LANDMARKS = 3
 NUM_HOURGLASSES = 2
 EMBEDDING_DIM = 12
 THIRD_STAGE_WIDTH = 32
+TIMM_WIDTHS = {"timm:mobilenetv3_small_050": 24, "timm:vit_tiny_patch16_224": 192}
 ATTRIBUTES_BK = torch.tensor([[4, 0, 2], [1, 3, 3]])
 
 
@@ -29,13 +30,14 @@ def build(
     torch.manual_seed(1)
     if name == "ahbn" and parts.get("branches") != "attribute":
         parts = {"num_hourglasses": NUM_HOURGLASSES} | parts
+    width = TIMM_WIDTHS.get(backbone, THIRD_STAGE_WIDTH)
     return build_model(
         name=name,
         num_values=NUM_VALUES,
         num_landmarks=NUM_LANDMARKS,
         backbone=backbone,
         weights="none",
-        embedding_dim=THIRD_STAGE_WIDTH if name == "asen_v2" else embedding_dim,
+        embedding_dim=width if name == "asen_v2" else embedding_dim,
         attention_dim=8,
         bilinear_dim=64,
         landmark_channels=16,

@@ -1,5 +1,7 @@
 """From params to every network, to a file, to an exported graph, and back."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,6 +11,7 @@ from small_network import (
     NAMES,
     NUM_ATTRIBUTES,
     THIRD_STAGE_WIDTH,
+    TIMM_WIDTHS,
     build,
     random_images,
 )
@@ -19,7 +22,7 @@ from components.images.transforms import normalise
 from components.models import ag_man, ahbn, asen, attn_fashion, csn, fashionsearchnet
 from components.models.attention import UniformAttention
 from components.models.build import build_model
-from components.networks import IMAGENET_PIXELS
+from components.models.network import EmbeddingNetwork
 from components.registry import pt2
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, read_package
@@ -109,24 +112,53 @@ def test_weights_survive_safetensors(name, parts, tmp_path):
     assert torch.equal(other.eval()(images, ATTRIBUTES_BK), network.eval()(images, ATTRIBUTES_BK))
 
 
-@pytest.mark.parametrize(
-    ("name", "parts"), [*((name, {}) for name in NAMES), ("ag_man", WITHOUT_ATTENTION)], ids=case_id
-)
-def test_the_exported_graph_gives_the_same_for_other_batches_and_attributes(name, parts, tmp_path):
-    network = build(name, **parts).eval()
-    write_package(network, tmp_path, schema=SCHEMA, image_size_px=64)
-    package = read_package(tmp_path)
-    assert (package.schema, package.image_size_px) == (SCHEMA, 64)
+def assert_exported(network: EmbeddingNetwork, folder: Path, *, image_size_px: int) -> None:
+    """A network's graph gives what it gives, for any number of images and of attributes."""
+    write_package(network.eval(), folder, schema=SCHEMA, image_size_px=image_size_px)
+    package = read_package(folder)
+    assert (package.schema, package.image_size_px) == (SCHEMA, image_size_px)
     exported = package.load_network()
-    served = pt2.load(tmp_path / NETWORK_FILE, "cpu")
+    served = pt2.load(folder / NETWORK_FILE, "cpu")
     assert isinstance(served, pt2.Graph), "torch.export had to read it"
     generator = torch.Generator().manual_seed(3)
     for num_images, num_asked in [(1, 1), (1, 4), (5, 1), (3, 7)]:
-        pixels = torch.randint(0, 256, (num_images, 64, 64, 3), generator=generator).byte()
+        shape = (num_images, image_size_px, image_size_px, 3)
+        pixels = torch.randint(0, 256, shape, generator=generator).byte()
         attributes = torch.randint(0, NUM_ATTRIBUTES, (num_images, num_asked), generator=generator)
         with torch.inference_mode():
             found, same = served(pixels, attributes), exported.graph(pixels, attributes)
         torch.testing.assert_close(found, same, rtol=0, atol=0)
-        expected = network(normalise(pixels, IMAGENET_PIXELS), attributes)
+        expected = network(normalise(pixels, network.pixel_statistics), attributes)
         # float32; the graph may order its sums differently
         torch.testing.assert_close(exported(pixels, attributes), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"), [*((name, {}) for name in NAMES), ("ag_man", WITHOUT_ATTENTION)], ids=case_id
+)
+def test_the_exported_graph_gives_the_same_for_other_batches_and_attributes(name, parts, tmp_path):
+    assert_exported(build(name, **parts), tmp_path, image_size_px=64)
+
+
+def parts_on(backbone: str, name: str) -> dict[str, object]:
+    """Returns what has to be switched off in a network: a transformer has one map alone."""
+    return {"hierarchical": False} if "vit" in backbone and name in ("ag_man", "ag_mlan") else {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", TIMM_WIDTHS)
+@pytest.mark.parametrize("name", NAMES)
+def test_on_timms_backbones_too(name, backbone, tmp_path):
+    """At another size than the 224 pixels that the transformer's positions were made for."""
+    network = build(name, backbone=backbone, **parts_on(backbone, name))
+    assert_exported(network.for_inference(), tmp_path, image_size_px=96)
+
+
+@pytest.mark.parametrize("name", ["ag_man", "ag_mlan"])
+def test_a_transformer_has_no_map_for_hierarchical_features(name):
+    expected = (
+        r"model\.hierarchical: .* this backbone has no such map: set model\.hierarchical false, or "
+        r"choose a convolutional model\.backbone"
+    )
+    with pytest.raises(HemlineError, match=expected):
+        build(name, backbone="timm:vit_tiny_patch16_224")

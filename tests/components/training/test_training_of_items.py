@@ -90,6 +90,25 @@ def test_every_network_takes_a_step_with_items_among_its_attributes(
             assert gradient.isfinite().all(), parameter
 
 
+@pytest.mark.parametrize(
+    ("backbone", "width"), [("timm:mobilenetv3_small_050", 24), ("timm:vit_tiny_patch16_224", 192)]
+)
+@pytest.mark.parametrize("name", NETWORK_PARTS)
+def test_every_network_takes_a_step_on_timms_backbones(inputs, tmp_path, name, backbone, width):
+    params = replace(
+        model(name), backbone=backbone, embedding_dim=width if name == "asen_v2" else 16
+    )
+    if "vit" in backbone and "hierarchical" in NETWORK_PARTS[name]:
+        params = replace(params, hierarchical=False)
+    run = build(inputs, tmp_path, model=params, objective="supcon", loss_weighting="fixed")
+    run.state.learner.train()
+    losses, found = gradients(run)
+    assert losses.total.isfinite()
+    without = [parameter for parameter, gradient in found.items() if gradient is None]
+    assert [each for each in without if not each.startswith("network.representation.")] == []
+    assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
+
+
 @pytest.mark.parametrize("attributes", [["item"], ["collar", "item"]])
 @pytest.mark.parametrize("name", ["ag_man", "ahbn", "fashionsearchnet_v2"])
 def test_what_is_trained_for_is_what_is_asked_and_validated(inputs, tmp_path, name, attributes):
