@@ -91,14 +91,20 @@ def backbone_stages(network: nn.Module) -> list[Stage]:
 def backbone_layers(network: nn.Module) -> list[list[nn.Parameter]]:
     """Returns the parameters of each block of a network's backbone, from the image on.
 
-    A transformer's blocks count one by one.
+    A transformer's blocks count one by one; a norm that stands alone belongs to the block before.
     """
     blocks = chain.from_iterable(backbone_stages(network))
-    layers = (
+    parts = (
         block.layers() if isinstance(block, TokenMap) else [list(block.parameters())]
         for block in blocks
     )
-    return [layer for layer in chain.from_iterable(layers) if layer]
+    layers: list[list[nn.Parameter]] = []
+    for part in chain.from_iterable(parts):
+        if any(parameter.ndim > 1 for parameter in part):
+            layers.append(part)
+        elif part:
+            layers[-1] += part
+    return layers
 
 
 @torch.no_grad()

@@ -187,7 +187,7 @@ def _report(run: Run, norm: Tensor, pace: Pace, *, place: Place, log: Log) -> No
     row = {
         **_by_name(losses),
         "gradient_norm": float(norm),
-        "learning_rate": float(max(state.scheduler.get_last_lr())),
+        "learning_rate": float(state.scheduler.get_last_lr()[0]),  # of what is not the backbone
         "images_per_s": images_per_s,
         "data_wait_share": waited,
     }

@@ -1,6 +1,5 @@
 """What the optimiser does with which parameter, and how the learning rate runs."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -23,9 +22,7 @@ from components.training.step import Learner
 def build_optimizer(learner: Learner, params: TrainParams) -> Optimizer:
     """Returns the optimiser of all that is learned, whose groups have rate and decay of their own.
 
-    The last block of the backbone learns with `backbone_rate` times `layer_decay` of the learning
-    rate, each block before it with `layer_decay` of the next one's (Clark et al., ELECTRA, ICLR
-    2020); the rest of the network with the whole of it.
+    The first group has `learning_rate` and `weight_decay` as they are.
     """
     return {"adam": Adam, "adamw": AdamW}[params.optimizer](
         parameter_groups(learner, params), lr=params.learning_rate, fused=True
@@ -33,13 +30,20 @@ def build_optimizer(learner: Learner, params: TrainParams) -> Optimizer:
 
 
 def parameter_groups(learner: Learner, params: TrainParams) -> list[dict[str, Any]]:
-    """Returns the parameters by learning rate and weight decay, in the order of the learner's."""
-    shares = _shares(learner.network, params)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """Returns the parameters by learning rate and weight decay, in the order of the learner's.
+
+    With `decay_norms_and_biases` false, those of one dimension or none do not decay: norms, biases,
+    scales and the weights of losses.
+    """
+    network = learner.network
+    layers = zip(backbone_layers(network), backbone_rates(network, params), strict=True)
+    rates = {id(parameter): rate for layer, rate in layers for parameter in layer}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {
+        (params.learning_rate, params.weight_decay): []
+    }
     for parameter in learner.parameters():
-        is_norm_or_bias = parameter.ndim <= 1
-        decays = params.decay_norms_and_biases or not is_norm_or_bias
-        rate = params.learning_rate * shares.get(id(parameter), 1.0)
+        rate = rates.get(id(parameter), params.learning_rate)
+        decays = params.decay_norms_and_biases or parameter.ndim > 1
         groups.setdefault((rate, params.weight_decay if decays else 0.0), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": decay}
@@ -47,13 +51,16 @@ def parameter_groups(learner: Learner, params: TrainParams) -> list[dict[str, An
     ]
 
 
-def _shares(network: nn.Module, params: TrainParams) -> Mapping[int, float]:
-    """Returns which share of the learning rate each parameter of the backbone has, by its id."""
-    return {
-        id(parameter): params.backbone_rate * params.layer_decay**depth
-        for depth, layer in enumerate(reversed(backbone_layers(network)), start=1)
-        for parameter in layer
-    }
+def backbone_rates(network: nn.Module, params: TrainParams) -> list[float]:
+    """Returns the highest learning rate of each block of a network's backbone, from the image on.
+
+    The last block has `backbone_rate` times `layer_decay` of the learning rate, each block before
+    it `layer_decay` of the next one's (Clark et al., ELECTRA, ICLR 2020; Bao et al., BEiT, ICLR
+    2022).
+    """
+    highest = params.learning_rate * params.backbone_rate
+    depths = range(len(backbone_layers(network)), 0, -1)
+    return [highest * params.layer_decay**depth for depth in depths]
 
 
 def build_scheduler(optimizer: Optimizer, params: TrainParams, plan: Plan) -> LRScheduler:
