@@ -108,5 +108,8 @@ def test_every_recipe_has_words() -> None:
                     }
                     text = recipe_in_words(params, image_size_px=96)
                     assert not PYTHON.search(text), text
-    assert all(split_in_words({"split.method": method}) for method in choices(SplitParams, "method"))
+    for method in choices(SplitParams, "method"):
+        assert split_in_words({"split.method": method})
+        text = split_in_words({"split.method": method, "split.roles": "leave_one_out"})
+        assert text.endswith("every held-out image asks all others")
     assert recipe_in_words({}, image_size_px=96) == "pictures of 96 px"
