@@ -20,6 +20,7 @@ from components.errors import HemlineError
 from components.networks import BACKBONES, NETWORK_PARTS, NetworkName, Parts, resolve_parts
 
 Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -151,7 +152,7 @@ class ModelParams:
     backbone: str = "resnet18"
     weights: str = "none"
     pixel_mean: Annotated[list[Share], Field(min_length=3, max_length=3)] | None = None
-    pixel_std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] | None = None
+    pixel_std: Annotated[list[PositiveShare], Field(min_length=3, max_length=3)] | None = None
     embedding_dim: PositiveInt = 256
     attention_dim: PositiveInt = 128
     normalise_features: bool = True

@@ -200,6 +200,31 @@ REFUSED = {
         "model: hierarchical ag_man adds maps of two stages, the second of half the first's size, "
         "which alexnet's are not: hierarchical false, or another backbone",
     ),
+    "an unknown backbone": (
+        {"model.backbone": "resnet5"},
+        "model.backbone: is one of alexnet, .*, tiny, or timm:NAME (got 'resnet5')",
+    ),
+    "a name of timm's without its prefix": (
+        {"model.backbone": "resnet50d"},
+        "model.backbone: is one of alexnet, .*, tiny, or timm:NAME (got 'resnet50d')",
+    ),
+    "weights in the name of a backbone": (
+        {"model.backbone": "timm:resnet50.a1_in1k"},
+        "model.backbone: names a network alone, and model.weights its weights: backbone "
+        "timm:resnet50, weights a1_in1k (got 'timm:resnet50.a1_in1k')",
+    ),
+    "pixels of one colour": (
+        {"model.pixel_mean": [0.5]},
+        "model.pixel_mean: .*at least 3 items",
+    ),
+    "pixels that were not divided by 255": (
+        {"model.pixel_std": [1.0, 1.0, 57.4]},
+        "model.pixel_std.2: .*less than or equal to 1 (got 57.4)",
+    ),
+    "pixels without spread": (
+        {"model.pixel_std": [0.2, 0.2, 0.0]},
+        "model.pixel_std.2: .*greater than 0.*(got 0.0)",
+    ),
     "nothing knows the attribute": (
         {"model.asa": False, "model.aca": "none"},
         "model: asa false and aca none leave ag_man no part that knows the attribute",

