@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from components.attributes import AttributeSchema
+from components.networks import PixelStatistics
 
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 
@@ -17,14 +18,15 @@ class Facts:
     """What a card is made of, all of it recorded by the stages before registration.
 
     `splits` is the report of the stage `split`, `evaluation` the figures of the stage `evaluate` in
-    percent, `crop` is `preprocess.crop`, `run_id` the run that trained the network; what follows is
-    as in `provenance.Origin`.
+    percent, `crop` is `preprocess.crop`, `pixel_statistics` are those of the network, `run_id` is
+    the run that trained it; what follows is as in `provenance.Origin`.
     """
 
     model_name: str
     schema: AttributeSchema
     image_size_px: int
     crop: str
+    pixel_statistics: PixelStatistics
     splits: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     run_id: str

@@ -1,5 +1,6 @@
 """Params as people say them: the network and the recipe of a model in a sentence each."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ _BACKBONES = {
     "efficientnet_v2_s": "EfficientNetV2-S",
     "tiny": "tiny network for tests",
 }
+_TIMM = "timm:"
 _PARTS = {
     "hierarchical": "features of the second stage",
     "classification": "the classification branch",
@@ -77,9 +79,10 @@ def network_in_words(model: Mapping[str, Any], *, num_parameters: int) -> str:
     known = {name: value for name, value in model.items() if value is not None}
     words = [network_name(known["name"])]
     if "backbone" in known:
-        words[0] += f" on a {_BACKBONES.get(known['backbone'], known['backbone'])}"
+        words[0] += f" on {_backbone(str(known['backbone']))}"
     if "weights" in known:
-        words[0] += f", {_weights(str(known['weights']))}"
+        is_timms = str(known.get("backbone")).startswith(_TIMM)
+        words[0] += f", {_weights(str(known['weights']), is_timms=is_timms)}"
     if "embedding_dim" in known:
         words.append(f"embeddings of {known['embedding_dim']} numbers")
     if "attention_dim" in known and known["name"] not in _WITHOUT_SPATIAL_ATTENTION:
@@ -123,9 +126,17 @@ def split_in_words(params: Mapping[str, str]) -> str:
     return words
 
 
-def _weights(weights: str) -> str:
+def _backbone(name: str) -> str:
+    if name.startswith(_TIMM):
+        return f"timm's {name.removeprefix(_TIMM)}"
+    return f"a {_BACKBONES.get(name, name)}"
+
+
+def _weights(weights: str, *, is_timms: bool) -> str:
     if weights == "none":
         return "trained from random weights"
+    if is_timms and re.fullmatch(r"\w+", weights):
+        return f"trained from timm's weights ({weights})"
     if weights.startswith("IMAGENET"):
         return f"trained from ImageNet's weights ({weights})"
     return f"trained from the weights in {weights}"

@@ -52,6 +52,7 @@ def register(
             schema=trained.schema,
             image_size_px=trained.image_size_px,
             crop=trained.crop,
+            pixel_statistics=trained.network.pixel_statistics,
             splits=read_json(splits / SPLITS_REPORT_FILE),
             evaluation=evaluation,
             run_id=run_id,

@@ -23,6 +23,7 @@ from components.models import ag_man, ahbn, asen, attn_fashion, csn, fashionsear
 from components.models.attention import UniformAttention
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
+from components.networks import IMAGENET_PIXELS
 from components.registry import pt2
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, read_package
@@ -152,6 +153,22 @@ def test_on_timms_backbones_too(name, backbone, tmp_path):
     """At another size than the 224 pixels that the transformer's positions were made for."""
     network = build(name, backbone=backbone, **parts_on(backbone, name))
     assert_exported(network.for_inference(), tmp_path, image_size_px=96)
+
+
+def test_pixels_are_those_of_the_weights_where_params_do_not_say():
+    half, own = (0.5, 0.5, 0.5), (0.1, 0.2, 0.3)
+    for backbone, mean, std in (
+        ("tiny", *IMAGENET_PIXELS),
+        ("timm:vit_tiny_patch16_224", half, half),
+    ):
+        for given, expected in (
+            ({}, (mean, std)),
+            ({"pixel_mean": None, "pixel_std": None}, (mean, std)),
+            ({"pixel_mean": [*own]}, (own, std)),
+            ({"pixel_std": [*own]}, (mean, own)),
+        ):
+            network = build("csn", backbone=backbone, **given)
+            assert network.pixel_statistics == expected
 
 
 @pytest.mark.parametrize("name", ["ag_man", "ag_mlan"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from components.attributes import Attribute, AttributeSchema
+from components.networks import PixelStatistics
 from components.registry.card import Facts, model_card
 
 SCHEMA = AttributeSchema(
@@ -28,6 +29,7 @@ FACTS = Facts(
     schema=SCHEMA,
     image_size_px=96,
     crop="centre",
+    pixel_statistics=PixelStatistics(mean=(0.5, 0.25, 0.125), std=(0.2, 0.3, 0.4)),
     splits={
         "method": "random",
         "splits": {
@@ -80,6 +82,7 @@ PARTS = [
     "objective triplet.",
     "at 96 px",
     "identical_file 2.",
+    "subtracts 0.5, 0.25, 0.125 (red, green, blue; as shares of 255) and divides by 0.2, 0.3, 0.4.",
 ]
 SECTIONS = [
     "# hemline",

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from components.evaluation.figures import landmarks_text
-from components.networks import NETWORK_PARTS, NetworkName
+from components.networks import BACKBONES, NETWORK_PARTS, NetworkName
 from components.params import ModelParams, SamplingParams, SplitParams, TrainParams
 from components.report.words import (
     network_in_words,
@@ -84,9 +84,24 @@ def test_weights_of_others_in_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("none", "trained from random weights"),
+        ("a1_in1k", "trained from timm's weights (a1_in1k)"),
+        ("mine/resnet.pth", "trained from the weights in mine/resnet.pth"),
+        ("package:some/resnet.pth", "trained from the weights in package:some/resnet.pth"),
+    ],
+)
+def test_backbones_of_timm_in_words(weights: str, words: str) -> None:
+    model = {"name": "csn", "backbone": "timm:resnet50d", "weights": weights}
+    expected = f"CSN on timm's resnet50d, {words}; 1.00 M parameters"
+    assert network_in_words(model, num_parameters=1_000_000) == expected
+
+
 @pytest.mark.parametrize("name", get_args(NetworkName))
 def test_every_choice_has_words(name: str) -> None:
-    for backbone in choices(ModelParams, "backbone"):
+    for backbone in BACKBONES:
         for part, values in NETWORK_PARTS[name].items():
             for value in values:
                 model = {"name": name, "backbone": backbone, "weights": "none", part: value}
