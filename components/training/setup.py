@@ -1,7 +1,7 @@
 """From params and tables to everything that a training loop needs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -126,9 +126,18 @@ def initial_weights(params: ModelParams) -> Path | None:
     """Returns the file of the weights that the backbone starts from; None: it starts from none.
 
     Raises:
-        HemlineError: it is a file of a Python package that is not installed.
+        HemlineError: it is a file of a Python package that is not installed, or has no such file.
     """
     return weights_file(params.weights)
+
+
+def with_absolute_weights(params: ModelParams) -> ModelParams:
+    """Returns the params with the path of their weights made absolute, if it is one of a file.
+
+    Workers run in other folders.
+    """
+    path = Path(params.weights)
+    return replace(params, weights=str(path.absolute())) if path.is_file() else params
 
 
 def build_network(params: ModelParams, schema: AttributeSchema) -> EmbeddingNetwork:

@@ -23,7 +23,13 @@ from components.provenance import recording
 from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
-from components.training.setup import TrainingInputs, initial_weights, read_plan
+from components.training.setup import (
+    TrainingInputs,
+    build_network,
+    initial_weights,
+    read_plan,
+    with_absolute_weights,
+)
 from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.trained import write_trained_model
 from components.training.worker import run_training
@@ -75,12 +81,13 @@ def train(
             inputs, model_params=model_params, train_params=train_params, attributes=attributes
         )
         return
+    schema = tables.read_schema(catalog)
+    build_network(model_params, schema)  # what cannot be made is refused here, not by every worker
     initial = initial_weights(model_params)
     source = load_section(params, DataParams).root
     folders = [catalog, location.local(), splits, triplets]
     state_folder = _state_folder(params, folders, initial, precision=precision)
     where, sections, experiment = tracking(params), resolved(params), experiment_tags()
-    schema = tables.read_schema(catalog)
     run_id = runs.continue_or_start_run(
         state_folder / "run.json",
         where,
@@ -115,7 +122,7 @@ def train(
         recording.record_start(data, tracking=where, run_id=run_id)
         run_training(
             inputs,
-            model_params=model_params,
+            model_params=with_absolute_weights(model_params),
             train_params=train_params,
             checkpoint_params=load_section(params, CheckpointParams),
             attributes=attributes,
