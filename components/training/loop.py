@@ -99,21 +99,20 @@ class Pace:
 def train(run: Run, *, place: Place, log: Log, wrap: Callable[[], nn.Module] | None = None) -> None:
     """Trains from where the state is to the end of the plan, or until validation stops improving.
 
-    The run's state is already restored. `wrap` returns a data-parallel wrapper of its learner, None
-    trains the learner itself; it is called again where other parameters begin to learn. The first
-    worker calls `log` every `train.log_every_steps` and after every epoch.
+    The run's state is already restored. `wrap` returns a data-parallel wrapper of its learner, of
+    the parameters that learn; it is called again where others begin to. None trains the learner
+    itself. The first worker calls `log` every `train.log_every_steps` and after every epoch.
 
     Raises:
         HemlineError: a loss or gradient is not finite; the last checkpoint is older.
     """
     state = run.state
-    learner, forward, wrapped = state.learner, None, []
+    forward: nn.Module | None = None
     while not run.is_done:
         run.plan.load_epoch(state.epoch)
-        learner.begin_epoch(state.epoch)
-        learned = [parameter.requires_grad for parameter in learner.parameters()]
-        if forward is None or learned != wrapped:
-            forward, wrapped = wrap() if wrap else learner, learned
+        others_learn = state.learner.begin_epoch(state.epoch)
+        if forward is None or others_learn:
+            forward = wrap() if wrap else state.learner
         epoch, first_step, start = state.epoch, state.step, time.monotonic()
         _train_epoch(run, forward, place=place, log=log)
         num_images = (state.step - first_step) * run.plan.images_per_step

@@ -95,7 +95,8 @@ class Learner(nn.Module):
         self._auxiliary = auxiliary
         self._frozen_epochs = frozen_epochs
         self._frozen_norms = frozen_norms
-        self._is_backbone_frozen = frozen_epochs > 0
+        self._is_backbone_frozen = False
+        self.begin_epoch(0)
 
     @property
     def loss_weights(self) -> list[nn.Parameter]:
@@ -103,18 +104,26 @@ class Learner(nn.Module):
         own = {id(parameter) for parameter in self.network.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Goes to the stage of training that an epoch, counted from 0, belongs to."""
+    def begin_epoch(self, epoch: int) -> bool:
+        """Goes to the stage of training that an epoch, counted from 0, belongs to.
+
+        Returns whether other parameters learn in it than before.
+        """
         if isinstance(self.combine, StagedLoss):
             self.combine.begin_epoch(epoch)
+        was_frozen = self._is_backbone_frozen
         self._is_backbone_frozen = epoch < self._frozen_epochs
         for stage in backbone_stages(self.network):
             stage.requires_grad_()
         for module in self._frozen():
             module.requires_grad_(False)
+        return self._is_backbone_frozen != was_frozen
 
     def train(self, mode: bool = True) -> Self:
-        """Goes to training mode, but for what is frozen, whose statistics stay as they are."""
+        """Goes to training mode, but for what is frozen, which stays as it is when it is used.
+
+        So its batch statistics do not move, and it drops nothing at random.
+        """
         super().train(mode)
         for module in self._frozen():
             module.eval()
@@ -171,7 +180,7 @@ def take_gradients(
     *,
     images_at_once: int | None,
     autocast: AbstractContextManager[None],
-    seed_part: Callable[[int], None],
+    seed_part: Callable[[int], object],
 ) -> Losses:
     """Computes a step's gradients into the parameters and returns its losses.
 
@@ -205,7 +214,7 @@ def _outputs(
     parts: list[Batch],
     *,
     autocast: AbstractContextManager[None],
-    seed_part: Callable[[int], None],
+    seed_part: Callable[[int], object],
 ) -> Outputs:
     """Returns the outputs of all parts, as leaves."""
     made = []

@@ -34,6 +34,7 @@ from components.training.loop import Log, Run, train
 from components.training.plan import Place
 from components.training.setup import TrainingInputs, build_run
 from components.training.state import BEST_WEIGHTS
+from components.training.step import take_gradients
 
 
 def run_training(
@@ -116,8 +117,15 @@ def _train_on_worker(
     )
     run = build(place=place)
     run.state.restore()
+    wrap = None
+    if place.world_size > 1:
+        wrap = partial(_data_parallel, run, place)
+        if run.params.sync_batchnorm:
+            synchronise_norms(run.state.learner)
+    if run.params.compile:
+        run.state.learner.compile()
     try:
-        train(run, place=place, log=log, wrap=partial(_forward, run, place))
+        train(run, place=place, log=log, wrap=wrap)
         if run.params.global_ranking_epochs and place.is_first:
             rank_globally(run, state_folder / BEST_WEIGHTS, place=place, log=log)
     except torch.OutOfMemoryError as error:
@@ -130,8 +138,8 @@ def _train_on_worker(
         ) from error
 
 
-def _forward(run: Run, place: Place) -> nn.Module:
-    """Returns the learner as it is called: compiled if asked, wrapped where there are several.
+def _data_parallel(run: Run, place: Place) -> nn.Module:
+    """Returns a wrapper of the learner that adds up the gradients of all workers.
 
     The wrapper shares the learner's parameters, which stay plain in the optimiser and the state.
     After its first backward pass it lays gradients out again, in the order in which they came, and
@@ -139,18 +147,17 @@ def _forward(run: Run, place: Place) -> nn.Module:
     checkpoint the same to the bit as the same step of a run that was not interrupted.
     """
     learner = run.state.learner
-    if run.params.sync_batchnorm and place.world_size > 1:
-        synchronise_norms(learner)
-    if run.params.compile:
-        learner.compile()
-    if place.world_size == 1:
-        return learner
     wrapped: nn.Module = prepare_model(learner)
     before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
     rows = run.feed.batches(first_step=0, rank=place.rank, world_size=place.world_size)
-    with run.autocast(place.device):
-        loss = wrapped(next(iter(rows))).total
-    loss.backward()
+    take_gradients(
+        wrapped.train(),
+        learner,
+        next(iter(rows)),
+        images_at_once=run.params.images_at_once,
+        autocast=run.autocast(place.device),
+        seed_part=torch.manual_seed,
+    )
     learner.load_state_dict(before)
     run.state.optimizer.zero_grad()
     return wrapped

@@ -69,6 +69,7 @@ def assert_equal_states(left: TrainingState, right: TrainingState) -> None:
     assert_equal_dicts(left.network.state_dict(), right.network.state_dict())
     optimizers = [state.optimizer.state_dict() for state in (left, right)]
     assert optimizers[0]["param_groups"] == optimizers[1]["param_groups"]
+    assert optimizers[0]["state"].keys() == optimizers[1]["state"].keys()
     for index, state in optimizers[1]["state"].items():
         assert_equal_dicts(optimizers[0]["state"][index], state)
 
@@ -83,6 +84,8 @@ RECIPES = {
         "max_gradient_norm": 0.5,
     },
     "averaged": {"schedule": "cosine", "warmup_share": 0.3, "ema_decay": 0.9, "log_every_steps": 2},
+    "frozen at first": {"frozen_epochs": 1, "layer_decay": 0.5, "ema_decay": 0.9},
+    "frozen for long": {"frozen_epochs": 2, "frozen_norms": True, "images_at_once": 3},
 }
 KILLS = {  # where it is killed, how often it saves, the steps it then starts from
     "mid-epoch": (("step", 6), EVERY_FOURTH, 4),
@@ -219,10 +222,19 @@ def test_a_damaged_state_is_an_error(inputs, tmp_path, damage):
         build(inputs, tmp_path)
 
 
-def test_the_state_of_another_run_is_an_error(inputs, tmp_path):
-    finish(build(inputs, tmp_path, loss_weighting="fixed").state, 0, 60.0)
-    with pytest.raises(HemlineError, match=r"(?s)cannot be resumed from.*log_variances"):
-        build(inputs, tmp_path, loss_weighting="uncertainty")
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"loss_weighting": "fixed"}, {"loss_weighting": "uncertainty"}, "log_variances"),
+        ({}, {"layer_decay": 0.5}, "number of parameter groups"),
+    ],
+    ids=["weights", "learning rates"],
+)
+def test_the_state_of_another_run_is_an_error(inputs, tmp_path, before, after, expected):
+    """A run's folder is named by its params, so that it is not asked to."""
+    finish(build(inputs, tmp_path, **before).state, 0, 60.0)
+    with pytest.raises(HemlineError, match=rf"(?s)cannot be resumed from.*{expected}"):
+        build(inputs, tmp_path, **after)
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])

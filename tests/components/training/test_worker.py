@@ -14,11 +14,12 @@ from ray.exceptions import ActorDiedError
 from ray.train import ControllerError
 from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
-from small_run import MODEL, TRAIN, write_inputs
+from small_run import HERE, MODEL, TRAIN, build, write_inputs
 
 from components.errors import HemlineError
 from components.images.remote_store import StoreLocation, publish_store
 from components.params import CheckpointParams, TrainParams
+from components.training import worker
 from components.training.setup import TrainingInputs
 from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.step import Learner
@@ -89,10 +90,15 @@ def assert_same_bits(left: Path, right: Path) -> None:
 def test_a_killed_worker_is_replaced_and_nothing_changes(
     inputs: TrainingInputs, tmp_path: Path
 ) -> None:
-    """Killed in the middle of an epoch, it resumes from a checkpoint in its middle."""
+    """Killed in the middle of an epoch, it resumes from a checkpoint in its middle.
+
+    In that epoch the backbone begins to learn: the undisturbed run has wrapped its learner twice,
+    the resumed one once.
+    """
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    run(inputs, undisturbed, WORKERS, note)
-    run(published(inputs, tmp_path), disturbed, WORKERS, note_and_die_once)
+    params = replace(WORKERS, frozen_epochs=1)
+    run(inputs, undisturbed, params, note)
+    run(published(inputs, tmp_path), disturbed, params, note_and_die_once)
 
     whole = rows(undisturbed)
     names = [row.split()[0] for row in whole]
@@ -156,3 +162,24 @@ def test_out_of_memory_says_how_much_and_what_to_change(
     expected = r"cpu is out of memory: 6 images of 32 px a step.*images_at_once.*images_per_value"
     with pytest.raises(HemlineError, match=expected):
         run(inputs, tmp_path, replace(WORKERS, num_workers=0), note)
+
+
+def test_the_pass_ahead_of_training_takes_no_more_memory_and_leaves_nothing(
+    inputs: TrainingInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parted = build(inputs, tmp_path, images_at_once=4)
+    seen, outputs = [], Learner.outputs
+
+    def note_size(learner, batch):
+        seen.append(len(batch))
+        return outputs(learner, batch)
+
+    monkeypatch.setattr(Learner, "outputs", note_size)
+    monkeypatch.setattr(worker, "prepare_model", lambda learner: learner)  # Ray's, of one worker
+    learner = parted.state.learner.eval()
+    before = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    assert worker._data_parallel(parted, HERE) is learner
+    assert seen == [4, 2, 4, 2]  # forward, and again with gradients
+    assert learner.training
+    assert all(torch.equal(tensor, before[n]) for n, tensor in learner.state_dict().items())
+    assert all(parameter.grad is None for parameter in learner.parameters())
