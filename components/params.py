@@ -527,6 +527,7 @@ def _contradictions(checked: dict[str, Any]) -> Iterator[str]:
             "classification branch and so one loss: fixed"
         )
     yield from _contradictions_of_stages(model, train, sampling)
+    yield from _contradictions_of_freezing(model, train, sampling)
     if train.schedule == "one_cycle" and train.warmup_share == 0:
         yield (
             "train.schedule one_cycle begins with a warm-up: train.warmup_share above 0, or "
@@ -587,3 +588,21 @@ def _contradictions_of_stages(
             "train.early_stopping_epochs would count epochs of train.classification_epochs, in "
             "which embeddings do not learn: null"
         )
+
+
+def _contradictions_of_freezing(
+    model: ModelParams, train: TrainParams, sampling: SamplingParams
+) -> Iterator[str]:
+    """Yields what makes no sense of a backbone that stays as it was loaded."""
+    if train.frozen_epochs > sampling.num_epochs:
+        yield (
+            f"train.frozen_epochs {train.frozen_epochs} are more than sampling.num_epochs "
+            f"{sampling.num_epochs}: as many to leave the backbone as it was loaded, fewer to let "
+            "it learn"
+        )
+    for key, off in (("frozen_epochs", "0"), ("frozen_norms", "false")):
+        if getattr(train, key) and model.weights == "none":
+            yield (
+                f"train.{key} leaves the backbone as it was loaded, and model.weights none loads "
+                f"nothing: {off}, or weights"
+            )

@@ -290,6 +290,26 @@ REFUSED = {
         },
         "train.early_stopping_epochs would count epochs of train.classification_epochs, in which",
     ),
+    "more frozen epochs than there are": (
+        {"model.weights": "IMAGENET1K_V1", "train.frozen_epochs": 8},
+        "train.frozen_epochs 8 are more than sampling.num_epochs 7: as many to leave the backbone "
+        "as it was loaded, fewer to let it learn",
+    ),
+    "a backbone that stays random": (
+        {"train.frozen_epochs": 1},
+        "train.frozen_epochs leaves the backbone as it was loaded, and model.weights none loads "
+        "nothing: 0, or weights",
+    ),
+    "norms that stay as they begin": (
+        {"train.frozen_norms": True},
+        "train.frozen_norms leaves the backbone as it was loaded, and model.weights none loads "
+        "nothing: false, or weights",
+    ),
+    "layers that learn more": ({"train.layer_decay": 1.1}, "train.layer_decay: .*1.*(got 1.1)"),
+    "a backbone that never learns": (
+        {"train.backbone_rate": 0.0},
+        "train.backbone_rate: .*greater than 0.*(got 0.0)",
+    ),
     "soft triplets on batches": (
         {"train.objective": "soft_triplet", "sampling.method": "batches"},
         "train.objective soft_triplet needs sampling.method triplets, not batches",
@@ -338,6 +358,13 @@ def test_what_goes_together_loads(write, changes):
     section = load_section(write(changes), SplitParams)
 
     assert section.method == changes.get("split.method", "random")
+
+
+def test_a_backbone_may_be_frozen_in_all_epochs(write):
+    changes = {"model.weights": "IMAGENET1K_V1", "train.frozen_epochs": 7}
+    section = load_section(write(changes | {"train.frozen_norms": True}), TrainParams)
+
+    assert (section.frozen_epochs, section.frozen_norms) == (7, True)
 
 
 def test_near_duplicates_that_are_ignored_have_no_distance(write):
