@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from components.images.transforms import normalise
+from components.models.backbones import backbone_stages
 from components.models.network import EmbeddingNetwork
 
 _PROBED = (2, 4)  # images; what autocast keeps of the weights does not grow with them
@@ -41,12 +42,16 @@ def estimate_memory(
     image_size_px: int,
     bf16: bool,
     averages: bool,
+    freezes: bool = False,
 ) -> Memory:
     """Returns the memory of a training step, from forward passes of a few images on the CPU.
 
     The step has `num_images` on each worker and asks `num_asked` attributes of an image; `averages`
-    says whether a moving average of the weights is kept. The network is on the CPU.
+    says whether a moving average of the weights is kept, `freezes` whether the backbone never
+    learns. The network is on the CPU.
     """
+    for stage in backbone_stages(network):
+        stage.requires_grad_(not freezes)
     trained = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
     weights = sum(tensor.nbytes for tensor in [*network.parameters(), *network.buffers()])
     network.train()
@@ -66,7 +71,7 @@ def estimate_memory(
     )
 
 
-def _kept_bytes(network: nn.Module, images: Tensor, asked: Tensor) -> int:
+def _kept_bytes(network: EmbeddingNetwork, images: Tensor, asked: Tensor) -> int:
     """Returns the bytes that a forward pass keeps, parameters not counted."""
     kept = {}
     alive: list[Tensor] = []  # so that no later tensor gets the storage's name of an earlier one
@@ -78,7 +83,7 @@ def _kept_bytes(network: nn.Module, images: Tensor, asked: Tensor) -> int:
         return tensor
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        network(images, asked)
+        network.forward_branches(images, asked)
     return sum(size for storage, size in kept.items() if storage not in parameters)
 
 

@@ -9,6 +9,7 @@ from components import tables
 from components.images.store import ImageStore
 from components.params import ModelParams, TrainParams
 from components.training.estimate import estimate_memory
+from components.training.optimisation import backbone_rates
 from components.training.setup import TrainingInputs, build_network, read_plan
 from pipelines.shell.reporting import console
 
@@ -42,6 +43,7 @@ def describe_training(
         image_size_px=size,
         bf16=train_params.precision == "bf16",
         averages=train_params.ema_decay is not None,
+        freezes=train_params.frozen_epochs >= plan.num_epochs,
     )
     kind = "triplets" if asks_one else "images"
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -55,6 +57,9 @@ def describe_training(
         f"{num_steps * plan.images_per_step} images seen",
         "objective": f"{train_params.objective}, {train_params.optimizer} "
         f"{train_params.learning_rate:g}, {train_params.schedule}, {train_params.precision}",
+        "backbone": _backbone(
+            backbone_rates(network, train_params), train_params, num_epochs=plan.num_epochs
+        ),
         "workers": f"{train_params.num_workers}, "
         + ("a GPU each" if train_params.use_gpu else f"{train_params.cpus_per_worker} CPU each"),
         "memory of a worker": f"{memory.total / 2**30:.2f} GiB: weights, gradients and optimiser "
@@ -68,3 +73,19 @@ def describe_training(
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
+
+
+def _backbone(rates: list[float], params: TrainParams, *, num_epochs: int) -> str:
+    """Returns when the backbone learns, and with which rates, given those of its blocks."""
+    if not rates:
+        return "none"
+    if params.frozen_epochs >= num_epochs:
+        return "stays as it was loaded"
+    ends = dict.fromkeys(f"{rate:g}" for rate in (rates[0], rates[-1]))
+    words = f"{len(rates)} blocks at {' to '.join(ends)}"
+    if params.frozen_epochs:
+        words = (
+            f"as it was loaded for {params.frozen_epochs} of {num_epochs} epochs, which take less "
+            f"memory; then {words}"
+        )
+    return f"{words}; BatchNorm as it was loaded" if params.frozen_norms else words

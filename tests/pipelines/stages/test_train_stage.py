@@ -12,15 +12,16 @@ import yaml
 from builders import PROJECT, images_table, labels_table
 from mlflow.entities import Run
 from safetensors.torch import load_file
-from small_run import NUM_IMAGES, SCHEMA, write_inputs
+from small_run import MODEL, NUM_IMAGES, SCHEMA, TRAIN, write_inputs
 
 from components import files, tables
-from components.params import ModelParams
+from components.params import ModelParams, TrainParams
 from components.precision import resolve_precision
 from components.tables import Catalog, Numbering
 from components.training.setup import with_absolute_weights
 from pipelines.shell.cli import main
 from pipelines.stages import train
+from pipelines.stages.dry_run import describe_training
 
 PRECISION = resolve_precision("auto", on_gpu=False)
 
@@ -65,6 +66,32 @@ def test_a_dry_run_says_what_auto_stands_for(arguments, capsys):
     run([*arguments, "--dry-run"])
     (objective,) = (x for x in capsys.readouterr().out.splitlines() if "objective" in x)
     assert objective.split()[-2] == PRECISION
+
+
+TUNED = {"backbone_rate": 0.5, "layer_decay": 0.1, "learning_rate": 0.02, "frozen_epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "changes", "expected"),
+    [
+        (1, {"learning_rate": 0.02}, "4 blocks at 0.02"),
+        (1, TUNED, "stays as it was loaded"),
+        (
+            2,
+            {**TUNED, "frozen_norms": True},
+            "as it was loaded for 1 of 2 epochs, which take less memory; then 4 blocks at 1e-06 to "
+            "0.001; BatchNorm as it was loaded",
+        ),
+    ],
+    ids=["as the rest", "never", "later and slower"],
+)
+def test_a_dry_run_says_how_the_backbone_learns(tmp_path, capsys, num_epochs, changes, expected):
+    written = write_inputs(tmp_path, num_epochs=num_epochs, steps_per_epoch=1)
+    describe_training(
+        written, model_params=MODEL, train_params=TrainParams(**TRAIN | changes), attributes=[]
+    )
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())  # rows may be wrapped
+    assert f" backbone {expected} workers " in shown
 
 
 @pytest.mark.slow
