@@ -75,7 +75,8 @@ class Verdict:
         limits: section `gate` of the params.
         rules: rules in the order in which people read them.
         attributes: MAP of each attribute.
-        precision: where every test image asks, how much that narrows the interval; None elsewhere.
+        precision: where more images ask than by their roles, how much that narrows the interval;
+            None elsewhere.
     """
 
     challenger: int
@@ -119,7 +120,8 @@ class Precision:
     """The widths of an interval, in percent points, over all queries and over held-out ones alone.
 
     The interval is that of the change of MAP, or of MAP where there is no champion; held-out
-    queries are those that would ask with `split.roles held_out`, against the same gallery.
+    queries are those that would ask with `split.roles held_out`, against the same gallery: all
+    queries of an attribute whose roles decide.
     """
 
     num_queries: int
@@ -129,12 +131,15 @@ class Precision:
 
     @property
     def text(self) -> str:
-        """How much narrower it decides, in words."""
-        return (
-            f"Every test image asks: the interval over {self.num_queries:,} queries is "
-            f"{self.width:.2f} points wide, over the {self.num_held_out:,} that held-out roles "
-            f"leave {self.width_held_out:.2f}: {self.width_held_out / self.width:.1f} times as wide"
+        """How much narrower it decides, in words; equal scores have no width to compare."""
+        text = (
+            f"split.roles leave_one_out: the interval over {self.num_queries:,} queries is "
+            f"{self.width:.2f} points wide, over the {self.num_held_out:,} of held_out "
+            f"{self.width_held_out:.2f}"
         )
+        if not (self.width and self.width_held_out):
+            return text
+        return f"{text}: {self.width_held_out / self.width:.1f} times as wide"
 
 
 def judge(
@@ -175,13 +180,15 @@ def judge(
 
 
 def _precision(queries: pd.DataFrame, limits: GateParams) -> Precision | None:
-    """Returns the widths of the interval of the mean of `measured`; None where roles decide."""
+    """Returns the widths of the interval of the mean of `measured`.
+
+    None where roles decide for all queries, or would have let none of them ask.
+    """
     held_out = queries["is_held_out_query"]
-    if held_out.isna().any() or not held_out.any():
+    is_held_out = held_out.isna() | held_out.eq(other=True)
+    if held_out.isna().all() or not is_held_out.any():
         return None
-    samples = [
-        100 * rows["measured"].to_numpy() for rows in (queries, queries[held_out.astype(bool)])
-    ]
+    samples = [100 * rows["measured"].to_numpy() for rows in (queries, queries[is_held_out])]
     ends = [bootstrap_interval(sample, confidence=limits.confidence) for sample in samples]
     width, width_held_out = (high - low for low, high in ends)
     return Precision(

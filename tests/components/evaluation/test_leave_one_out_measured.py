@@ -12,13 +12,18 @@ from components.attributes import Attribute, AttributeSchema
 from components.evaluation.evaluation import evaluate_retrieval
 from components.evaluation.gate import Verdict, judge
 from components.evaluation.manipulation_figures import evaluate_manipulation
+from components.evaluation.metrics import bootstrap_interval
 from components.evaluation.query_scores import query_scores, read_query_scores, write_query_scores
 from components.params import GateParams
 
 NUM_IMAGES, NUM_VALUES = 60, 4
 IMAGES = np.arange(10, 10 + NUM_IMAGES)
-SCHEMA = AttributeSchema(
-    dataset="toy", attributes=(Attribute(name="neck", values=("v", "round", "boat", "none")),)
+SCHEMA, BOTH = (
+    AttributeSchema(
+        dataset="toy",
+        attributes=tuple(Attribute(name=x, values=("v", "round", "boat", "none")) for x in names),
+    )
+    for names in (["neck"], ["neck", "collar"])
 )
 
 
@@ -106,9 +111,9 @@ def test_every_image_is_changed_and_answers(embeddings):
         assert len(found.queries.images_n) == (count or num_asking)
 
 
-def scores_of(splits, embeddings, path):
+def scores_of(splits, embeddings, path, schema=SCHEMA):
     results = evaluate_retrieval(splits, "test", IMAGES, embeddings)
-    written = query_scores(results, embeddings, schema=SCHEMA, known=SCHEMA, splits="5" * 64)
+    written = query_scores(results, embeddings, schema=schema, known=schema, splits="5" * 64)
     write_query_scores(written, path)
     return read_query_scores(path)
 
@@ -146,3 +151,28 @@ def test_where_roles_decide_nothing_is_said_and_older_verdicts_are_read(embeddin
     older = verdict.to_json().replace(', "precision": null', "")
     assert older != verdict.to_json()
     assert Verdict.from_json(older) == replace(verdict)
+
+
+def test_equal_scores_have_widths_and_no_ratio(embeddings, tmp_path):
+    rows, groups = rows_and_groups()
+    scores = scores_of(apart(rows, groups), embeddings, tmp_path / "scores")
+    verdict = judge(scores, scores, challenger_version=2, champion_version=1, limits=GateParams())
+    assert (verdict.passed, verdict.precision.width) == (False, 0)
+    assert verdict.precision.text.endswith(" 0.00")
+
+
+def test_queries_of_an_attribute_whose_roles_decide_are_held_out_ones(embeddings, tmp_path):
+    """In both samples they are all: what differs is who asks for the other attribute."""
+    rows, groups = rows_and_groups()
+    by_roles = splits_table([(image, 1, *others) for image, _, *others in rows])
+    splits = pa.concat_tables([apart(rows, groups), by_roles])
+    scores = scores_of(splits, np.repeat(embeddings, 2, axis=1), tmp_path / "scores", schema=BOTH)
+    judged = judge(scores, None, challenger_version=1, champion_version=None, limits=GateParams())
+    asking = scores.queries.to_pandas()
+    by_role = asking["is_held_out_query"].isna()
+    assert set(asking.loc[by_role, "attribute"]) == {"collar"}
+    kept = asking[by_role | (asking["is_held_out_query"] == True)]  # noqa: E712 (nulls)
+    assert judged.precision.num_queries == len(asking)
+    assert judged.precision.num_held_out == len(kept) > by_role.sum()
+    low, high = bootstrap_interval(100 * kept["average_precision"].to_numpy(), confidence=0.95)
+    assert judged.precision.width_held_out == pytest.approx(high - low)
