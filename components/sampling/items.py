@@ -32,7 +32,8 @@ def item_counts(
 ) -> dict[str, dict[str, int]]:
     """Returns what a report says of the items of each split; empty without items.
 
-    `num_without_query` and `num_without_gallery` count items, of valid and test;
+    `num_without_query` and `num_without_gallery` count items, of valid and test: 0 where every
+    image asks and answers;
     `num_images_without_domain` is 0 where the data set knows no domains.
 
     Args:
@@ -51,10 +52,11 @@ def item_counts(
 
 
 def _counts(rows: pd.DataFrame, images_without: NDArray[np.int64]) -> dict[str, int]:
-    items_of = rows.groupby("role")["value"].nunique()
     num_items = rows["value"].nunique()
     counts = {"num_items": num_items}
-    if "train" not in items_of:
-        counts |= {f"num_without_{x}": num_items - int(items_of.get(x, 0)) for x in _HELD_OUT}
+    if "train" not in set(rows["role"]):
+        both = rows["exclusion_group"].notna()
+        items_of = {x: rows.loc[(rows["role"] == x) | both, "value"].nunique() for x in _HELD_OUT}
+        counts |= {f"num_without_{x}": num_items - items_of[x] for x in _HELD_OUT}
     num_without_domain = rows.loc[rows["image"].isin(images_without), "image"].nunique()
     return {**counts, "num_images_without_domain": num_without_domain}

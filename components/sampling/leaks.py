@@ -10,7 +10,7 @@ from components.attributes import AttributeSchema
 from components.params import SplitParams
 from components.sampling.items import item_counts
 from components.sampling.relations import NEAR_DUPLICATE
-from components.sampling.roles import unanswered
+from components.sampling.roles import keys, unanswered
 from components.sampling.splits import SPLITS, Assignment
 
 SAME_IMAGE = "same_image"
@@ -77,12 +77,17 @@ def report_of(
 
 
 def unanswerable_of(assigned: Assignment) -> pa.Table:
-    """Returns the labels that ask, or would have asked, in vain: `tables.UNANSWERABLE`."""
-    splits = assigned.splits.to_pandas()
-    if splits["exclusion_group"].isna().all():
-        return assigned.unanswerable
+    """Returns the labels that ask, or would have asked, in vain: `tables.UNANSWERABLE`.
+
+    Those of the assignment where roles decide, and where every image asks those that do so in vain.
+    """
+    splits, of_roles = assigned.splits.to_pandas(), assigned.unanswerable
+    within = ["split", "attribute"]
+    all_ask = keys(splits[splits["exclusion_group"].notna()], within)
+    by_role = ~keys(of_roles.to_pandas(), within).isin(all_ask)
     found = splits.loc[unanswered(splits), tables.UNANSWERABLE.names]
-    return pa.Table.from_pandas(found, tables.UNANSWERABLE, preserve_index=False)
+    in_vain = pa.Table.from_pandas(found, tables.UNANSWERABLE, preserve_index=False)
+    return pa.concat_tables([of_roles.filter(pa.array(by_role)), in_vain])
 
 
 def _sizes(splits: pa.Table) -> dict[str, dict[str, dict[str, int]]]:

@@ -18,6 +18,7 @@ from components.sampling.roles import (
     roles_by_domain,
     sample_roles,
     unanswerable,
+    unanswered,
 )
 from components.sampling.strata import spread_units
 
@@ -262,9 +263,12 @@ def _check_all_have_a_split(images: pa.Table, labels: pa.Table) -> None:
 def _check_usable(assigned: Assignment, *, remedy: str) -> None:
     splits = assigned.splits.to_pandas()
     listed = tables.UNANSWERABLE.names
-    asks_in_vain = keys(splits, listed).isin(keys(assigned.unanswerable.to_pandas(), listed))
-    usable = splits[(splits["role"] != "query") | ~asks_in_vain]
-    roles = set(zip(usable["split"], usable["role"], strict=True))
+    all_ask = splits["exclusion_group"].notna()
+    role = splits["role"].mask(all_ask, "query")
+    is_listed = keys(splits, listed).isin(keys(assigned.unanswerable.to_pandas(), listed))
+    asks_in_vain = np.where(all_ask, unanswered(splits), is_listed)
+    usable = (role != "query") | ~asks_in_vain
+    roles = set(zip(splits.loc[usable, "split"], role[usable], strict=True))
     for split, role in (("train", "train"), ("valid", "query"), ("test", "query")):
         if (split, role) not in roles:
             raise HemlineError(

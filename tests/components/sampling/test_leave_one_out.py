@@ -11,6 +11,8 @@ from builders import images_table, labels_table
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
+from components.errors import HemlineError
+from components.sampling.items import item_counts
 from components.sampling.leaks import report_of
 from components.sampling.leaks import unanswerable_of as listed
 from components.sampling.previous import read_previous, write_assignment
@@ -142,3 +144,53 @@ def test_the_report_counts_who_asks_and_lists_who_asks_in_vain(data):
         {"image": image, "attribute": 0, "value": 2, "split": "test"} for image in (14, 15)
     ]
     assert report["unanswerable"] == {"neck": 2}
+
+
+def items_schema(num_items):
+    return AttributeSchema(dataset="toy", attributes=(Attribute(name="item", num_items=num_items),))
+
+
+def test_what_asks_in_vain_by_its_domain_stays_listed():
+    """Every third item has no photograph of a shop; of the other attribute nobody asks in vain."""
+    domains = ["street" if image % 3 else "shop" for image in range(300)]
+    images = images_table(map(str, range(300)), domains=domains)
+    labels = labels_table(
+        (image, attribute, image // 6 * (not attribute))
+        for image in range(300)
+        for attribute in (0, 1)
+        if image % 3 or image // 6 % 3
+    )
+    held_out, apart = (
+        listed(assigned(images, labels, params=params, identity=0)).to_pylist()
+        for params in (PARAMS, LEAVE_ONE_OUT)
+    )
+    assert apart == held_out
+    assert {row["attribute"] for row in apart} == {0}
+    assert all(row["value"] % 3 == 0 for row in apart)
+
+
+def test_where_every_image_asks_a_split_needs_no_query_by_role():
+    """Of so few images none becomes a query; a value that one image has cannot be asked for."""
+    few = replace(LEAVE_ONE_OUT, train_share=0.4, valid_share=0.3, test_share=0.3, query_share=0.01)
+    labels = labels_table((image, 0, 0) for image in range(12))
+    found = assigned(distinct(12), labels, params=few).splits.to_pandas()
+    assert "query" not in set(found["role"])
+    with pytest.raises(HemlineError, match="no query that its gallery could answer"):
+        assigned(distinct(12), labels, params=replace(few, roles="held_out"))
+    alone = labels_table((image, 0, image) for image in range(12))
+    with pytest.raises(HemlineError, match="no query that its gallery could answer"):
+        assigned(distinct(12), alone, params=few)
+
+
+def test_no_item_is_without_query_where_every_photograph_asks():
+    labels = labels_table((image, 0, image // 2) for image in range(400))
+    counts = {
+        params.roles: item_counts(
+            assigned(distinct(400), labels, params=params, identity=0).splits,
+            distinct(400),
+            schema=items_schema(200),
+        )["test"]
+        for params in (PARAMS, LEAVE_ONE_OUT)
+    }
+    assert counts["held_out"]["num_without_query"] > 0
+    assert counts["leave_one_out"] == {**counts["held_out"], "num_without_query": 0}
