@@ -25,7 +25,8 @@ class Nearest:
         places_QK: places in the gallery, nearest first; -1 where there are fewer items.
         similarities_QK: cosines; -inf where there are fewer items.
         agrees_QK: whether they share a value with their query.
-        num_relevant_Q: number of gallery items that share a value with the query.
+        num_items_Q: number of gallery items in its ranking: all but those of its group.
+        num_relevant_Q: number of those that share a value with the query.
         first_relevant_Q: place in the gallery of the nearest relevant item.
         first_rank_Q: its rank, counted from 1; equal items stand before it.
     """
@@ -35,6 +36,7 @@ class Nearest:
     places_QK: NDArray[np.int64]
     similarities_QK: NDArray[np.floating]
     agrees_QK: NDArray[np.bool_]
+    num_items_Q: NDArray[np.int64]
     num_relevant_Q: NDArray[np.int64]
     first_relevant_Q: NDArray[np.int64]
     first_rank_Q: NDArray[np.int64]
@@ -72,8 +74,8 @@ class Confusion:
 def nearest_items(queries: Items, gallery: Items, *, k: int) -> Nearest:
     """Returns the k nearest gallery items of every query that has a relevant one.
 
-    An item that has the query's image number is not in its ranking. Memory is bounded whatever the
-    number of queries, beside k items each.
+    The query's group, itself included, is not in its ranking. Memory is bounded whatever the number
+    of queries, beside k items each.
     """
     k = min(k, len(gallery))
     at_once = max(1, _SIMILARITIES_AT_ONCE // max(1, len(gallery)))
@@ -171,6 +173,7 @@ def _nearest(
         "places_QK": np.where(np.isneginf(similarities_QK), -1, places_QK),
         "similarities_QK": similarities_QK,
         "agrees_QK": np.take_along_axis(relevant_QG, places_QK, axis=1),
+        "num_items_Q": (~np.isneginf(similarity_QG)).sum(axis=1),
         "num_relevant_Q": relevant_QG.sum(axis=1),
         "first_relevant_Q": to_relevant_QG.argmax(axis=1),
         "first_rank_Q": at_least_as_near_QG.sum(axis=1),

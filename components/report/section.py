@@ -82,7 +82,7 @@ class Searches:
         nearest = self.nearest
         note = (
             f"Average precision {self.ap_Q[q]:.3f}. Of the {self._num_shown(q)} nearest, "
-            f"{nearest.agrees_QK[q].sum()} agree; of the {len(nearest.gallery)} items of the "
+            f"{nearest.agrees_QK[q].sum()} agree; of the {nearest.num_items_Q[q]} items of the "
             f"gallery, {nearest.num_relevant_Q[q]} do."
         )
         tiles = self._found(q)
@@ -93,7 +93,7 @@ class Searches:
 
     def _failure(self, q: int) -> Strip:
         nearest = self.nearest
-        num_relevant, num_items = int(nearest.num_relevant_Q[q]), len(nearest.gallery)
+        num_relevant, num_items = (int(x[q]) for x in (nearest.num_relevant_Q, nearest.num_items_Q))
         by_chance = self._num_shown(q) * num_relevant / num_items
         note = (
             f"Expected {self.values(nearest.queries, q)}, which {num_relevant} of {num_items} "
@@ -216,14 +216,16 @@ def _attention(measured: Measured, searches: Searches, attribute: int) -> Strip 
 def _space(measured: Measured, attribute: int) -> Figure:
     """Returns the attribute's space as a chart, an image of several values at the first one.
 
-    That of items shows who asks and who answers: whether the two worlds lie apart.
+    That of items shows who asks and who answers, where roles decide: whether the two worlds lie
+    apart.
     """
     name, described = measured.schema.names[attribute], measured.schema.attributes[attribute]
     own = (pc.field("split") == "test") & (pc.field("attribute") == attribute)
     labels = measured.splits.filter(own).sort_by([("image", "ascending"), ("value", "ascending")])
     images, first = np.unique(labels["image"].to_numpy(), return_index=True)
     if described.is_identity:
-        groups, what = labels["role"].to_numpy()[first], "role"
+        role = pc.if_else(labels["exclusion_group"].is_valid(), "query and gallery", labels["role"])
+        groups, what = role.to_numpy()[first], "role"
     else:
         groups, what = np.array(described.values)[labels["value"].to_numpy()[first]], "value"
     drawn = subsample(len(images), limit=MAX_POINTS)

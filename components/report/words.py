@@ -122,7 +122,7 @@ def split_in_words(params: Mapping[str, str]) -> str:
     """Returns how images were assigned to splits, and who asks; empty where it is not known."""
     words = _SPLITS.get(params.get("split.method", ""), "")
     if params.get("split.roles") == "leave_one_out":
-        words += ", where every held-out image asks all others"
+        words += ", where held-out images to which the data give no role ask all others"
     return words
 
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from components import files, tables
 from components.errors import DamagedFileError, HemlineError
 from components.params import SplitParams, load_section
-from components.sampling.leaks import find_leaks, report_of, unanswerable_of
+from components.sampling.leaks import ASKS_AND_ANSWERS, find_leaks, report_of, unanswerable_of
 from components.sampling.previous import read_previous, write_assignment
 from components.sampling.relations import related_images
 from components.sampling.splits import Assignment, split_labels
@@ -72,6 +72,8 @@ def _print(report: dict[str, Any], folder: Path) -> None:
     for name, roles in report["splits"].items():
         for role, size in roles.items():
             console.print(f"{name}, {role}: {size['num_images']} images")
+    if report["roles"] == "leave_one_out" and not _all_ask(report):
+        console.print("split.roles leave_one_out changes nothing: the data set gives its roles")
     if report["num_labels_without_split"]:
         console.print(f"{report['num_labels_without_split']} labels have no published split")
     if report.get("num_held_out_items"):
@@ -93,6 +95,11 @@ def _print(report: dict[str, Any], folder: Path) -> None:
             f"queries that no gallery item answers: {counts}; "
             f"{folder / tables.UNANSWERABLE_FILE} lists them"
         )
+
+
+def _all_ask(report: dict[str, Any]) -> bool:
+    """Returns whether images of any split both ask and answer."""
+    return any(ASKS_AND_ANSWERS in roles for roles in report["splits"].values())
 
 
 def _items_text(counts: dict[str, int]) -> str:

@@ -17,7 +17,7 @@ from components.evaluation.ranking import Items
 K = 4
 
 
-def items(rng, images, num_values=5) -> Items:
+def items(rng, images, num_values=5, *, of_a_group=1) -> Items:
     embeddings = rng.normal(size=(len(images), 6)).astype(np.float32)
     values = rng.random((len(images), num_values)) < 0.25
     values[np.arange(len(images)), rng.integers(num_values - 1, size=len(images))] = True
@@ -25,21 +25,24 @@ def items(rng, images, num_values=5) -> Items:
         embeddings_ND=embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True),
         values_N=values,
         images_N=np.array(images),
+        groups_N=np.array(images) // of_a_group if of_a_group > 1 else None,
     )
 
 
-@pytest.fixture(params=[1, 7, 2**24])
+@pytest.fixture(params=[(1, 1), (7, 1), (2**24, 1), (7, 3)])
 def nearest(request, monkeypatch) -> Nearest:
-    """Of queries that are partly in the gallery, compared a few at a time."""
-    monkeypatch.setattr(examples, "_SIMILARITIES_AT_ONCE", request.param * 25)
+    """Of queries that are partly in the gallery, or their group is, compared a few at a time."""
+    at_once, of_a_group = request.param
+    monkeypatch.setattr(examples, "_SIMILARITIES_AT_ONCE", at_once * 25)
     rng = np.random.default_rng(4)
-    return nearest_items(items(rng, range(20)), items(rng, range(15, 40)), k=K)
+    asking, answering = (items(rng, x, of_a_group=of_a_group) for x in (range(20), range(15, 40)))
+    return nearest_items(asking, answering, k=K)
 
 
 def ranking(nearest: Nearest, q: int) -> list[int]:
-    """Returns the places of the gallery as query q ranks them, without itself."""
+    """Returns the places of the gallery as query q ranks them, without its group."""
     queries, gallery = nearest.queries, nearest.gallery
-    others = [g for g in range(len(gallery)) if gallery.images_N[g] != queries.images_N[q]]
+    others = [g for g in range(len(gallery)) if gallery.excluded_N[g] != queries.excluded_N[q]]
     similarity = {g: float(queries.embeddings_ND[q] @ gallery.embeddings_ND[g]) for g in others}
     return sorted(others, key=lambda g: -similarity[g])
 
@@ -54,6 +57,7 @@ def test_nearest_items_are_the_first_of_a_full_ranking(nearest):
         relevant = [g for g in ranked if agree(nearest, q, g)]
         assert nearest.places_QK[q].tolist() == ranked[:K]
         assert nearest.agrees_QK[q].tolist() == [g in relevant for g in ranked[:K]]
+        assert nearest.num_items_Q[q] == len(ranked)
         assert nearest.num_relevant_Q[q] == len(relevant)
         assert nearest.first_relevant_Q[q] == relevant[0]
         assert nearest.first_rank_Q[q] == ranked.index(relevant[0]) + 1

@@ -171,6 +171,27 @@ def test_a_report_has_all_its_parts(measured: Measured) -> None:
     assert "&lt;script&gt;x&lt;/script&gt;" in text
 
 
+def apart(splits: pa.Table) -> pa.Table:
+    """Returns splits where every test image asks all but the other image of its pair."""
+    in_test = pc.equal(splits["split"], "test")
+    pairs = pc.if_else(in_test, pc.divide(splits["image"], 2), pa.scalar(None, pa.int64()))
+    place = splits.schema.get_field_index("exclusion_group")
+    return splits.set_column(place, tables.SPLITS.field(place), pairs)
+
+
+def test_where_every_image_asks_notes_count_what_each_ranks(measured: Measured) -> None:
+    splits = apart(measured.splits)
+    results = evaluate_retrieval(splits, "test", IMAGES, measured.embeddings)
+    figures = {**measured.figures, **report(results, SCHEMA, triplet_accuracy=50.0)}
+    everyone = replace(measured, splits=splits, results=results, figures=figures)
+    found = compose(everyone, splits=SPLITS)
+    strips = [strip for section in found.attributes for strip in section.searches]
+    assert strips
+    assert all("of the 38 items of the gallery" in strip.note for strip in strips)
+    assert found.failures
+    assert all(" of 38 items" in strip.note for strip in found.failures)
+
+
 def test_tags_stand_beside_the_most_frequent_value(measured: Measured) -> None:
     table = compose(measured, splits=SPLITS).tags
     assert table is not None
@@ -383,6 +404,13 @@ def test_searches_of_items_name_them_and_end_with_the_first_that_is_right(
         "by hand: 42 images, 2 attributes with 5 values and 34,000 "
     )
     assert facts["items found"].startswith("hit@20 ")
+
+
+def test_items_that_all_ask_and_answer_have_one_role_in_their_space(with_items: Measured) -> None:
+    splits = apart(with_items.splits)
+    results = evaluate_retrieval(splits, "test", IMAGES, with_items.embeddings)
+    found = compose(replace(with_items, splits=splits, results=results), splits=SPLITS)
+    assert "query and gallery" in found.attributes[-1].space.svg
 
 
 def test_the_page_of_items_lists_no_values_that_are_confused(report_of_items: Report) -> None:

@@ -126,5 +126,5 @@ def test_every_recipe_has_words() -> None:
     for method in choices(SplitParams, "method"):
         assert split_in_words({"split.method": method})
         text = split_in_words({"split.method": method, "split.roles": "leave_one_out"})
-        assert text.endswith("every held-out image asks all others")
+        assert text.endswith("to which the data give no role ask all others")
     assert recipe_in_words({}, image_size_px=96) == "pictures of 96 px"

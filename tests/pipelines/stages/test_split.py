@@ -284,6 +284,22 @@ def test_the_data_sets_own_split_is_taken_and_leaks_are_reported(project, capsys
     assert "from scratch" not in printed, "what the data set decides is not continued"
 
 
+@pytest.mark.parametrize("gives_roles", [True, False])
+def test_leave_one_out_says_so_where_the_data_set_gives_all_roles(project, capsys, gives_roles):
+    project.write(400, given=True)
+    catalog = tables.read_catalog(project.folder / "catalog")
+    roles = ["gallery", "query"] if gives_roles else [None]
+    column = pa.array([roles[row // 12 % len(roles)] for row in range(800)], pa.string())
+    labels = catalog.labels.set_column(4, "role", column)
+    write_catalog(replace(catalog, labels=labels), project.folder / "catalog")
+    project.set_params(method="column", roles="leave_one_out")
+    project.split()
+
+    printed = capsys.readouterr().out
+    assert ("split.roles leave_one_out changes nothing" in printed) == gives_roles
+    assert ("test, query and gallery: " in printed) != gives_roles
+
+
 def test_near_duplicates_that_are_ignored_are_not_in_the_report(project):
     project.write(400)
     project.set_params(near_duplicates="ignore")
