@@ -134,12 +134,12 @@ class Precision:
         """How much narrower it decides, in words; equal scores have no width to compare."""
         text = (
             f"split.roles leave_one_out: the interval over {self.num_queries:,} queries is "
-            f"{self.width:.2f} points wide, over the {self.num_held_out:,} of held_out "
+            f"{self.width:.2f} points wide; over the {self.num_held_out:,} of held_out alone it is "
             f"{self.width_held_out:.2f}"
         )
         if not (self.width and self.width_held_out):
             return text
-        return f"{text}: {self.width_held_out / self.width:.1f} times as wide"
+        return f"{text}, {self.width_held_out / self.width:.1f} times as wide"
 
 
 def judge(
