@@ -97,7 +97,7 @@ class AGMAN(WeightingNetwork):
                 raise HemlineError(
                     "model.hierarchical: the hierarchical feature adds the map of 1/8 of the "
                     "image's side to that of 1/16, and this backbone has no such map: set "
-                    "model.hierarchical false, or choose a convolutional model.backbone"
+                    "model.hierarchical false, or choose another model.backbone"
                 )
             self.hierarchy = HierarchicalFeature(backbone.mid_channels, backbone.channels)
         if classification:

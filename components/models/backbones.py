@@ -33,11 +33,11 @@ class Stage(nn.Sequential):
 class Backbone(nn.Module):
     """A chain of blocks, cut by what they make of an image: stages end where the map is halved.
 
-    AlexNet's maps lack a row and a column or two, as its first layers leave the edges out.
+    Maps of AlexNet and Inception lack a row and a column or two, as layers leave the edges out.
 
     Attributes:
         mid_channels: channels of the second stage's map, which is [H/8, W/8]; None where there is
-            none, and `forward` returns something else in its place.
+            none of twice the third's side, and `forward` returns something else in its place.
         channels: channels of the third stage's map, which is [H/16, W/16].
         last_channels: channels after `last_stage`, whose map is [H/32, W/32]; where there is no
             such stage, those of the third.
@@ -66,7 +66,8 @@ class Backbone(nn.Module):
         self.to_second_stage = Stage(blocks[:mid], position=0)
         self.third_stage = Stage(blocks[mid:third], position=1)
         self.last_stage: nn.Module = Stage(blocks[third:], position=2)
-        self.mid_channels = shapes[mid - 1][1] if mid else None
+        is_twice = mid > 0 and shapes[mid - 1][-1] == 2 * shapes[third - 1][-1]
+        self.mid_channels = shapes[mid - 1][1] if is_twice else None
         self.channels = shapes[third - 1][1]
         self.last_channels = shapes[-1][1]
         self.pixel_statistics = pixel_statistics

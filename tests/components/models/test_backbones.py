@@ -98,7 +98,7 @@ def test_alexnets_third_stage_ends_at_conv4():
         assert torch.equal(third, whole.features[:10](images))
         assert backbone.last_stage(third).shape == (2, 256, 6, 6)
     assert (mid.shape, third.shape) == ((2, 192, 27, 27), (2, 256, 13, 13))
-    assert (backbone.mid_channels, backbone.channels, backbone.last_channels) == (192, 256, 256)
+    assert (backbone.mid_channels, backbone.channels, backbone.last_channels) == (None, 256, 256)
     assert_holds(backbone, whole)
 
 

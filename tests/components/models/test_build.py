@@ -175,7 +175,7 @@ def test_pixels_are_those_of_the_weights_where_params_do_not_say():
 def test_a_transformer_has_no_map_for_hierarchical_features(name):
     expected = (
         r"model\.hierarchical: .* this backbone has no such map: set model\.hierarchical false, or "
-        r"choose a convolutional model\.backbone"
+        r"choose another model\.backbone"
     )
     with pytest.raises(HemlineError, match=expected):
         build(name, backbone="timm:vit_tiny_patch16_224")

@@ -113,6 +113,18 @@ def test_pooling_is_no_block_of_a_network_whose_last_map_is_of_64_pixels(tmp_pat
     assert torch.equal(last, whole.forward_features(given))
 
 
+@torch.no_grad()
+def test_maps_that_lack_their_edges_are_none_of_twice_the_side(tmp_path):
+    """The second stage's has 25 positions a side and the third's 12, of 224 pixels."""
+    whole = with_other_numbers(timm.create_model("inception_v3"))
+    backbone = build_backbone("timm:inception_v3", weights=saved(whole, tmp_path)).eval()
+    given = images(224, 224)
+    mid, third = backbone(given)
+    assert (mid.shape[2], third.shape[2]) == (25, 12)
+    assert (backbone.mid_channels, backbone.channels) == (None, 768)
+    assert torch.equal(backbone.last_stage(third), whole.forward_features(given))
+
+
 @pytest.mark.parametrize("name", ["regnety_004", "vit_tiny_patch16_224"])
 def test_trying_a_network_changes_neither_it_nor_random_numbers(name):
     torch.manual_seed(7)
