@@ -49,10 +49,12 @@ class Items:
     groups_N: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.embeddings_ND, self.images_N, self.excluded_N)
-        lengths = [*map(len, columns), self.values_N.shape[0]]
+        numbers = (self.images_N, self.excluded_N)
+        lengths = [len(self.embeddings_ND), self.values_N.shape[0], *map(len, numbers)]
         if len(set(lengths)) > 1:
-            raise ValueError(f"embeddings, images, groups and values differ in length: {lengths}")
+            raise ValueError(
+                f"embeddings, values, image numbers and groups differ in length: {lengths}"
+            )
 
     @property
     def excluded_N(self) -> NDArray[np.int64]:  # noqa: N802 (shape letters)

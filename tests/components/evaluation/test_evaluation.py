@@ -150,7 +150,7 @@ def test_nothing_to_evaluate_is_an_error():
 
 
 def test_a_query_in_the_gallery_is_not_its_own_match():
-    rows = [(image, 0, image == 12, "test", role) for image in (10, 11, 12) for role in ROLES]
+    rows = [(image, 0, int(image == 12), "test", role) for image in (10, 11, 12) for role in ROLES]
     results = evaluate_retrieval(table(rows), "test", np.arange(10, 13), at_angles([0, 20, 5]))
     # 10 finds 12 before 11, and 11 finds 12 before 10, among two; nobody has the value of 12
     assert results[0].query_images_Q.tolist() == [10, 11]

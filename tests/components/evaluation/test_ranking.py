@@ -117,9 +117,9 @@ def test_an_embedding_that_is_not_a_number_is_refused():
 
 def test_what_does_not_fit_is_refused():
     vectors, values = np.eye(2), np.array([0, 1])
-    with pytest.raises(ValueError, match=r"differ in length: \[2, 1, 2\]"):
+    with pytest.raises(ValueError, match=r"differ in length: \[2, 1, 2, 2\]"):
         average_precision(vectors, values[:1], vectors, values)
-    with pytest.raises(ValueError, match=r"differ in length: \[2, 2, 1\]"):
+    with pytest.raises(ValueError, match=r"differ in length: \[2, 2, 1, 1\]"):
         average_precision(
             vectors, values, vectors, values, query_images=values, gallery_images=values[:1]
         )
