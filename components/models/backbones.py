@@ -100,11 +100,11 @@ def backbone_layers(network: nn.Module) -> list[list[nn.Parameter]]:
         for block in blocks
     )
     layers: list[list[nn.Parameter]] = []
-    for part in chain.from_iterable(parts):
-        if any(parameter.ndim > 1 for parameter in part):
-            layers.append(part)
-        elif part:
+    for part in filter(None, chain.from_iterable(parts)):
+        if layers and all(parameter.ndim <= 1 for parameter in part):
             layers[-1] += part
+        else:
+            layers.append(part)
     return layers
 
 
