@@ -34,6 +34,7 @@ from components.embedding.part_files import numbered_images
 from components.embedding.source import stored_images
 from components.images.preprocess import preprocess
 from components.images.remote_store import StoreLocation
+from components.networks import IMAGENET_PIXELS
 from components.precision import resolve_precision
 from components.prototypes.prototypes import write_prototypes
 from components.registry import registration
@@ -61,6 +62,8 @@ def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> 
 
 class Colour(nn.Module):
     """Embeds an image's mean colour, through another linear map for every attribute."""
+
+    pixel_statistics = IMAGENET_PIXELS
 
     def __init__(self) -> None:
         super().__init__()
