@@ -75,7 +75,7 @@ class Verdict:
         limits: section `gate` of the params.
         rules: rules in the order in which people read them.
         attributes: MAP of each attribute.
-        precision: where more images ask than by their roles, how much that narrows the interval;
+        widths: where more images ask than by their roles, how much that narrows the interval;
             None elsewhere.
     """
 
@@ -85,7 +85,7 @@ class Verdict:
     limits: Mapping[str, float]
     rules: tuple[Rule, ...]
     attributes: tuple[AttributeChange, ...]
-    precision: "Precision | None" = None
+    widths: "IntervalWidths | None" = None
 
     @property
     def passed(self) -> bool:
@@ -110,13 +110,13 @@ class Verdict:
             del rule["passed"]
         content["rules"] = tuple(Rule(**rule) for rule in content["rules"])
         content["attributes"] = tuple(AttributeChange(**row) for row in content["attributes"])
-        if content.get("precision"):
-            content["precision"] = Precision(**content["precision"])
+        if content.get("widths"):
+            content["widths"] = IntervalWidths(**content["widths"])
         return Verdict(**content)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Precision:
+class IntervalWidths:
     """The widths of an interval, in percent points, over all queries and over held-out ones alone.
 
     The interval is that of the change of MAP, or of MAP where there is no champion; held-out
@@ -124,6 +124,7 @@ class Precision:
     queries of an attribute whose roles decide.
     """
 
+    of: Literal["change of MAP", "MAP"]
     num_queries: int
     width: float
     num_held_out: int
@@ -133,9 +134,9 @@ class Precision:
     def text(self) -> str:
         """How much narrower it decides, in words; equal scores have no width to compare."""
         text = (
-            f"split.roles leave_one_out: the interval over {self.num_queries:,} queries is "
-            f"{self.width:.2f} points wide; over the {self.num_held_out:,} of held_out alone it is "
-            f"{self.width_held_out:.2f}"
+            f"split.roles leave_one_out: the interval of the {self.of} over {self.num_queries:,} "
+            f"queries is {self.width:.2f} points wide; over the {self.num_held_out:,} of held_out "
+            f"alone it is {self.width_held_out:.2f}"
         )
         if not (self.width and self.width_held_out):
             return text
@@ -175,11 +176,15 @@ def judge(
         limits=asdict(limits),
         rules=tuple(rules),
         attributes=attributes,
-        precision=_precision(of_all.dropna(subset="measured"), limits),
+        widths=_widths(
+            of_all.dropna(subset="measured"), "MAP" if champion is None else "change of MAP", limits
+        ),
     )
 
 
-def _precision(queries: pd.DataFrame, limits: GateParams) -> Precision | None:
+def _widths(
+    queries: pd.DataFrame, of: Literal["change of MAP", "MAP"], limits: GateParams
+) -> IntervalWidths | None:
     """Returns the widths of the interval of the mean of `measured`.
 
     None where roles decide for all queries, or would have let none of them ask.
@@ -191,7 +196,8 @@ def _precision(queries: pd.DataFrame, limits: GateParams) -> Precision | None:
     samples = [100 * rows["measured"].to_numpy() for rows in (queries, queries[is_held_out])]
     ends = [bootstrap_interval(sample, confidence=limits.confidence) for sample in samples]
     width, width_held_out = (high - low for low, high in ends)
-    return Precision(
+    return IntervalWidths(
+        of=of,
         num_queries=len(samples[0]),
         width=width,
         num_held_out=len(samples[1]),

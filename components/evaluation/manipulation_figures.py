@@ -95,8 +95,8 @@ def evaluate_manipulation(
 
     Queries are the images that are a query for any attribute, the gallery those that are in the
     gallery of any; an image may be both, and is left out of its own ranking. (Others of its
-    exclusion group stay in it: they have not the value that is asked for.) Their labels are all
-    those in the split, whatever their role.
+    exclusion group stay in it: the same product in the colour that is asked for is an answer.)
+    Their labels are all those in the split, whatever their role.
 
     Args:
         splits: `tables.SPLITS`.

@@ -137,7 +137,8 @@ def with_absolute_weights(params: ModelParams) -> ModelParams:
     Workers run in other folders.
     """
     path = Path(params.weights)
-    return replace(params, weights=str(path.absolute())) if path.is_file() else params
+    is_file = params.weights != "none" and path.is_file()
+    return replace(params, weights=str(path.absolute())) if is_file else params
 
 
 def build_network(params: ModelParams, schema: AttributeSchema) -> EmbeddingNetwork:

@@ -146,8 +146,8 @@ def print_verdict(verdict: Verdict) -> None:
             style=None if rule.passed else "bold red",
         )
     console.print(table(title, ["attribute"], columns, rows=attributes), rules)
-    if verdict.precision is not None:
-        console.print(verdict.precision.text)
+    if verdict.widths is not None:
+        console.print(verdict.widths.text)
 
 
 def _verdict(

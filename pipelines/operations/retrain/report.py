@@ -134,8 +134,8 @@ def as_markdown(report: RetrainReport) -> str:
         parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in report.findings))
     if report.verdict:
         parts.append(f"## The gate\n\n{_rules(report.verdict)}\n\n{_attributes(report.verdict)}")
-        if report.verdict.precision:
-            parts.append(report.verdict.precision.text)
+        if report.verdict.widths:
+            parts.append(report.verdict.widths.text)
     seconds = [(step, f"{took:.1f}") for step, took in report.seconds.items()]
     parts.append("## Seconds\n\n" + _table(["step", "s"], seconds))
     return "\n\n".join(parts) + "\n"

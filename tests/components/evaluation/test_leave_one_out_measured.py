@@ -125,21 +125,22 @@ def test_the_gate_says_how_much_narrower_it_decides(embeddings, tmp_path):
         scores_of(apart(rows, groups), each, tmp_path / "scores") for each in (embeddings, champion)
     )
     verdict = judge(ours, theirs, challenger_version=2, champion_version=1, limits=GateParams())
-    precision = verdict.precision
+    widths = verdict.widths
     held_out = pa.compute.sum(ours.queries["is_held_out_query"]).as_py()
-    assert (precision.num_queries, precision.num_held_out) == (len(ours.queries), held_out)
+    assert (widths.num_queries, widths.num_held_out) == (len(ours.queries), held_out)
     (interval,) = [rule for rule in verdict.rules if rule.name.startswith("lower end")]
-    assert precision.width == pytest.approx(
+    assert widths.width == pytest.approx(
         2 * (verdict.rules[0].measured - interval.measured), rel=0.2
     )
     # widths fall with the root of the number of queries
-    expected = (precision.num_queries / precision.num_held_out) ** 0.5
-    assert precision.width_held_out / precision.width == pytest.approx(expected, rel=0.35)
-    assert f"{precision.width_held_out / precision.width:.1f} times as wide" in precision.text
+    expected = (widths.num_queries / widths.num_held_out) ** 0.5
+    assert widths.width_held_out / widths.width == pytest.approx(expected, rel=0.35)
+    assert f"{widths.width_held_out / widths.width:.1f} times as wide" in widths.text
     assert Verdict.from_json(verdict.to_json()) == verdict
 
     alone = judge(ours, None, challenger_version=1, champion_version=None, limits=GateParams())
-    assert alone.precision.num_queries == len(ours.queries)
+    assert (alone.widths.of, alone.widths.num_queries) == ("MAP", len(ours.queries))
+    assert "interval of the MAP over" in alone.widths.text
 
 
 def test_where_roles_decide_nothing_is_said_and_older_verdicts_are_read(embeddings, tmp_path):
@@ -147,8 +148,8 @@ def test_where_roles_decide_nothing_is_said_and_older_verdicts_are_read(embeddin
     scores = scores_of(splits_table(rows), embeddings, tmp_path / "scores")
     assert pa.parquet.read_schema(tmp_path / "scores").names == tables.QUERY_SCORES.names[:-1]
     verdict = judge(scores, None, challenger_version=1, champion_version=None, limits=GateParams())
-    assert verdict.precision is None
-    older = verdict.to_json().replace(', "precision": null', "")
+    assert verdict.widths is None
+    older = verdict.to_json().replace(', "widths": null', "")
     assert older != verdict.to_json()
     assert Verdict.from_json(older) == replace(verdict)
 
@@ -157,8 +158,8 @@ def test_equal_scores_have_widths_and_no_ratio(embeddings, tmp_path):
     rows, groups = rows_and_groups()
     scores = scores_of(apart(rows, groups), embeddings, tmp_path / "scores")
     verdict = judge(scores, scores, challenger_version=2, champion_version=1, limits=GateParams())
-    assert (verdict.passed, verdict.precision.width) == (False, 0)
-    assert verdict.precision.text.endswith(" 0.00")
+    assert (verdict.passed, verdict.widths.width) == (False, 0)
+    assert verdict.widths.text.endswith(" 0.00")
 
 
 def test_queries_of_an_attribute_whose_roles_decide_are_held_out_ones(embeddings, tmp_path):
@@ -172,7 +173,7 @@ def test_queries_of_an_attribute_whose_roles_decide_are_held_out_ones(embeddings
     by_role = asking["is_held_out_query"].isna()
     assert set(asking.loc[by_role, "attribute"]) == {"collar"}
     kept = asking[by_role | (asking["is_held_out_query"] == True)]  # noqa: E712 (nulls)
-    assert judged.precision.num_queries == len(asking)
-    assert judged.precision.num_held_out == len(kept) > by_role.sum()
+    assert judged.widths.num_queries == len(asking)
+    assert judged.widths.num_held_out == len(kept) > by_role.sum()
     low, high = bootstrap_interval(100 * kept["average_precision"].to_numpy(), confidence=0.95)
-    assert judged.precision.width_held_out == pytest.approx(high - low)
+    assert judged.widths.width_held_out == pytest.approx(high - low)

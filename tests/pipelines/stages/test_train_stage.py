@@ -18,7 +18,7 @@ from components import files, tables
 from components.params import ModelParams, TrainParams
 from components.precision import resolve_precision
 from components.tables import Catalog, Numbering
-from components.training.setup import with_absolute_weights
+from components.training.setup import initial_weights, with_absolute_weights
 from pipelines.shell.cli import main
 from pipelines.stages import train
 from pipelines.stages.dry_run import describe_training
@@ -192,3 +192,6 @@ def test_what_names_no_file_stays_as_it_is(tmp_path, monkeypatch):
     for weights in ("none", "IMAGENET1K_V1", "package:some/file.pth", "absent.pth", "."):
         params = ModelParams(weights=weights)
         assert with_absolute_weights(params) == params
+    (tmp_path / "none").touch()
+    assert with_absolute_weights(ModelParams()) == ModelParams()
+    assert initial_weights(ModelParams()) is None
