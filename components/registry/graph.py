@@ -1,8 +1,10 @@
 """The exported graph of a package: written from a network, and loaded without its code."""
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from components import files
 from components.attributes import AttributeSchema
 from components.images.transforms import normalise
 from components.networks import PixelStatistics
-from components.registry.package import NETWORK_FILE, PACKAGE_FILE
+from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Ancestor
 from components.tables import PROTOTYPES_FILE
 
 
@@ -73,11 +75,14 @@ def write_package(
     image_size_px: int,
     crop: str = "centre",
     prototypes: Path | None = None,
+    ancestors: Sequence[Ancestor] = (),
+    description: Mapping[str, Any] | None = None,
 ) -> None:
     """Exports a network, for any number of images and of attributes per image.
 
     `crop` is what its pictures show of their files: `preprocess.crop`. `prototypes` is the file of
-    its prototypes, which is copied; None: it has none.
+    its prototypes, which is copied; None: it has none. `ancestors` are the versions that it was
+    grown from, nearest first, and `description` is what it can be built again from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # two of each: an example of one would fix that dimension
@@ -95,18 +100,20 @@ def write_package(
     with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
         torch.export.save(exported, file)
     crc32 = files.checksum(folder / NETWORK_FILE)
-    description = {
+    content = {
         "image_size_px": image_size_px,
         "crop": crop,
         "crc32": crc32,
         "pixel_statistics": exportable.statistics._asdict(),
         "schema": schema.as_dict(),
+        "ancestors": [asdict(ancestor) for ancestor in ancestors],
+        "description": description,
     }
     if prototypes is not None:
         with files.replacing(folder / PROTOTYPES_FILE) as temporary:
             shutil.copyfile(prototypes, temporary)
-        description["prototypes_crc32"] = files.checksum(folder / PROTOTYPES_FILE)
-    files.write_json(description, folder / PACKAGE_FILE)
+        content["prototypes_crc32"] = files.checksum(folder / PROTOTYPES_FILE)
+    files.write_json(content, folder / PACKAGE_FILE)
 
 
 def load_graph(file: Path, device: str) -> Embedder:

@@ -1,6 +1,6 @@
 """The self-contained model: an exported graph from pixels to embeddings, and what it knows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +23,32 @@ _REMEDY = "fetch the version again, or make another one with `dvc repro -f regis
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """A version that another was grown from; of `attributes`, both have the same embeddings.
+
+    `version` and `name` are those of the registry where it was grown; `graph_sha256`, of the
+    network's file, names it everywhere.
+    """
+
+    name: str
+    version: int
+    graph_sha256: str
+    attributes: tuple[str, ...]
+
+    @property
+    def uri(self) -> str:
+        """The version where it was grown, as `mlflow.pyfunc.load_model` takes it."""
+        return f"models:/{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Package:
     """A model package that was written or downloaded: the folder of its files, and its network.
 
-    `crop` is what its pictures show of their files: `preprocess.crop`. An older hemline gave the
-    network's file no checksum, crc32, and made no prototypes, which have prototypes_crc32.
+    `crop` is what its pictures show of their files: `preprocess.crop`. `ancestors` are the versions
+    that it was grown from, nearest first. `description` is that of the trained network,
+    `training/trained.py`; an older hemline did not write it, gave the network's file no checksum,
+    crc32, and made no prototypes, which have prototypes_crc32.
     """
 
     folder: Path
@@ -36,6 +57,8 @@ class Package:
     crop: str = "centre"
     crc32: str | None = None
     prototypes_crc32: str | None = None
+    ancestors: tuple[Ancestor, ...] = ()
+    description: Mapping[str, Any] | None = None
 
     @property
     def prototypes(self) -> Path | None:
@@ -116,4 +139,9 @@ def read_package(folder: Path) -> Package:
         crop=content.get("crop", "centre"),  # an older hemline knew no other
         crc32=content.get("crc32"),
         prototypes_crc32=content.get("prototypes_crc32"),
+        ancestors=tuple(
+            Ancestor(**{**ancestor, "attributes": tuple(ancestor["attributes"])})
+            for ancestor in content.get("ancestors", ())
+        ),
+        description=content.get("description"),
     )

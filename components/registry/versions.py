@@ -11,10 +11,11 @@ from components.files import read_json, write_json
 from components.registry.package import Package, read_package
 from components.tracking.runs import AbsentError, Tracking
 
-GRAPH_TAG = "hemline.graph"  # SHA-256 of the network's file
 CHALLENGER = "challenger"
 CHAMPION = "champion"
-GRAPH_TAG = "hemline.graph_sha256"
+GRAPH_TAG = "hemline.graph_sha256"  # of the network's file
+EXTENDS_TAG = "hemline.extends"  # the version that it was grown from
+UNCHANGED_TAG = "hemline.unchanged_sha256"  # of the embeddings that it shares with that version
 
 _URI = re.compile(r"models:/(?P<name>[^/@']+)(?P<which>/[0-9]+|/latest|@[\w.-]+)")
 
