@@ -9,7 +9,7 @@ batches, with the objective and recipe of params.yaml, and measured on the test 
 import argparse
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def train(chosen: Mapping[str, Any], *, seed: int, folder: Path) -> TrainedModel
     write_trained_model(
         folder / "model",
         folder / "state" / BEST_WEIGHTS,
-        model_params=model,
+        description={"model": asdict(model)},
         schema=tables.read_schema(CATALOG),
         image_size_px=pictures.image_size_px,
         crop=pictures.crop,

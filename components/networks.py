@@ -16,6 +16,12 @@ NetworkName = Literal[
     "fashionsearchnet_v2",
     "triplet_network",
 ]
+GROWABLE = ("ag_man", "ag_mlan", "asen", "asen_v2", "attn_fashion", "csn")
+"""Networks that an attribute can be added to, while embeddings of the others stay as they are.
+
+Not the triplet network, whose one embedding knows no attribute; nor fashionsearchnet_v2 and ahbn,
+which are built for the values and items of their data set.
+"""
 BACKBONES = (
     "alexnet",
     "resnet18",

@@ -230,6 +230,7 @@ class ModelParams:
 class TrainParams:
     """Section `train`: objective, optimiser, and the processes that train."""
 
+    parent: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     seed: Seed = 3
     objective: Literal[
         "triplet", "soft_triplet", "batch_triplet", "supcon", "multi_similarity", "classification"

@@ -29,6 +29,8 @@ EVALUATION_FILE = "evaluation.json"  # of an evaluation
 REPORT_FILE = "report.html"
 QUERY_SCORES_FILE = "queries.parquet"
 PROTOTYPES_FILE = "prototypes.parquet"  # of models, of a version, and of embeddings
+PARENT_VERSION = "version.json"  # of the version that a network is grown from
+PARENT_PACKAGE = "package"
 
 _LABEL = (("image", pa.int64()), ("attribute", pa.int16()), ("value", pa.int32()))
 _EDGES = tuple((edge, pa.float32()) for edge in ("left", "top", "right", "bottom"))

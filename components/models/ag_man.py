@@ -25,7 +25,7 @@ from components.models.attention import (
 )
 from components.models.backbones import Backbone
 from components.models.csn import AttributeMasks
-from components.models.network import WeightingNetwork, feature_norm, unit_length
+from components.models.network import Maps, WeightingNetwork, feature_norm, unit_length
 
 
 class HierarchicalFeature(nn.Module):
@@ -115,9 +115,9 @@ class AGMAN(WeightingNetwork):
             self.aca = AttributeGuidedChannelAttention(num_attributes, embedding_dim, fusion=aca)
         self.ca = ChannelAttention(embedding_dim) if ca else None
 
-    def features(self, images_B3HW: Tensor) -> Tensor:
+    def features_of(self, maps: Maps) -> Tensor:
         """Returns the map that branch 2 attends to [B, D, H, W]."""
-        return self._fuse(images_B3HW)[0]
+        return self._fuse(maps)[0]
 
     def attend(self, features_BDHW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the weight of every position, after both spatial attentions [B, K, H, W]."""
@@ -134,7 +134,7 @@ class AGMAN(WeightingNetwork):
         self, images_B3HW: Tensor, attributes_BK: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the embeddings [B, K, D] and branch 1's logits, `attributes` [B, N]."""
-        features_BDHW, hierarchical = self._fuse(images_B3HW)
+        features_BDHW, hierarchical = self._fuse(self.maps(images_B3HW))
         embeddings_BKD = unit_length(self.embed(features_BDHW, attributes_BK))
         return embeddings_BKD, (
             {"attributes": self.classifier(hierarchical)} if self.classifier else {}
@@ -146,9 +146,9 @@ class AGMAN(WeightingNetwork):
         network.classifier = None
         return network
 
-    def _fuse(self, images_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+    def _fuse(self, maps: Maps) -> tuple[Tensor, Tensor]:
         """Returns branch 2's map [B, D, H, W] and branch 1's [B, C, H, W]."""
-        mid, features_BCHW = self.backbone(images_B3HW)
+        mid, features_BCHW = maps
         if not self.hierarchy:
             return self.reduce(features_BCHW), features_BCHW
         hierarchical = self.hierarchy(mid, features_BCHW)  # F23

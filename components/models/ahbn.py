@@ -36,7 +36,7 @@ from components.models.bilinear import (
     Fusion,
 )
 from components.models.hourglass import StackedHourglass, maxima
-from components.models.network import EmbeddingNetwork, feature_norm, unit_length
+from components.models.network import FeatureNetwork, feature_norm, unit_length
 
 _REDUCTION = 16  # of SE networks
 _MOST_WEIGHTS = 100_000_000  # of the layer that follows a full bilinear product
@@ -65,7 +65,7 @@ class CoAttention(nn.Module):
         return alpha_BC[:, :, None, None], alpha_BE[:, :, None, None]
 
 
-class AHBN(EmbeddingNetwork):
+class AHBN(FeatureNetwork):
     """Attributes and landmarks, learned beside the embedding, and their products.
 
     `num_values` are the values of each attribute, 0 of one that does not list them;

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from components.errors import HemlineError
 from components.models.attention import AttributeEncoder, UniformAttention, spatial_softmax
 from components.models.backbones import Backbone
-from components.models.network import WeightingNetwork, feature_norm
+from components.models.network import Maps, WeightingNetwork, feature_norm
 
 _REDUCTION = 2  # of the channel attention's hidden layer: 1024 to 512
 
@@ -124,9 +124,9 @@ class OneBranchNetwork(WeightingNetwork):
         """Returns what makes the embedding [B, K, D] of the attended vectors [B, K, C]."""
         return nn.Linear(channels, embedding_dim)
 
-    def features(self, images_B3HW: Tensor) -> Tensor:
+    def features_of(self, maps: Maps) -> Tensor:
         """Returns the third stage's map [B, C, H, W]."""
-        return self.norm(self.backbone(images_B3HW)[1])
+        return self.norm(maps[-1])
 
     def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the weight of every position [B, K, H, W]."""

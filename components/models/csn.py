@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from components.models.backbones import Backbone
-from components.models.network import EmbeddingNetwork, feature_norm
+from components.models.network import BackboneNetwork, Maps, feature_norm
 
 _ELSEWHERE = 0.1  # where a learned mask starts outside its attribute's own block
 
 
-class TripletNetwork(EmbeddingNetwork):
+class TripletNetwork(BackboneNetwork):
     """Backbone, global average pooling, one linear layer: the same vector for every attribute.
 
     `normalise_features` is BatchNorm on the last stage's map.
@@ -23,14 +23,18 @@ class TripletNetwork(EmbeddingNetwork):
 
     def __init__(self, backbone: Backbone, *, embedding_dim: int, normalise_features: bool) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone: Backbone = backbone
         self.norm = feature_norm(backbone.last_channels, normalise_features=normalise_features)
         self.linear = nn.Linear(backbone.last_channels, embedding_dim)
 
-    def features(self, images_B3HW: Tensor) -> Tensor:
+    def maps(self, images_B3HW: Tensor) -> Maps:
+        """Returns the maps of the second, the third and the last stage."""
+        mid, third = self.backbone(images_B3HW)
+        return mid, third, self.backbone.last_stage(third)
+
+    def features_of(self, maps: Maps) -> Tensor:
         """Returns one vector per image [B, D]."""
-        last = self.norm(self.backbone.last_stage(self.backbone(images_B3HW)[1]))
-        return self.linear(last.mean(dim=(2, 3)))
+        return self.linear(self.norm(maps[-1]).mean(dim=(2, 3)))
 
     def embed(self, features_BD: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the image's vector for each attribute [B, K, D]."""

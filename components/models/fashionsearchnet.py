@@ -28,7 +28,12 @@ from torch import Tensor, nn
 
 from components.models.backbones import Backbone
 from components.models.manipulation import GlobalRepresentation
-from components.models.network import AttentionNetwork, feature_norm, unit_length
+from components.models.network import (
+    AttentionNetwork,
+    FeatureNetwork,
+    feature_norm,
+    unit_length,
+)
 from components.models.regions import crop_and_resize, largest_region_boxes
 
 _CONV5_CHANNELS = 384
@@ -54,7 +59,7 @@ class Branch(nn.Module):
         return self.fc10(self.dropout(self.fc9(hidden_BD).relu()))
 
 
-class FashionSearchNetV2(AttentionNetwork):
+class FashionSearchNetV2(FeatureNetwork, AttentionNetwork):
     """A box and a branch for each attribute.
 
     `num_values` are the values of each attribute, in the schema's order, 0 of one that does not
@@ -128,6 +133,10 @@ class FashionSearchNetV2(AttentionNetwork):
         vectors_BND = self._represent(features_BCHW, maps_BNHW)
         embeddings_BKD = unit_length(_of_attributes(vectors_BND, attributes_BK))
         return embeddings_BKD, _of_attributes(maps_BNHW, attributes_BK)
+
+    def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the activation maps of the attributes asked [B, K, H, W], 0 or above."""
+        return self.attend(self.features(images_B3HW), attributes_BK)
 
     def boxes(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the box of each attribute asked [B, K, 4].

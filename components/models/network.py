@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from components.networks import IMAGENET_PIXELS, PixelStatistics
 
+Maps = tuple[Tensor, ...]
+"""Of a backbone's second stage and of those that follow, each [B, C, H, W]."""
+
 
 class EmbeddingNetwork(nn.Module, ABC):
     """From images and attributes to embeddings.
-
-    `features` is what is read from an image once; `embed` asks it for any number of attributes, so
-    that K attributes cost one backbone pass.
 
     Attributes:
         pixel_statistics: what images are normalised with before the network sees them.
@@ -25,19 +25,11 @@ class EmbeddingNetwork(nn.Module, ABC):
     pixel_statistics: PixelStatistics = IMAGENET_PIXELS
 
     @abstractmethod
-    def features(self, images_B3HW: Tensor) -> Tensor:
-        """Returns what `embed` needs of the images."""
-
-    @abstractmethod
-    def embed(self, features: Tensor, attributes_BK: Tensor) -> Tensor:
-        """Returns a vector of any length for each image and attribute [B, K, D]."""
-
     def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of unit length.
 
         Images are normalised, their sides divisible by 32; attributes are int64 in [0, N).
         """
-        return unit_length(self.embed(self.features(images_B3HW), attributes_BK))
 
     def forward_branches(
         self, images_B3HW: Tensor, attributes_BK: Tensor
@@ -65,10 +57,6 @@ class AttentionNetwork(EmbeddingNetwork):
     """A network that says where in the image it looked."""
 
     @abstractmethod
-    def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
-        """Returns the weight of every position of the map [B, K, H, W]."""
-
-    @abstractmethod
     def forward_with_maps(
         self, images_B3HW: Tensor, attributes_BK: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -76,11 +64,59 @@ class AttentionNetwork(EmbeddingNetwork):
 
     def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the weight of every position of the map for each attribute [B, K, H, W]."""
-        return self.attend(self.features(images_B3HW), attributes_BK)
+        return self.forward_with_maps(images_B3HW, attributes_BK)[1]
 
 
-class WeightingNetwork(AttentionNetwork):
+class FeatureNetwork(EmbeddingNetwork):
+    """A network in two steps: K attributes cost one backbone pass.
+
+    `features` is what is read from an image once; `embed` asks it for any number of attributes.
+    """
+
+    @abstractmethod
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns what `embed` needs of the images."""
+
+    @abstractmethod
+    def embed(self, features: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns a vector of any length for each image and attribute [B, K, D]."""
+
+    def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns embeddings [B, K, D] of unit length.
+
+        Images are normalised, their sides divisible by 32; attributes are int64 in [0, N).
+        """
+        return unit_length(self.embed(self.features(images_B3HW), attributes_BK))
+
+
+class BackboneNetwork(FeatureNetwork):
+    """A network that reads maps of its backbone and nothing else of an image.
+
+    So that what another attribute needs can be read from the same maps: `grown.py`.
+    """
+
+    backbone: nn.Module
+
+    def maps(self, images_B3HW: Tensor) -> Maps:
+        """Returns the maps of the backbone, the one that the network reads last at the end."""
+        maps: Maps = self.backbone(images_B3HW)
+        return maps
+
+    @abstractmethod
+    def features_of(self, maps: Maps) -> Tensor:
+        """Returns what `embed` needs of the backbone's maps."""
+
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Returns what `embed` needs of the images."""
+        return self.features_of(self.maps(images_B3HW))
+
+
+class WeightingNetwork(BackboneNetwork, AttentionNetwork):
     """A network that looks by a weighted sum over the positions of its map."""
+
+    @abstractmethod
+    def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position of the map [B, K, H, W]."""
 
     @abstractmethod
     def embed_attended(self, vectors_BKC: Tensor, attributes_BK: Tensor) -> Tensor:
@@ -88,17 +124,26 @@ class WeightingNetwork(AttentionNetwork):
 
     def embed(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns the vectors of the features that each attribute attends to [B, K, D]."""
+        return self.embed_with_maps(features_BCHW, attributes_BK)[0]
+
+    def embed_with_maps(
+        self, features_BCHW: Tensor, attributes_BK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what `embed` returns, and the maps that led to it [B, K, H, W]."""
         maps_BKHW = self.attend(features_BCHW, attributes_BK)
-        return self.embed_attended(weighted_sum(maps_BKHW, features_BCHW), attributes_BK)
+        vectors_BKC = weighted_sum(maps_BKHW, features_BCHW)
+        return self.embed_attended(vectors_BKC, attributes_BK), maps_BKHW
 
     def forward_with_maps(
         self, images_B3HW: Tensor, attributes_BK: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Returns what `forward` returns, and the maps that led to it [B, K, H, W]."""
-        features_BCHW = self.features(images_B3HW)
-        maps_BKHW = self.attend(features_BCHW, attributes_BK)
-        vectors_BKC = weighted_sum(maps_BKHW, features_BCHW)
-        return unit_length(self.embed_attended(vectors_BKC, attributes_BK)), maps_BKHW
+        vectors_BKD, maps_BKHW = self.embed_with_maps(self.features(images_B3HW), attributes_BK)
+        return unit_length(vectors_BKD), maps_BKHW
+
+    def spatial_attention(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
+        """Returns the weight of every position of the map for each attribute [B, K, H, W]."""
+        return self.attend(self.features(images_B3HW), attributes_BK)
 
 
 def unit_length(vectors_BKD: Tensor) -> Tensor:

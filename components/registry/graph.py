@@ -121,3 +121,9 @@ def load_graph(file: Path, device: str) -> Embedder:
     exported = torch.export.load(file)
     # the graph makes tensors on the device it was exported on: moving weights is not enough
     return Embedder(move_to_device_pass(exported, device).module())
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Returns the parameters and buffers of the network that was exported, by their names in it."""
+    weights = torch.export.load(file).state_dict
+    return {name.removeprefix("network."): tensor for name, tensor in weights.items()}

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -29,9 +30,16 @@ _LONGEST_DESCRIPTION = 5000  # characters that MLflow's database keeps of a vers
 
 
 def register_package(
-    package: Path, *, card: str, tracking: Tracking, run_id: str
+    package: Path,
+    *,
+    card: str,
+    tracking: Tracking,
+    run_id: str,
+    tags: Mapping[str, str] | None = None,
 ) -> RegisteredVersion:
     """Logs a package to its run, registers it, and points the alias `challenger` at it.
+
+    It has the tags from the moment that it exists.
 
     Idempotent: a package that the run registered earlier, in a stage that was killed before it
     could say so, stays the version that it is. `promotion.py` makes champions of versions.
@@ -46,7 +54,7 @@ def register_package(
     key = _key(package)
     number = _registered_earlier(key, tracking=tracking, run_id=run_id)
     if number is None:
-        number = _log(package, key, tracking=tracking, run_id=run_id)
+        number = _log(package, key, tags or {}, tracking=tracking, run_id=run_id)
     client, name = tracking.client(), tracking.model_name
     client.log_artifact(run_id, str(package / CARD_FILE))
     link_artifact("model card", CARD_FILE, tracking=tracking, run_id=run_id)
@@ -82,8 +90,10 @@ def _registered_earlier(key: str, *, tracking: Tracking, run_id: str) -> int | N
     return max(numbers, default=None)
 
 
-def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
-    """Returns the number of a new version; it has its key from the moment that it exists."""
+def _log(
+    package: Path, key: str, tags: Mapping[str, str], *, tracking: Tracking, run_id: str
+) -> int:
+    """Returns the number of a new version; it has its tags from the moment that it exists."""
     tracking.activate()
     # MLflow runs served_model.py once here, before these lie beside it in the package
     sys.modules.setdefault("decode", decode)
@@ -103,7 +113,7 @@ def _log(package: Path, key: str, *, tracking: Tracking, run_id: str) -> int:
             signature=_signature(),
             pip_requirements=_requirements(),
         )
-        tags = {_KEY_TAG: key, GRAPH_TAG: sha256(package / NETWORK_FILE)}
+        tags = {**tags, _KEY_TAG: key, GRAPH_TAG: sha256(package / NETWORK_FILE)}
         with tracking.answering(tracking.registry_address):
             registered = mlflow.register_model(info.model_uri, tracking.model_name, tags=tags)
     return int(registered.version)

@@ -1,8 +1,14 @@
-"""A trained network on disk: weights as safetensors, and what is needed to build it again."""
+"""A trained network on disk: weights as safetensors, and what is needed to build it again.
+
+The description of a network, in `model.json` and in packages, has the section `model` of its params
+and, of one that was grown, what `grown` says: which attributes it knew, and its probes.
+"""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -15,8 +21,8 @@ from components.images.transforms import normalise
 from components.models.ahbn import AHBN
 from components.models.build import build_model
 from components.models.fashionsearchnet import FashionSearchNetV2
+from components.models.grown import grown_network
 from components.models.network import AttentionNetwork, EmbeddingNetwork
-from components.params import ModelParams
 
 WEIGHTS_FILE = "weights.safetensors"
 DESCRIPTION_FILE = "model.json"
@@ -79,7 +85,7 @@ def write_trained_model(
     folder: Path,
     weights: Path,
     *,
-    model_params: ModelParams,
+    description: Mapping[str, Any],
     schema: AttributeSchema,
     image_size_px: int,
     crop: str = "centre",
@@ -89,10 +95,11 @@ def write_trained_model(
         temporary.write_bytes(weights.read_bytes())
     with safe_open(weights, "pt") as written:
         pixels = json.loads(written.metadata()[_PIXELS])
-    description = {
+    content = {
         "crc32": files.checksum(folder / WEIGHTS_FILE),
+        **description,
         "model": {
-            **asdict(model_params),
+            **description["model"],
             "pixel_mean": pixels["mean"],  # of the weights that training started from
             "pixel_std": pixels["std"],
         },
@@ -100,7 +107,45 @@ def write_trained_model(
         "image_size_px": image_size_px,
         "crop": crop,
     }
-    files.write_json(description, folder / DESCRIPTION_FILE)
+    files.write_json(content, folder / DESCRIPTION_FILE)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Returns what the network of the model in a folder can be built again from."""
+    content = files.read_json(folder / DESCRIPTION_FILE)
+    return {key: content[key] for key in ("model", "grown") if key in content}
+
+
+def rebuild(
+    description: Mapping[str, Any], schema: AttributeSchema, weights: Mapping[str, Tensor]
+) -> EmbeddingNetwork:
+    """Returns the network of a description, with these weights, in evaluation mode.
+
+    The weights may be those of the network as it is exported, without what only training needs.
+    """
+    # the backbone's own weights are part of the trained ones
+    numbers = {**description["model"], "weights": "none"}
+    grown = description.get("grown")
+    network: EmbeddingNetwork
+    if grown is None:
+        network = build_model(
+            num_values=schema.num_listed, num_landmarks=len(schema.landmarks), **numbers
+        )
+        if weights.keys() != network.state_dict().keys():
+            network = network.for_inference()
+    else:
+        known = grown["known"]
+        # networks that can be grown ask for no number of values
+        network = grown_network(
+            build_model(num_values=[0] * len(known), **numbers).for_inference(),
+            names=schema.names,
+            known=known,
+            outputs=grown["outputs"],
+            num_features=grown["num_features"],
+            embedding_dim=numbers["embedding_dim"],
+        )
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def trained_files(folder: Path) -> dict[Path, str | None]:
@@ -123,17 +168,11 @@ def read_trained_model(folder: Path) -> TrainedModel:
         checkout = command_line("dvc", "checkout", "--force", folder)
         remedy = f"remove it; `{checkout}` brings it back, `dvc repro -f train` makes it"
         files.check(path, crc32, remedy=remedy)
-    description = files.read_json(folder / DESCRIPTION_FILE)
-    schema = AttributeSchema.from_dict(description["schema"])
-    # the backbone's own weights are part of the trained ones
-    numbers = {**description["model"], "weights": "none"}
-    network = build_model(
-        num_values=schema.num_listed, num_landmarks=len(schema.landmarks), **numbers
-    )
-    network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    content = files.read_json(folder / DESCRIPTION_FILE)
+    schema = AttributeSchema.from_dict(content["schema"])
     return TrainedModel(
-        network=network.eval(),
+        network=rebuild(read_description(folder), schema, load_file(folder / WEIGHTS_FILE)),
         schema=schema,
-        image_size_px=description["image_size_px"],
-        crop=description.get("crop", "centre"),  # an older hemline knew no other
+        image_size_px=content["image_size_px"],
+        crop=content.get("crop", "centre"),  # an older hemline knew no other
     )

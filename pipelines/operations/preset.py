@@ -5,15 +5,13 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.tokens import CommentToken
 from typer import Argument, Option
 
 from components import files
 from components.errors import HemlineError
-from components.params import changed, check, flat, missing_keys, resolved, with_defaults
+from components.params import changed, check, flat, missing_keys, resolved
 from pipelines.shell import options
+from pipelines.shell.params_file import write_values
 from pipelines.shell.reporting import console, print_json
 
 FOLDER = Path("presets")
@@ -90,7 +88,7 @@ def _take(values: dict[str, Any], params: Path, *, as_json: bool) -> None:
         print_json({"written": different})
     for name, value in different.items():
         console.print(f"{name}: {_text(before[name])} -> {_text(value)}", markup=False)
-    _write(different, params)
+    write_values(different, params)
 
 
 def _fill(params: Path, *, as_json: bool) -> None:
@@ -100,7 +98,7 @@ def _fill(params: Path, *, as_json: bool) -> None:
     if not missing:
         console.print(f"{params} has every key")
         return
-    _write(missing, params)
+    write_values(missing, params)
     for name, value in missing.items():
         console.print(f"{name}: {_text(value)}", markup=False)
     sections = dict.fromkeys(name.split(".")[0] for name in missing)
@@ -109,38 +107,3 @@ def _fill(params: Path, *, as_json: bool) -> None:
         f"register and the stages that read {', '.join(sections)}; where nothing else changed, "
         "`dvc commit --force STAGE` takes their outputs as they are"
     )
-
-
-def _write(values: dict[str, Any], params: Path) -> None:
-    """Writes values into a params file, new keys in their places, and keeps its comments."""
-    yaml = YAML()
-    yaml.width = 4096  # a long value stays on its line
-    yaml.preserve_quotes = True
-    yaml.representer.add_representer(
-        type(None), lambda it, _: it.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    document = yaml.load(params.read_text())
-    for name, value in values.items():
-        section, key = name.split(".")
-        keys = document.setdefault(section, CommentedMap())
-        if key in keys:
-            keys[key] = value
-        else:
-            _insert(keys, key, value, order=list(with_defaults({})[section]))
-    with files.replacing(params) as temporary, temporary.open("w") as file:
-        yaml.dump(document, file)
-
-
-def _insert(section: CommentedMap, key: str, value: Any, *, order: list[str]) -> None:
-    """Inserts a key after those that precede it in the shipped file."""
-    earlier = order[: order.index(key)]
-    position = max((at for at, name in enumerate(section, 1) if name in earlier), default=0)
-    last = list(section)[-1] if section else None
-    section.insert(position, key, value)
-    comment = section.ca.items.get(last, [None, None, None])[2]
-    if position == len(section) - 1 and comment is not None:
-        # the blank lines that follow a section stand in the comment of its last key
-        text = comment.value.rstrip("\n")
-        blank = comment.value[len(text) :]
-        comment.value = f"{text}\n"
-        section.ca.items[key] = [None, None, CommentToken(blank, comment.start_mark), None]

@@ -44,6 +44,7 @@ COMMANDS = {
     "compare": "Train networks and ablations under one budget, and tabulate the results.",
     "preset": "Print or apply a named recipe: hemline's or the paper's.",
     "retrain": "Train on new data and promote the model if it is better; for schedulers.",
+    "grow": "Add an attribute to a version; embeddings of all others stay as they are.",
     "promote": "Make a version champion, with its embeddings, if it passes the gate.",
     "publish": "Copy a version, with its run, to another MLflow store.",
     "rollback": "Go back to the previous champion and its embeddings.",

@@ -37,6 +37,15 @@ def run(
         programs.run([PYTHON, "-m", "dvc", *place, *arguments], environment=environment)
 
 
+def track(path: Path) -> None:
+    """Puts a file or folder that no stage makes under DVC's care, as it is now.
+
+    Raises:
+        HemlineError: DVC cannot, for instance outside a git repository.
+    """
+    run("add", "--quiet", str(path))
+
+
 def experiments() -> set[str]:
     """Returns the names of the experiments that have finished, on any commit.
 

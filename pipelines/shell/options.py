@@ -45,6 +45,7 @@ StoreAddress = Annotated[str, Option(help="Folder or URL of the image store.")]
 Splits = Annotated[Path, Option(help="Folder of the splits.")]
 Triplets = Annotated[Path, Option(help="Folder of triplets and batches.")]
 Model = Annotated[Path, Option(help="Folder of the trained model.")]
+Parent = Annotated[Path, Option(help="Folder of the version that train.parent names.")]
 PrototypesFile = Annotated[
     Path, Option("--prototypes", help="Parquet file with a vector of every value.")
 ]
@@ -70,6 +71,7 @@ STORE = Path("data/store")
 SPLITS = Path("data/splits")
 TRIPLETS = Path("data/triplets")
 MODEL = Path("models/network")
+PARENT = Path("models/parent")
 PROTOTYPES = Path("models") / PROTOTYPES_FILE
 RUN = Path("models/run.json")
 REGISTRATION = Path("models/registration.json")

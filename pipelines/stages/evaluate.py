@@ -34,6 +34,7 @@ from components.evaluation.figures import (
     manipulation_text,
     not_above_random,
 )
+from components.evaluation.growth import evaluate_growth, growth_text
 from components.evaluation.landmarks import landmark_error, landmark_metrics
 from components.evaluation.manipulation_figures import (
     evaluate_manipulation,
@@ -51,7 +52,12 @@ from components.provenance.origin import read_champion, read_origin
 from components.report.compose import compose, render
 from components.report.content import Measured
 from components.tracking import runs
-from components.training.trained import TrainedModel, identity, read_trained_model
+from components.training.trained import (
+    TrainedModel,
+    identity,
+    read_description,
+    read_trained_model,
+)
 from pipelines.shell import options
 from pipelines.shell.environment import store_location, tracking
 from pipelines.shell.reporting import console, progress
@@ -118,6 +124,11 @@ def evaluate(
     figures["num_parameters"] = sum(p.numel() for p in trained.network.parameters())
     _add_places(figures, trained, pictures, catalogued, catalog=catalog, splits=table)
     attributes, dim = trained.schema.attributes, embeddings.shape[-1]
+    grown = read_description(model).get("grown")
+    if grown:
+        figures["growth"] = evaluate_growth(
+            table, "test", images, embeddings, schema=trained.schema, known=grown["known"]
+        )
     manipulation = evaluate_manipulation(
         table,
         "test",
@@ -194,6 +205,8 @@ def _print(figures: Mapping[str, Any]) -> None:
     if landmarks := figures.get("landmarks"):
         console.print(f"landmarks found {landmarks_text(landmarks)}")
     console.print(f"attribute manipulation {manipulation_text(figures)}")
+    for name, row in figures.get("growth", {}).items():
+        console.print(growth_text(name, row), markup=False)
 
 
 def _add_places(

@@ -5,44 +5,57 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.embedding.unchanged import unchanged_sha256
 from components.errors import HemlineError, command_line
+from components.evaluation.evaluation import held_out_images
 from components.files import read_about, read_json, sha256
+from components.images.store import ImageStore
+from components.params import EmbedParams, load_section
 from components.prototypes.prototypes import read_prototypes_of
 from components.provenance import recording
 from components.provenance.origin import read_origin
 from components.registry import versions
 from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
-from components.registry.package import NETWORK_FILE
+from components.registry.package import NETWORK_FILE, read_package
+from components.registry.parent import read_parent
 from components.registry.registration import register_package
-from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE
-from components.training.trained import identity, read_trained_model
+from components.registry.versions import EXTENDS_TAG, UNCHANGED_TAG
+from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE, read_splits
+from components.training.trained import identity, read_description, read_trained_model
 from pipelines.operations.pulled import run_here
 from pipelines.shell import options
-from pipelines.shell.environment import tracking
-from pipelines.shell.reporting import console
+from pipelines.shell.environment import store_location, tracking
+from pipelines.shell.reporting import console, progress
 
 
 def register(
     *,
     model: options.Model = options.MODEL,
     run: options.Run = options.RUN,
+    store: options.StoreAddress = str(options.STORE),
     splits: options.Splits = options.SPLITS,
     metrics: options.Metrics = options.EVALUATION,
     queries: options.Queries = options.QUERIES,
     prototypes_file: options.PrototypesFile = options.PROTOTYPES,
+    parent: options.Parent = options.PARENT,
     registration: options.Registration = options.REGISTRATION,
     params: options.Params = options.PARAMS,
 ) -> None:
     """Export the network, log it and its card to its run, and register it as challenger.
 
     Only the network that was evaluated is registered. Nothing is trained: what `dvc pull` brought
-    is registered too, with a new run where this store does not have the one that trained it.
+    is registered too, with a new run where this store does not have the one that trained it. Of a
+    version that was grown, it is proved first that embeddings of all attributes that its parent
+    knows are the parent's, to the bit.
     """
     where = tracking(params)
     run_id = run_here(run, splits=splits, metrics=metrics, queries=queries, where=where)
     trained = read_trained_model(model)
     check_evaluated(model, queries)
+    description = read_description(model)
+    grown = description.get("grown")
+    grown_from = read_parent(parent) if grown else None
     evaluation = read_json(metrics)
     has_prototypes = check_prototypes(prototypes_file, model=model, evaluation=evaluation)
     origin = read_origin(run_id, tracking=where)
@@ -70,8 +83,26 @@ def register(
             image_size_px=trained.image_size_px,
             crop=trained.crop,
             prototypes=prototypes_file if has_prototypes else None,
+            ancestors=grown_from.ancestors(trained.schema.names) if grown_from else (),
+            description=description,
         )
-        version = register_package(Path(folder), card=card, tracking=where, run_id=run_id)
+        tags = {}
+        if grown_from is not None:
+            images = held_out_images(read_splits(splits), "test")
+            with progress(f"comparing with {grown_from.version.uri}", total=len(images)) as advance:
+                unchanged = unchanged_sha256(
+                    read_package(Path(folder)),
+                    grown_from.package,
+                    ImageStore(store_location(store).local()),
+                    images,
+                    params=load_section(params, EmbedParams),
+                    parent_name=grown_from.version.uri,
+                    on_progress=advance,
+                )
+            tags = {EXTENDS_TAG: grown_from.version.uri, UNCHANGED_TAG: unchanged}
+        version = register_package(
+            Path(folder), card=card, tracking=where, run_id=run_id, tags=tags
+        )
         graph_sha256 = sha256(Path(folder) / NETWORK_FILE)
     recording.record_outputs(run, tracking=where, run_id=run_id)
     recording.tag_version(version, tracking=where, run_id=run_id)

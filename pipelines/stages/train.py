@@ -1,7 +1,7 @@
 """Stage `train`: store, splits and triplets → the best network of a run."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from components.provenance import recording
 from components.tracking import runs
 from components.tracking.delivery import Delivery
 from components.tracking.journal import Journal
+from components.training.growth import grow, plan_growth, read_parent
 from components.training.setup import (
     TrainingInputs,
     build_network,
@@ -41,10 +42,12 @@ from pipelines.shell.environment import (
     store_location,
     tracking,
 )
+from pipelines.shell.reporting import console, progress
 from pipelines.stages.dry_run import describe_training
 from pipelines.stages.training_progress import training_progress
 
 PRECISION_TAG = "hemline.precision"
+PARENT_TAG = "hemline.parent"
 INITIAL_WEIGHTS_TAG = "hemline.initial_weights_sha256"
 
 Curve = Annotated[Path, Option(help="CSV file for the learning curve.")]
@@ -60,10 +63,14 @@ def train(
     model: options.Model = options.MODEL,
     run: options.Run = options.RUN,
     curve: Curve = Path("plots/training.csv"),
+    parent: options.Parent = options.PARENT,
     params: options.Params = options.PARAMS,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the network; an interrupted run of the same params and inputs is resumed."""
+    """Train the network; an interrupted run of the same params and inputs is resumed.
+
+    Where train.parent names a version, attributes that it does not know are added to it instead.
+    """
     model_params = load_section(params, ModelParams)
     train_params = load_section(params, TrainParams)
     precision = resolve_precision(train_params.precision, on_gpu=train_params.use_gpu)
@@ -76,16 +83,25 @@ def train(
         triplets=triplets.absolute(),
     )
     attributes = load_section(params, SamplingParams).attributes
+    growth = (
+        None
+        if train_params.parent is None
+        else plan_growth(read_parent(parent, train_params.parent), inputs, model_params)
+    )
     if dry_run:
+        if growth is not None:
+            console.print(growth.text)
+            return
         describe_training(
             inputs, model_params=model_params, train_params=train_params, attributes=attributes
         )
         return
     schema = tables.read_schema(catalog)
-    build_network(model_params, schema)  # what cannot be made is refused here, not by every worker
-    initial = initial_weights(model_params)
+    if growth is None:
+        build_network(model_params, schema)  # refused here what cannot be made, not by each worker
+    initial = None if growth else initial_weights(model_params)
     source = load_section(params, DataParams).root
-    folders = [catalog, location.local(), splits, triplets]
+    folders = [catalog, location.local(), splits, triplets, *([parent] if growth else [])]
     state_folder = _state_folder(params, folders, initial, precision=precision)
     where, sections, experiment = tracking(params), resolved(params), experiment_tags()
     run_id = runs.continue_or_start_run(
@@ -98,47 +114,60 @@ def train(
             ),
             PRECISION_TAG: precision,
             **({INITIAL_WEIGHTS_TAG: files.sha256(initial)} if initial else {}),
+            **({PARENT_TAG: growth.parent.uri} if growth else {}),
             **recording.origin_tags(
                 [source, catalog, store, splits, triplets], experiment=experiment
             ),
         },
     )
     journal = state_folder / "metrics.jsonl"
-    plan = read_plan(triplets, train_params)
+    log = Journal(journal).append
     with (
         runs.ending(where, run_id),
         Delivery(journal, where, run_id),
         runs.system_metrics(where, run_id),
-        ray_session(needed=train_params.workers[0] > 0),
-        training_progress(
-            journal,
-            num_epochs=plan.num_epochs,
-            num_steps=plan.num_epochs * plan.num_steps,
-            classification_epochs=train_params.classification_epochs,
-        ),
     ):
         runs.log_splits(splits, tracking=where, run_id=run_id)
         data = recording.read_data_set(source=source, catalog=catalog, splits=splits)
         recording.record_start(data, tracking=where, run_id=run_id)
-        run_training(
-            inputs,
-            model_params=with_absolute_weights(model_params),
-            train_params=train_params,
-            checkpoint_params=load_section(params, CheckpointParams),
-            attributes=attributes,
-            state_folder=state_folder,
-            log=Journal(journal).append,
-        )
+        if growth is not None:
+            console.print(growth.text)
+            with progress("features of the frozen network", total=len(growth.images)) as advance:
+                grown = grow(
+                    growth, train_params, folder=state_folder, log=log, on_progress=advance
+                )
+            description, rows = grown.description, [grown.row]
+        else:
+            plan = read_plan(triplets, train_params)
+            with (
+                ray_session(needed=train_params.workers[0] > 0),
+                training_progress(
+                    journal,
+                    num_epochs=plan.num_epochs,
+                    num_steps=plan.num_epochs * plan.num_steps,
+                    classification_epochs=train_params.classification_epochs,
+                ),
+            ):
+                run_training(
+                    inputs,
+                    model_params=with_absolute_weights(model_params),
+                    train_params=train_params,
+                    checkpoint_params=load_section(params, CheckpointParams),
+                    attributes=attributes,
+                    state_folder=state_folder,
+                    log=log,
+                )
+            description, rows = {"model": asdict(model_params)}, read_curve(state_folder)
     pictures = ImageStore(location.local())
     write_trained_model(
         model,
         state_folder / BEST_WEIGHTS,
-        model_params=model_params,
+        description=description,
         schema=schema,
         image_size_px=pictures.image_size_px,
         crop=pictures.crop,
     )
-    files.write_csv(read_curve(state_folder), curve, schema=tables.TRAINING)
+    files.write_csv(rows, curve, schema=tables.TRAINING)
     shutil.copyfile(state_folder / "run.json", run)
     shutil.rmtree(state_folder)  # all that is worth keeping now lies in the stage's outputs
 

@@ -5,7 +5,7 @@ have been normalised with, and is whole numbers again, those of the image store.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +129,7 @@ def model_of(network: EmbeddingNetwork, folder: Path) -> TrainedModel:
     write_trained_model(
         folder,
         folder / "best",
-        model_params=MODEL,
+        description={"model": asdict(MODEL)},
         schema=SCHEMA,
         image_size_px=IMAGE_SIZE_PX,
     )

@@ -1,5 +1,6 @@
 """A trained model on disk: what is read is what was written, and that it was evaluated."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,7 +32,7 @@ def write(folder: Path, *, seed: int = 0) -> Path:
     write_trained_model(
         folder,
         folder / "best",
-        model_params=small_run.MODEL,
+        description={"model": asdict(small_run.MODEL)},
         schema=small_run.SCHEMA,
         image_size_px=32,
     )

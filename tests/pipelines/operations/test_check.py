@@ -3,6 +3,7 @@
 import re
 import shutil
 from contextlib import chdir, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_trained_model(
         folder / "models/network",
         folder / "models/best",
-        model_params=small_run.MODEL,
+        description={"model": asdict(small_run.MODEL)},
         schema=small_run.SCHEMA,
         image_size_px=32,
     )

@@ -1,0 +1,136 @@
+"""Probes of a frozen network's maps: features computed once, then fitted in closed form.
+
+Shape letters: n images, F features, V values of an attribute, D embedding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from components import files
+from components.evaluation.encode import Pictures
+from components.images.transforms import normalise
+from components.models.grown import LinearProbe, grid_features
+from components.models.network import BackboneNetwork
+
+RIDGE = 0.3
+"""The penalty r, where an image's similarity with itself is 1; docs/log.md has why."""
+
+_BATCH_SIZE = 64
+_LEAST_DEVIATION = 1e-6  # of a feature: one that never changes says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The training labels of an attribute: values_nV says which values each of the images has."""
+
+    images_n: NDArray[np.int64]
+    values_nV: NDArray[np.bool_]
+
+
+def training_labels(splits: pa.Table, attribute: int) -> Labels:
+    """Returns an attribute's labels in the training split, `splits` as `tables.SPLITS`."""
+    wanted = (pc.field("split") == "train") & (pc.field("attribute") == attribute)
+    rows = splits.filter(wanted)
+    images_n, row = np.unique(rows["image"].to_numpy(), return_inverse=True)
+    values = rows["value"].to_numpy()
+    values_nV = np.zeros((len(images_n), int(values.max(initial=-1)) + 1), bool)
+    values_nV[row, values] = True
+    return Labels(images_n=images_n, values_nV=values_nV)
+
+
+def num_features_of(network: BackboneNetwork, *, image_size_px: int) -> int:
+    """Returns F of a network in evaluation mode."""
+    with torch.inference_mode():
+        maps = network.maps(torch.zeros(1, 3, image_size_px, image_size_px))
+    return grid_features(maps).shape[1]
+
+
+class Features:
+    """Features of images by the frozen network, in a memory map that is filled once."""
+
+    def __init__(self, folder: Path, images_n: NDArray[np.int64], *, num_features: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.images_n = images_n
+        self._progress = folder / "features.json"
+        path, shape = folder / "features.float32", (len(images_n), num_features)
+        self._rows_nF = (
+            np.memmap(path, np.float32, "r+", shape=shape)
+            if self.num_done
+            else np.memmap(path, np.float32, "w+", shape=shape)
+        )
+
+    @property
+    def num_done(self) -> int:
+        """How many images have their features; the others follow in order."""
+        return int(files.read_json(self._progress)) if self._progress.exists() else 0
+
+    def fill(
+        self,
+        network: BackboneNetwork,
+        pictures: Pictures,
+        *,
+        autocast: torch.autocast,
+        device: torch.device,
+        on_progress: Callable[[int], None] = lambda num_images: None,
+    ) -> None:
+        """Computes what is missing."""
+        on_progress(self.num_done)
+        for start in range(self.num_done, len(self.images_n), _BATCH_SIZE):
+            rows = slice(start, start + _BATCH_SIZE)
+            pixels = torch.from_numpy(pictures.gather(self.images_n[rows])).to(device)
+            with torch.inference_mode(), autocast:
+                maps = network.maps(normalise(pixels, network.pixel_statistics))
+                found_BF = grid_features(maps).float()
+            self._rows_nF[rows] = found_BF.cpu().numpy()
+            self._rows_nF.flush()
+            files.write_json(min(rows.stop, len(self.images_n)), self._progress)
+            on_progress(len(pixels))
+
+    def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the features of some of the images, in ascending order [n, F]."""
+        return np.asarray(self._rows_nF[np.searchsorted(self.images_n, images)])
+
+
+def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> LinearProbe:
+    """Returns the probe whose predictions of the values are closest in squares, with a penalty.
+
+    With X the features and Y the values, both of mean 0 and X of deviation 1, the weights are
+    X'(XX' / F + r I)^-1 Y / F, which equals (X'X / F + r I)^-1 X'Y / F: whichever is smaller is
+    solved. Of more values than the embedding has dimensions, the directions are kept in which the
+    predictions of the training images vary most.
+    """
+    X_nF = features.of(labels.images_n).astype(np.float64)
+    Y_nV = labels.values_nV.astype(np.float64)
+    mean_F, mean_V = X_nF.mean(axis=0), Y_nV.mean(axis=0)
+    deviation_F = np.maximum(X_nF.std(axis=0), _LEAST_DEVIATION)
+    X_nF = (X_nF - mean_F) / deviation_F
+    Y_nV -= mean_V
+    num_images, num_features = X_nF.shape
+    if num_images <= num_features:
+        weights_FV = X_nF.T @ _solved(X_nF @ X_nF.T / num_features, Y_nV) / num_features
+    else:
+        weights_FV = _solved(X_nF.T @ X_nF / num_features, X_nF.T @ Y_nV / num_features)
+    if weights_FV.shape[1] > embedding_dim:
+        directions = np.linalg.svd(X_nF @ weights_FV, full_matrices=False)[2][:embedding_dim]
+        weights_FV = weights_FV @ directions.T
+    weights_FV /= deviation_F[:, None]
+    probe = LinearProbe(num_features, weights_FV.shape[1], embedding_dim)
+    with torch.no_grad():
+        probe.linear.weight.copy_(torch.from_numpy(weights_FV.T))
+        probe.linear.bias.copy_(torch.from_numpy(-mean_F @ weights_FV))
+    return probe
+
+
+def _solved(kernel: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the solution of (kernel + r I) x = right."""
+    kernel[np.diag_indices_from(kernel)] += RIDGE
+    solution: NDArray[np.float64] = cho_solve(cho_factor(kernel, overwrite_a=True), right)
+    return solution
