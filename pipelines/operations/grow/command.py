@@ -172,7 +172,7 @@ def _undo(where: Tracking, *, params: Path, output_format: options.Format) -> No
     """Rolls back a champion that was grown, to the version that it was grown from."""
     number = versions.champion(where)
     champion = None if number is None else RegisteredVersion(name=where.model_name, version=number)
-    extends = champion and versions.read_tag(champion, EXTENDS_TAG, tracking=where)
+    extends = versions.read_tag(champion, EXTENDS_TAG, tracking=where) if champion else None
     if champion is None or extends is None:
         raise HemlineError(
             f"the champion of {where.model_name} was not grown"
