@@ -66,6 +66,8 @@ class Backbone(nn.Module):
         self.to_second_stage = Stage(blocks[:mid], position=0)
         self.third_stage = Stage(blocks[mid:third], position=1)
         self.last_stage: nn.Module = Stage(blocks[third:], position=2)
+        last_of_side = {shape[-1]: block for block, shape in enumerate(shapes[:third])}
+        self._last_of_side = [*last_of_side.values()]
         is_twice = mid > 0 and shapes[mid - 1][-1] == 2 * shapes[third - 1][-1]
         self.mid_channels = shapes[mid - 1][1] if is_twice else None
         self.channels = shapes[third - 1][1]
@@ -76,6 +78,14 @@ class Backbone(nn.Module):
         """Returns the maps of the second and the third stage."""
         mid = self.to_second_stage(images_B3HW)
         return mid, self.third_stage(mid)
+
+    def with_pyramid(self, images_B3HW: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
+        """Returns what `forward` returns, and the last map of each size, the third stage's last."""
+        maps = [images_B3HW]
+        for block in chain(self.to_second_stage, self.third_stage):
+            maps.append(block(maps[-1]))
+        mid, third = maps[len(self.to_second_stage)], maps[-1]
+        return (mid, third), [maps[block + 1] for block in self._last_of_side]
 
     def take_last_stage(self) -> nn.Module:
         """Returns the last stage, which is from then on no part of the backbone."""

@@ -23,14 +23,19 @@ class TripletNetwork(BackboneNetwork):
 
     def __init__(self, backbone: Backbone, *, embedding_dim: int, normalise_features: bool) -> None:
         super().__init__()
-        self.backbone: Backbone = backbone
+        self.backbone = backbone
         self.norm = feature_norm(backbone.last_channels, normalise_features=normalise_features)
         self.linear = nn.Linear(backbone.last_channels, embedding_dim)
 
     def maps(self, images_B3HW: Tensor) -> Maps:
-        """Returns the maps of the second, the third and the last stage."""
-        mid, third = self.backbone(images_B3HW)
-        return mid, third, self.backbone.last_stage(third)
+        """Returns the map of the last stage."""
+        return (self.backbone.last_stage(super().maps(images_B3HW)[-1]),)
+
+    def with_pyramid(self, images_B3HW: Tensor) -> tuple[Maps, list[Tensor]]:
+        """Returns what `maps` returns, and the last map of each size that was made on the way."""
+        (_, third), pyramid = self.backbone.with_pyramid(images_B3HW)
+        last = self.backbone.last_stage(third)
+        return (last,), [*pyramid, last]
 
     def features_of(self, maps: Maps) -> Tensor:
         """Returns one vector per image [B, D]."""

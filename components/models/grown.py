@@ -2,9 +2,9 @@
 
 What it knew stays as it is, to the bit: the network is asked for all attributes of its own,
 whichever are wanted, so that the same operations run on the same shapes, and what is wanted is
-picked out, never added up. A grown attribute has a linear probe of the maps, pooled to a coarse
-grid: no gradient passes through the network, and the probe can be fitted in closed form
-(`training/growth.py`).
+picked out, never added up. A grown attribute has a linear probe of the backbone's maps, the last of
+each size, pooled to a coarse grid: no gradient passes through the network, and the probe can be
+fitted in closed form (`training/growth.py`).
 
 Shape letters: B images, K attributes asked of an image, N attributes of the schema, M attributes of
 the network that was grown, D embedding, F features, V outputs of a probe, G cells along a side of
@@ -23,7 +23,6 @@ from components.models.network import (
     AttentionNetwork,
     BackboneNetwork,
     EmbeddingNetwork,
-    Maps,
     WeightingNetwork,
     unit_length,
 )
@@ -33,9 +32,9 @@ GRID_SIZE = 3
 """G: a coarser grid loses where something is, a finer one has more to fit (docs/log.md)."""
 
 
-def grid_features(maps: Maps) -> Tensor:
+def grid_features(pyramid: Sequence[Tensor]) -> Tensor:
     """Returns the means of the cells of a grid on each map, one map after the other [B, F]."""
-    return torch.cat([adaptive_avg_pool2d(each, GRID_SIZE).flatten(1) for each in maps], dim=1)
+    return torch.cat([adaptive_avg_pool2d(each, GRID_SIZE).flatten(1) for each in pyramid], dim=1)
 
 
 class LinearProbe(nn.Module):
@@ -96,10 +95,10 @@ class GrownNetwork(EmbeddingNetwork):
 
     def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of unit length."""
-        maps = self.network.maps(images_B3HW)
+        maps, pyramid = self.network.with_pyramid(images_B3HW)
         features = self.network.features_of(maps)
         vectors_BMD = self.network.embed(features, self._everything(attributes_BK))
-        return self._wanted(unit_length(vectors_BMD), grid_features(maps), attributes_BK)
+        return self._wanted(unit_length(vectors_BMD), grid_features(pyramid), attributes_BK)
 
     def probes_by_name(self, names: Sequence[str]) -> dict[str, LinearProbe]:
         """Returns the probes of the attributes that were grown; `names` are all attributes."""
@@ -143,14 +142,14 @@ class GrownAttentionNetwork(GrownNetwork, AttentionNetwork):
         Of a grown attribute it is what each cell of the grid adds to the vector's length; a map
         sums to 1, or to 0 where no cell adds to it.
         """
-        maps = self.network.maps(images_B3HW)
+        maps, pyramid = self.network.with_pyramid(images_B3HW)
         vectors_BMD, attended_BMHW = self.network.embed_with_maps(
             self.network.features_of(maps), self._everything(attributes_BK)
         )
         height, width = attended_BMHW.shape[-2:]
         attended_BKHW = self._picked(attended_BMHW.flatten(2), attributes_BK)
         attended_BKHW = attended_BKHW.unflatten(2, (height, width))
-        features_BF = grid_features(maps)
+        features_BF = grid_features(pyramid)
         for number, probe in self._probed():
             shares_B1GG = probe.contributions(features_BF)[:, None].relu()
             own_B1HW = interpolate(shares_B1GG, attended_BKHW.shape[-2:])

@@ -9,10 +9,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from components.models.backbones import Backbone
 from components.networks import IMAGENET_PIXELS, PixelStatistics
 
 Maps = tuple[Tensor, ...]
-"""Of a backbone's second stage and of those that follow, each [B, C, H, W]."""
+"""Of a backbone, [B, C, H, W] each; the one that a network reads last is the last."""
 
 
 class EmbeddingNetwork(nn.Module, ABC):
@@ -92,15 +93,18 @@ class FeatureNetwork(EmbeddingNetwork):
 class BackboneNetwork(FeatureNetwork):
     """A network that reads maps of its backbone and nothing else of an image.
 
-    So that what another attribute needs can be read from the same maps: `grown.py`.
+    So that what another attribute needs can be read in the same pass: `grown.py`.
     """
 
-    backbone: nn.Module
+    backbone: Backbone
 
     def maps(self, images_B3HW: Tensor) -> Maps:
-        """Returns the maps of the backbone, the one that the network reads last at the end."""
-        maps: Maps = self.backbone(images_B3HW)
-        return maps
+        """Returns the maps that `features_of` reads."""
+        return self.backbone(images_B3HW)
+
+    def with_pyramid(self, images_B3HW: Tensor) -> tuple[Maps, list[Tensor]]:
+        """Returns what `maps` returns, and the last map of each size that was made on the way."""
+        return self.backbone.with_pyramid(images_B3HW)
 
     @abstractmethod
     def features_of(self, maps: Maps) -> Tensor:

@@ -33,7 +33,7 @@ from components.training.probes import (
     Features,
     Labels,
     fit_probe,
-    num_features_of,
+    map_features,
     training_labels,
 )
 from components.training.setup import TrainingInputs
@@ -237,9 +237,9 @@ def grow(
     known = list(section["known"]) if section else parent.model.schema.names
     network = _frozen(parent.model)
     assert isinstance(network, BackboneNetwork)
-    num_features = num_features_of(network, image_size_px=growth.store.image_size_px)
+    of_map = map_features(network, image_size_px=growth.store.image_size_px)
     dim = parent.description["model"]["embedding_dim"]
-    features = Features(folder, growth.images, num_features=num_features)
+    features = Features(folder, growth.images, map_features=of_map)
     features.fill(
         network.to(device),
         growth.store,
@@ -257,7 +257,7 @@ def grow(
         names=schema.names,
         known=known,
         outputs={name: probe.num_outputs for name, probe in probes.items()},
-        num_features=num_features,
+        num_features=sum(of_map),
         embedding_dim=dim,
     ).eval()
     own = grown.probes_by_name(schema.names)
@@ -283,7 +283,7 @@ def grow(
                 "parent": parent.graph_sha256,
                 "known": known,
                 "outputs": {name: probe.num_outputs for name, probe in own.items()},
-                "num_features": num_features,
+                "num_features": sum(of_map),
             },
         },
         row=row,

@@ -3,7 +3,7 @@
 Shape letters: n images, F features, V values of an attribute, D embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,21 +46,24 @@ def training_labels(splits: pa.Table, attribute: int) -> Labels:
     return Labels(images_n=images_n, values_nV=values_nV)
 
 
-def num_features_of(network: BackboneNetwork, *, image_size_px: int) -> int:
-    """Returns F of a network in evaluation mode."""
+def map_features(network: BackboneNetwork, *, image_size_px: int) -> list[int]:
+    """Returns the number of features of each map of a network in evaluation mode; F in all."""
     with torch.inference_mode():
-        maps = network.maps(torch.zeros(1, 3, image_size_px, image_size_px))
-    return grid_features(maps).shape[1]
+        _, pyramid = network.with_pyramid(torch.zeros(1, 3, image_size_px, image_size_px))
+    return [grid_features([each]).shape[1] for each in pyramid]
 
 
 class Features:
     """Features of images by the frozen network, in a memory map that is filled once."""
 
-    def __init__(self, folder: Path, images_n: NDArray[np.int64], *, num_features: int) -> None:
+    def __init__(
+        self, folder: Path, images_n: NDArray[np.int64], *, map_features: Sequence[int]
+    ) -> None:
+        """`map_features` is the number of features of each map, one map after the other."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.images_n = images_n
+        self.images_n, self.map_features = images_n, map_features
         self._progress = folder / "features.json"
-        path, shape = folder / "features.float32", (len(images_n), num_features)
+        path, shape = folder / "features.float32", (len(images_n), sum(map_features))
         self._rows_nF = (
             np.memmap(path, np.float32, "r+", shape=shape)
             if self.num_done
@@ -87,8 +90,8 @@ class Features:
             rows = slice(start, start + _BATCH_SIZE)
             pixels = torch.from_numpy(pictures.gather(self.images_n[rows])).to(device)
             with torch.inference_mode(), autocast:
-                maps = network.maps(normalise(pixels, network.pixel_statistics))
-                found_BF = grid_features(maps).float()
+                _, pyramid = network.with_pyramid(normalise(pixels, network.pixel_statistics))
+                found_BF = grid_features(pyramid).float()
             self._rows_nF[rows] = found_BF.cpu().numpy()
             self._rows_nF.flush()
             files.write_json(min(rows.stop, len(self.images_n)), self._progress)
@@ -102,26 +105,29 @@ class Features:
 def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> LinearProbe:
     """Returns the probe whose predictions of the values are closest in squares, with a penalty.
 
-    With X the features and Y the values, both of mean 0 and X of deviation 1, the weights are
-    X'(XX' / F + r I)^-1 Y / F, which equals (X'X / F + r I)^-1 X'Y / F: whichever is smaller is
-    solved. Of more values than the embedding has dimensions, the directions are kept in which the
+    With X the features and Y the values, both of mean 0, the weights are X'(XX' + r I)^-1 Y, which
+    equals (X'X + r I)^-1 X'Y: whichever is smaller is solved. Features have a deviation by which
+    each map counts alike, whatever its number of channels, and the diagonal of XX' has the mean 1.
+    Of more values than the embedding has dimensions, the directions are kept in which the
     predictions of the training images vary most.
     """
     X_nF = features.of(labels.images_n).astype(np.float64)
     Y_nV = labels.values_nV.astype(np.float64)
     mean_F, mean_V = X_nF.mean(axis=0), Y_nV.mean(axis=0)
-    deviation_F = np.maximum(X_nF.std(axis=0), _LEAST_DEVIATION)
-    X_nF = (X_nF - mean_F) / deviation_F
+    of_map = np.array(features.map_features)
+    share_F = np.repeat(1 / np.sqrt(len(of_map) * of_map), of_map)
+    scale_F = share_F / np.maximum(X_nF.std(axis=0), _LEAST_DEVIATION)
+    X_nF = (X_nF - mean_F) * scale_F
     Y_nV -= mean_V
     num_images, num_features = X_nF.shape
     if num_images <= num_features:
-        weights_FV = X_nF.T @ _solved(X_nF @ X_nF.T / num_features, Y_nV) / num_features
+        weights_FV = X_nF.T @ _solved(X_nF @ X_nF.T, Y_nV)
     else:
-        weights_FV = _solved(X_nF.T @ X_nF / num_features, X_nF.T @ Y_nV / num_features)
+        weights_FV = _solved(X_nF.T @ X_nF, X_nF.T @ Y_nV)
     if weights_FV.shape[1] > embedding_dim:
         directions = np.linalg.svd(X_nF @ weights_FV, full_matrices=False)[2][:embedding_dim]
         weights_FV = weights_FV @ directions.T
-    weights_FV /= deviation_F[:, None]
+    weights_FV *= scale_F[:, None]
     probe = LinearProbe(num_features, weights_FV.shape[1], embedding_dim)
     with torch.no_grad():
         probe.linear.weight.copy_(torch.from_numpy(weights_FV.T))
