@@ -9,8 +9,15 @@ from typer import Argument, Exit, Option
 from components import files
 from components.errors import HemlineError
 from components.provenance import dvc_files, machine, origin
+from components.tracking.runs import Tracking
 from pipelines.operations.reproduce.agreement import Agreement, Tolerances
-from pipelines.operations.reproduce.comparison import compare_outputs, overall, print_comparison
+from pipelines.operations.reproduce.comparison import (
+    Reproduced,
+    compare_outputs,
+    overall,
+    print_comparisons,
+)
+from pipelines.operations.reproduce.grown import grown_from
 from pipelines.operations.reproduce.recorded import Recorded, read_recorded
 from pipelines.operations.reproduce.worktree import Worktree, checked_out
 from pipelines.shell import dvc, exit_codes, options
@@ -52,22 +59,56 @@ def reproduce(
 ) -> None:
     """Run a commit's stages in a worktree, and compare hashes, weights and metrics.
 
+    Of a version that was grown, what it was grown from is made again first.
+
     Exit status: 0 identical or within the tolerances, 3 different, 1 failed or refused.
     """
-    where = tracking()
-    recorded = read_recorded(target, tracking=where)
     tolerances = Tolerances(
         weights=weights_tolerance, embeddings=embeddings_tolerance, metrics=metrics_tolerance
     )
-    parent = project_folder() / ".hemline" / "reproduce"
-    with checked_out(recorded.commit, parent=parent, keep=keep) as worktree:
+    made = _reproduced(
+        target,
+        where=tracking(),
+        tolerances=tolerances,
+        from_scratch=from_scratch,
+        keep=keep,
+        ignore_environment=ignore_environment,
+    )
+    print_comparisons(made, as_json=output_format == "json")
+    if any(overall(each.rows) is Agreement.DIFFERENT for each in made):
+        raise Exit(exit_codes.DIFFERENT)
+
+
+def _reproduced(
+    target: str,
+    *,
+    where: Tracking,
+    tolerances: Tolerances,
+    from_scratch: bool,
+    keep: bool,
+    ignore_environment: bool,
+) -> list[Reproduced]:
+    """Returns what was made again, each with what it was grown from before it."""
+    recorded = read_recorded(target, tracking=where)
+    folder = project_folder() / ".hemline" / "reproduce"
+    with checked_out(recorded.commit, parent=folder, keep=keep) as worktree:
         _prepare(worktree, recorded, ignore_environment=ignore_environment)
+        parent = grown_from(worktree, where=where)
+        made = []
+        if parent is not None:
+            notes.print(f"{recorded.name} was grown from {parent}, which is made again first")
+            made = _reproduced(
+                parent,
+                where=where,
+                tolerances=tolerances,
+                from_scratch=from_scratch,
+                keep=keep,
+                ignore_environment=ignore_environment,
+            )
         ran = _run(worktree, recorded, from_scratch=from_scratch)
         rows = compare_outputs(worktree, recorded, tolerances=tolerances)
         kept = worktree.folder if keep else None
-        print_comparison(recorded, rows, computed=ran, kept=kept, as_json=output_format == "json")
-    if overall(rows) is Agreement.DIFFERENT:
-        raise Exit(exit_codes.DIFFERENT)
+        return [*made, Reproduced(recorded=recorded, rows=rows, computed=ran, kept=kept)]
 
 
 def _prepare(worktree: Worktree, recorded: Recorded, *, ignore_environment: bool) -> None:

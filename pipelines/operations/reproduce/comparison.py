@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from components.errors import command_line
 from components.provenance import dvc_files
@@ -94,39 +95,60 @@ def overall(rows: Sequence[Compared]) -> Agreement:
     return next((verdict for verdict in worst_first if verdict in found), Agreement.IDENTICAL)
 
 
-def print_comparison(
-    recorded: Recorded,
-    rows: Sequence[Compared],
-    *,
-    computed: Sequence[str],
-    kept: Path | None,
-    as_json: bool,
-) -> None:
-    """Prints a verdict per output, and where the first difference is.
+@dataclass(frozen=True, kw_only=True)
+class Reproduced:
+    """What was made again, and how it compares.
 
     `computed` names the stages that computed something; `kept` is the worktree's folder, if it
     stays.
     """
-    first = next((row for row in rows if row.verdict is Agreement.DIFFERENT), None)
-    if as_json:
-        content = {
-            "target": recorded.name,
-            "commit": recorded.commit,
-            "verdict": overall(rows),
-            "computed_stages": list(computed),
+
+    recorded: Recorded
+    rows: Sequence[Compared]
+    computed: Sequence[str]
+    kept: Path | None
+
+    @property
+    def first_difference(self) -> Compared | None:
+        """The first output that differs; None where none does."""
+        return next((row for row in self.rows if row.verdict is Agreement.DIFFERENT), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain values, for JSON."""
+        first = self.first_difference
+        return {
+            "target": self.recorded.name,
+            "commit": self.recorded.commit,
+            "verdict": overall(self.rows),
+            "computed_stages": list(self.computed),
             "first_difference": first and asdict(first),
-            "outputs": [asdict(row) for row in rows],
-            "worktree": kept and str(kept),
+            "outputs": [asdict(row) for row in self.rows],
+            "worktree": self.kept and str(self.kept),
         }
-        print_json(content)
+
+
+def print_comparisons(made: Sequence[Reproduced], *, as_json: bool) -> None:
+    """Prints a verdict per output, and where the first difference is.
+
+    The last is what was asked for; those before it, what it was grown from, oldest first.
+    """
+    if as_json:
+        *grown_from, asked = (each.as_dict() for each in made)
+        print_json({**asked, "grown_from": grown_from})
         return
+    for each in made:
+        _print(each)
+
+
+def _print(made: Reproduced) -> None:
     columns = ("stage", "output", "verdict", "detail")
-    cells = [(row.stage, row.output, row.verdict, row.detail) for row in rows]
-    console.print(table(f"{recorded.name}: recorded and reproduced", columns, rows=cells))
-    listed = ", ".join(computed) or "none; --from-scratch computes all of them"
+    cells = [(row.stage, row.output, row.verdict, row.detail) for row in made.rows]
+    console.print(table(f"{made.recorded.name}: recorded and reproduced", columns, rows=cells))
+    listed = ", ".join(made.computed) or "none; --from-scratch computes all of them"
     console.print(f"stages computed: {listed}", markup=False)
+    first = made.first_difference
     where = f"; first in stage {first.stage}, {first.output}: {first.detail}" if first else ""
-    console.print(f"{overall(rows)}{where}", markup=False, style="bold")
-    if kept:
-        remove = command_line("git", "worktree", "remove", "--force", kept)
-        console.print(f"kept: {kept}; `{remove}` removes it", markup=False)
+    console.print(f"{overall(made.rows)}{where}", markup=False, style="bold")
+    if made.kept:
+        remove = command_line("git", "worktree", "remove", "--force", made.kept)
+        console.print(f"kept: {made.kept}; `{remove}` removes it", markup=False)
