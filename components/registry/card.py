@@ -1,6 +1,6 @@
 """The model card: what somebody who takes a version from the registry must know, as Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from components.attributes import AttributeSchema
 from components.networks import PixelStatistics
+from components.registry.package import Ancestor
 
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 
@@ -18,8 +19,9 @@ class Facts:
     """What a card is made of, all of it recorded by the stages before registration.
 
     `splits` is the report of the stage `split`, `evaluation` the figures of the stage `evaluate` in
-    percent, `crop` is `preprocess.crop`, `pixel_statistics` are those of the network, `run_id` is
-    the run that trained it; what follows is as in `provenance.Origin`.
+    percent, `crop` is `preprocess.crop`, `pixel_statistics` are those of the network, `ancestors`
+    the versions that it was grown from, nearest first; `run_id` is the run that trained it, and
+    what follows is as in `provenance.Origin`.
     """
 
     model_name: str
@@ -27,6 +29,7 @@ class Facts:
     image_size_px: int
     crop: str
     pixel_statistics: PixelStatistics
+    ancestors: Sequence[Ancestor]
     splits: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     run_id: str

@@ -23,6 +23,7 @@ from components.report.manipulation import manipulation_of
 from components.report.overview import (
     champion_reason,
     facts_of,
+    growth_table,
     learning_of,
     papers_table,
     quality_of,
@@ -82,6 +83,7 @@ def compose(
         notes=notes,
         papers=papers_table(measured, papers),
         tags=tags_table(measured),
+        growth=growth_table(measured),
         learning=learning_of(measured),
         spaces=_spaces(measured),
         manipulation=manipulation_of(measured, pictures),

@@ -140,7 +140,7 @@ class Report:
 
     Facts are names and texts: what was measured, and where it comes from. Quality is the scores as
     a chart; notes say what is not shown, and why; items are None where there are none, papers where
-    they cannot be compared, tags where no value was named.
+    they cannot be compared, tags where no value was named, growth where nothing was grown.
     """
 
     title: str
@@ -151,6 +151,7 @@ class Report:
     notes: Sequence[str]
     papers: Table | None
     tags: Table | None
+    growth: Table | None
     learning: Figure
     spaces: Figure
     manipulation: ManipulationPart

@@ -184,13 +184,38 @@ def tags_table(measured: Measured) -> Table | None:
     )
 
 
+def growth_table(measured: Measured) -> Table | None:
+    """Returns what growing gave, beside what was there before; None where nothing was grown."""
+    figures = measured.figures.get("growth")
+    if not figures:
+        return None
+    rows = []
+    for name, row in figures.items():
+        best = row.get("best_known", {})
+        spaces = (row["own"], best, row.get("all_known", {}))
+        rows.append([name, *map(_with_interval, spaces), best.get("attribute", "")])
+        rows[-1].append(_cell(row["own"]["random_map"]))
+    return Table(
+        caption="MAP of grown attributes on the test split, percent: by their own embeddings, and "
+        "by those of the attributes that were known before",
+        header=["attribute", "its own", "best known", "all known", "which is best", "random"],
+        rows=rows,
+    )
+
+
+def _with_interval(row: Mapping[str, float]) -> str:
+    return f"{row['map']:.2f} ({row['map_low']:.1f} to {row['map_high']:.1f})" if row else ""
+
+
 def learning_of(measured: Measured) -> Figure:
     """Returns the training's curves as a chart."""
     curve = measured.curve.to_pydict()
     if not curve["epoch"]:
         return Figure(svg=None, caption="Not drawn: no epoch was logged.")
-    best = max(range(len(curve["epoch"])), key=lambda place: curve["valid_map"][place])
     losses = {name.replace("_", " "): curve[name] for name in _LOSSES if any(curve.get(name, ()))}
+    if not losses:  # of a version that was grown
+        return Figure(svg=None, caption="Not drawn: nothing was trained step by step.")
+    best = max(range(len(curve["epoch"])), key=lambda place: curve["valid_map"][place])
     svg = learning_svg(
         curve["epoch"],
         curve["valid_map"],

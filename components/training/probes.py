@@ -20,11 +20,11 @@ from components.images.transforms import normalise
 from components.models.grown import LinearProbe, grid_features
 from components.models.network import BackboneNetwork
 
-RIDGE = 0.3
-"""The penalty r, where an image's similarity with itself is 1; docs/log.md has why."""
+RIDGE = 0.2
+"""The penalty r for any number of images, whose similarity with themselves is 1: docs/log.md."""
 
-_BATCH_SIZE = 64
-_LEAST_DEVIATION = 1e-6  # of a feature: one that never changes says nothing
+_BATCH_SIZE = 32
+_LEAST_DEVIATION = 1e-3  # of a feature, beside its map's: one that hardly changes says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +106,15 @@ def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> Line
     """Returns the probe whose predictions of the values are closest in squares, with a penalty.
 
     With X the features and Y the values, both of mean 0, the weights are X'(XX' + r I)^-1 Y, which
-    equals (X'X + r I)^-1 X'Y: whichever is smaller is solved. Features have a deviation by which
-    each map counts alike, whatever its number of channels, and the diagonal of XX' has the mean 1.
+    equals (X'X + r I)^-1 X'Y: whichever is smaller is solved. Features are scaled so that every map
+    counts alike, whatever its number of channels, and the diagonal of XX' has the mean 1.
     Of more values than the embedding has dimensions, the directions are kept in which the
     predictions of the training images vary most.
     """
     X_nF = features.of(labels.images_n).astype(np.float64)
     Y_nV = labels.values_nV.astype(np.float64)
     mean_F, mean_V = X_nF.mean(axis=0), Y_nV.mean(axis=0)
-    of_map = np.array(features.map_features)
-    share_F = np.repeat(1 / np.sqrt(len(of_map) * of_map), of_map)
-    scale_F = share_F / np.maximum(X_nF.std(axis=0), _LEAST_DEVIATION)
+    scale_F = _scales(X_nF.std(axis=0), features.map_features)
     X_nF = (X_nF - mean_F) * scale_F
     Y_nV -= mean_V
     num_images, num_features = X_nF.shape
@@ -133,6 +131,19 @@ def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> Line
         probe.linear.weight.copy_(torch.from_numpy(weights_FV.T))
         probe.linear.bias.copy_(torch.from_numpy(-mean_F @ weights_FV))
     return probe
+
+
+def _scales(deviation_F: NDArray[np.float64], map_features: Sequence[int]) -> NDArray[np.float64]:
+    """Returns what features are multiplied by, so that their squares sum to about 1, a map's alike.
+
+    A map whose features never change counts for nothing.
+    """
+    scales = []
+    for deviation in np.split(deviation_F, np.cumsum(map_features)[:-1]):
+        least = _LEAST_DEVIATION * np.sqrt(np.square(deviation).mean())
+        share = 1 / np.sqrt(len(map_features) * len(deviation))
+        scales.append(share / np.where(least > 0, deviation + least, np.inf))
+    return np.concatenate(scales)
 
 
 def _solved(kernel: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,6 +56,7 @@ def register(
     description = read_description(model)
     grown = description.get("grown")
     grown_from = read_parent(parent) if grown else None
+    ancestors = grown_from.ancestors(trained.schema.names) if grown_from else ()
     evaluation = read_json(metrics)
     has_prototypes = check_prototypes(prototypes_file, model=model, evaluation=evaluation)
     origin = read_origin(run_id, tracking=where)
@@ -66,6 +67,7 @@ def register(
             image_size_px=trained.image_size_px,
             crop=trained.crop,
             pixel_statistics=trained.network.pixel_statistics,
+            ancestors=ancestors,
             splits=read_json(splits / SPLITS_REPORT_FILE),
             evaluation=evaluation,
             run_id=run_id,
@@ -83,7 +85,7 @@ def register(
             image_size_px=trained.image_size_px,
             crop=trained.crop,
             prototypes=prototypes_file if has_prototypes else None,
-            ancestors=grown_from.ancestors(trained.schema.names) if grown_from else (),
+            ancestors=ancestors,
             description=description,
         )
         tags = {}

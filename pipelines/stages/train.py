@@ -33,7 +33,6 @@ from components.training.setup import (
 )
 from components.training.state import BEST_WEIGHTS, read_curve
 from components.training.trained import write_trained_model
-from components.training.worker import run_training
 from pipelines.shell import options
 from pipelines.shell.environment import (
     experiment_tags,
@@ -138,6 +137,9 @@ def train(
                 )
             description, rows = grown.description, [grown.row]
         else:
+            # a second of Ray's, which growing need not wait for
+            from components.training.worker import run_training  # noqa: PLC0415
+
             plan = read_plan(triplets, train_params)
             with (
                 ray_session(needed=train_params.workers[0] > 0),
