@@ -7,6 +7,7 @@ import pytest
 from components.attributes import Attribute, AttributeSchema
 from components.networks import PixelStatistics
 from components.registry.card import Facts, model_card
+from components.registry.package import Ancestor
 
 SCHEMA = AttributeSchema(
     dataset="my_data",
@@ -30,6 +31,7 @@ FACTS = Facts(
     image_size_px=96,
     crop="centre",
     pixel_statistics=PixelStatistics(mean=(0.5, 0.25, 0.125), std=(0.2, 0.3, 0.4)),
+    ancestors=(),
     splits={
         "method": "random",
         "splits": {
@@ -103,6 +105,23 @@ def test_a_card_has_the_line(line: str) -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_a_card_says(part: str) -> None:
     assert part in model_card(FACTS)
+
+
+def test_a_card_of_a_grown_version_says_what_is_comparable() -> None:
+    parent = Ancestor(
+        name="hemline", version=3, graph_sha256="f" * 64, attributes=("sleeve", "hem")
+    )
+    growth = {
+        "neck|line": {
+            "own": {"map": 61.234},
+            "best_known": {"attribute": "sleeve", "map": 40.0},
+        }
+    }
+    facts = replace(FACTS, ancestors=(parent,), evaluation={**FACTS.evaluation, "growth": growth})
+    card = model_card(facts)
+    assert "It extends models:/hemline/3: for sleeve, hem, the embeddings of both are the" in card
+    assert "MAP 61.23, where the best attribute that was known before, sleeve, gives 40.00." in card
+    assert "extends" not in model_card(FACTS)
 
 
 def test_a_card_has_its_sections_in_order() -> None:
