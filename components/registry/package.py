@@ -40,6 +40,39 @@ class Ancestor:
         """The version where it was grown, as `mlflow.pyfunc.load_model` takes it."""
         return f"models:/{self.name}/{self.version}"
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Ancestor":
+        """Returns what `dataclasses.asdict` and JSON made a dictionary of."""
+        return cls(**{**content, "attributes": tuple(content["attributes"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """A version, or what it embedded: attributes, the graph's SHA-256, and all of its ancestors."""
+
+    graph_sha256: str
+    attributes: tuple[str, ...]
+    ancestors: tuple[Ancestor, ...] = ()
+
+    def shared_with(self, other: "Lineage") -> tuple[str, ...]:
+        """Returns the attributes whose embeddings are the same in both, and so comparable.
+
+        They are those that both share with one version: one of the two, or an ancestor of both.
+        """
+        theirs = other._attributes_of
+        both = {
+            name
+            for sha256, names in self._attributes_of.items()
+            for name in {*names}.intersection(theirs.get(sha256, ()), other.attributes)
+        }
+        return tuple(name for name in self.attributes if name in both)
+
+    @property
+    def _attributes_of(self) -> dict[str, tuple[str, ...]]:
+        """The attributes shared with each version, by the SHA-256 of its graph."""
+        ancestors = {ancestor.graph_sha256: ancestor.attributes for ancestor in self.ancestors}
+        return {**ancestors, self.graph_sha256: self.attributes}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
@@ -70,6 +103,15 @@ class Package:
         """SHA-256 of the network's file, which is checked first."""
         self.check()
         return files.sha256(self.folder / NETWORK_FILE)
+
+    @property
+    def lineage(self) -> Lineage:
+        """The version, its attributes, and its ancestors."""
+        return Lineage(
+            graph_sha256=self.graph_sha256,
+            attributes=tuple(self.schema.names),
+            ancestors=self.ancestors,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return read_package, (self.folder,)  # without the loaded network: other processes read it
@@ -139,9 +181,6 @@ def read_package(folder: Path) -> Package:
         crop=content.get("crop", "centre"),  # an older hemline knew no other
         crc32=content.get("crc32"),
         prototypes_crc32=content.get("prototypes_crc32"),
-        ancestors=tuple(
-            Ancestor(**{**ancestor, "attributes": tuple(ancestor["attributes"])})
-            for ancestor in content.get("ancestors", ())
-        ),
+        ancestors=tuple(map(Ancestor.from_dict, content.get("ancestors", ()))),
         description=content.get("description"),
     )

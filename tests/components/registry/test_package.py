@@ -16,7 +16,14 @@ from components.images.transforms import normalise
 from components.networks import IMAGENET_PIXELS
 from components.registry import pt2
 from components.registry.graph import write_package
-from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
+from components.registry.package import (
+    NETWORK_FILE,
+    PACKAGE_FILE,
+    Ancestor,
+    Lineage,
+    Package,
+    read_package,
+)
 
 NAMES = ["neck|line", "sleeve"]
 ASKED_1K = torch.tensor([[2, 0]])
@@ -160,3 +167,41 @@ def test_the_file_is_the_same_wherever_it_is_written(example) -> None:
     with zipfile.ZipFile(example.package.folder / NETWORK_FILE) as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
     assert b".py" not in content
+
+
+def ancestor(sha256: str, *attributes: str) -> Ancestor:
+    return Ancestor(name="hemline", version=1, graph_sha256=sha256, attributes=attributes)
+
+
+def lineage(sha256: str, *attributes: str, ancestors: tuple[Ancestor, ...] = ()) -> Lineage:
+    return Lineage(graph_sha256=sha256, attributes=attributes, ancestors=ancestors)
+
+
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        (lineage("child", "b", "c"), ("b", "c")),  # itself, of some attributes
+        (lineage("parent", "a", "b"), ("a", "b")),
+        (lineage("parent", "b"), ("b",)),
+        (lineage("sibling", "b", "a", ancestors=(ancestor("parent", "a", "b"),)), ("a", "b")),
+        (lineage("sibling", "d", "b", ancestors=(ancestor("parent", "b"),)), ("b",)),
+        (lineage("sibling", "b", ancestors=(ancestor("parent", "a", "b"),)), ("b",)),
+        (lineage("grandchild", "c", "d", ancestors=(ancestor("child", "c"),)), ("c",)),
+        (lineage("stranger", "a", "b", "c"), ()),
+    ],
+)
+def test_relatives_share_what_one_version_knows_of_both(other, shared) -> None:
+    child = lineage("child", "a", "b", "c", ancestors=(ancestor("parent", "a", "b"),))
+    assert child.shared_with(other) == shared
+    assert {*other.shared_with(child)} == {*shared}
+
+
+def test_a_package_names_its_ancestors(example, tmp_path) -> None:
+    parents = (ancestor("p" * 64, "sleeve", "skirt"), ancestor("g" * 64, "skirt"))
+    write_package(
+        Flat(), tmp_path, schema=example.package.schema, image_size_px=64, ancestors=parents
+    )
+    package = read_package(tmp_path)
+    assert package.ancestors == package.lineage.ancestors == parents
+    assert package.lineage.graph_sha256 == package.graph_sha256
+    assert package.lineage.shared_with(lineage("g" * 64, "skirt", "hem")) == ("skirt",)
