@@ -23,7 +23,7 @@ from components.embedding.embeddings import (
     read_embeddings,
     write_embeddings,
 )
-from components.embedding.part_files import Recipe, write_part
+from components.embedding.part_files import Recipe, made_rows, write_part, written_checksums
 from components.params import Storage
 from components.prototypes.prototypes import Prototypes, write_prototypes
 
@@ -86,12 +86,20 @@ def write_embedded_folder(
         nothing = pa.nulls(end - start, pa.string())
         record = table.select(tables.EMBEDDED_ITEMS.names).slice(start, end - start)
         record = record.append_column("reason", nothing).append_column("detail", nothing)
-        rows_mKD = np.stack([rows[start:end] for rows in matrices.values()], axis=1)
-        write_part(folder, part.key, record, rows_mKD if end > start else None, recipe=recipe)
+        rows = {
+            name: made_rows(record, name, vectors_nD[start:end], recipe=recipe)
+            for name, vectors_nD in matrices.items()
+            if end > start
+        }
+        write_part(folder, part.key, record, rows, recipe=recipe)
     table = table.sort_by("image")
     files.write_table(table, folder / ITEMS, schema=table.schema)
     tables.write_quarantine(tables.QUARANTINE.empty_table(), folder)
-    crc32 = {}
+    crc32 = {
+        part_path(folder, name, part.key).relative_to(folder).as_posix(): written
+        for part in parts
+        for name, written in written_checksums(folder, part.key).items()
+    }
     if prototypes is not None:
         write_prototypes(prototypes, folder / tables.PROTOTYPES_FILE)
         crc32[tables.PROTOTYPES_FILE] = files.checksum(folder / tables.PROTOTYPES_FILE)

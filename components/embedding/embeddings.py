@@ -31,6 +31,7 @@ from components import files
 from components.errors import HemlineError
 from components.params import Storage
 from components.prototypes.prototypes import Prototypes, read_prototypes
+from components.registry.package import Ancestor, Lineage
 from components.tables import PROTOTYPES_FILE, QUARANTINE_FILE
 
 MANIFEST, ITEMS, VECTORS = "manifest.json", "items.parquet", "vectors"
@@ -65,7 +66,8 @@ class Embeddings:
     items' paths are relative to `root`; None: to the root of the catalog's data. A part of 0 images
     stands for unreadable ones, which `num_quarantined` counts. `crc32` has the checksums of files
     by their paths in the folder; an older hemline made none. `storage` is the type of the vectors'
-    numbers, and `layout` says where they lie.
+    numbers, and `layout` says where they lie. `ancestors` are the versions that the model was grown
+    from: those of their attributes that they name have the same vectors, and may be made by them.
     """
 
     folder: Path
@@ -82,12 +84,22 @@ class Embeddings:
     crc32: Mapping[str, str] = field(default_factory=dict)
     storage: Storage = "float16"
     layout: int = OLDER_LAYOUT
+    ancestors: tuple[Ancestor, ...] = ()
 
     def manifest(self) -> dict[str, Any]:
         """Returns what the manifest says, for JSON."""
         content = asdict(self)
         del content["folder"]
+        if not self.ancestors:
+            del content["ancestors"]  # an older hemline reads what it knows
         return content
+
+    @property
+    def lineage(self) -> Lineage:
+        """Whose vectors these are, and which of other versions' are comparable with them."""
+        return Lineage(
+            graph_sha256=self.model_sha256, attributes=self.attributes, ancestors=self.ancestors
+        )
 
     @property
     def num_images(self) -> int:
@@ -148,7 +160,7 @@ class Embeddings:
 
     def check(self, path: Path) -> None:
         """Raises a HemlineError where a file of the folder is missing or damaged."""
-        files.check(path, self.written(path), remedy=_remedy(path))
+        check_file(path, self.written(path))
 
     def check_attribute(self, name: str) -> None:
         """Raises a HemlineError where images are not embedded for an attribute."""
@@ -207,7 +219,10 @@ def read_embeddings(folder: Path) -> Embeddings:
     try:
         parts = tuple(Part(**part) for part in content.pop("parts"))
         attributes = tuple(content.pop("attributes"))
-        read = Embeddings(folder=folder, parts=parts, attributes=attributes, **content)
+        ancestors = tuple(map(Ancestor.from_dict, content.pop("ancestors", ())))
+        read = Embeddings(
+            folder=folder, parts=parts, attributes=attributes, ancestors=ancestors, **content
+        )
         if read.layout not in (LAYOUT, OLDER_LAYOUT) or read.storage not in get_args(Storage):
             raise TypeError(f"layout {read.layout}, storage {read.storage}")
         return read
@@ -218,11 +233,16 @@ def read_embeddings(folder: Path) -> Embeddings:
         ) from error
 
 
-def _remedy(path: Path) -> str:
-    return (
+def check_file(path: Path, crc32: str | None) -> None:
+    """Raises a HemlineError where a file of embeddings is missing or damaged.
+
+    Its checksum when it was written is None where it is not known.
+    """
+    remedy = (
         f"remove {path} and make it again with `hemline embed` or `dvc repro embed`; a copy of "
         "published embeddings is fetched again when it is missing"
     )
+    files.check(path, crc32, remedy=remedy)
 
 
 def read_vectors(path: Path, *, crc32: str | None) -> Vectors:
@@ -231,7 +251,7 @@ def read_vectors(path: Path, *, crc32: str | None) -> Vectors:
     Raises:
         HemlineError: the file is missing or damaged.
     """
-    files.check(path, crc32, remedy=_remedy(path))
+    check_file(path, crc32)
     columns = ["image", "embedding"]
     table = pq.read_table(path, columns=columns, partitioning=None, memory_map=True)
     vectors: pa.FixedSizeListArray = table["embedding"].combine_chunks()

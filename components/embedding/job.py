@@ -1,7 +1,7 @@
 """Embedding images with a registered model, every attribute in one pass: a Ray Data job, or here.
 
 Tasks read and decode a batch of images, actors that hold the network embed it, and `making.py`, in
-this process, puts batches together into parts; it also has the schemas of batches.
+this process, puts batches together into parts; `batches.py` has what goes between them.
 
 Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
@@ -17,14 +17,9 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from components.embedding.batches import attributes_of, embedded_batch, read_schema
 from components.embedding.embeddings import Embeddings
-from components.embedding.making import (
-    OnProgress,
-    embedded_schema,
-    make_parts,
-    plan_parts,
-    read_schema,
-)
+from components.embedding.making import OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.embedding.source import Reader, Source
 from components.images.decode import UnreadableImageError
@@ -52,12 +47,14 @@ def embed_all(
     ray_session: RaySession,
     progress: AbstractContextManager[OnProgress],
     attributes: Sequence[str] | None = None,
+    earlier: Sequence[Path] = (),
 ) -> Embeddings:
     """Returns the embeddings of all images by a model, of which it makes those that `out` lacks.
 
-    All workers see the package's folder. `ray_session` is entered once it is known whether anything
-    is left to embed, `progress` when Ray runs. Without `attributes` it embeds for all that the
-    model knows.
+    What embeddings in `out`, or in the folders `earlier`, share with those of the model is taken
+    over: by an ancestor, say. All workers see the package's folder. `ray_session` is entered once
+    it is known whether anything is left to embed, `progress` when Ray runs. Without `attributes` it
+    embeds for all that the model knows.
 
     Raises:
         HemlineError: the model does not know an attribute, no image can be read, or the store has
@@ -74,6 +71,7 @@ def embed_all(
         precision=resolve_precision(params.precision, on_gpu=on_gpu),
         storage=params.storage,
         crop=package.crop,
+        ancestors=package.ancestors,
     )
     source = source.cropped(package.crop, of=f"models:/{model_name}/{model_version}")
     plans = plan_parts(source, out, recipe=recipe, images_per_part=params.images_per_part)
@@ -95,6 +93,7 @@ def embed_all(
             batch_size=params.batch_size_per_worker,
             on_progress=on_progress,
             prototypes=package.prototypes,
+            earlier=earlier,
         )
 
 
@@ -106,7 +105,7 @@ def embed_on_ray(
     load_network: LoadNetwork,
     params: EmbedParams,
 ) -> Iterator[pa.Table]:
-    """Yields the batches with their embeddings: a `making.Embed`.
+    """Yields the batches with their embeddings: a `batches.Embed`.
 
     `load_network` is called once in every actor; it must be picklable.
     """
@@ -148,7 +147,7 @@ def embed_here(
     load_network: LoadNetwork,
     params: EmbedParams,
 ) -> Iterator[pa.Table]:
-    """Yields the batches with their embeddings, made in this process: a `making.Embed`."""
+    """Yields the batches with their embeddings, made in this process: a `batches.Embed`."""
     embedder = Embedder(load_network=load_network, recipe=recipe, params=params)
     for batch in batches:
         read = read_batch(
@@ -170,7 +169,7 @@ def read_batch(batch: pa.Table, *, reader: Reader, image_size_px: int, crop: str
         else:
             pixels_nSS3[row] = pixels
     tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_nSS3)
-    columns = [batch["part"], batch["image"], reasons, details, tensors]
+    columns = [*batch.drop_columns("address").columns, reasons, details, tensors]
     return pa.table(columns, schema=read_schema(image_size_px))
 
 
@@ -181,14 +180,15 @@ class Embedder:
         torch.set_num_threads(params.cpus_per_worker)
         self._device = torch.device("cuda" if params.gpus_per_worker else "cpu")
         self._network = load_network(self._device.type)
-        self._asked = torch.tensor(list(recipe.attributes.values()), device=self._device)
+        self._numbers = recipe.attributes
         self._bf16 = recipe.precision == "bf16"
         self._storage = recipe.storage
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Returns a batch of `read_schema` as `embedded_schema`."""
         pixels_nSS3 = batch["pixels"].combine_chunks().to_numpy_ndarray()
-        asked_nK = self._asked.expand(len(batch), -1)
+        numbers = [self._numbers[name] for name in attributes_of(batch)]
+        asked_nK = torch.tensor(numbers, device=self._device).expand(len(batch), -1)
         with (
             torch.inference_mode(),
             torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
@@ -197,7 +197,4 @@ class Embedder:
             if self._bf16:  # a version that hemline 0.1 exported has lengths of 0.996 to 1.004
                 embeddings_nKD = nn.functional.normalize(embeddings_nKD.float(), dim=-1)
         stored_nKD = embeddings_nKD.to(getattr(torch, self._storage)).cpu().contiguous().numpy()
-        tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(stored_nKD)
-        columns = [*batch.drop_columns("pixels").columns, tensors]
-        schema = embedded_schema(*stored_nKD.shape[1:], storage=self._storage)
-        return pa.table(columns, schema=schema)
+        return embedded_batch(batch, stored_nKD)

@@ -1,26 +1,24 @@
-"""The files of a part of the embeddings, and what earlier parts hold of a new one.
+"""The files of a part of the embeddings.
 
 Every part has a record of its images, `parts/part-<key>.parquet`, which is written last: a part
 with a record is complete. Parts are keyed by content, see `images/keyed_parts.py`.
 
-Shape letters: m images of a part that could be read; K attributes, D embedding.
+Shape letters: m images of a part that could be read; D embedding.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from components import files, tables
 from components.embedding.embeddings import (
@@ -30,12 +28,14 @@ from components.embedding.embeddings import (
     VECTORS,
     Embeddings,
     Numbers,
+    check_file,
     part_path,
     read_embeddings,
 )
 from components.errors import HemlineError
 from components.images import keyed_parts
 from components.params import Storage
+from components.registry.package import Ancestor, Lineage
 
 _RECORDS = "parts"
 _ASIDE = "writing-"
@@ -45,7 +45,8 @@ _ASIDE = "writing-"
 class Recipe:
     """Everything that an embedding is made from, besides its image; fields as in `Embeddings`.
 
-    `attributes` has the number of each in the model's schema.
+    `attributes` has the number of each in the model's schema. `ancestors` are no part of it: they
+    say who makes the same.
     """
 
     model_name: str
@@ -56,11 +57,22 @@ class Recipe:
     precision: str
     storage: Storage = "float16"
     crop: str = "centre"
+    ancestors: tuple[Ancestor, ...] = ()
+
+    @property
+    def lineage(self) -> Lineage:
+        """The model, and whose embeddings it shares."""
+        return Lineage(
+            graph_sha256=self.model_sha256,
+            attributes=tuple(self.attributes),
+            ancestors=self.ancestors,
+        )
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all fields; another one than hemline 0.1's, whose bf16 lengths were not 1."""
+        """SHA-256 of all but ancestors; not hemline 0.1's, whose bf16 lengths were not 1."""
         made_from = asdict(self)
+        del made_from["ancestors"]
         if self.storage == "float16":
             del made_from["storage"]  # what was stored before there was a choice stays
         if self.crop == "centre":
@@ -108,84 +120,93 @@ def numbered_images(folder: Path) -> pa.Table:
     return pa.concat_tables([tables.EMBEDDING_RECORD.empty_table(), *records])
 
 
+@dataclass(frozen=True, kw_only=True)
+class WholeFile:
+    """A file of a part of an attribute, and its checksum when it was written; None: not known."""
+
+    path: Path
+    crc32: str | None
+
+
 def write_part(
     folder: Path,
     key: str,
     record: pa.Table,
-    embeddings_mKD: Numbers | None,
+    vectors: Mapping[str, pa.Table | WholeFile],
     *,
     recipe: Recipe,
 ) -> None:
     """Writes the files of a part, its record (`tables.EMBEDDING_RECORD`) last.
 
-    `embeddings_mKD` has the images without a reason in the record, in its order; None for none.
+    `vectors` has the rows of each attribute (`tables.embeddings_schema`), one for every image
+    without a reason in the record, in its order; or the file that holds just these. It is empty
+    where no image could be read.
+
+    Raises:
+        HemlineError: such a file is missing or damaged.
     """
     about: dict[str, Any] = {"recipe": recipe.digest}
-    if embeddings_mKD is not None:
-        embedded = record.filter(pc.is_null(record["reason"])).select(["image", "path"])
-        write = partial(_write_attribute, embedded, folder=folder, key=key, recipe=recipe)
+    if vectors:
+        write = partial(_write_attribute, folder, key)
         with ThreadPoolExecutor() as pool:  # compressing is most of it, and holds no lock
-            done = pool.map(write, recipe.attributes, np.moveaxis(embeddings_mKD, 1, 0))
-            about["crc32"] = dict(zip(recipe.attributes, done, strict=True))
+            written = zip(vectors, pool.map(write, vectors, vectors.values()), strict=True)
+            about["crc32"] = {name: crc32 for name, crc32 in written if crc32 is not None}
     files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
 
 
-def _write_attribute(
-    embedded: pa.Table,
-    attribute: str,
-    embeddings_mD: Numbers,
-    *,
-    folder: Path,
-    key: str,
-    recipe: Recipe,
-) -> str:
-    """Writes a part of an attribute and returns the file's checksum.
-
-    It is moved among the vectors when it is whole: a half-written file there, even a hidden one, is
-    one that polars refuses the folder for.
-    """
+def made_rows(
+    images: pa.Table, attribute: str, embeddings_mD: Numbers, *, recipe: Recipe
+) -> pa.Table:
+    """Returns rows of an attribute as they are stored, of images and paths; just made."""
     num_images, embedding_dim = embeddings_mD.shape
-    schema = tables.embeddings_schema(embedding_dim, storage=recipe.storage)
     flat = pa.array(np.ascontiguousarray(embeddings_mD).ravel())
     columns = [
-        *embedded.columns,
+        *images.select(["image", "path"]).columns,
         pa.repeat(attribute, num_images),
         pa.FixedSizeListArray.from_arrays(flat, embedding_dim),
         pa.repeat(recipe.model_name, num_images),
         pa.repeat(pa.scalar(recipe.model_version, pa.int32()), num_images),
     ]
+    schema = tables.embeddings_schema(embedding_dim, storage=recipe.storage)
+    return pa.table(columns, names=schema.names).cast(schema)
+
+
+def _write_attribute(
+    folder: Path, key: str, attribute: str, vectors: pa.Table | WholeFile
+) -> str | None:
+    """Writes a part of an attribute and returns the file's checksum.
+
+    It is moved among the vectors when it is whole: a half-written file there, even a hidden one, is
+    one that polars refuses the folder for.
+    """
     path = part_path(folder, attribute, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(vectors, WholeFile):
+        check_file(vectors.path, vectors.crc32)
+        link(vectors.path, path)
+        return vectors.crc32
     aside = folder / _RECORDS / f"{_ASIDE}{path.name}"
-    files.write_table(pa.table(columns, names=schema.names), aside, schema=schema)
-    path.parent.mkdir(exist_ok=True)
+    files.write_table(vectors, aside, schema=vectors.schema)
     aside.replace(path)
     return files.checksum(path)
 
 
-def held_earlier(
-    items: pa.Table, folder: Path, key: str, *, recipe: Recipe
-) -> dict[int, tuple[str, int]]:
-    """Returns the images of a new part that earlier parts of the same numbers and recipe hold.
+def link(source: Path, target: Path) -> None:
+    """Makes a file of embeddings lie in another place too, as the same file where that can be.
 
-    Returns:
-        Key of the earlier part, and row in it, by image number.
+    Nobody writes into these files: who has others for a name writes them beside, and renames; DVC
+    makes copies of what is linked before a stage may write. So no place is harmed by what happens
+    to another one, and a file is gone when no place has it.
     """
-    contents = dict(zip(items["image"].to_pylist(), items["content"].to_pylist(), strict=True))
-    held = {}
-    for path in sorted((folder / _RECORDS).glob(f"part-{key.partition('-')[0]}-*.parquet")):
-        about = files.read_about(path, schema=tables.EMBEDDING_RECORD)
-        if about.get("recipe") != recipe.digest:
-            continue
-        earlier = path.stem.removeprefix("part-")
-        if not is_complete(folder, earlier, attributes=recipe.attributes):
-            continue
-        record = read_record(folder, earlier)
-        embedded = record.filter(pc.is_null(record["reason"]))
-        rows = zip(embedded["image"].to_pylist(), embedded["content"].to_pylist(), strict=True)
-        for row, (image, content) in enumerate(rows):
-            if contents.get(image) == content:
-                held[image] = (earlier, row)
-    return held
+    if target.exists() and target.samefile(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), target)  # not DVC's symbolic link, whose file DVC may remove
+    except OSError:  # no hard links there, another file system, or a file of somebody else
+        with files.replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def remove_unnamed(folder: Path, keys: Collection[str], *, attributes: Collection[str]) -> None:
@@ -207,48 +228,6 @@ def take_prototypes(prototypes: Path | None, folder: Path) -> None:
         return
     with files.replacing(kept) as temporary:
         shutil.copyfile(prototypes, temporary)
-
-
-def take_older_layout(folder: Path) -> None:
-    """Makes the vectors of an older hemline lie where they lie now; the bytes are the same.
-
-    They stay where its manifest says, too, until `remove_unnamed` follows another manifest.
-    """
-    for older in sorted(folder.glob("attribute=*/part-*.parquet")):
-        attribute = unquote(older.parent.name.partition("=")[2])
-        path = part_path(folder, attribute, older.stem.removeprefix("part-"))
-        if path.exists():
-            continue
-        path.parent.mkdir(exist_ok=True)
-        try:
-            os.link(older, path)
-        except OSError:  # a file system without hard links
-            with files.replacing(path) as temporary:
-                shutil.copyfile(older, temporary)
-
-
-def copy_parts(embeddings: Embeddings, out: Path) -> None:
-    """Copies the parts that `out` lacks; not the manifest, which the job writes.
-
-    Each part's record is copied last, so that a run that was killed resumes where it stopped.
-
-    Raises:
-        HemlineError: a file is missing or damaged.
-    """
-    for part in embeddings.parts:
-        if is_complete(out, part.key, attributes=embeddings.attributes):
-            continue
-        if part.num_images:
-            for name in embeddings.attributes:
-                path = embeddings.part_path(name, part.key)
-                _copy(embeddings, path, part_path(out, name, part.key))
-        _copy(embeddings, record_path(embeddings.folder, part.key), record_path(out, part.key))
-
-
-def _copy(embeddings: Embeddings, source: Path, target: Path) -> None:
-    embeddings.check(source)
-    with files.replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 def listed_files(embeddings: Embeddings) -> list[Path]:

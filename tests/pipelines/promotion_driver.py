@@ -83,6 +83,7 @@ def kill_before(
     for name in WRITES:
         patch(MlflowClient, name, counted(getattr(MlflowClient, name)))
     patch(os, "replace", counted(os.replace))
+    patch(os, "link", counted(os.link))
 
 
 def read(current: Path, found: Path) -> None:

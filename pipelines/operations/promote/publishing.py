@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 from components import tables
+from components.embedding.earlier import take_parts
 from components.embedding.embeddings import read_embeddings
-from components.embedding.part_files import copy_parts, holds, read_complete
+from components.embedding.part_files import holds, read_complete
 from components.embedding.remote_embeddings import (
     check_published,
     check_url,
@@ -49,7 +50,7 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
         embedded = read_embeddings(inputs.embeddings)
         graph_sha256 = versions.graph_sha256(version, tracking=where)
         embedded.check_model(graph_sha256, registry=where.registry_address)
-        copy_parts(embedded, folder)
+        take_parts(embedded, folder)
     catalog = tables.read_catalog(inputs.catalog)
     source = stored_images(store_location(inputs.store), catalog.images, catalog.boxes)
     embedded = embed_with(version, source, folder, params=inputs.params, where=where)

@@ -1,5 +1,6 @@
-"""Files of parts: copies of complete ones, once, and what counts as complete embeddings."""
+"""Files of parts: in another folder too, once, and what counts as complete embeddings."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from builders import flip_a_bit
 from embedded_folders import lay_out_as_older
 
 from components import files, tables
+from components.embedding.earlier import take_parts
 from components.embedding.embeddings import (
     LAYOUT,
     Embeddings,
@@ -21,11 +23,13 @@ from components.embedding.embeddings import (
 )
 from components.embedding.part_files import (
     Recipe,
-    copy_parts,
     holds,
     is_complete,
+    made_rows,
     read_complete,
+    read_record,
     record_path,
+    remove_unnamed,
     write_part,
 )
 from components.errors import HemlineError
@@ -53,13 +57,13 @@ def made(tmp_path: Path) -> Embeddings:
         ]
         if part.num_images == 0:
             rows[0] |= {"reason": "missing", "detail": ""}
-        write_part(
-            folder,
-            part.key,
-            pa.Table.from_pylist(rows, schema=tables.EMBEDDING_RECORD),
-            np.ones((part.num_images, 2, 4), np.float16) if part.num_images else None,
-            recipe=RECIPE,
-        )
+        record = pa.Table.from_pylist(rows, schema=tables.EMBEDDING_RECORD)
+        vectors_mD = np.ones((part.num_images, 4), np.float16)
+        vectors = {
+            name: made_rows(record, name, vectors_mD, recipe=RECIPE)
+            for name in (ATTRIBUTES if part.num_images else ())
+        }
+        write_part(folder, part.key, record, vectors, recipe=RECIPE)
     embeddings = Embeddings(
         folder=folder,
         model_name="hemline",
@@ -82,33 +86,58 @@ def parts_in(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("part-*.parquet")}
 
 
-def test_all_parts_are_copied_and_no_manifest(made, tmp_path: Path) -> None:
-    copy_parts(made, tmp_path / "copy")
-    assert parts_in(tmp_path / "copy") == parts_in(made.folder)
+def test_all_parts_are_taken_and_no_manifest(made, tmp_path: Path) -> None:
+    take_parts(made, tmp_path / "taken")
+    assert parts_in(tmp_path / "taken") == parts_in(made.folder)
     assert len(parts_in(made.folder)) == len(ATTRIBUTES) + len(PARTS)
-    assert not (tmp_path / "copy/manifest.json").exists()
+    assert not (tmp_path / "taken/manifest.json").exists()
 
 
-def test_what_is_there_is_not_copied_again(made, tmp_path: Path) -> None:
-    copy_parts(made, tmp_path / "copy")
-    before = times_in(tmp_path / "copy")
-    record = record_path(tmp_path / "copy", PARTS[1].key)
+def test_they_are_the_same_files_until_one_goes(made, tmp_path: Path) -> None:
+    expected = parts_in(made.folder)
+    take_parts(made, tmp_path / "taken")
+    for path in made.folder.rglob("part-*"):
+        assert path.samefile(tmp_path / "taken" / path.relative_to(made.folder))
+    remove_unnamed(tmp_path / "taken", (), attributes=ATTRIBUTES)
+    assert not parts_in(tmp_path / "taken")
+    assert parts_in(made.folder) == expected
+
+
+def test_what_is_written_anew_leaves_the_other_place(made, tmp_path: Path) -> None:
+    """Nothing is written in place."""
+    expected = parts_in(made.folder)
+    take_parts(made, tmp_path / "taken")
+    record = read_record(made.folder, PARTS[0].key)
+    recipe = replace(RECIPE, model_version=3)
+    vectors = {
+        name: made_rows(record, name, np.zeros((3, 4), np.float16), recipe=recipe)
+        for name in ATTRIBUTES
+    }
+    write_part(tmp_path / "taken", PARTS[0].key, record, vectors, recipe=recipe)
+    assert parts_in(tmp_path / "taken") != expected
+    assert parts_in(made.folder) == expected
+
+
+def test_what_is_there_is_not_taken_again(made, tmp_path: Path, monkeypatch) -> None:
+    take_parts(made, tmp_path / "taken")
+    record = record_path(tmp_path / "taken", PARTS[1].key)
     record.unlink()
-    copy_parts(made, tmp_path / "copy")
-    after = times_in(tmp_path / "copy")
-    assert {path for path in after if after[path] != before[path]} == {record}
+    linked: list[Path] = []
+    monkeypatch.setattr(os, "link", lambda _, target: linked.append(target))
+    take_parts(made, tmp_path / "taken")
+    assert linked == [record]
 
 
-def test_a_damaged_part_is_not_copied(made, tmp_path: Path) -> None:
+def test_a_damaged_part_is_not_taken(made, tmp_path: Path) -> None:
     path = part_path(made.folder, "collar", PARTS[0].key)
     listed = replace(made, crc32={path.relative_to(made.folder).as_posix(): files.checksum(path)})
     flip_a_bit(path)
     with pytest.raises(HemlineError, match=r"part-00000-a-collar\.parquet is damaged"):
-        copy_parts(listed, tmp_path / "copy")
-    assert not is_complete(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
+        take_parts(listed, tmp_path / "taken")
+    assert not is_complete(tmp_path / "taken", PARTS[0].key, attributes=ATTRIBUTES)
 
 
-def test_an_older_layout_is_copied_into_the_present_one(made, tmp_path: Path) -> None:
+def test_an_older_layout_is_taken_into_the_present_one(made, tmp_path: Path) -> None:
     expected = parts_in(made.folder)
     older = lay_out_as_older(made.folder)
     assert {name.partition("/")[0] for name in parts_in(made.folder)} == {
@@ -117,18 +146,14 @@ def test_an_older_layout_is_copied_into_the_present_one(made, tmp_path: Path) ->
         "parts",
     }
     assert read_complete(made.folder) == older
-    copy_parts(older, tmp_path / "copy")
-    assert parts_in(tmp_path / "copy") == expected
-
-
-def times_in(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    take_parts(older, tmp_path / "taken")
+    assert parts_in(tmp_path / "taken") == expected
 
 
 def test_a_part_without_its_record_is_incomplete(made, tmp_path: Path) -> None:
-    copy_parts(made, tmp_path / "copy")
-    record_path(tmp_path / "copy", PARTS[0].key).unlink()
-    assert not is_complete(tmp_path / "copy", PARTS[0].key, attributes=ATTRIBUTES)
+    take_parts(made, tmp_path / "taken")
+    record_path(tmp_path / "taken", PARTS[0].key).unlink()
+    assert not is_complete(tmp_path / "taken", PARTS[0].key, attributes=ATTRIBUTES)
 
 
 @pytest.mark.parametrize("gone", ["vectors", "parts/part-00001-b.parquet"])
