@@ -41,8 +41,9 @@ from components.embedding.embeddings import (
 from components.search.conditions import parse_condition
 from components.search.finder import Finder
 from components.search.index import MIN_INDEXED, build_index
+from components.search.index_paths import index_folder
 from components.search.request import Found, SearchRequest
-from components.search.vector_map import index_folder, write_map
+from components.search.vector_map import write_map
 
 ATTRIBUTE = "attribute"
 EMBEDDING_DIM = 512

@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from components import files
 from components.embedding.embeddings import Embeddings, Numbers, Vectors
 from components.errors import HemlineError
-from components.search.search import Neighbours
-from components.search.vector_map import (
+from components.search.index_paths import (
     check_index_file,
-    index_folder,
-    index_key,
-    map_path,
-    mapped_vectors,
-    written_checksum,
+    index_path,
+    is_known_whole,
+    new_index_path,
 )
+from components.search.search import Neighbours
+from components.search.vector_map import map_path, mapped_vectors, written_checksum
 
 MIN_INDEXED = 50_000
 """Fewer vectors get no index: comparing with all of them takes ten milliseconds."""
@@ -38,6 +37,7 @@ MIN_INDEXED = 50_000
 RECALL_AT = 10
 MIN_RECALL = 0.95
 
+_LISTS = ".faiss"
 _TRAINED_ON_PER_LIST = 64  # vectors; FAISS asks for 39 at least
 _ITERATIONS = 10  # of k-means
 _HELD_OUT = 400  # vectors that are the queries when recall is measured
@@ -118,6 +118,11 @@ class AttributeIndex:
         itemsize = self._lists.invlists.code_size // self._lists.d
         return np.dtype(np.float16 if itemsize == np.dtype(np.float16).itemsize else np.float32)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is known to be as it was written."""
+        return is_known_whole(self._path, self.facts.crc32)
+
     @cached_property
     def _lists(self) -> Any:
         faiss = _faiss()
@@ -130,11 +135,11 @@ class AttributeIndex:
 
 
 def read_index(embedded: Embeddings, attribute: str) -> AttributeIndex | None:
-    """Returns the index of an attribute; None where none was built of just these embeddings."""
-    lists, facts = _paths(embedded, attribute)
+    """Returns the index of an attribute; None where none was built of just these vectors."""
+    facts = index_path(embedded, attribute, "lists")
     if not facts.exists():
         return None
-    return AttributeIndex(lists, IndexFacts(**files.read_json(facts)))
+    return AttributeIndex(facts.with_suffix(_LISTS), IndexFacts(**files.read_json(facts)))
 
 
 def build_index(
@@ -147,7 +152,8 @@ def build_index(
     Raises:
         HemlineError: images are not embedded for the attribute, or FAISS is missing.
     """
-    lists, facts = _paths(embedded, attribute)
+    facts = new_index_path(embedded, attribute, "lists")
+    lists = facts.with_suffix(_LISTS)
     # about the square root: as many centroids to compare with as vectors in a list
     num_lists = int(2 ** round(math.log2(max(embedded.num_images, 1)) / 2))
     drawn = np.random.default_rng(0).permutation(embedded.num_images)
@@ -178,18 +184,13 @@ def index_files(embedded: Embeddings) -> dict[Path, str | None]:
     """Returns the files that speed up searching these embeddings, with their checksums."""
     found = {}
     for attribute in embedded.attributes:
-        lists, facts = _paths(embedded, attribute)
+        facts = index_path(embedded, attribute, "lists")
         if facts.exists():
-            found[lists] = IndexFacts(**files.read_json(facts)).crc32
+            found[facts.with_suffix(_LISTS)] = IndexFacts(**files.read_json(facts)).crc32
         vectors = map_path(embedded, attribute)
         if vectors.exists():
             found[vectors] = written_checksum(vectors)
     return found
-
-
-def _paths(embedded: Embeddings, attribute: str) -> tuple[Path, Path]:
-    stem = index_folder(embedded, attribute) / f"lists-{index_key(embedded)}"
-    return stem.with_suffix(".faiss"), stem.with_suffix(".json")
 
 
 def _trained(vectors_nD: Numbers, num_lists: int) -> Any:

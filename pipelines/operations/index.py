@@ -5,8 +5,16 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from components.search.index import MIN_INDEXED, RECALL_AT, build_index
-from components.search.vector_map import remove_stale, write_map
+from components.embedding.embeddings import Embeddings
+from components.search.index import (
+    MIN_INDEXED,
+    RECALL_AT,
+    AttributeIndex,
+    build_index,
+    read_index,
+)
+from components.search.index_paths import remove_stale
+from components.search.vector_map import has_whole_map, map_path, write_map
 from pipelines.operations.search.embedded import embeddings_at, package_of
 from pipelines.shell import options
 from pipelines.shell.reporting import console, notes, print_json
@@ -24,18 +32,20 @@ def index(
 ) -> None:
     """Map the vectors of each attribute and, if there are many, build an approximate index.
 
-    Both belong to the embeddings that they were made from: after embedding again, index again.
+    Both belong to the vectors that they were made from: after embedding again, index again. What
+    is there already is kept.
     """
     as_json = output_format == "json"
     made: dict[str, Any] = {}
     embedded = embeddings_at(embeddings)
     package_of(embedded)  # refuses another registry's: searching them would mix two models
     for name in attribute or embedded.attributes:
-        path = write_map(embedded, name)
+        is_mapped = has_whole_map(embedded, name)
+        path = map_path(embedded, name) if is_mapped else write_map(embedded, name)
         made[name] = {"map": str(path), "num_vectors": embedded.num_images, "index": None}
         console.print(f"{name}: {embedded.num_images} vectors mapped in {path}")
         if embedded.num_images >= MIN_INDEXED:
-            facts = build_index(embedded, name, on_progress=notes.print).facts
+            facts = _whole_index(embedded, name).facts
             made[name]["index"] = asdict(facts)
             console.print(
                 f"{name}: {facts.num_lists} lists, of which a search probes {facts.num_probes}: "
@@ -49,3 +59,11 @@ def index(
             f"no approximate index: {embedded.num_images} vectors are compared one by one in "
             f"milliseconds, fewer than {MIN_INDEXED} need none"
         )
+
+
+def _whole_index(embedded: Embeddings, attribute: str) -> AttributeIndex:
+    """Returns the index of an attribute; one that is missing or not whole is built."""
+    index = read_index(embedded, attribute)
+    if index is not None and index.is_whole:
+        return index
+    return build_index(embedded, attribute, on_progress=notes.print)

@@ -13,8 +13,10 @@ from embedded_folders import write_embedded_folder
 from components import files
 from components.embedding.embeddings import Embeddings
 from components.errors import HemlineError
-from components.search.index import MIN_RECALL, AttributeIndex, build_index, read_index
-from components.search.vector_map import index_folder, mapped_vectors, remove_stale, write_map
+from components.registry.package import Ancestor
+from components.search.index import MIN_RECALL, AttributeIndex, build_index, index_files, read_index
+from components.search.index_paths import index_folder, index_key, remove_stale, take_indexes
+from components.search.vector_map import has_whole_map, map_path, mapped_vectors, write_map
 
 NUM_ITEMS, DIM = 12_000, 24
 
@@ -123,6 +125,50 @@ def test_an_index_of_other_embeddings_is_not_read(built: Embeddings) -> None:
     remove_stale(other, "a b")
     assert {path.suffix for path in target.iterdir()} == {".arrow", ".json"}
     assert not [*target.glob("lists-*")]
+
+
+def test_an_index_of_an_older_hemline_serves_as_it_is(tmp_path: Path) -> None:
+    """Its key stood for all embeddings together, not for an attribute's vectors."""
+    small = write_embedded_folder(tmp_path, {"a": ITEMS[:3000], "b": ITEMS[:3000]})
+    older = replace(small, crc32={})
+    write_map(older, "a")
+    build_index(older, "a")
+    names = {path.name for path in index_folder(small, "a").iterdir()}
+    assert {name.partition("-")[2].partition("-")[0] for name in names} == {"1"}, "the version"
+    remove_stale(small, "a")
+    assert {path.name for path in index_folder(small, "a").iterdir()} == names
+    assert read_index(small, "a").is_whole
+    assert has_whole_map(small, "a")
+    assert {*index_files(small)} == {
+        x for x in index_folder(small, "a").iterdir() if x.suffix != ".json"
+    }
+    flip_a_bit(map_path(small, "a"))
+    assert not has_whole_map(small, "a")
+    write_map(small, "a")
+    remove_stale(small, "a")
+    assert has_whole_map(small, "a")
+    assert len([*index_folder(small, "a").glob("vectors-*")]) == 2, "with its checksum"
+    other = write_embedded_folder(tmp_path / "other", {"a": ITEMS[:3000], "b": ITEMS[:3000]})
+    take_indexes(other, small)
+    assert read_index(other, "a").is_whole
+    assert has_whole_map(other, "a")
+    assert read_index(other, "b") is None
+
+
+def test_the_same_vectors_of_other_items_have_another_index(tmp_path: Path) -> None:
+    one = write_embedded_folder(tmp_path, {"a": ITEMS[:100]})
+    keys = {index_key(one, "a"), index_key(replace(one, digest="other"), "a")}
+    keys.add(index_key(replace(one, model_sha256="1" * 64), "a"))
+    assert len(keys) == 3
+    grown = replace(
+        one,
+        model_sha256="1" * 64,
+        ancestors=(
+            Ancestor(name="hemline", version=2, graph_sha256="2" * 64, attributes=("a", "b")),
+            Ancestor(name="hemline", version=1, graph_sha256=one.model_sha256, attributes=("a",)),
+        ),
+    )
+    assert index_key(grown, "a") == index_key(one, "a"), "the first of them made it"
 
 
 def test_a_killed_build_leaves_no_index(

@@ -20,6 +20,7 @@ from components.registry import versions
 from components.search import index as index_module
 from components.search.finder import Finder
 from components.search.index import build_index
+from components.search.index_paths import index_key
 from components.search.request import SearchRequest
 from components.search.vector_map import write_map
 from components.tagging.folder import make_tags
@@ -167,6 +168,10 @@ def test_what_an_older_hemline_wrote_has_no_checksum(
         files.write_json(content, path)
     for path in tmp_path.glob("data/embeddings/index/*/vectors-*.json"):
         path.unlink()
+    embedded = read_embeddings(tmp_path / "data/embeddings")
+    for path in tmp_path.glob("data/embeddings/index/*/*"):
+        kind, key = path.stem.partition("-")[0], index_key(embedded, embedded.attributes[0])
+        path.rename(path.with_stem(f"{kind}-{key}"))
     flip_a_bit(tmp_path / "data/store/shard-00000.arrow")
     with chdir(tmp_path):
         check()
