@@ -120,7 +120,7 @@ def search(
     root = root_of(embedded, params)
     needed = request.needed(finder.attributes)
     if model is not None:
-        _check_model(embedded, model, params)
+        _check_model(embedded, model, needed, params)
     query, shown = _ask(finder, embedded, needed, image=image, item=item, root=root)
     target = query if prototypes is None else changed(query, changes, prototypes)
     answer = finder.find(target, request)
@@ -235,18 +235,31 @@ def _ask(
     return finder.picture_query(vectors, copies=copies), str(image)
 
 
-def _check_model(embedded: Embeddings, model: str, params: Path) -> None:
-    """Refuses a model that is not the version that made the embeddings."""
+def _check_model(embedded: Embeddings, model: str, attributes: Sequence[str], params: Path) -> None:
+    """Refuses a model that is not the version that made the embeddings.
+
+    One that was grown from it, or that it was grown from, gives the same of some attributes.
+    """
     # MLflow, which a search without --model does not need
     from components.registry import versions  # noqa: PLC0415
 
     made_by = versions.RegisteredVersion(name=embedded.model_name, version=embedded.model_version)
-    asked = versions.resolve(model, tracking=tracking(params))
+    where = tracking(params)
+    asked = versions.resolve(model, tracking=where)
     if asked != made_by:
+        lineage = versions.download(asked, tracking=where).lineage
+        shared = lineage.shared_with(embedded.lineage)
+        if {*attributes} <= {*shared}:
+            return
         folder = f"{embedded.folder}-{asked.version}"
         embed = command_line("hemline", "embed", "--model", asked.uri, "--embeddings", folder)
         raise HemlineError(
             f"{model} is {asked.uri}, but {embedded.folder} was embedded by {made_by.uri}, and "
-            "vectors of two versions are not comparable: leave --model out, or embed with it: "
-            f"`{embed}`, and search that with --embeddings"
+            f"vectors of two versions are not comparable{_except(shared)}: leave --model out, or "
+            f"embed with it: `{embed}`, and search that with --embeddings"
         )
+
+
+def _except(attributes: Sequence[str]) -> str:
+    """Returns for which attributes vectors of two related versions are comparable after all."""
+    return f" but for {', '.join(attributes)}" if attributes else ""

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from components.attributes import Attribute, AttributeSchema
 from components.networks import IMAGENET_PIXELS
 from components.registry import versions
 from components.registry.graph import write_package
-from components.registry.package import NETWORK_FILE, Package, read_package
+from components.registry.package import NETWORK_FILE, Ancestor, Lineage, Package, read_package
 from components.registry.versions import RegisteredVersion
 from components.search.request import Found, Query, SearchRequest
 from components.tables import Catalog, Numbering
@@ -361,8 +362,7 @@ def test_embeddings_without_labels_are_searched(passes, capsys, tmp_path: Path) 
 def test_another_models_query_is_refused_with_the_remedy(
     passes, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = versions.RegisteredVersion(name="hemline", version=2)
-    monkeypatch.setattr(versions, "resolve", lambda uri, tracking: newer)
+    register_newer(Lineage(graph_sha256="e" * 64, attributes=(*COSINES,)), monkeypatch)
     for query in (["--image", "query.png"], ["--id", "1"]):
         message = refused(
             capsys, *query, "--attribute", "collar", "--model", "models:/hemline@champion"
@@ -370,7 +370,32 @@ def test_another_models_query_is_refused_with_the_remedy(
         assert "models:/hemline@champion is models:/hemline/2" in message
         assert "data/embeddings was embedded by models:/hemline/1" in message
         assert "hemline embed --model models:/hemline/2" in message
+        assert "vectors of two versions are not comparable: leave --model out" in message
     assert passes == []
+
+
+def test_a_version_that_was_grown_is_asked_for_what_both_know(
+    passes, package: Package, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its other attributes it gives otherwise; likewise the version that it was grown from."""
+    parent = Ancestor(
+        name="hemline", version=1, graph_sha256=package.graph_sha256, attributes=("collar",)
+    )
+    grown = Lineage(graph_sha256="e" * 64, attributes=(*COSINES,), ancestors=(parent,))
+    register_newer(grown, monkeypatch)
+    asked = ("--id", "1", "--model", "models:/hemline/2", "--attribute")
+    run(*asked, "collar")
+    assert "collar, by models:/hemline/1" in capsys.readouterr().out
+    message = refused(capsys, *asked, "collar", "--attribute", "length")
+    assert "not comparable but for collar: leave --model out" in message
+
+
+def register_newer(lineage: Lineage, patch: pytest.MonkeyPatch) -> None:
+    """Lets the registry have a version 2, of that lineage, and every URI name it."""
+    newer = versions.RegisteredVersion(name="hemline", version=2)
+    patch.setattr(versions, "resolve", lambda uri, tracking: newer)
+    found = SimpleNamespace(lineage=lineage)
+    patch.setattr(versions, "download", lambda version, tracking: found)
 
 
 @pytest.mark.parametrize(
