@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from builders import images_table, random_prototypes
+from builders import images_table, random_prototypes, write_files
 from consumer_docs import documented
 from embedding_runs import (
     ATTRIBUTES,
@@ -20,14 +20,16 @@ from embedding_runs import (
     list_again,
     noted,
     on_ray,
+    picture,
     readable,
     run,
 )
+from grown import HERE, VERSION_OF, write_grown
 from torch import Tensor, nn
 
 from components import tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.embeddings import part_path, read_embeddings
+from components.embedding.embeddings import Embeddings, part_path, read_embeddings
 from components.embedding.file_source import list_files
 from components.embedding.job import embed_all
 from components.embedding.part_files import numbered_images
@@ -119,6 +121,39 @@ def test_all_is_embedded_with_a_package_and_then_needs_no_ray(folder: Path, tmp_
     assert (tmp_path / "out" / tables.PROTOTYPES_FILE).read_bytes() == of_package
     assert done[0].prototypes().weights == prototypes.weights
     assert "20 images for 2 attributes by models:/hemline/3" in done[0].summary()
+
+
+def test_batches_for_other_attributes_come_in_one_run(folder: Path, tmp_path: Path) -> None:
+    """Images that the parent embedded lack one attribute, new ones and unreadable ones all."""
+    packages, made = write_grown(tmp_path / "packages"), {}
+    for name, out, params in (
+        ("parent", "out", HERE),
+        ("child", "out", PARAMS),
+        ("child", "alone", HERE),
+    ):
+        source = list_files(str(folder), numbered=numbered_images(tmp_path / out))
+        made[out] = embed_all(
+            source,
+            packages[name],
+            tmp_path / out,
+            model_name="hemline",
+            model_version=VERSION_OF[name],
+            params=params,
+            ray_session=lambda **_: nullcontext(),
+            progress=nullcontext(lambda _: None),
+        )
+        write_files(folder, {"z.png": picture(99)})
+    assert made["out"].num_images == made["alone"].num_images == 21
+    for name in ("collar", "hem / cuff", "sleeve"):
+        assert vector_of_path(made["out"], name) == vector_of_path(made["alone"], name)
+
+
+def vector_of_path(embedded: Embeddings, attribute: str) -> dict[str, list[float]]:
+    found = {}
+    for part in embedded.parts:
+        table = pq.read_table(embedded.part_path(attribute, part.key))
+        found |= zip(table["path"].to_pylist(), table["embedding"].to_pylist(), strict=True)
+    return found
 
 
 def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> None:
