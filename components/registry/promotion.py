@@ -6,16 +6,20 @@ is moved, and marked as done after. After a kill in between, the alias tells whi
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from components.errors import HemlineError
+from components.registry.package import Ancestor
 from components.registry.versions import (
     CHAMPION,
     RegisteredVersion,
     champion,
     champion_of,
+    of_graph,
     read_tag,
     registered_model,
 )
@@ -72,6 +76,17 @@ def champion_embeddings(tracking: Tracking) -> Published:
             f"the champion, version {number}, has no embeddings: `hemline promote {number}`"
         )
     return Published(version=version, embeddings=address)
+
+
+def published_folders(ancestors: Iterable[Ancestor], tracking: Tracking) -> list[Path]:
+    """Returns the folders of the embeddings by some versions; those at a URL are left out.
+
+    Raises:
+        HemlineError: the store does not answer.
+    """
+    found = [of_graph(each.name, each.graph_sha256, tracking) for each in ancestors]
+    addresses = [read_tag(x, EMBEDDINGS_TAG, tracking=tracking) for x in found if x is not None]
+    return [Path(address) for address in addresses if address and "://" not in address]
 
 
 def read_moves(tracking: Tracking) -> list[Move]:

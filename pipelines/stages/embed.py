@@ -1,6 +1,6 @@
 """Stage `embed`: images and a registered model → embeddings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +14,7 @@ from components.embedding.part_files import holds, numbered_images
 from components.embedding.source import Source, stored_images
 from components.errors import HemlineError
 from components.params import DataParams, EmbedParams, load_section
-from components.registry import versions
-from components.registry.package import Ancestor
+from components.registry import promotion, versions
 from components.tracking.runs import Tracking
 from pipelines.shell import options
 from pipelines.shell.environment import ray_session, shared_scratch, store_location, tracking
@@ -55,8 +54,8 @@ def embed(
     """Embed images for every attribute, in one pass over each image.
 
     Images that this model has already embedded are kept: after a kill, or after images were added,
-    run it again to embed the rest. A version that was grown from the one that made the embeddings
-    there takes over those of attributes that both share.
+    run it again to embed the rest. A version that was grown from another takes over the embeddings
+    that both share.
     """
     where = tracking(params)
     version = versions.resolve(model, where) if model else versions.read_registration(registration)
@@ -99,14 +98,14 @@ def embed_with(
     *,
     attributes: Sequence[str] | None = None,
     graph_sha256: str | None = None,
-    earlier: Callable[[Sequence[Ancestor]], Sequence[Path]] = lambda ancestors: (),
+    earlier: Sequence[Path] = (),
     params: Path,
     where: Tracking,
 ) -> Embeddings:
     """Returns the embeddings of images by a registered version; those that exist are kept.
 
-    `earlier` gives folders with embeddings by the version's ancestors, which are taken over as far
-    as they are the same; those in `folder` are in any case.
+    Embeddings by versions that it was grown from are taken over as far as they are the same: those
+    in `folder`, where these were published, and those in the folders `earlier`.
 
     Raises:
         HemlineError: the folder holds embeddings by another registry's version of the same number,
@@ -131,7 +130,7 @@ def embed_with(
             model_name=version.name,
             model_version=version.version,
             attributes=attributes,
-            earlier=earlier(package.ancestors),
+            earlier=[*promotion.published_folders(package.ancestors, where), *earlier],
             params=load_section(params, EmbedParams),
             ray_session=ray_session,
             progress=progress("embedding", total=len(source.items)),

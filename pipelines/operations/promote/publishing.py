@@ -1,7 +1,6 @@
 """A version's embeddings of all images, in a folder or at a URL of their own that its tag names."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from components import tables
@@ -18,7 +17,6 @@ from components.embedding.remote_embeddings import (
 from components.errors import HemlineError
 from components.images.remote_store import UnreachableError, copy_name
 from components.registry import promotion, versions
-from components.registry.package import Ancestor
 from components.registry.versions import RegisteredVersion
 from components.search.index_paths import take_indexes
 from components.tracking.runs import Tracking
@@ -54,40 +52,27 @@ def publish(version: RegisteredVersion, inputs: Inputs, where: Tracking) -> None
         embedded = read_embeddings(inputs.embeddings)
         graph_sha256 = versions.graph_sha256(version, tracking=where)
         embedded.check_model(graph_sha256, registry=where.registry_address)
-        relatives = map(embeddings_in, _published(embedded.ancestors, where))
-        take_parts(embedded, folder, relatives=filter(None, relatives))
+        published = promotion.published_folders(embedded.ancestors, where)
+        take_parts(embedded, folder, relatives=filter(None, map(embeddings_in, published)))
     catalog = tables.read_catalog(inputs.catalog)
     source = stored_images(store_location(inputs.store), catalog.images, catalog.boxes)
-
-    def earlier(ancestors: Sequence[Ancestor]) -> list[Path]:
-        return [*_published(ancestors, where), inputs.embeddings]
-
     embedded = embed_with(
-        version, source, folder, earlier=earlier, params=inputs.params, where=where
+        version,
+        source,
+        folder,
+        earlier=[inputs.embeddings],
+        params=inputs.params,
+        where=where,
     )
     notes.print(embedded.summary())
     if is_url(address):
         publish_embeddings(embedded, address)
         shutil.rmtree(folder)
     else:
-        for other in filter(None, map(embeddings_in, earlier(embedded.ancestors))):
+        published = promotion.published_folders(embedded.ancestors, where)
+        for other in filter(None, map(embeddings_in, [*published, inputs.embeddings])):
             take_indexes(embedded, other)
     versions.write_tag(version, promotion.EMBEDDINGS_TAG, address, tracking=where)
-
-
-def _published(ancestors: Sequence[Ancestor], where: Tracking) -> list[Path]:
-    """Returns the folders of the embeddings by a version's ancestors; those at a URL are left out.
-
-    Raises:
-        HemlineError: the store does not answer.
-    """
-    found = [versions.of_graph(each.name, each.graph_sha256, where) for each in ancestors]
-    addresses = [
-        versions.read_tag(version, promotion.EMBEDDINGS_TAG, tracking=where)
-        for version in found
-        if version is not None
-    ]
-    return [Path(address) for address in addresses if address and not is_url(address)]
 
 
 def why_not_published(version: RegisteredVersion, where: Tracking) -> str | None:

@@ -155,6 +155,19 @@ def test_the_childs_folder_shares_the_parents_files(project, asked, where, capsy
     assert_whole(child)
 
 
+def test_data_embeddings_takes_what_was_published(project, asked) -> None:
+    """Where it holds those of another version, as after a challenger that was rejected."""
+    parent = published(project, PARENT)
+    embed(model=OTHER.uri)
+    asked.clear()
+    embed(model=CHILD.uri)
+    assert asked == {NEW: NUM_IMAGES}
+    child = read_embeddings(Path("data/embeddings"))
+    assert inodes(child, *OLD) == inodes(parent, *OLD)
+    embed(model=OTHER.uri)
+    assert_whole(parent)
+
+
 def test_a_rollback_finds_the_parents_as_they_were(project, asked) -> None:
     """Whatever became of the child's folder, and of its own part in it."""
     parent = published(project, PARENT)
