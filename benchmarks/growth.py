@@ -55,8 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out.absolute()
     print(f"{machine()}; full training, growing: MAP on the test split, percent")
-    columns = ("seed", "random", "best known", "all known", "grown", "full", "% of full")
-    columns = (*columns, "% CPU", "with start")
+    columns = ["seed", "random", "best known", "all known", "grown", "full", "% of full"]
+    columns += ["% CPU", "with start"]
     print(f"{'':18}" + "".join(f"{name:>11}" for name in columns), flush=True)
     for name in arguments.attributes:
         shares = [one(name, seed, arguments.labels, out) for seed in arguments.seeds]
