@@ -67,6 +67,7 @@ def report(*, rude: str = "plain") -> Report:
         learning=Figure(svg=None, caption="Not drawn."),
         spaces=figure("spaces", groups=[rude]),
         tags=table,
+        growth=table,
         manipulation=ManipulationPart(
             summary=f"changes of {rude}",
             scores=table,

@@ -120,7 +120,7 @@ def completions(arguments: str, monkeypatch: pytest.MonkeyPatch, capsys) -> list
 def test_a_tab_completes_commands_and_options(monkeypatch, capsys, tmp_path: Path) -> None:
     assert completions("re", monkeypatch, capsys) == ["register", "retrain", "reproduce"]
     assert completions("search --all", monkeypatch, capsys) == ["--all-items"]
-    assert completions("train --par", monkeypatch, capsys) == ["--params"]
+    assert completions("train --para", monkeypatch, capsys) == ["--params"]
     assert completions("embed --q", monkeypatch, capsys) == ["--quiet"]
 
 
