@@ -35,7 +35,8 @@ class TripletNetwork(BackboneNetwork):
         """Returns what `maps` returns, and the last map of each size that was made on the way."""
         (_, third), pyramid = self.backbone.with_pyramid(images_B3HW)
         last = self.backbone.last_stage(third)
-        return (last,), [*pyramid, last]
+        # a transformer's third stage is its last
+        return (last,), pyramid if last is third else [*pyramid, last]
 
     def features_of(self, maps: Maps) -> Tensor:
         """Returns one vector per image [B, D]."""
