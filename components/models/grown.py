@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 from components.errors import HemlineError
+from components.models.csn import TripletNetwork
 from components.models.network import (
     AttentionNetwork,
     BackboneNetwork,
@@ -174,8 +175,7 @@ def grown_network(
     Raises:
         HemlineError: the network is of a kind that cannot be grown.
     """
-    if not isinstance(network, BackboneNetwork):
-        raise not_growable(type(network).__name__)
+    network = growable(network, name=type(network).__name__)
     kind = GrownAttentionNetwork if isinstance(network, WeightingNetwork) else GrownNetwork
     return kind(
         network,
@@ -187,13 +187,19 @@ def grown_network(
     )
 
 
-def not_growable(name: str) -> HemlineError:
-    """Returns the error about a network, by its name, that no attribute can be added to."""
-    if name == "triplet_network":
+def growable(network: EmbeddingNetwork, *, name: str) -> BackboneNetwork:
+    """Returns a network that attributes can be added to.
+
+    Raises:
+        HemlineError: the network, which `name` names, is of another kind.
+    """
+    if type(network) is TripletNetwork:
         why = "has one embedding for all attributes, so that there is nothing to grow"
-    else:
+    elif not isinstance(network, BackboneNetwork):
         why = "is built for the values and items of its data set"
-    return HemlineError(
+    else:
+        return network
+    raise HemlineError(
         f"{name} {why}: networks that can be grown are {', '.join(GROWABLE)}; `dvc repro` trains "
         "it for all attributes"
     )

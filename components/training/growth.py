@@ -24,8 +24,8 @@ from components import files, tables
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.images.store import ImageStore
-from components.models.grown import GrownNetwork, grown_network, not_growable
-from components.models.network import BackboneNetwork
+from components.models.grown import GrownNetwork, growable, grown_network
+from components.models.network import EmbeddingNetwork
 from components.params import ModelParams, TrainParams
 from components.training.loop import Log
 from components.training.plan import Place
@@ -160,11 +160,10 @@ def _check_parent(parent: Parent, store: ImageStore, model_params: ModelParams) 
                 f"model.{key} is {asked[key]}, and {uri} has {value}, which growing does not "
                 f"change: set it to {value}, or train.parent null, which trains the whole network"
             )
-    if not isinstance(_frozen(model), BackboneNetwork) or name == "triplet_network":
-        raise not_growable(name)
+    growable(_frozen(model), name=name)
 
 
-def _frozen(model: TrainedModel) -> torch.nn.Module:
+def _frozen(model: TrainedModel) -> EmbeddingNetwork:
     """Returns the network that everything is grown from."""
     network = model.network
     return network.network if isinstance(network, GrownNetwork) else network
@@ -235,8 +234,7 @@ def grow(
     parent, schema, splits = growth.parent, growth.schema, growth.splits
     section = parent.description.get("grown")
     known = list(section["known"]) if section else parent.model.schema.names
-    network = _frozen(parent.model)
-    assert isinstance(network, BackboneNetwork)
+    network = growable(_frozen(parent.model), name=parent.description["model"]["name"])
     of_map = map_features(network, image_size_px=growth.store.image_size_px)
     dim = parent.description["model"]["embedding_dim"]
     features = Features(folder, growth.images, map_features=of_map)
