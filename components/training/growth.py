@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from components import files, tables
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
+from components.evaluation.evaluation import takes_part
 from components.images.store import ImageStore
 from components.models.grown import GrownNetwork, growable, grown_network
 from components.models.network import EmbeddingNetwork
@@ -198,11 +200,22 @@ def check_labels(splits: pa.Table, schema: AttributeSchema, names: Sequence[str]
         of_attribute = splits.filter(pc.field("attribute") == number)
         for split in ("valid", "test"):
             rows = of_attribute.filter(pc.field("split") == split).to_pandas()
-            if not rows.groupby("value")["image"].nunique().gt(1).any():
+            if not _has_answer(rows):
                 raise HemlineError(
-                    f"{name}: no two images of the {split} split have the same value, so that "
-                    "nothing could be measured: label some of them as well"
+                    f"{name}: no image that asks in the {split} split has another of its value to "
+                    "find, so that nothing could be measured: label more of them as well"
                 )
+
+
+def _has_answer(labels: pd.DataFrame) -> bool:
+    """Returns whether a query has an item to find, by one attribute's labels in a split."""
+    groups = labels["exclusion_group"].fillna(labels["image"])
+    asking, answering = (
+        groups[takes_part(labels, role)].groupby(labels["value"]).agg(set)
+        for role in ("query", "gallery")
+    )
+    both = asking.index.intersection(answering.index)
+    return any(len(asking[value] | answering[value]) > 1 for value in both)
 
 
 @dataclass(frozen=True, kw_only=True)
