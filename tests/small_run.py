@@ -90,15 +90,22 @@ def _pictures() -> np.ndarray:
     return pixels
 
 
-def write_store(folder: Path, images: np.ndarray, pixels: np.ndarray, *, shards: int = 1) -> None:
+def write_store(
+    folder: Path,
+    images: np.ndarray,
+    pixels: np.ndarray,
+    *,
+    shards: int = 1,
+    crop: str = "centre",
+) -> None:
     """Writes the pixels of the given image numbers, shared out among a number of shards."""
-    listed = []
+    listed, size_px = [], pixels.shape[1]
     for index, rows in enumerate(np.array_split(np.arange(len(images)), shards)):
         batch = StoredImages(images[rows].tolist(), ["00" * 32] * len(rows), pixels[rows])
         path = folder / shard_file(index)
-        write_shard(path, [batch], image_size_px=IMAGE_SIZE_PX, recipe="r")
+        write_shard(path, [batch], image_size_px=size_px, recipe="r")
         listed.append(Shard(file=shard_file(index), key="", num_images=len(rows), quarantined=()))
-    write_manifest(folder, listed, image_size_px=IMAGE_SIZE_PX)
+    write_manifest(folder, listed, image_size_px=size_px, crop=crop)
 
 
 def _item(image: int) -> int:
