@@ -196,9 +196,11 @@ class Line:
         """Returns what is to be grown of a version."""
         return plan_growth(self.read(number), self.inputs, model)
 
-    def grow(self, number: int, *, into: int, exported: bool = False) -> Grown:
+    def grow(
+        self, number: int, *, into: int, model: ModelParams = SMALL, exported: bool = False
+    ) -> Grown:
         """Grows a version into another one by what the catalog has, and returns what was grown."""
-        growth, state = self.plan(number), self.folder / f"state-{number}-{into}"
+        growth, state = self.plan(number, model=model), self.folder / f"state-{number}-{into}"
         grown = grow(growth, PARAMS, folder=state, log=lambda *_, **__: None)
         model = self.folder / f"model-{into}"
         write_trained_model(
