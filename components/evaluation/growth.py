@@ -32,7 +32,7 @@ def evaluate_growth(
     embeddings_nND: NDArray[np.float32],
     *,
     schema: AttributeSchema,
-    known: Sequence[str],
+    known: Sequence[str | None],
 ) -> dict[str, Any]:
     """Returns MAP of each grown attribute in its own space, in the best known one, and in all.
 
@@ -47,7 +47,7 @@ def evaluate_growth(
         images: ascending numbers of the embedded images [n].
         embeddings_nND: embeddings of unit length.
         schema: all attributes.
-        known: those that were not grown.
+        known: those that were not grown; None for one that the network does not give any more.
     """
     places = {name: schema.index(name) for name in known if name in schema.names}
     together_nX = embeddings_nND[:, [*places.values()]].reshape(len(images), -1)

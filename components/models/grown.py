@@ -64,8 +64,9 @@ class LinearProbe(nn.Module):
 class GrownNetwork(EmbeddingNetwork):
     """A network that answers for the attributes that it knew, and probes for the others.
 
-    `names` are the schema's attributes in order [N], `known` those of the network in its own order;
-    `outputs` has the width V of the probe of each attribute that was grown.
+    `names` are the schema's attributes in order [N]. `known` are those of the network in its own
+    order, None for one that was left out for good; `outputs` has the width V of the probe of each
+    attribute that was grown.
     """
 
     known_N: Tensor
@@ -76,7 +77,7 @@ class GrownNetwork(EmbeddingNetwork):
         network: BackboneNetwork,
         *,
         names: Sequence[str],
-        known: Sequence[str],
+        known: Sequence[str | None],
         outputs: Mapping[str, int],
         num_features: int,
         embedding_dim: int,
@@ -165,7 +166,7 @@ def grown_network(
     network: EmbeddingNetwork,
     *,
     names: Sequence[str],
-    known: Sequence[str],
+    known: Sequence[str | None],
     outputs: Mapping[str, int],
     num_features: int,
     embedding_dim: int,

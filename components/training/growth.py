@@ -246,7 +246,11 @@ def grow(
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)
     parent, schema, splits = growth.parent, growth.schema, growth.splits
     section = parent.description.get("grown")
-    known = list(section["known"]) if section else parent.model.schema.names
+    # an attribute that the parent left out is grown by the labels that it has now
+    known = [
+        name if name in parent.model.schema.names else None
+        for name in (section["known"] if section else parent.model.schema.names)
+    ]
     network = growable(_frozen(parent.model), name=parent.description["model"]["name"])
     of_map = map_features(network, image_size_px=growth.store.image_size_px)
     dim = parent.description["model"]["embedding_dim"]
