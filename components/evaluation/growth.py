@@ -49,6 +49,7 @@ def evaluate_growth(
         schema: all attributes.
         known: those that were not grown; None for one that the network does not give any more.
     """
+    splits = splits.filter(pc.field("split") == split)
     places = {name: schema.index(name) for name in known if name in schema.names}
     together_nX = embeddings_nND[:, [*places.values()]].reshape(len(images), -1)
     found: dict[str, Any] = {}
