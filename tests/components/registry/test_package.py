@@ -205,3 +205,26 @@ def test_a_package_names_its_ancestors(example, tmp_path) -> None:
     assert package.ancestors == package.lineage.ancestors == parents
     assert package.lineage.graph_sha256 == package.graph_sha256
     assert package.lineage.shared_with(lineage("g" * 64, "skirt", "hem")) == ("skirt",)
+
+
+def test_what_its_network_is_built_from_comes_back_as_it_was(example, tmp_path) -> None:
+    """And an older hemline's package says neither that nor what it was grown from."""
+    description = {
+        "model": {"name": "asen", "pixel_mean": [0.1, 0.2, 0.3], "asa": None, "embedding_dim": 16},
+        "grown": {"known": ["skirt", None], "outputs": {"sleeve": 2}, "num_features": 9},
+    }
+    write_package(
+        Flat(),
+        tmp_path,
+        schema=example.package.schema,
+        image_size_px=64,
+        ancestors=[ancestor("p" * 64, "skirt")],
+        description=description,
+    )
+    assert read_package(tmp_path).description == description
+    content = files.read_json(tmp_path / PACKAGE_FILE)
+    del content["description"], content["ancestors"]
+    files.write_json(content, tmp_path / PACKAGE_FILE)
+    older = read_package(tmp_path)
+    assert (older.description, older.ancestors) == (None, ())
+    assert example.package.description is None, "what says nothing is read as nothing"
