@@ -11,27 +11,20 @@ time. With --labels, the attribute is also grown from so many labelled images.
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from benchmarks.machine import machine
+from benchmarks.stages import PARAMS_FILE, SCHEMA, begin, embedded, sections_of, train, trained
 from components import files, tables
-from components.evaluation.encode import encode
 from components.evaluation.evaluation import held_out_images
 from components.evaluation.growth import evaluate_growth
-from components.images.store import ImageStore
-from components.params import resolved
 from components.training.trained import (
     WEIGHTS_FILE,
     read_description,
@@ -39,10 +32,6 @@ from components.training.trained import (
     save_weights,
     write_trained_model,
 )
-
-PARAMS, STORE = Path("params.yaml"), Path("data/store").absolute()
-SCHEMA = Path("data/catalog")
-ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
@@ -65,8 +54,8 @@ def main() -> None:
 
 def one(name: str, seed: int, numbers: Sequence[int], out: Path) -> float:
     """Prints what growing gives, and returns its share of full training's gain, in percent."""
-    full = trained(out, excluded=None, seed=seed)
-    parent = trained(out, excluded=name, seed=seed)
+    full = trained(out / f"all-{seed}", sections_of(seed))
+    parent = network_without(name, out, seed=seed)
     grown = grow(parent, full, name, out / f"{name}-{seed}-grown")
     theirs, ours = measured(full, full, name), measured(grown, full, name)
     random = ours["own"]["random_map"]
@@ -84,29 +73,19 @@ def one(name: str, seed: int, numbers: Sequence[int], out: Path) -> float:
     return share
 
 
-def trained(out: Path, *, excluded: str | None, seed: int) -> Path:
-    """Returns the folder of a network that was trained without an attribute, or with all."""
-    folder = out / f"{excluded or 'all'}-{seed}"
-    if (folder / "cpu.json").exists():
-        return folder
-    sections = resolved(PARAMS)
-    if excluded:
-        sections["data"]["exclude_attributes"] = [*sections["data"]["exclude_attributes"], excluded]
-    sections["train"] |= {"seed": seed, "parent": None}
-    prepare(folder, sections)
-    train(folder)
-    return folder
+def network_without(name: str, out: Path, *, seed: int) -> Path:
+    """Returns the folder of a network that was trained without an attribute."""
+    sections = sections_of(seed)
+    sections["data"]["exclude_attributes"] = [*sections["data"]["exclude_attributes"], name]
+    return trained(out / f"{name}-{seed}", sections)
 
 
 def grow(parent: Path, full: Path, name: str, folder: Path, num_labels: int | None = None) -> Path:
     """Returns the folder of a network that was grown from another by an attribute."""
-    shutil.rmtree(folder, ignore_errors=True)
-    sections = json.loads((full / "params.yaml").read_text())
+    sections = json.loads((full / PARAMS_FILE).read_text())
     sections["train"]["parent"] = version = files.sha256(parent / "network" / WEIGHTS_FILE)
-    folder.mkdir(parents=True)
-    files.write_text(json.dumps(sections), folder / "params.yaml")
-    for each in ("catalog", "splits", "triplets"):
-        shutil.copytree(full / each, folder / each)
+    begin(folder, sections, like=full)
+    shutil.copytree(full / "triplets", folder / "triplets")
     if num_labels is not None:
         keep_labels(folder, name, num_labels)
     model = read_trained_model(parent / "network")
@@ -137,45 +116,6 @@ def keep_labels(folder: Path, name: str, number: int) -> None:
     files.write_table(splits.filter(is_kept), path, schema=tables.SPLITS)
 
 
-def prepare(folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
-    """Makes catalog, splits and batches of params; the images' numbers are the project's."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    files.write_text(json.dumps(sections), folder / "params.yaml")  # JSON is YAML
-    where = {name: f"{folder / name}" for name in ("catalog", "splits", "triplets")}
-    catalog, splits = ["--catalog", where["catalog"]], ["--splits", where["splits"]]
-    run(folder, "ingest", *catalog)
-    run(folder, "split", *catalog, "--store", str(STORE), *splits)
-    run(folder, "triplets", *catalog, *splits, "--triplets", where["triplets"])
-
-
-def train(folder: Path) -> None:
-    """Trains, or grows, what the params of a folder say, and writes how long that took."""
-    inputs = [f"--{name}={folder / name}" for name in ("catalog", "splits", "triplets", "parent")]
-    outputs = [f"--model={folder / 'network'}", f"--run={folder / 'run.json'}"]
-    command = ["train", f"--store={STORE}", *inputs, *outputs, f"--curve={folder / 'curve.csv'}"]
-    for name, arguments in {"start.json": [*command, "--dry-run"], "cpu.json": command}.items():
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run(folder, *arguments)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        files.write_json(took, folder / name)
-
-
-def run(folder: Path, *arguments: str) -> None:
-    """Runs a stage on the params of a folder, in this project."""
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines",
-        *arguments,
-        "--params",
-        f"{folder / 'params.yaml'}",
-    ]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-
-
 def cpu_s(folder: Path, name: str = "cpu.json") -> float:
     """Returns the CPU seconds of a training, or of its dry run."""
     return float(files.read_json(folder / name))
@@ -183,18 +123,11 @@ def cpu_s(folder: Path, name: str = "cpu.json") -> float:
 
 def measured(folder: Path, full: Path, name: str) -> dict[str, Any]:
     """Returns the figures of an attribute on the test split, as if it had been grown."""
-    model = read_trained_model(folder / "network")
-    splits = tables.read_splits(full / "splits")
+    splits, schema = tables.read_splits(full / "splits"), tables.read_schema(full / "catalog")
     images = held_out_images(splits, "test")
-    embeddings = encode(
-        model.embed,
-        ImageStore(STORE),
-        images,
-        num_attributes=len(model.schema.names),
-        device=torch.device("cpu"),
-    )
-    known = [each for each in model.schema.names if each != name]
-    found = evaluate_growth(splits, "test", images, embeddings, schema=model.schema, known=known)
+    embeddings = embedded(folder, images)
+    known = [each for each in schema.names if each != name]
+    found = evaluate_growth(splits, "test", images, embeddings, schema=schema, known=known)
     row: dict[str, Any] = found[name]
     return row
 
