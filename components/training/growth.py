@@ -1,5 +1,8 @@
 """Growing a network: attributes that it does not know are added, and nothing else is trained.
 
+Where only values are new, of attributes that it knows, nothing is trained at all: the network is
+taken as it is, and what is made of it anew, prototypes among it, knows the values.
+
 Features of the training images by the frozen network are computed once, and each new attribute gets
 a probe of them (`probes.py`): a ridge regression from features to values, whose predictions are the
 embedding. Nothing is drawn at random: the same images, labels and network make the same probe.
@@ -80,10 +83,20 @@ class Growth:
         return [name for name in self.schema.names if name not in self.parent.model.schema.names]
 
     @property
+    def new_values(self) -> dict[str, dict[str, int]]:
+        """The values that the parent does not know, of attributes that it does: `values_beyond`."""
+        return values_beyond(self.parent.model.schema, self.schema, self.splits)
+
+    @property
     def text(self) -> str:
         """What is to be done, for people."""
         counts = {name: len(self.labels(name).images_n) for name in self.new}
-        added = ", ".join(f"{name} ({counts[name]} training images)" for name in self.new)
+        counts |= {
+            f"{name}={value}": number
+            for name, values in self.new_values.items()
+            for value, number in values.items()
+        }
+        added = ", ".join(f"{what} ({number} training images)" for what, number in counts.items())
         left_out = ", ".join(
             name for name in self.parent.model.schema.names if name not in self.schema.names
         )
@@ -126,6 +139,32 @@ def read_parent(folder: Path, graph_sha256: str) -> Parent:
         model=read_trained_model(folder),
         description=read_description(folder),
     )
+
+
+def values_beyond(
+    known: AttributeSchema, schema: AttributeSchema, splits: pa.Table
+) -> dict[str, dict[str, int]]:
+    """Returns the values that a schema has beyond another, of attributes that are in both.
+
+    By attribute, with the number of training images that have each; of none, a value counts for
+    nothing. Single products are no such values.
+
+    Args:
+        known: what a version knows.
+        schema: the catalog's.
+        splits: `tables.SPLITS` of the catalog.
+    """
+    beyond = {}
+    for number, attribute in enumerate(schema.attributes):
+        if attribute.is_identity or attribute.name not in known.names:
+            continue
+        before = known.attributes[known.index(attribute.name)].values
+        num_images = training_labels(splits, number).values_nV.sum(axis=0)
+        counted = zip(attribute.values, num_images.tolist(), strict=False)  # up to the last seen
+        found = {value: count for value, count in counted if count and value not in before}
+        if found:
+            beyond[attribute.name] = found
+    return beyond
 
 
 def plan_growth(parent: Parent, inputs: TrainingInputs, model_params: ModelParams) -> Growth:

@@ -16,7 +16,7 @@ from components.params import ModelParams, load_section, resolved
 from components.registry import promotion, versions
 from components.registry.versions import EXTENDS_TAG, UNCHANGED_TAG, RegisteredVersion
 from components.tracking.runs import Tracking
-from components.training.growth import Growth, plan_growth, read_parent
+from components.training.growth import Growth, plan_growth, read_parent, values_beyond
 from components.training.setup import TrainingInputs
 from pipelines.operations.grow.parent import take_parent
 from pipelines.operations.rollback import rollback
@@ -53,6 +53,9 @@ def grow(
     names it, and `dvc repro` does the rest. It ends with a version that extends the other, and with
     embeddings of which only the new attribute's were made; `hemline promote` asks the gate about
     the new attribute. An attribute of the version that the catalog does not have is left out.
+
+    Where only values are new, of attributes that the version knows, nothing is trained: the version
+    that is registered has all embeddings of the other, and prototypes of the new values.
 
     If it is killed, run it again.
     """
@@ -92,9 +95,9 @@ def prepare(
         take_parent(version, folder, where=where)
         graph_sha256 = files.read_json(folder / tables.PARENT_VERSION)["graph_sha256"]
         parent = read_parent(folder, graph_sha256)
-        _check_attributes(
-            attributes, parent.model.schema, tables.read_schema(inputs.catalog), of=version.uri
-        )
+        known, catalog = parent.model.schema, tables.read_schema(inputs.catalog)
+        has_new_values = bool(values_beyond(known, catalog, tables.read_splits(inputs.splits)))
+        _check_attributes(attributes, known, catalog, has_new_values=has_new_values, of=version.uri)
         growth = plan_growth(parent, inputs, load_section(params, ModelParams))
         if not _holds(options.PARENT, graph_sha256):
             shutil.rmtree(options.PARENT, ignore_errors=True)
@@ -114,9 +117,17 @@ def _holds(folder: Path, graph_sha256: str) -> bool:
 
 
 def _check_attributes(
-    asked: Sequence[str] | None, known: AttributeSchema, catalog: AttributeSchema, *, of: str
+    asked: Sequence[str] | None,
+    known: AttributeSchema,
+    catalog: AttributeSchema,
+    *,
+    has_new_values: bool,
+    of: str,
 ) -> None:
-    """Refuses attributes that are not those that the catalog has and the version does not know."""
+    """Refuses attributes that are not those that the catalog has and the version does not know.
+
+    There need not be one where the catalog has values that the version does not know.
+    """
     new = [name for name in catalog.names if name not in known.names]
     for name in asked or ():
         if name in known.names:
@@ -135,11 +146,11 @@ def _check_attributes(
             f"(--attribute {others[0]}), or leave it out (data.exclude_attributes), and `dvc repro "
             "split`"
         )
-    if not new and all(name in catalog.names for name in known.names):
+    if not new and not has_new_values and all(name in catalog.names for name in known.names):
         raise HemlineError(
             f"{of} knows every attribute of the catalog {options.CATALOG} ("
-            f"{', '.join(catalog.names)}): there is nothing to grow. `dvc repro split` reads "
-            "labels that were added"
+            f"{', '.join(catalog.names)}) and every value of its training images: there is nothing "
+            "to grow. `dvc repro split` reads labels that were added"
         )
 
 
@@ -154,6 +165,7 @@ def _tell(growth: Growth, *, where: Tracking, as_json: bool) -> None:
                 "model": made.uri,
                 "extends": growth.parent.uri,
                 "attributes": growth.new,
+                "values": growth.new_values,
                 "growth": measured,
                 "unchanged_sha256": unchanged,
             }
@@ -161,6 +173,8 @@ def _tell(growth: Growth, *, where: Tracking, as_json: bool) -> None:
         return
     for name, row in measured.items():
         console.print(growth_text(name, row), markup=False)
+    for name, values in growth.new_values.items():
+        console.print(f"new prototypes of {name}: {', '.join(values)}", markup=False)
     console.print(
         f"{made.uri} extends {growth.parent.uri}: embeddings of all attributes that both know are "
         f"the same bits (SHA-256 {str(unchanged)[:12]}).\nNext: `hemline promote "
