@@ -57,9 +57,9 @@ def _description_of_run(
     try:
         params = read_origin(run_of(version, tracking=where), tracking=where).params
         names = [field.name for field in fields(ModelParams)]
-        model = {
-            name: parse_value(params[key]) for name in names if (key := f"model.{name}") in params
-        }
+        model = {name: _parsed(params[key]) for name in names if (key := f"model.{name}") in params}
+        if "name" not in model:
+            raise HemlineError("it has no model.name")
     except HemlineError as error:
         raise HemlineError(
             f"{version.uri} cannot be grown: an older hemline registered it, which did not write "
@@ -68,3 +68,8 @@ def _description_of_run(
     pixels = files.read_json(package.folder / PACKAGE_FILE).get("pixel_statistics")
     statistics = pixels or IMAGENET_PIXELS._asdict()
     return {"model": {**model, "pixel_mean": statistics["mean"], "pixel_std": statistics["std"]}}
+
+
+def _parsed(text: str) -> Any:
+    """Returns the value of a run's param, which is the text that Python makes of it."""
+    return None if text == str(None) else parse_value(text)
