@@ -1,146 +1,28 @@
 """The gate: whether a challenger may take the champion's place, by numbers alone.
 
 Both were measured on the same split. Differences are paired: of each query, the challenger's
-average precision less the champion's.
+average precision less the champion's. A challenger that was grown from the champion has the same
+embeddings of all that both know: what is new to the champion decides alone.
 """
 
-import json
 import math
-import operator
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+from typing import Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from components.errors import HemlineError
 from components.evaluation.metrics import bootstrap_interval, gain
 from components.evaluation.query_scores import QueryScores
+from components.evaluation.verdict import AttributeChange, IntervalWidths, Rule, Verdict
 from components.params import GateParams
 
 _KEYS = ["attribute", "image"]
-_KEEPS = {"above": operator.gt, "at least": operator.ge, "at most": operator.le}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule with what was measured, its limit, and the attribute concerned if it is only one."""
-
-    name: str
-    measured: float
-    bound: Literal["above", "at least", "at most"]
-    limit: float
-    attribute: str | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether what was measured keeps to the limit; NaN does not."""
-        return bool(_KEEPS[self.bound](self.measured, self.limit))
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttributeChange:
-    """MAP of an attribute in percent; the champion's is None if it does not know the attribute.
-
-    `gain` is the challenger's, with its 95 % interval, as `evaluation.report` has it; these and a
-    random ranking's MAP are None in a verdict of an older version.
-    """
-
-    name: str
-    num_queries: int
-    champion_map: float | None
-    challenger_map: float
-    random_map: float | None = None
-    gain: float | None = None
-    gain_low: float | None = None
-    gain_high: float | None = None
-
-    @property
-    def gain_text(self) -> str:
-        """The gain with its interval, and in words where it may be 0; empty where unknown."""
-        if self.gain is None or self.gain_low is None:
-            return ""
-        text = f"{self.gain:.1f} ({self.gain_low:.1f} to {self.gain_high:.1f})"
-        return text if self.gain_low > 0 else f"{text}, not above random"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The gate's decision on a version.
-
-    Attributes:
-        challenger: number of the version.
-        champion: number of the version that it was compared with; None where there was none.
-        splits: SHA-256 of the splits table that both were measured on.
-        limits: section `gate` of the params.
-        rules: rules in the order in which people read them.
-        attributes: MAP of each attribute.
-        widths: where more images ask than by their roles, how much that narrows the interval;
-            None elsewhere.
-    """
-
-    challenger: int
-    champion: int | None
-    splits: str
-    limits: Mapping[str, float]
-    rules: tuple[Rule, ...]
-    attributes: tuple[AttributeChange, ...]
-    widths: "IntervalWidths | None" = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every rule is kept."""
-        return all(rule.passed for rule in self.rules)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain values, with `passed` for every rule and for the whole."""
-        rules = [{**asdict(rule), "passed": rule.passed} for rule in self.rules]
-        return {**asdict(self), "rules": rules, "passed": self.passed}
-
-    def to_json(self) -> str:
-        """Returns it as JSON, which `from_json` reads."""
-        return json.dumps(self.as_dict())
-
-    @staticmethod
-    def from_json(text: str) -> "Verdict":
-        """Returns the verdict that `to_json` wrote."""
-        content = json.loads(text)
-        del content["passed"]
-        for rule in content["rules"]:
-            del rule["passed"]
-        content["rules"] = tuple(Rule(**rule) for rule in content["rules"])
-        content["attributes"] = tuple(AttributeChange(**row) for row in content["attributes"])
-        if content.get("widths"):
-            content["widths"] = IntervalWidths(**content["widths"])
-        return Verdict(**content)
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntervalWidths:
-    """The widths of an interval, in percent points, over all queries and over held-out ones alone.
-
-    The interval is that of the change of MAP, or of MAP where there is no champion; held-out
-    queries are those that would ask with `split.roles held_out`, against the same gallery: all
-    queries of an attribute whose roles decide.
-    """
-
-    of: Literal["change of MAP", "MAP"]
-    num_queries: int
-    width: float
-    num_held_out: int
-    width_held_out: float
-
-    @property
-    def text(self) -> str:
-        """How much narrower it decides, in words; equal scores have no width to compare."""
-        text = (
-            f"split.roles leave_one_out: the interval of the {self.of} over {self.num_queries:,} "
-            f"queries is {self.width:.2f} points wide; over the {self.num_held_out:,} of held_out "
-            f"alone it is {self.width_held_out:.2f}"
-        )
-        if not (self.width and self.width_held_out):
-            return text
-        return f"{text}, {self.width_held_out / self.width:.1f} times as wide"
+_FEWEST_QUERIES = 2  # of a new attribute: fewer have no interval
+_GAIN_INTERVAL = "lower end of its gain's"
 
 
 def judge(
@@ -150,14 +32,17 @@ def judge(
     challenger_version: int,
     champion_version: int | None,
     limits: GateParams,
+    without: Collection[str] = (),
 ) -> Verdict:
     """Returns the verdict on a challenger; without a champion, only the sanity rules apply.
+
+    `without` are attributes that the challenger need not know though the champion does.
 
     Raises:
         HemlineError: the two were measured on different splits, or share no query.
     """
     ours = challenger.queries.to_pandas()
-    rules = _sanity(challenger, ours, limits)
+    rules = [_above_random(ours, limits), *_sanity(challenger, [*challenger.norm_ranges], limits)]
     if champion is None:
         attributes = _attributes(ours.assign(champions=math.nan))
         of_all = ours.assign(measured=ours["average_precision"])
@@ -165,9 +50,7 @@ def judge(
         queries = _beside(challenger, champion)
         of_all = queries.assign(measured=queries["average_precision"] - queries["champions"])
         attributes = _attributes(queries)
-        lost = [name for name in champion.attributes if name not in challenger.attributes]
-        names = ", ".join(lost) or None
-        kept = Rule("attributes that the challenger does not know", len(lost), "at most", 0, names)
+        kept = _nothing_lost(challenger, champion.attributes, without)
         rules = [*_changes(queries, attributes, limits), kept, *rules]
     return Verdict(
         challenger=challenger_version,
@@ -179,13 +62,82 @@ def judge(
         widths=_widths(
             of_all.dropna(subset="measured"), "MAP" if champion is None else "change of MAP", limits
         ),
+        without=tuple(without),
     )
 
 
+def judge_grown(
+    challenger: QueryScores,
+    known: Sequence[str],
+    *,
+    challenger_version: int,
+    champion_version: int,
+    limits: GateParams,
+    without: Collection[str] = (),
+) -> Verdict:
+    """Returns the verdict on a challenger that was grown from the champion.
+
+    Of all that both know the embeddings are the same bits, so that the champion is not measured:
+    every attribute that is new must lie above a random ranking's. One that brings nothing new and
+    leaves out nothing that was to be left out is no reason to change.
+
+    Args:
+        challenger: its scores.
+        known: attributes that the champion knows.
+        challenger_version: number of the version.
+        champion_version: number of the champion.
+        limits: section `gate` of the params.
+        without: attributes that the challenger need not know though the champion does.
+    """
+    ours = challenger.queries.to_pandas()
+    of_champion = ours["average_precision"].where(ours["attribute"].isin(known))
+    attributes = _attributes(ours.assign(champions=of_champion))
+    new = {
+        name: ours[ours["attribute"] == name] for name in challenger.attributes if name not in known
+    }
+    rules = [_nothing_lost(challenger, known, without)]
+    if not new and rules[0].passed:
+        name = "attributes that are new, or left out as was asked for"
+        rules.append(Rule(name, len(without), "at least", 1))
+    rules += [rule for name, queries in new.items() for rule in _of_new(name, queries, limits)]
+    if measured := [name for name in new if name in challenger.norm_ranges]:
+        rules += _sanity(challenger, measured, limits)
+    intervals = [rule for rule in rules if rule.name.startswith(_GAIN_INTERVAL)]
+    lowest = min(intervals, key=lambda rule: rule.measured, default=None)
+    decides = None if lowest is None else lowest.attribute
+    return Verdict(
+        challenger=challenger_version,
+        champion=champion_version,
+        splits=challenger.splits,
+        limits=asdict(limits),
+        rules=tuple(rules),
+        attributes=attributes,
+        widths=None
+        if decides is None
+        else _widths(new[decides], "gain", limits, attribute=decides),
+        unchanged=tuple(name for name in challenger.attributes if name in known),
+        without=tuple(without),
+    )
+
+
+def _of_new(name: str, queries: pd.DataFrame, limits: GateParams) -> list[Rule]:
+    """Returns the rules on an attribute that the champion does not know."""
+    if len(queries) < _FEWEST_QUERIES:
+        return [Rule("queries of a new attribute", len(queries), "at least", _FEWEST_QUERIES, name)]
+    low, _ = bootstrap_interval(*_of_gain(queries), statistic=gain, confidence=limits.confidence)
+    interval = f"{_GAIN_INTERVAL} {100 * limits.confidence:g} % interval"
+    above = replace(_above_random(queries, limits), attribute=name)
+    return [above, Rule(interval, 100 * low, "above", 0, name)]
+
+
 def _widths(
-    queries: pd.DataFrame, of: Literal["change of MAP", "MAP"], limits: GateParams
+    queries: pd.DataFrame,
+    of: Literal["change of MAP", "MAP", "gain"],
+    limits: GateParams,
+    *,
+    attribute: str | None = None,
 ) -> IntervalWidths | None:
-    """Returns the widths of the interval of the mean of `measured`.
+    """Returns the widths of the interval of the gain, or else of the mean of `measured`.
 
     None where roles decide for all queries, or would have let none of them ask.
     """
@@ -193,29 +145,46 @@ def _widths(
     is_held_out = held_out.isna() | held_out.eq(other=True)
     if held_out.isna().all() or not is_held_out.any():
         return None
-    samples = [100 * rows["measured"].to_numpy() for rows in (queries, queries[is_held_out])]
-    ends = [bootstrap_interval(sample, confidence=limits.confidence) for sample in samples]
-    width, width_held_out = (high - low for low, high in ends)
+    widths = []
+    for rows in (queries, queries[is_held_out]):
+        low, high = (
+            bootstrap_interval(*_of_gain(rows), statistic=gain, confidence=limits.confidence)
+            if of == "gain"
+            else bootstrap_interval(rows["measured"].to_numpy(), confidence=limits.confidence)
+        )
+        widths.append(100 * (high - low))
     return IntervalWidths(
         of=of,
-        num_queries=len(samples[0]),
-        width=width,
-        num_held_out=len(samples[1]),
-        width_held_out=width_held_out,
+        attribute=attribute,
+        num_queries=len(queries),
+        width=widths[0],
+        num_held_out=int(is_held_out.sum()),
+        width_held_out=widths[1],
     )
 
 
-def _sanity(scores: QueryScores, queries: pd.DataFrame, limits: GateParams) -> list[Rule]:
-    """Returns the rules on the challenger alone."""
-    deviation = max(abs(length - 1) for length in scores.norm_range)
-    closest = max(scores.mean_similarity, key=lambda name: scores.mean_similarity[name])
-    similarity = scores.mean_similarity[closest]
+def _above_random(queries: pd.DataFrame, limits: GateParams) -> Rule:
     above = _percent(queries["average_precision"] - queries["random_average_precision"])
+    return Rule("MAP above a random ranking's", above, "above", limits.min_above_random)
+
+
+def _sanity(scores: QueryScores, names: Sequence[str], limits: GateParams) -> list[Rule]:
+    """Returns the rules on the embeddings of some attributes alone."""
+    lengths = [length for name in names for length in scores.norm_ranges[name]]
+    deviation = float(np.abs(np.subtract(lengths, 1)).max())  # NaN, if one is
+    closest = max(names, key=lambda name: scores.mean_similarity[name])
+    similarity = scores.mean_similarity[closest]
     return [
-        Rule("MAP above a random ranking's", above, "above", limits.min_above_random),
         Rule("length of embeddings, from 1", deviation, "at most", limits.norm_tolerance),
         Rule("highest mean similarity", similarity, "at most", limits.max_mean_similarity, closest),
     ]
+
+
+def _nothing_lost(challenger: QueryScores, known: Sequence[str], without: Collection[str]) -> Rule:
+    """Returns the rule that what the champion knows stays, but for what need not."""
+    lost = [name for name in known if name not in {*challenger.attributes, *without}]
+    names = ", ".join(lost) or None
+    return Rule("attributes that the challenger does not know", len(lost), "at most", 0, names)
 
 
 def _beside(challenger: QueryScores, champion: QueryScores) -> pd.DataFrame:
@@ -263,7 +232,7 @@ def _attributes(queries: pd.DataFrame) -> tuple[AttributeChange, ...]:
 
 
 def _change(name: str, rows: pd.DataFrame) -> AttributeChange:
-    scores = rows["average_precision"].to_numpy(), rows["random_average_precision"].to_numpy()
+    scores = _of_gain(rows)
     low, high = bootstrap_interval(*scores, statistic=gain)
     return AttributeChange(
         name=name,
@@ -274,6 +243,14 @@ def _change(name: str, rows: pd.DataFrame) -> AttributeChange:
         gain=100 * float(gain(*scores)),
         gain_low=100 * low,
         gain_high=100 * high,
+    )
+
+
+def _of_gain(queries: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns what `gain` takes of queries."""
+    return (
+        queries["average_precision"].to_numpy(),
+        queries["random_average_precision"].to_numpy(),
     )
 
 

@@ -6,7 +6,7 @@ Shape letters: n images, N attributes, D embedding, Q queries.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,8 @@ class QueryScores:
         queries: `tables.QUERY_SCORES`.
         splits: SHA-256 of the splits table.
         attributes: all attributes that the network knows, with or without a query.
-        norm_range: smallest and largest length of an embedding.
+        norm_ranges: smallest and largest length of the test images' embeddings by attribute; of an
+            older hemline's record, that of all attributes for each.
         mean_similarity: mean similarity of the test images by attribute.
         model: identity of the trained model, `training/trained.py`; None: of an older hemline, or
             measured of a package.
@@ -39,7 +40,7 @@ class QueryScores:
     queries: pa.Table
     splits: str
     attributes: tuple[str, ...]
-    norm_range: tuple[float, float]
+    norm_ranges: Mapping[str, tuple[float, float]]
     mean_similarity: Mapping[str, float]
     model: str | None = None
 
@@ -64,7 +65,7 @@ def query_scores(
         model: identity of the trained model.
     """
     measured = embeddings_nND[:, list(results)].astype(np.float64)
-    norms = np.linalg.norm(measured, axis=-1)
+    norms_nN = np.linalg.norm(measured, axis=-1)
     names = [schema.names[attribute] for attribute in results]
     columns = [
         [
@@ -80,7 +81,10 @@ def query_scores(
         queries=pa.concat_tables(pa.table(each, schema=tables.QUERY_SCORES) for each in columns),
         splits=splits,
         attributes=tuple(known.names),
-        norm_range=(float(norms.min()), float(norms.max())),
+        norm_ranges={
+            name: (float(norms_n.min()), float(norms_n.max()))
+            for name, norms_n in zip(names, norms_nN.T, strict=True)
+        },
         mean_similarity={
             name: mean_similarity(measured[:, place]) for place, name in enumerate(names)
         },
@@ -167,11 +171,16 @@ def read_query_scores(path: Path) -> QueryScores:
         HemlineError: the file is missing or holds something else.
     """
     about = files.read_about(path, schema=tables.QUERY_SCORES)
+    ranges: dict[str, Any] = (
+        about["norm_ranges"]
+        if "norm_ranges" in about
+        else dict.fromkeys(about["mean_similarity"], about["norm_range"])
+    )
     return QueryScores(
         queries=files.read_table(path, schema=tables.QUERY_SCORES),
         splits=about["splits"],
         attributes=tuple(about["attributes"]),
-        norm_range=tuple(about["norm_range"]),
+        norm_ranges={name: (low, high) for name, (low, high) in ranges.items()},
         mean_similarity=about["mean_similarity"],
         model=about.get("model"),
     )

@@ -6,7 +6,8 @@ noise there is in its embeddings.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from components.networks import IMAGENET_PIXELS
 from components.params import EmbedParams, GateParams, load_section
 from components.registry import registration, versions
 from components.registry.graph import write_package
-from components.registry.package import NETWORK_FILE, read_package
+from components.registry.package import NETWORK_FILE, Ancestor, read_package
 from components.tracking import runs
 from components.tracking.runs import Tracking
 
@@ -56,20 +57,23 @@ _NOISE = 120  # standard deviation: of one pixel, more than what colours differ 
 
 
 class Corners(nn.Module):
-    """The mean of `size` x `size` pixels of each half, as a direction."""
+    """The mean of so many times so many pixels of each attribute's half, as a direction."""
 
     pixel_statistics = IMAGENET_PIXELS
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, sizes: Mapping[str, int]) -> None:
         super().__init__()
-        self.size = size
+        self.sizes = sizes
 
     def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
-        middle = images_B3HW.shape[2] // 2
-        corners = [images_B3HW[:, :, y : y + self.size, : self.size] for y in (0, middle)]
-        means_B23 = torch.stack([corner.mean(dim=(2, 3)) for corner in corners], dim=1)
+        middle = {"top": 0, "bottom": images_B3HW.shape[2] // 2}
+        corners = [
+            images_B3HW[:, :, middle[name] : middle[name] + size, :size]
+            for name, size in self.sizes.items()
+        ]
+        means_BN3 = torch.stack([corner.mean(dim=(2, 3)) for corner in corners], dim=1)
         places_BK3 = attributes_BK[:, :, None].expand(-1, -1, 3)
-        return nn.functional.normalize(means_B23.gather(1, places_BK3), dim=-1)
+        return nn.functional.normalize(means_BN3.gather(1, places_BK3), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,19 +114,47 @@ class Promotable:
             schema=tables.SPLITS,
         )
 
-    def register(self, corner: int, *, image_size_px: int = SIZE_PX, evaluated: bool = True) -> int:
-        """Returns the number of a new version; its evaluation is on the splits of now."""
+    def register(
+        self,
+        corner: int | Mapping[str, int],
+        *,
+        image_size_px: int = SIZE_PX,
+        evaluated: bool = True,
+        ancestors: Sequence[Ancestor] = (),
+    ) -> int:
+        """Returns the number of a new version; its evaluation is on the splits of now.
+
+        Corners differ by attribute where a mapping is given, which names all that are known. With
+        ancestors, it is tagged as what was grown from the first of them.
+        """
+        sizes = dict.fromkeys(SCHEMA.names, corner) if isinstance(corner, int) else corner
         package = self.folder / "package"
-        write_package(Corners(corner), package, schema=SCHEMA, image_size_px=image_size_px)
+        write_package(
+            Corners(sizes),
+            package,
+            schema=schema_of(sizes),
+            image_size_px=image_size_px,
+            ancestors=ancestors,
+        )
         run_id = runs.start_run(self.tracking, params={}, tags={})
         version = registration.register_package(
             package, card="# Card\n", tracking=self.tracking, run_id=run_id
         )
+        if ancestors:
+            tags = {versions.EXTENDS_TAG: ancestors[0].uri, versions.UNCHANGED_TAG: "5" * 64}
+            for name, text in tags.items():
+                versions.write_tag(version, name, text, tracking=self.tracking)
         if evaluated:
             path = self.folder / "queries.parquet"
             write_query_scores(self.measure(package), path)
             runs.log_file(path, tracking=self.tracking, run_id=run_id)
         return version.version
+
+    def ancestor(self, number: int, *attributes: str) -> Ancestor:
+        """Returns a version as one that others were grown from."""
+        version = versions.RegisteredVersion(name="hemline", version=number)
+        graph = versions.graph_sha256(version, tracking=self.tracking)
+        return Ancestor(name="hemline", version=number, graph_sha256=graph, attributes=attributes)
 
     def embed(self, number: int) -> None:
         """Embeds all images into data/embeddings as the stage does, only without Ray."""
@@ -133,7 +165,7 @@ class Promotable:
             model_version=version.version,
             model_sha256=files.sha256(package.folder / NETWORK_FILE),
             image_size_px=package.image_size_px,
-            attributes={name: place for place, name in enumerate(SCHEMA.names)},
+            attributes={name: place for place, name in enumerate(package.schema.names)},
             precision="fp32",
         )
         store, out = self.folder / "data/store", self.folder / "data/embeddings"
@@ -154,13 +186,13 @@ class Promotable:
 
     def measure(self, package: Path) -> QueryScores:
         """Returns how a package does on the splits of now."""
-        path = self.folder / "data/splits/splits.parquet"
+        path, read = self.folder / "data/splits/splits.parquet", read_package(package)
         return measure_queries(
-            read_package(package).load_network(),
+            read.load_network(),
             ImageStore(self.folder / "data/store"),
             files.read_table(path, schema=tables.SPLITS),
             schema=SCHEMA,
-            known=SCHEMA,
+            known=read.schema,
             digest=files.sha256(path),
         )
 
@@ -219,6 +251,12 @@ def promotable(folder: Path, *, num_images: int = 150) -> Promotable:
     project.add_images(0, num_images)
     project.set_params()
     return project
+
+
+def schema_of(names: Iterable[str]) -> AttributeSchema:
+    """Returns the schema of some attributes, in their order."""
+    attributes = tuple(SCHEMA.attributes[SCHEMA.index(name)] for name in names)
+    return replace(SCHEMA, attributes=attributes)
 
 
 def _values(image: int) -> tuple[int, int]:

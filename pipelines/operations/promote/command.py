@@ -1,21 +1,18 @@
 """Operation `promote`: a version through the gate, its embeddings published, then champion."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Annotated
 
 from typer import Argument, Exit, Option
 
 from components.errors import HemlineError
-from components.evaluation.gate import Verdict, judge
-from components.evaluation.query_scores import QueryScores
-from components.params import GateParams, load_section
+from components.evaluation.verdict import Verdict
 from components.registry import promotion, versions
 from components.registry.promotion import champion_embeddings
 from components.registry.versions import RegisteredVersion
-from components.tables import split_digest
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.inputs import Inputs
-from pipelines.operations.promote.measuring import measure_again, recorded_scores
+from pipelines.operations.promote.judging import verdict_on
 from pipelines.operations.promote.publishing import publish, why_not_published
 from pipelines.shell import options
 from pipelines.shell.environment import tracking, who
@@ -31,6 +28,10 @@ Again = Annotated[
         "if it is champion already.",
     ),
 ]
+Without = Annotated[
+    list[str] | None,
+    Option(metavar="ATTRIBUTE", help="The version may lack this attribute of the champion's."),
+]
 
 _INPUTS = Inputs()
 
@@ -45,6 +46,7 @@ def promote(
     embeddings_root: options.EmbeddingsRoot = str(options.EMBEDDINGS_ROOT),
     params: options.Params = options.PARAMS,
     again: Again = False,
+    without: Without = None,
     output_format: options.Format = "table",
 ) -> None:
     """Make a version champion if it passes the gate, together with its embeddings.
@@ -60,7 +62,7 @@ def promote(
         embeddings_root=embeddings_root,
         params=params,
     )
-    verdict = promote_version(version, inputs=inputs, again=again)
+    verdict = promote_version(version, inputs=inputs, again=again, without=without or ())
     where = tracking(params)
     uri = f"models:/{where.model_name}/{verdict.challenger}"
     embeddings_of = champion_embeddings(where).embeddings if verdict.passed else None
@@ -78,13 +80,18 @@ def promote(
 
 
 def promote_version(
-    version: int | str = "latest", *, inputs: Inputs = _INPUTS, again: bool = False
+    version: int | str = "latest",
+    *,
+    inputs: Inputs = _INPUTS,
+    again: bool = False,
+    without: Sequence[str] = (),
 ) -> Verdict:
     """Returns the gate's verdict on a version, which is champion from then on if it passed.
 
     The version is given by its number, as "latest" or by its URI; one that was rolled back needs
-    `again`. Idempotent: called again, after a crash or when it is done, it ends in the same state.
-    A verdict by the same limits against the same champion stands, and nothing is done twice.
+    `again`, and attributes of the champion's that it may lack are named in `without`. Idempotent:
+    called again, after a crash or when it is done, it ends in the same state. A verdict by the same
+    limits against the same champion stands, and nothing is done twice.
 
     Raises:
         HemlineError: there is no such version, it was rolled back, or it cannot be measured or
@@ -99,7 +106,7 @@ def promote_version(
             f"{challenger.uri} was rolled back at {rollback.time} by {rollback.who}; "
             f"`hemline promote {challenger.version} --again` makes it champion again"
         )
-    verdict = _verdict(challenger, champion, inputs, where)
+    verdict = verdict_on(challenger, champion, without=without, inputs=inputs, where=where)
     if not verdict.passed:
         return verdict
     # a version that is not in use is published again: the catalog may have grown since
@@ -128,7 +135,7 @@ def print_verdict(verdict: Verdict) -> None:
         (
             row.name,
             str(row.num_queries),
-            "none" if row.champion_map is None else f"{row.champion_map:.2f}",
+            verdict.champion_text(row) or "none",
             f"{row.challenger_map:.2f}",
             "" if row.random_map is None else f"{row.random_map:.2f}",
             row.gain_text,
@@ -139,55 +146,12 @@ def print_verdict(verdict: Verdict) -> None:
     rules = table("Rules", ["rule"], ["measured", "must be", ""])
     for rule in verdict.rules:
         rules.add_row(
-            f"{rule.name} ({rule.attribute})" if rule.attribute else rule.name,
+            rule.title,
             f"{rule.measured:.4g}",
             f"{rule.bound} {rule.limit:g}",
             "kept" if rule.passed else "broken",
             style=None if rule.passed else "bold red",
         )
     console.print(table(title, ["attribute"], columns, rows=attributes), rules)
-    if verdict.widths is not None:
-        console.print(verdict.widths.text)
-
-
-def _verdict(
-    challenger: RegisteredVersion, champion: int | None, inputs: Inputs, where: Tracking
-) -> Verdict:
-    """Returns the verdict that stands, or a new one, which the version then carries."""
-    limits = load_section(inputs.params, GateParams)
-    text = versions.read_tag(challenger, promotion.VERDICT_TAG, tracking=where)
-    stored = None if text is None else Verdict.from_json(text)
-    is_champion = champion == challenger.version
-    against = None if is_champion else champion
-    if stored and (is_champion or (stored.champion, stored.limits) == (against, asdict(limits))):
-        return stored
-    ours, theirs = _measured(challenger, against, inputs, where)
-    verdict = judge(
-        ours,
-        theirs,
-        challenger_version=challenger.version,
-        champion_version=against,
-        limits=limits,
-    )
-    versions.write_tag(challenger, promotion.VERDICT_TAG, verdict.to_json(), tracking=where)
-    return verdict
-
-
-def _measured(
-    challenger: RegisteredVersion, champion: int | None, inputs: Inputs, where: Tracking
-) -> tuple[QueryScores, QueryScores | None]:
-    """Returns the scores of both on the challenger's test split; missing ones are measured."""
-    ours = recorded_scores(challenger, where) or measure_again(challenger, inputs, where)
-    if champion is None:
-        return ours, None
-    version = RegisteredVersion(name=where.model_name, version=champion)
-    theirs = recorded_scores(version, where)
-    if theirs is not None and theirs.splits == ours.splits:
-        return ours, theirs
-    if split_digest(inputs.splits) != ours.splits:
-        raise HemlineError(
-            f"{challenger.uri} was measured on another split than that in {inputs.splits}, which "
-            f"the champion would be measured on: check out the commit that made {challenger.uri} "
-            "(`git checkout`, then `dvc checkout`)"
-        )
-    return ours, measure_again(version, inputs, where)
+    for remark in verdict.remarks:
+        console.print(remark, markup=False)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from components import files
 from components.credentials import without_credentials
 from components.datasets.drift import Finding
-from components.evaluation.gate import Verdict
+from components.evaluation.verdict import Verdict
 from pipelines.shell import exit_codes
 from pipelines.shell.reporting import notes
 
@@ -134,8 +134,7 @@ def as_markdown(report: RetrainReport) -> str:
         parts.append("## Data\n\n" + "\n".join(f"- {x.message}" for x in report.findings))
     if report.verdict:
         parts.append(f"## The gate\n\n{_rules(report.verdict)}\n\n{_attributes(report.verdict)}")
-        if report.verdict.widths:
-            parts.append(report.verdict.widths.text)
+        parts += report.verdict.remarks
     seconds = [(step, f"{took:.1f}") for step, took in report.seconds.items()]
     parts.append("## Seconds\n\n" + _table(["step", "s"], seconds))
     return "\n\n".join(parts) + "\n"
@@ -160,7 +159,7 @@ def _attributes(verdict: Verdict) -> str:
         (
             row.name,
             row.num_queries,
-            None if row.champion_map is None else f"{row.champion_map:.2f}",
+            verdict.champion_text(row),
             f"{row.challenger_map:.2f}",
             None if row.random_map is None else f"{row.random_map:.2f}",
             row.gain_text or None,

@@ -1,7 +1,7 @@
 """The results of a retrain: into git as a commit and a tag, and to the remotes."""
 
 from components.errors import HemlineError
-from components.evaluation.gate import Verdict
+from components.evaluation.verdict import Verdict
 from components.params import RegistryParams
 from components.provenance import dvc_files, git
 from pipelines.operations.retrain.report import Outcome, RetrainReport
@@ -111,9 +111,9 @@ def _message(version: int | None, verdict: Verdict | None) -> str:
     champion = verdict.champion
     against = f"against version {champion}" if champion else "without another to compare"
     rules = [
-        f"{'kept' if rule.passed else 'not kept'}: {rule.name} {rule.measured:.4g}, "
+        f"{'kept' if rule.passed else 'not kept'}: {rule.title} {rule.measured:.4g}, "
         f"asked {rule.bound} {rule.limit:.4g}"
         for rule in verdict.rules
     ]
     subject = f"Retrain: version {verdict.challenger} {outcome(verdict)}"
-    return "\n".join([subject, "", f"{against}:", *rules])
+    return "\n".join([subject, "", f"{against}:", *rules, *verdict.remarks])

@@ -10,10 +10,11 @@ from builders import splits_table
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.evaluation.evaluation import evaluate_retrieval
-from components.evaluation.gate import Verdict, judge
+from components.evaluation.gate import judge
 from components.evaluation.manipulation_figures import evaluate_manipulation
 from components.evaluation.metrics import bootstrap_interval
 from components.evaluation.query_scores import query_scores, read_query_scores, write_query_scores
+from components.evaluation.verdict import Verdict
 from components.params import GateParams
 
 NUM_IMAGES, NUM_VALUES = 60, 4

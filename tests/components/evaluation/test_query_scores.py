@@ -9,6 +9,7 @@ import pytest
 import torch
 from builders import splits_table
 
+from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.errors import HemlineError
 from components.evaluation.evaluation import evaluate_retrieval
@@ -95,8 +96,9 @@ def test_what_is_kept_is_what_was_evaluated(splits, tmp_path: Path) -> None:
     back = read_query_scores(tmp_path / "queries.parquet")
     assert back.queries.equals(scores.queries)
     assert (back.splits, back.attributes) == ("abc", NAMES)
-    assert back.norm_range == scores.norm_range
-    assert back.norm_range == pytest.approx((1, 1.5))
+    assert back.norm_ranges == scores.norm_ranges
+    for name, longest in zip(NAMES, (1, 1.5, 1), strict=True):
+        assert back.norm_ranges[name] == pytest.approx((1, longest))
     assert back.mean_similarity == scores.mean_similarity
     frame = back.queries.to_pandas()
     for attribute, name in enumerate(NAMES):
@@ -108,6 +110,14 @@ def test_what_is_kept_is_what_was_evaluated(splits, tmp_path: Path) -> None:
         assert back.mean_similarity[name] == pytest.approx(
             np.mean([a @ b for a, b in combinations(embeddings[:, attribute], 2)]), abs=1e-6
         )
+
+
+def test_an_older_record_has_one_range_of_lengths_for_all(tmp_path: Path) -> None:
+    about = {"splits": "abc", "attributes": ["sleeve", "hem"], "norm_range": [0.9, 1.0]}
+    about["mean_similarity"] = {"sleeve": 0.5}  # the other has no query
+    path, queries = tmp_path / "queries.parquet", tables.QUERY_SCORES.empty_table()
+    files.write_table(queries, path, schema=tables.QUERY_SCORES, about=about)
+    assert read_query_scores(path).norm_ranges == {"sleeve": (0.9, 1.0)}
 
 
 def test_attributes_are_found_by_name_in_whatever_order_a_network_knows_them(splits) -> None:

@@ -63,7 +63,7 @@ def scores(model: str | None) -> QueryScores:
         queries=pa.table(row, schema=tables.QUERY_SCORES),
         splits="s",
         attributes=("length",),
-        norm_range=(1.0, 1.0),
+        norm_ranges={"length": (1.0, 1.0)},
         mean_similarity={"length": 0.0},
         model=model,
     )

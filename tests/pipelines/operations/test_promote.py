@@ -20,7 +20,7 @@ from promotion_driver import kill_before
 
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
-from components.evaluation.gate import Verdict
+from components.evaluation.verdict import Verdict
 from components.registry import promotion, versions
 from components.registry.versions import RegisteredVersion
 from pipelines.operations.browse import shelf_of

@@ -1,13 +1,14 @@
 """The report of a retrain: there however it ended, and right in what it says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.datasets.drift import Finding
 from components.errors import HemlineError
-from components.evaluation.gate import AttributeChange, Rule, Verdict
+from components.evaluation.verdict import AttributeChange, Rule, Verdict
 from pipelines.operations.retrain.report import RetrainReport, as_markdown, written
 
 VERDICT = Verdict(
@@ -76,3 +77,10 @@ def test_the_page_shows_verdict_and_findings_in_whole_tables() -> None:
     assert "| hem | 7 | 70.00 | 77.40 | 75.10 | 9.2 (-2.0 to 20.0), not above random |" in page
     assert "- neck shifted" in page
     assert "| champion after | - |" in page
+
+
+def test_the_page_says_what_a_grown_version_leaves_unchanged() -> None:
+    page = as_markdown(RetrainReport(verdict=replace(VERDICT, unchanged=("hem",))))
+    assert "| hem | 7 | unchanged | 77.40 |" in page
+    assert "| neck/line | 9 | - | 50.00 |" in page
+    assert "\n\ngrown from version 2: its embeddings of hem are the same, bit for bit" in page

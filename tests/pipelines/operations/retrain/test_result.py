@@ -1,12 +1,13 @@
 """A retrain's commit, tag and push, in real repositories: what is refused loses nothing."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.errors import HemlineError
-from components.evaluation.gate import Rule, Verdict
+from components.evaluation.verdict import Rule, Verdict
 from components.provenance.dvc_files import LOCK, format_lock
 from components.provenance.git import branch, commit_only, head
 from pipelines.operations.retrain import result
@@ -37,6 +38,19 @@ def test_a_tag_says_what_the_gate_said_and_is_set_once(repository: Path) -> None
     assert git("tag", "--list", "--format=%(contents)", NAME) == (
         "Retrain: version 3 rejected\n\nagainst version 2:\n"
         "not kept: change of MAP -1.235, asked at least 0"
+    )
+
+
+def test_a_message_says_which_attribute_a_rule_is_about_and_what_is_unchanged(
+    repository: Path,
+) -> None:
+    rule = Rule("MAP above a random ranking's", 12.5, "above", 0.0, "fit")
+    verdict = replace(VERDICT, rules=(rule,), unchanged=("hem",))
+    write_lock(registration="a" * 32, code="1" * 32)
+    assert git("tag", "--list", "--format=%(contents)", result.tag(verdict, model="hemline")) == (
+        "Retrain: version 3 promoted\n\nagainst version 2:\n"
+        "kept: MAP above a random ranking's (fit) 12.5, asked above 0\n"
+        "grown from version 2: its embeddings of hem are the same, bit for bit; what is new decides"
     )
 
 
