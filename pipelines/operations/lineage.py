@@ -9,7 +9,7 @@ from typer import Argument, Option
 from components.errors import HemlineError
 from components.provenance import dvc_files, origin, recording
 from components.provenance.origin import Origin
-from components.registry import versions
+from components.registry import ancestry, versions
 from components.tracking.runs import Tracking, all_runs
 from pipelines.shell import options
 from pipelines.shell.environment import tracking
@@ -137,12 +137,22 @@ def _versions(run: Origin, where: Tracking) -> list[str]:
     return [version.uri for version in origin.versions_of(run.run_id, tracking=where)]
 
 
+def _parents(run: Origin, where: Tracking) -> dict[str, str]:
+    """Returns the versions that those of a run extend, by URI."""
+    found = {
+        version.uri: ancestry.parent_of(version, tracking=where)
+        for version in origin.versions_of(run.run_id, tracking=where)
+    }
+    return {uri: parent for uri, parent in found.items() if parent is not None}
+
+
 def _content(run: Origin, where: Tracking) -> dict[str, Any]:
     plain = asdict(run)
     return {
         "lineage": {name: plain.pop(name) for name in _CORE},
         **plain,
         "versions": _versions(run, where),
+        "extends": _parents(run, where),
         "libraries": origin.read_libraries(run.run_id, tracking=where),
         "stages": origin.read_stages(run.run_id, tracking=where),
         "seeds": run.seeds,
@@ -192,6 +202,7 @@ def _facts(run: Origin, where: Tracking) -> list[tuple[str, str | None]]:
     facts = [
         ("run", f"{run.run_id}, {run.status.lower()}"),
         ("versions", ", ".join(_versions(run, where)) or "none registered"),
+        ("extends", ", ".join(_parents(run, where).values())),
         ("commit", _commit(run)),
         ("repository", run.repository),
         ("DVC experiment", run.experiment),

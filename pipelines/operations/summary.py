@@ -17,7 +17,7 @@ from components.evaluation.figures import (
 )
 from components.params import DataParams, load_section
 from components.provenance import git
-from components.registry import versions
+from components.registry import ancestry, versions
 from components.registry.versions import RegisteredVersion
 from components.tracking.runs import Tracking
 from pipelines.operations.search.embedded import cached_package
@@ -126,6 +126,7 @@ def _model_here(
     try:
         here = versions.of_graph(embedded.model_name, embedded.model_sha256, where)
         aliases = versions.aliases_of(here or version, where)
+        parent = None if here is None else ancestry.parent_of(here, tracking=where)
         is_another = (
             here is None
             and aliases is not None  # a version of an older hemline has no tag
@@ -138,7 +139,8 @@ def _model_here(
     if is_another:
         return f"{version.uri} in {place} is another model: {remedy}", False
     named = f" ({', '.join(aliases)})" if aliases else ""
-    return f"{(here or version).uri}{named} in {place}", True
+    extends = f", which extends {parent}" if parent else ""
+    return f"{(here or version).uri}{named} in {place}{extends}", True
 
 
 def median_query(scores: pa.Table, attribute: str) -> int:
