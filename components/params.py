@@ -362,8 +362,9 @@ class GateParams:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RetrainParams:
-    """Section `retrain`: which new data a person has to see first, and where results go."""
+    """Section `retrain`: how what is new is learned, what a person has to see first, and pushes."""
 
+    strategy: Literal["full", "grow", "auto"] = "full"
     max_label_shift: Share = 0.1
     max_quarantined_share: Share = 0.05
     push: bool = True

@@ -30,6 +30,16 @@ def read_committed_lock(commit: str) -> Stages:
     return parse_lock(git.read("show", f"{commit}:./{LOCK}"))
 
 
+def first_commit(content: str) -> str | None:
+    """Returns the commit whose `dvc.lock` first named a hash; None: none of this branch did.
+
+    Raises:
+        HemlineError: there is no repository or no commit.
+    """
+    commits = git.read("log", "--format=%H", f"-S{content}", "--", str(LOCK)).split()
+    return commits[-1] if commits else None
+
+
 def parse_lock(text: str) -> Stages:
     """Returns the stages of a `dvc.lock` by its content."""
     return dict((yaml.safe_load(text) or {}).get("stages", {}))

@@ -119,6 +119,11 @@ def unrecorded(paths: Iterable[str]) -> list[str]:
     return [line[3:] for line in _listed(listed)]
 
 
+def changed_since(commit: str, paths: Sequence[str]) -> list[str]:
+    """Returns the tracked files among some files and folders that differ from a commit's."""
+    return _listed(read("diff", "--name-only", "--no-renames", "-z", commit, "--", *paths))
+
+
 def tracked_files(pattern: str, *, folder: Path) -> list[str]:
     """Returns the tracked files of a folder that match a pattern."""
     return _listed(read("ls-files", "-z", "--", pattern, folder=folder))

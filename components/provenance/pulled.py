@@ -8,7 +8,7 @@ from typing import Any
 
 from components import files
 from components.errors import HemlineError
-from components.provenance import dvc_files, git, origin, recording
+from components.provenance import dvc_files, origin, recording
 from components.provenance.dvc_files import Stages
 from components.tracking import runs
 from components.tracking.runs import Tracking
@@ -52,11 +52,10 @@ def start_run_of_pulled(run_file: Path, *, split: str, tracking: Tracking) -> st
 def _commit_tags(content: str) -> dict[str, str]:
     """Returns the commit whose `dvc.lock` first named a hash; none before it was committed."""
     try:
-        commits = git.read("log", "--format=%H", f"-S{content}", "--", str(dvc_files.LOCK))
+        found = dvc_files.first_commit(content)
     except HemlineError:  # there is no repository or no commit
         return {}
-    found = commits.split()[-1:]
-    return {origin.COMMIT_TAG: found[0], origin.DIRTY_TAG: "false"} if found else {}
+    return {origin.COMMIT_TAG: found, origin.DIRTY_TAG: "false"} if found else {}
 
 
 def _params(stages: Stages) -> Mapping[str, Mapping[str, Any]]:

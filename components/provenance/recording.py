@@ -66,7 +66,7 @@ def run_name(
     `ag_man · wide-margin · train.margin=0.3`. Params vary against those of the commit, or of the
     experiment's baseline; `sections` are those of now, `experiment` is as for `origin_tags`.
     """
-    before = _committed_params(params, experiment.get(origin.BASELINE_TAG, "HEAD"))
+    before = committed_params(params, experiment.get(origin.BASELINE_TAG, "HEAD"))
     varied = [
         f"{name}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in flat({name: sections[name] for name in _NAMING}).items()
@@ -80,7 +80,7 @@ def run_name(
     return without_credentials(" · ".join(filter(None, parts)))[:_LONGEST_NAME]
 
 
-def _committed_params(params: Path, revision: str) -> dict[str, Any]:
+def committed_params(params: Path, revision: str) -> dict[str, Any]:
     """Returns the values of a commit's params file by `section.key`, with the defaults of now.
 
     None of them where the commit has no such file, or there is no commit.

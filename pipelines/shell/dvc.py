@@ -105,10 +105,10 @@ def missing_outputs() -> list[str]:
         return sorted(os.path.relpath(out.fs_path) for out in known if not out.exists)
 
 
-def is_unchanged() -> bool:
-    """Returns whether every stage's inputs and outputs are as recorded in `dvc.lock`."""
+def is_unchanged(stage: str | None = None) -> bool:
+    """Returns whether inputs and outputs of a stage, or of all, are as recorded in `dvc.lock`."""
     with _repo() as repo:
-        return not repo.status()
+        return not repo.status(targets=stage)
 
 
 def recorded_paths() -> list[str]:

@@ -53,7 +53,7 @@ def retrain(
                 echo(f"hemline: {error}", err=True)
                 raise Exit(exit_codes.LOCKED) from error
         stack.enter_context(written(report, REPORTS))
-        given = {"push": push, "git_push": git_push}
+        given: dict[str, Any] = {"push": push, "git_push": git_push}
         overrides = {name: value for name, value in given.items() if value is not None}
         take_steps(
             report,

@@ -11,6 +11,7 @@ from components.params import RetrainParams
 from components.provenance import git
 from components.provenance.dvc_files import LOCK
 from components.tables import Catalog
+from pipelines.operations.retrain.learning import own_changes
 from pipelines.operations.retrain.report import RetrainReport
 from pipelines.shell import dvc, options
 from pipelines.shell.reporting import notes
@@ -20,7 +21,7 @@ class DataRefusedError(HemlineError):
     """The data differs from the last run's in a way that a person has to look at."""
 
 
-def check_tree(*, resumed: bool) -> None:
+def check_tree(*, resumed: bool, params: Path = options.PARAMS) -> None:
     """Refuses tracked files with changes: the run's commit could not reproduce it without them.
 
     A retrain that is resumed has itself changed `dvc.lock` and the like.
@@ -28,7 +29,7 @@ def check_tree(*, resumed: bool) -> None:
     Raises:
         HemlineError: tracked files have changes.
     """
-    own = set(dvc.recorded_paths()) if resumed else set()
+    own = {*dvc.recorded_paths(), *own_changes(params)} if resumed else set()
     if changed := sorted(set(git.changed_files()) - own):
         raise HemlineError(
             f"tracked files have changes: {', '.join(changed)}. A retrain is recorded as a "
@@ -60,6 +61,8 @@ def fetch() -> None:
 def check_data(base: str, *, section: RetrainParams, accept: bool, report: RetrainReport) -> None:
     """Compares the new catalog with a commit's; findings go into the report.
 
+    An attribute that is new is none where it may be grown (`retrain.strategy` grow, auto).
+
     Raises:
         DataRefusedError: there are findings, and they are not accepted.
         HemlineError: the commit's catalog cannot be read, and that is not accepted.
@@ -77,7 +80,11 @@ def check_data(base: str, *, section: RetrainParams, accept: bool, report: Retra
     report.num_new_images = len(paths)
     after = describe_catalog(catalog, undecodable=tables.read_quarantine(options.STORE))
     report.findings = (
-        *compare_labels(before, after, max_label_shift=section.max_label_shift),
+        *(
+            finding
+            for finding in compare_labels(before, after, max_label_shift=section.max_label_shift)
+            if finding.kind != "new_attribute" or section.strategy == "full"
+        ),
         *compare_quarantine(
             before,
             after,

@@ -12,6 +12,7 @@ from components import files
 from components.credentials import without_credentials
 from components.datasets.drift import Finding
 from components.evaluation.verdict import Verdict
+from pipelines.operations.retrain.state import Decision
 from pipelines.shell import exit_codes
 from pipelines.shell.reporting import notes
 
@@ -52,6 +53,7 @@ class RetrainReport:
         num_images_before: number of images in the previous catalog.
         num_new_images: number of images that the previous catalog did not have.
         findings: how the data differs beyond what was expected.
+        decision: how it learned what was new; None where there was no choice.
         commit: commit that holds `dvc.lock`.
         pushed: names of git's remotes, and "dvc" for DVC's.
         seconds: duration of each step.
@@ -70,6 +72,7 @@ class RetrainReport:
     num_images: int | None = None
     num_new_images: int | None = None
     findings: tuple[Finding, ...] = ()
+    decision: Decision | None = None
     commit: str | None = None
     tag: str | None = None
     pushed: list[str] = field(default_factory=list)
@@ -93,7 +96,10 @@ class RetrainReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values: the attributes, the exit code, and the verdict as JSON has it."""
-        plain = {name: value for name, value in vars(self).items() if name != "verdict"}
+        composed = ("verdict", "decision")
+        plain = {name: value for name, value in vars(self).items() if name not in composed}
+        plain["grown"] = list(self.decision.grown) if self.decision else []
+        plain["note"] = self.decision and self.decision.note
         plain["findings"] = [asdict(finding) for finding in self.findings]
         plain["verdict"] = self.verdict and self.verdict.as_dict()
         return {"outcome": self.outcome, "exit_code": self.exit_code, **plain}
@@ -123,6 +129,7 @@ def as_markdown(report: RetrainReport) -> str:
         "champion after": report.champion_after,
         "images": report.num_images,
         "of these new": report.num_new_images,
+        "learned": report.decision and report.decision.note,
         "commit": report.commit,
         "tag": report.tag,
         "pushed to": ", ".join(report.pushed) or None,

@@ -1,21 +1,27 @@
 """The results of a retrain: into git as a commit and a tag, and to the remotes."""
 
+from pathlib import Path
+
 from components.errors import HemlineError
 from components.evaluation.verdict import Verdict
 from components.params import RegistryParams
 from components.provenance import dvc_files, git
+from pipelines.operations.retrain.learning import own_changes
 from pipelines.operations.retrain.report import Outcome, RetrainReport
-from pipelines.operations.retrain.state import RetrainState
+from pipelines.operations.retrain.state import Decision, RetrainState
 from pipelines.shell import dvc
 from pipelines.shell.options import REGISTRATION
 from pipelines.shell.reporting import as_notes, notes
 
 
-def commit(report: RetrainReport, state: RetrainState) -> str:
+def commit(report: RetrainReport, state: RetrainState, *, params: Path) -> str:
     """Commits `dvc.lock` and what else DVC leaves to git; returns the commit that holds it.
 
+    Params go along where the retrain has changed them.
+
     Raises:
-        HemlineError: the branch is not the one on which the retrain began.
+        HemlineError: the branch is not the one on which the retrain began, or somebody has changed
+            the params too.
     """
     here = git.branch()
     if here != state.branch:
@@ -23,12 +29,13 @@ def commit(report: RetrainReport, state: RetrainState) -> str:
             f"the retrain began on {state.branch or 'no branch'} and finds {here or 'no branch'} "
             f"checked out; git switch {state.branch or state.base}, and start it again"
         )
-    if changed := git.unrecorded(dvc.recorded_paths()):
-        git.commit_only(changed, _message(report.version, report.verdict))
+    if changed := git.unrecorded([*dvc.recorded_paths(), *own_changes(params)]):
+        message = _message(report.version, report.verdict, report.decision)
+        git.commit_only(changed, message)
     return git.head()
 
 
-def tag(verdict: Verdict, *, model: str) -> str:
+def tag(verdict: Verdict, *, model: str, decision: Decision | None = None) -> str:
     """Tags the commit with version and outcome, once; returns the tag.
 
     It names the model, unless that has the default name: a repository may hold several projects.
@@ -39,7 +46,7 @@ def tag(verdict: Verdict, *, model: str) -> str:
     named = "" if model == RegistryParams().model else f"{model}-"
     name = f"retrain-{named}{verdict.challenger}-{outcome(verdict)}"
     if not git.read("tag", "--list", name):
-        git.tag(name, _message(verdict.challenger, verdict))
+        git.tag(name, _message(verdict.challenger, verdict, decision))
     elif _registered(f"refs/tags/{name}") != _registered("HEAD"):
         raise HemlineError(
             f"git has a tag {name} already, of another version {verdict.challenger}: was it made "
@@ -104,10 +111,13 @@ def _registered(revision: str) -> str | None:
     return dvc_files.output_hashes(stages).get(str(REGISTRATION))
 
 
-def _message(version: int | None, verdict: Verdict | None) -> str:
+def _message(version: int | None, verdict: Verdict | None, decision: Decision | None) -> str:
     """Returns a commit message: what happened, and the gate's figures."""
+    learned = [decision.note, ""] if decision and decision.note else []
     if verdict is None:
-        return f"Retrain: the code changed, version {version} stands"
+        reason = "nothing was grown" if decision and not decision.trains else "the code changed"
+        subject = f"Retrain: {reason}" + (f", version {version} stands" if version else "")
+        return "\n".join([subject, "", *learned]).strip()
     champion = verdict.champion
     against = f"against version {champion}" if champion else "without another to compare"
     rules = [
@@ -116,4 +126,4 @@ def _message(version: int | None, verdict: Verdict | None) -> str:
         for rule in verdict.rules
     ]
     subject = f"Retrain: version {verdict.challenger} {outcome(verdict)}"
-    return "\n".join([subject, "", f"{against}:", *rules, *verdict.remarks])
+    return "\n".join([subject, "", *learned, f"{against}:", *rules, *verdict.remarks])

@@ -16,6 +16,19 @@ from components.errors import HemlineError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decision:
+    """How a retrain learns what is new.
+
+    `trains` says whether the stages run that train and follow; `grown` are the attributes that they
+    grow from the champion, none where they train the whole network. `note` is for people.
+    """
+
+    trains: bool
+    grown: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetrainState:
     """A retrain that has not ended.
 
@@ -26,6 +39,7 @@ class RetrainState:
         judged: version in the workspace when it began, if the gate had judged it; else None.
         has_news: whether it found something to do.
         was_refused: whether a person has to look at its data.
+        decision: how it learns what is new; None before it was decided, and without a choice.
     """
 
     base: str
@@ -34,12 +48,21 @@ class RetrainState:
     judged: int | None = None
     has_news: bool = False
     was_refused: bool = False
+    decision: Decision | None = None
 
 
 def save_state(state: RetrainState, file: Path) -> RetrainState:
     """Writes a state, and returns it."""
     files.write_json(asdict(state), file)
     return state
+
+
+def read_state(file: Path) -> RetrainState:
+    """Returns the state that a retrain left."""
+    content = files.read_json(file)
+    if decision := content.get("decision"):
+        content["decision"] = Decision(**{**decision, "grown": tuple(decision["grown"])})
+    return RetrainState(**content)
 
 
 class LockedError(HemlineError):

@@ -3,17 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from components import files
 from components.params import RetrainParams
 from components.provenance import git
 from components.registry import promotion, versions
 from components.tracking.runs import Tracking
 from pipelines.operations.promote.command import promote_version
 from pipelines.operations.promote.inputs import Inputs
-from pipelines.operations.retrain import new_data, result
+from pipelines.operations.retrain import learning, new_data, result
 from pipelines.operations.retrain.new_data import DataRefusedError
 from pipelines.operations.retrain.report import RetrainReport
-from pipelines.operations.retrain.state import RetrainState, save_state
+from pipelines.operations.retrain.state import RetrainState, read_state, save_state
 from pipelines.shell import dvc, options
 from pipelines.shell.environment import tracking
 from pipelines.shell.reporting import notes
@@ -36,7 +35,7 @@ def take_steps(
     """
     report.champion_after = versions.champion(tracking(inputs.params))
     with report.at("fetch data"):
-        state = _resume_or_begin(state_file, report)
+        state = _resume_or_begin(state_file, report, inputs.params)
         report.champion_before = state.champion
         new_data.fetch()
     with report.at("look for news"):
@@ -61,17 +60,29 @@ def take_steps(
             save_state(replace(state, was_refused=True), state_file)
             raise
     with report.at("train"):
-        dvc.run("repro")
-        report.version = versions.read_registration(options.REGISTRATION).version
-    if report.version != state.judged:  # else code changed, and what it makes did not
+        decision = learning.decide(
+            section.strategy, params=inputs.params, where=tracking(inputs.params)
+        )
+        if decision is not None:
+            state = save_state(replace(state, decision=decision), state_file)
+            notes.print(decision.note or "", markup=False)
+        report.decision = state.decision
+        if decision is None or decision.trains:
+            dvc.run("repro")
+        report.version = _registered_version()
+    if report.version not in (None, state.judged):  # else what the stages make is what it was
         with report.at("gate and promote"):
             report.verdict = promote_version(report.version, inputs=inputs)
             report.champion_after = versions.champion(tracking(inputs.params))
     with report.at("commit"):
-        report.commit = result.commit(report, state)
+        report.commit = result.commit(report, state, params=inputs.params)
     if report.verdict:
         with report.at("tag"):
-            report.tag = result.tag(report.verdict, model=tracking(inputs.params).model_name)
+            report.tag = result.tag(
+                report.verdict,
+                model=tracking(inputs.params).model_name,
+                decision=state.decision,
+            )
     with report.at("dvc push"):
         result.push_data(report, wanted=section.push)
     with report.at("git push"):
@@ -80,14 +91,14 @@ def take_steps(
     state_file.unlink()
 
 
-def _resume_or_begin(state_file: Path, report: RetrainReport) -> RetrainState:
+def _resume_or_begin(state_file: Path, report: RetrainReport, params: Path) -> RetrainState:
     """Returns the state of the retrain that did not end, or of a new one; it is on disk."""
     report.resumed = state_file.exists()
-    new_data.check_tree(resumed=report.resumed)
+    new_data.check_tree(resumed=report.resumed, params=params)
     if not report.resumed:
         state = RetrainState(base=git.head(), branch=git.branch(), champion=report.champion_after)
         return save_state(state, state_file)
-    state = RetrainState(**files.read_json(state_file))
+    state = read_state(state_file)
     notes.print(f"resuming the retrain that began at {state.base[:10]}")
     if state.was_refused:
         new_data.restore(state.base)
@@ -97,6 +108,13 @@ def _resume_or_begin(state_file: Path, report: RetrainReport) -> RetrainState:
 def _has_news() -> bool:
     """Returns whether stages are not as `dvc.lock` says, or git does not have that `dvc.lock`."""
     return not dvc.is_unchanged() or bool(git.unrecorded(dvc.recorded_paths()))
+
+
+def _registered_version() -> int | None:
+    """Returns the number of the version that the workspace stands for; None where it has none."""
+    if not options.REGISTRATION.exists():
+        return None
+    return versions.read_registration(options.REGISTRATION).version
 
 
 def _judged_version(where: Tracking) -> int | None:

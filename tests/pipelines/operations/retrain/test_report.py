@@ -10,6 +10,7 @@ from components.datasets.drift import Finding
 from components.errors import HemlineError
 from components.evaluation.verdict import AttributeChange, Rule, Verdict
 from pipelines.operations.retrain.report import RetrainReport, as_markdown, written
+from pipelines.operations.retrain.state import Decision
 
 VERDICT = Verdict(
     challenger=3,
@@ -77,6 +78,19 @@ def test_the_page_shows_verdict_and_findings_in_whole_tables() -> None:
     assert "| hem | 7 | 70.00 | 77.40 | 75.10 | 9.2 (-2.0 to 20.0), not above random |" in page
     assert "- neck shifted" in page
     assert "| champion after | - |" in page
+
+
+def test_what_was_learned_and_how_is_told(tmp_path: Path) -> None:
+    decision = Decision(trains=True, grown=("fit",), note="fit grown from models:/hemline/1")
+    for report, grown, note in (
+        (RetrainReport(decision=decision), ["fit"], decision.note),
+        (RetrainReport(), [], None),
+    ):
+        with written(report, tmp_path):
+            pass
+        told = json.loads((tmp_path / "retrain.json").read_text())
+        assert (told["grown"], told["note"]) == (grown, note)
+        assert f"| learned | {note or '-'} |" in (tmp_path / "retrain.md").read_text()
 
 
 def test_the_page_says_what_a_grown_version_leaves_unchanged() -> None:

@@ -99,7 +99,7 @@ def test_another_branch_is_not_committed_to(repository: Path) -> None:
     state = RetrainState(base=head(), branch=branch(), champion=2)
     git("switch", "-q", "-c", "elsewhere")
     with pytest.raises(HemlineError, match="git switch main"):
-        result.commit(RetrainReport(version=3, verdict=VERDICT), state)
+        result.commit(RetrainReport(version=3, verdict=VERDICT), state, params=Path("params.yaml"))
 
 
 def test_a_branch_that_moved_refuses_the_push_and_nothing_is_lost(
