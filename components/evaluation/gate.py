@@ -74,12 +74,13 @@ def judge_grown(
     champion_version: int,
     limits: GateParams,
     without: Collection[str] = (),
+    new_values: Collection[str] = (),
 ) -> Verdict:
     """Returns the verdict on a challenger that was grown from the champion.
 
     Of all that both know the embeddings are the same bits, so that the champion is not measured:
-    every attribute that is new must lie above a random ranking's. One that brings nothing new and
-    leaves out nothing that was to be left out is no reason to change.
+    every attribute that is new must lie above a random ranking's. One that brings nothing new, no
+    value either, and leaves out nothing that was to be left out is no reason to change.
 
     Args:
         challenger: its scores.
@@ -88,6 +89,7 @@ def judge_grown(
         champion_version: number of the champion.
         limits: section `gate` of the params.
         without: attributes that the challenger need not know though the champion does.
+        new_values: values that the champion does not know, of attributes that it does.
     """
     ours = challenger.queries.to_pandas()
     of_champion = ours["average_precision"].where(ours["attribute"].isin(known))
@@ -97,8 +99,8 @@ def judge_grown(
     }
     rules = [_nothing_lost(challenger, known, without)]
     if not new and rules[0].passed:
-        name = "attributes that are new, or left out as was asked for"
-        rules.append(Rule(name, len(without), "at least", 1))
+        name = "attributes or values that are new, or attributes left out as was asked for"
+        rules.append(Rule(name, len(without) + len(new_values), "at least", 1))
     rules += [rule for name, queries in new.items() for rule in _of_new(name, queries, limits)]
     if measured := [name for name in new if name in challenger.norm_ranges]:
         rules += _sanity(challenger, measured, limits)

@@ -69,6 +69,7 @@ def _new_verdict(
                 champion_version=champion,
                 limits=limits,
                 without=without,
+                new_values=_new_values(challenger, champion, where),
             )
         theirs = _champions_scores(challenger, champion, ours, inputs, where)
     return judge(
@@ -98,6 +99,20 @@ def _check_left_out(
 def _attributes_of(number: int, where: Tracking) -> list[str]:
     version = RegisteredVersion(name=where.model_name, version=number)
     return ancestry.described(version, tracking=where).schema.names
+
+
+def _new_values(challenger: RegisteredVersion, champion: int, where: Tracking) -> list[str]:
+    """Returns the values that the champion does not know, of attributes that both know."""
+    version = RegisteredVersion(name=where.model_name, version=champion)
+    theirs = ancestry.described(version, tracking=where).schema
+    ours = ancestry.described(challenger, tracking=where).schema
+    values = {attribute.name: attribute.values for attribute in theirs.attributes}
+    return [
+        f"{attribute.name}={value}"
+        for attribute in ours.attributes
+        for value in attribute.values
+        if attribute.name in values and value not in values[attribute.name]
+    ]
 
 
 def _known_to_parent(

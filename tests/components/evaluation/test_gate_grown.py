@@ -28,6 +28,7 @@ def judged(
     known: tuple[str, ...] = KNOWN,
     *,
     without: tuple[str, ...] = (),
+    new_values: tuple[str, ...] = (),
     **limits: float,
 ) -> Verdict:
     return judge_grown(
@@ -37,6 +38,7 @@ def judged(
         champion_version=3,
         limits=dataclasses.replace(LIMITS, **limits),
         without=without,
+        new_values=new_values,
     )
 
 
@@ -152,11 +154,19 @@ def test_with_nothing_new_only_what_was_to_be_left_out_is_a_reason_to_change() -
     both, one = scores(even(0.7, 0.6)), scores({"sleeve": [0.7] * 9})
     (rule,) = [rule for rule in judged(both).rules if not rule.passed]
     assert (rule.name, rule.measured) == (
-        "attributes that are new, or left out as was asked for",
+        "attributes or values that are new, or attributes left out as was asked for",
         0,
     )
     assert broken(judged(one)) == ["attributes that the challenger does not know"]
     assert judged(one, without=("skirt",)).passed
+
+
+def test_a_value_that_is_new_is_a_reason_to_change_but_not_for_losing_an_attribute() -> None:
+    assert judged(scores(even(0.7, 0.6)), new_values=("skirt=mini",)).passed
+    lost = judged(scores({"sleeve": [0.7] * 9}), new_values=("sleeve=cap",))
+    assert broken(lost) == ["attributes that the challenger does not know"]
+    poor = grown({"fit": [0.2] * NUM_QUERIES})
+    assert broken(judged(poor, new_values=("skirt=mini",))) == [ABOVE, GAIN]
 
 
 def test_a_verdict_comes_back_from_json_and_an_older_one_is_read() -> None:
