@@ -74,7 +74,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first, so that two workers end at about the same time."""
-    longest = ["test_retrain", *_CLUSTERS, "test_code_that_runs", "test_dag", "test_compare"]
+    longest = [
+        "test_retrain",
+        "test_retrain_growing",
+        *_CLUSTERS,
+        "test_code_that_runs",
+        "test_dag",
+        "test_compare",
+    ]
     order = {name: place for place, name in enumerate(longest)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 

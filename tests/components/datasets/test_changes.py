@@ -36,10 +36,13 @@ def built(root: Path, rows: list[tuple[str, ...]], previous: Catalog | None = No
     return build(write_files(root, {"labels.csv": labels, **files}), previous=previous)
 
 
-def test_what_came_for_another_attribute_is_no_change(before: Catalog, tmp_path: Path) -> None:
-    """Its name comes first in the schema, so that all positions are others than before."""
-    after = built(tmp_path, [*ROWS, *FIT], before)
-    assert after.schema.names != before.schema.names
+@pytest.mark.parametrize("is_continued", [True, False])
+def test_what_came_for_another_attribute_is_no_change(
+    before: Catalog, tmp_path: Path, is_continued: bool
+) -> None:
+    """In a catalog that continues none it comes first: positions of the others are new."""
+    after = built(tmp_path, [*FIT, *ROWS], before if is_continued else None)
+    assert (after.schema.names[0] == "fit") != is_continued
     assert len(after.images) == 5
     assert changed_sources(before, after, KNOWN) == ()
     assert changed_sources(before, before, KNOWN) == ()
