@@ -24,8 +24,8 @@ from components.images.store import ImageStore
 from components.params import resolved
 from components.training.trained import read_trained_model
 
-STORE = Path("data/store").absolute()
-SCHEMA = Path("data/catalog")
+PROJECT = Path("data").absolute()
+STORE, SCHEMA = PROJECT / "store", PROJECT / "catalog"
 PARAMS_FILE = "params.yaml"
 
 
@@ -39,7 +39,7 @@ def sections_of(seed: int) -> dict[str, dict[str, Any]]:
 def trained(folder: Path, sections: Mapping[str, Mapping[str, Any]]) -> Path:
     """Returns a folder after training there what params say; one that has been trained is kept."""
     if not is_trained(folder):
-        begin(folder, sections)
+        begin(folder, sections, like=PROJECT)  # images keep their numbers, labels their split
         catalog, splits = f"--catalog={folder / 'catalog'}", f"--splits={folder / 'splits'}"
         run(folder, "ingest", catalog)
         run(folder, "split", catalog, f"--store={STORE}", splits)
