@@ -18,7 +18,7 @@ from components import files, tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.embeddings import Embeddings
 from components.images.decode import decode
-from components.models.network import WeightingNetwork
+from components.models.network import Maps, WeightingNetwork
 from components.prototypes.making import make_prototypes
 from components.prototypes.prototypes import Prototypes
 from components.prototypes.tags import UNCALIBRATED
@@ -48,8 +48,11 @@ class SmallNetwork(WeightingNetwork):
         self.convolution = nn.Conv2d(3, EMBEDDING_DIM, 8, stride=8)
         self.query = nn.Embedding(len(SCHEMA.attributes), EMBEDDING_DIM)
 
-    def features(self, images_B3HW: Tensor) -> Tensor:
-        return self.convolution(images_B3HW)
+    def maps(self, images_B3HW: Tensor) -> Maps:
+        return (self.convolution(images_B3HW),)
+
+    def features_of(self, maps: Maps) -> Tensor:
+        return maps[-1]
 
     def attend(self, features_BCHW: Tensor, attributes_BK: Tensor) -> Tensor:
         scores = torch.einsum("bkc,bchw->bkhw", self.query(attributes_BK), features_BCHW)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from components import files, tables
 from components.attributes import AttributeSchema
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 from components.evaluation.evaluation import takes_part
 from components.images.store import ImageStore
 from components.models.grown import GrownNetwork, growable, grown_network
@@ -121,9 +121,11 @@ def read_parent(folder: Path, graph_sha256: str) -> Parent:
     Raises:
         HemlineError: it is missing or damaged, or another version.
     """
+    file = f"{folder}.dvc"
+    checkout, pull = command_line("dvc", "checkout", file), command_line("dvc", "pull", file)
     remedy = (
-        f"`dvc checkout {folder}.dvc` or `dvc pull {folder}.dvc` brings it, and so does `hemline "
-        "grow` with that version; train.parent null trains the whole network"
+        f"`{checkout}` or `{pull}` brings it, and so does `hemline grow` with that version; "
+        "train.parent null trains the whole network"
     )
     if not (folder / tables.PARENT_VERSION).exists():
         raise HemlineError(f"train.parent names a version to grow, and {folder} has none: {remedy}")

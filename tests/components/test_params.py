@@ -119,7 +119,7 @@ REFUSED = {
         {"sampling.attributes": ["item", "item"]},
         "sampling.attributes: names an attribute twice",
     ),
-    "unknown key": ({"train.margni": 0.3}, "train.margni: unknown key; train has seed, objective"),
+    "unknown key": ({"train.margni": 0.3}, "train.margni: unknown key; train has parent, seed"),
     "unknown key that YAML reads as a bool": ({"train.no": 0.3}, "train.no: unknown key"),
     "unknown section": ({"trian": {"margin": 1}}, "trian: unknown section"),
     "null for a number": ({"train.margin": None}, "train.margin: .*number.*(got None)"),

@@ -195,8 +195,8 @@ def test_what_is_refused_changes_nothing(project, capsys, case):
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing new": (
         lambda _: label(*OLD),
-        "models:/hemline/1 knows every attribute of the catalog data/catalog (collar, sleeve): "
-        "there is nothing to grow",
+        "models:/hemline/1 knows every attribute of the catalog data/catalog (collar, sleeve) and "
+        "every value of its training images: there is nothing to grow",
     ),
     "too few labels": (
         lambda _: growing.Line(folder=Path("data")).label(

@@ -43,7 +43,7 @@ class Grown(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.corners = Corners(size)
+        self.corners = Corners(dict.fromkeys(OLD, size))
 
     def forward(self, images_B3HW: Tensor, attributes_BK: Tensor) -> Tensor:
         known_BK3 = self.corners(images_B3HW, attributes_BK.clamp(max=1))
