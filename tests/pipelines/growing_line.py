@@ -116,7 +116,7 @@ def lay(attributes: Mapping[str, int], *, num_images: int = NUM_IMAGES) -> None:
     )
     shutil.rmtree("incoming", ignore_errors=True)
     tables.write_catalog(catalog, Path("incoming/catalog"))
-    splits = splits_table((*row, _split_of(row[0]), "gallery") for row in rows)
+    splits = splits_table((*row, *_split_of(row[0])) for row in rows)
     path = Path("incoming/splits") / tables.SPLITS_FILE
     files.write_table(splits, path, schema=tables.SPLITS)
 
@@ -133,5 +133,8 @@ def commit(message: str) -> None:
     git.read("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", message)
 
 
-def _split_of(image: int) -> str:
-    return [split for first, split in _SPLITS.items() if image >= first][-1]
+def _split_of(image: int) -> tuple[str, str]:
+    """Returns split and role of an image; of both values, every other one that is held out asks."""
+    split = [split for first, split in _SPLITS.items() if image >= first][-1]
+    held_out = "query" if image % 4 < 2 else "gallery"
+    return split, "train" if split == "train" else held_out

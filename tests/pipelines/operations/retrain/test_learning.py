@@ -38,6 +38,8 @@ from pipelines.operations.retrain.state import Decision, RetrainState, read_stat
 from pipelines.shell import dvc
 from pipelines.shell.params_file import write_values
 
+pytestmark = pytest.mark.slow
+
 PARAMS = Path("params.yaml")
 GRAPH = "a" * 64
 VERDICT = Verdict(
