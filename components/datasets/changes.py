@@ -13,8 +13,8 @@ _SLOTS = ["anchor", "positive", "negative"]
 def changed_sources(before: Catalog, after: Catalog, known: Collection[str]) -> tuple[str, ...]:
     """Returns what came, went or changed, in a few words each; nothing where all is as it was.
 
-    Images count that have a label of a known attribute, and so do the labels, the values and the
-    published triplets of known attributes. What belongs to other attributes alone does not.
+    Images count that have a label of a known attribute, and so do the labels and the published
+    triplets of known attributes. What belongs to other attributes alone does not.
     """
     old, new = (_by_image(catalog, known) for catalog in (before, after))
     counts = {what: _num_images(old[what], new[what]) for what in old}
@@ -25,17 +25,12 @@ def changed_sources(before: Catalog, after: Catalog, known: Collection[str]) -> 
     ]
     if _num_images(*(_triplets(catalog, known) for catalog in (before, after))):
         found.append("published triplets")
-    values = [
-        {each.name: each for each in catalog.schema.attributes if each.name in known}
-        for catalog in (before, after)
-    ]
-    changed = sorted(name for name in known if values[0].get(name) != values[1].get(name))
-    return (*found, *(f"the values of {name}" for name in changed))
+    return tuple(found)
 
 
 def _by_image(catalog: Catalog, known: Collection[str]) -> dict[str, pd.DataFrame]:
     """Returns tables of what was learned from, by what they have of images; these by their path."""
-    images, labels = catalog.images.to_pandas(), _named(catalog.labels.to_pandas(), catalog)
+    images, labels = catalog.images.to_pandas(), _labels(catalog)
     labels = labels[labels["attribute"].isin(known)]
     tables = {
         "": images[_IMAGE],
@@ -48,6 +43,18 @@ def _by_image(catalog: Catalog, known: Collection[str]) -> dict[str, pd.DataFram
         what: rows[rows["image"].isin(labelled)].assign(image=lambda x: x["image"].map(path_of))
         for what, rows in tables.items()
     }
+
+
+def _labels(catalog: Catalog) -> pd.DataFrame:
+    """Returns the labels by the names of attributes and values; an item has its number."""
+    names = {
+        (place, number): value
+        for place, attribute in enumerate(catalog.schema.attributes)
+        for number, value in enumerate(attribute.values)
+    }
+    labels = catalog.labels.to_pandas()
+    pairs = zip(labels["attribute"], labels["value"], strict=True)
+    return _named(labels.assign(value=[names.get(pair, pair[1]) for pair in pairs]), catalog)
 
 
 def _triplets(catalog: Catalog, known: Collection[str]) -> pd.DataFrame:

@@ -100,7 +100,8 @@ def judge_grown(
     rules = [_nothing_lost(challenger, known, without)]
     if not new and rules[0].passed:
         name = "attributes or values that are new, or attributes left out as was asked for"
-        rules.append(Rule(name, len(without) + len(new_values), "at least", 1))
+        reasons = [*new_values, *without]
+        rules.append(Rule(name, len(reasons), "at least", 1, ", ".join(reasons) or None))
     rules += [rule for name, queries in new.items() for rule in _of_new(name, queries, limits)]
     if measured := [name for name in new if name in challenger.norm_ranges]:
         rules += _sanity(challenger, measured, limits)

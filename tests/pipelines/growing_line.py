@@ -98,15 +98,20 @@ def champion(number: int, attributes: Mapping[str, int]) -> None:
     promotion.move_champion("promote", number, expected=number - 1 or None, who="t", tracking=where)
 
 
-def lay(attributes: Mapping[str, int], *, num_images: int = NUM_IMAGES) -> None:
-    """Lays down catalog and splits of images; each attribute has labels of the first so many."""
+def lay(
+    attributes: Mapping[str, int], *, num_images: int = NUM_IMAGES, third: str | None = None
+) -> None:
+    """Lays down catalog and splits of images; each attribute has labels of the first so many.
+
+    Every fifth image has a third value of the attribute `third`.
+    """
     rows = [
-        (image, place, image % 2)
-        for place, number in enumerate(attributes.values())
-        for image in (range(number) if number > 0 else range(num_images + number, num_images))
+        (image, place, 2 if name == third and image % 5 == 0 else image % 2)
+        for place, (name, number) in enumerate(attributes.items())
+        for image in range(number)
     ]
     catalog = tables.Catalog(
-        schema=schema_of(attributes),
+        schema=schema_of(attributes, third=third),
         numbering=tables.Numbering(origin="line", next_image=num_images),
         images=images_table(f"{image:064d}" for image in range(num_images)),
         labels=labels_table(rows),
@@ -121,9 +126,11 @@ def lay(attributes: Mapping[str, int], *, num_images: int = NUM_IMAGES) -> None:
     files.write_table(splits, path, schema=tables.SPLITS)
 
 
-def schema_of(attributes: Mapping[str, int]) -> AttributeSchema:
-    """Returns the schema of attributes with two values each."""
-    listed = tuple(Attribute(name=name, values=("a", "b")) for name in attributes)
+def schema_of(attributes: Mapping[str, int], *, third: str | None = None) -> AttributeSchema:
+    """Returns the schema of attributes with two values each, one with three if it is named."""
+    listed = tuple(
+        Attribute(name=name, values=("a", "b", "c")[: 2 + (name == third)]) for name in attributes
+    )
     return AttributeSchema(dataset="line", attributes=listed)
 
 

@@ -121,18 +121,20 @@ class Promotable:
         image_size_px: int = SIZE_PX,
         evaluated: bool = True,
         ancestors: Sequence[Ancestor] = (),
+        schema: AttributeSchema | None = None,
     ) -> int:
         """Returns the number of a new version; its evaluation is on the splits of now.
 
-        Corners differ by attribute where a mapping is given, which names all that are known. With
-        ancestors, it is tagged as what was grown from the first of them.
+        Corners differ by attribute where a mapping is given, which names all that are known, with
+        the values of the images unless a schema is given. With ancestors, it is tagged as what was
+        grown from the first of them.
         """
         sizes = dict.fromkeys(SCHEMA.names, corner) if isinstance(corner, int) else corner
         package = self.folder / "package"
         write_package(
             Corners(sizes),
             package,
-            schema=schema_of(sizes),
+            schema=schema or schema_of(sizes),
             image_size_px=image_size_px,
             ancestors=ancestors,
         )

@@ -78,7 +78,7 @@ def _by_news(
         return _whole(params, note=f"the whole network is trained: {others or refused}")
     also = f"; not learned: {others}" if others else ""
     if refused is None:
-        return _grown(champion, news.attributes, also, params=params, where=where)
+        return _grown(champion, news, also, params=params, where=where)
     return Decision(trains=False, note=f"nothing is grown: {refused}{also}")
 
 
@@ -105,19 +105,15 @@ def _whole(params: Path, *, note: str | None = None) -> Decision:
 
 
 def _grown(
-    champion: RegisteredVersion,
-    attributes: tuple[str, ...],
-    also: str,
-    *,
-    params: Path,
-    where: Tracking,
+    champion: RegisteredVersion, news: News, also: str, *, params: Path, where: Tracking
 ) -> Decision:
-    """Lets `dvc repro` grow attributes from the champion."""
+    """Lets `dvc repro` grow attributes, or names of values, from the champion."""
     from pipelines.operations.grow.command import prepare  # noqa: PLC0415 - torch
 
-    prepare(champion, attributes, params=params, where=where)
-    note = f"{', '.join(attributes)} grown from {champion.uri}{also}"
-    return Decision(trains=True, grown=attributes, note=note)
+    prepare(champion, news.attributes, params=params, where=where)
+    what = ", ".join([*news.attributes, *news.values])
+    note = f"{what} grown from {champion.uri}{also}"
+    return Decision(trains=True, grown=news.attributes, note=note)
 
 
 def _listed(others: Sequence[str]) -> str:
@@ -129,7 +125,7 @@ def _refused(news: News, params: Path) -> str | None:
     """Returns why nothing can be grown, in words; None where all that is new can be."""
     from components.training.growth import check_labels  # noqa: PLC0415 - torch
 
-    if not news.attributes:
+    if not news.attributes and not news.values:
         return "no attribute is new"
     name = load_section(params, ModelParams).name
     if name not in GROWABLE:

@@ -25,11 +25,13 @@ _SECTIONS = ("preprocess", "split", "sampling", "model", "train")
 class News:
     """What is new since the champion was trained.
 
-    `attributes` are those of the catalog that it does not know. `others` is whatever else training
-    would see, in words: images and labels of attributes that it knows, params, code.
+    `attributes` are those of the catalog that it does not know; `values` those of attributes that
+    it does, such as `color=teal`. `others` is whatever else training would see, in words: images
+    and labels of attributes that it knows, params, code.
     """
 
     attributes: tuple[str, ...]
+    values: tuple[str, ...]
     others: tuple[str, ...]
 
 
@@ -41,14 +43,20 @@ def news_since(champion: RegisteredVersion, *, params: Path, where: Tracking) ->
     Raises:
         HemlineError: the registry does not answer, or the workspace has no catalog.
     """
-    known = ancestry.described(champion, tracking=where).schema.names
-    catalog = tables.read_catalog(options.CATALOG)
+    from components.training.growth import values_beyond  # noqa: PLC0415 - torch
+
+    known = ancestry.described(champion, tracking=where).schema
+    catalog, splits = tables.read_catalog(options.CATALOG), tables.read_splits(options.SPLITS)
     try:
-        others = _others(champion, catalog, known, params=params, where=where)
+        others = _others(champion, catalog, known.names, params=params, where=where)
     except HemlineError as error:
         others = (f"whatever came since {champion.uri} ({error})",)
-    new = tuple(name for name in catalog.schema.names if name not in known)
-    return News(attributes=new, others=others)
+    beyond = values_beyond(known, catalog.schema, splits)
+    return News(
+        attributes=tuple(name for name in catalog.schema.names if name not in known.names),
+        values=tuple(f"{name}={value}" for name, values in beyond.items() for value in values),
+        others=others,
+    )
 
 
 def changed_params(params: Path, commit: str) -> list[str]:

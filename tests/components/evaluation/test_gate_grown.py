@@ -162,7 +162,9 @@ def test_with_nothing_new_only_what_was_to_be_left_out_is_a_reason_to_change() -
 
 
 def test_a_value_that_is_new_is_a_reason_to_change_but_not_for_losing_an_attribute() -> None:
-    assert judged(scores(even(0.7, 0.6)), new_values=("skirt=mini",)).passed
+    verdict = judged(scores(even(0.7, 0.6)), new_values=("skirt=mini", "skirt=midi"))
+    assert verdict.passed
+    assert [x.measured for x in verdict.rules if x.attribute == "skirt=mini, skirt=midi"] == [2]
     lost = judged(scores({"sleeve": [0.7] * 9}), new_values=("sleeve=cap",))
     assert broken(lost) == ["attributes that the challenger does not know"]
     poor = grown({"fit": [0.2] * NUM_QUERIES})

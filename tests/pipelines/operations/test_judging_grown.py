@@ -6,11 +6,12 @@ well they find what looks alike: a large one well, a single pixel hardly.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from documents import check_document
-from promotable import Promotable, promotable
+from promotable import Promotable, promotable, schema_of
 
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
@@ -214,6 +215,26 @@ def test_a_version_that_changes_nothing_is_no_reason_to_move(project: Promotable
     verdict = promote_version(same)
     (broken,) = [rule for rule in verdict.rules if not rule.passed]
     assert broken.name.startswith("attributes or values that are new")
+
+
+def test_a_new_value_is_a_reason_to_move(project: Promotable) -> None:
+    """Its embeddings are the champion's; what it has of its own are prototypes."""
+    promote_version(GROWN)
+    schema = schema_of(("top", "bottom"))
+    top, bottom = schema.attributes
+    teal = replace(bottom, values=(*bottom.values, "teal"))
+    named = project.register(
+        {"top": 2, "bottom": 4},
+        ancestors=[project.ancestor(GROWN, "top", "bottom")],
+        schema=replace(schema, attributes=(top, teal)),
+    )
+    project.embed(named)
+    verdict = promote_version(named)
+    assert verdict.passed
+    assert verdict.unchanged == ("top", "bottom")
+    (reason,) = [rule for rule in verdict.rules if rule.name.startswith("attributes or values")]
+    assert (reason.measured, reason.attribute) == (1, "bottom=teal")
+    assert versions.champion(project.tracking) == named
 
 
 def test_lineage_and_summary_say_what_a_version_extends(project: Promotable, capsys) -> None:

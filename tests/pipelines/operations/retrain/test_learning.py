@@ -174,6 +174,22 @@ def test_without_a_new_attribute_the_whole_network_is_trained_or_nothing(
     assert prepared == []
 
 
+def test_new_values_of_what_the_champion_knows_are_names_to_grow(prepared: list[tuple]) -> None:
+    """Labels that changed are something else that is new, for which `auto` trains the network."""
+    lay(KNOWN, third="hem")
+    said = "labels of 16 images"
+    assert decided("grow") == Decision(
+        trains=True, note=f"hem=c grown from models:/hemline/1; not learned: {said}"
+    )
+    assert prepared == [("models:/hemline/1", ())]
+    assert decided("auto") == Decision(trains=True, note=f"the whole network is trained: {said}")
+    lay(FIT, third="hem")
+    found = decided("grow")
+    assert found is not None
+    assert found.grown == ("fit",)
+    assert str(found.note).startswith("fit, hem=c grown from models:/hemline/1; ")
+
+
 def test_what_has_too_few_labels_yet_is_said(prepared: list[tuple]) -> None:
     lay({"fit": 20, **KNOWN})
     few = "fit: 20 training images have a label, and growing needs 50"
