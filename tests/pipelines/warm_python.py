@@ -20,7 +20,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -130,7 +130,7 @@ def _run(connection: socket.socket, *, executable: str) -> NoReturn:
     if ended not in select.select([connection, ended], [], [])[0]:
         os.kill(program, signal.SIGKILL)  # the caller is no more
     _, status = os.waitpid(program, 0)
-    with connection:
+    with connection, suppress(BrokenPipeError):  # the caller is no more
         connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
