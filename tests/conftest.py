@@ -76,15 +76,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first, so that two workers end at about the same time."""
     longest = [
         "test_retrain",
-    longest = [
-        "test_retrain",
         "test_retrain_growing",
         *_CLUSTERS,
         "test_code_that_runs",
         "test_dag",
         "test_grow_line",
-        "test_compare",
-    ]
         "test_compare",
     ]
     order = {name: place for place, name in enumerate(longest)}
