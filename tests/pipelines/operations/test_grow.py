@@ -16,7 +16,7 @@ from components import files
 from components.models.build import build_model
 from components.models.network import EmbeddingNetwork
 from components.networks import IMAGENET_PIXELS
-from components.params import ModelParams, resolved
+from components.params import ModelParams, TrainParams, load_section, resolved
 from components.registry import promotion, registration, versions
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, read_package
@@ -25,6 +25,7 @@ from components.tables import PARENT_PACKAGE, PARENT_VERSION
 from components.tracking import runs
 from components.tracking.runs import Tracking
 from components.training.growth import read_parent
+from pipelines.operations.grow import command
 from pipelines.operations.grow.parent import take_parent
 from pipelines.shell.cli import main
 from pipelines.shell.params_file import write_values
@@ -284,3 +285,40 @@ def test_an_older_version_is_taken_by_what_its_run_says(project):
     assert ModelParams(**taken.description["model"]) == model
     assert_gives(taken.model.network, small_network(model, seed=1))
     assert files.sha256(folder / PARENT_PACKAGE / NETWORK_FILE) == described["graph_sha256"]
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("moment", ["rmtree", "track", "write_values"])
+def test_killed_before_params_name_it_and_started_again_the_project_holds_it(
+    project, monkeypatch, moment
+):
+    """In place of the champion, which lies there; what params say else, and how, stays."""
+    monkeypatch.setattr(command.dvc, "track", lambda _: None)
+    where, params = tracking_of(project), project / "params.yaml"
+    text = params.read_text()
+
+    def kill(*_: object, **__: object) -> None:
+        raise KilledError
+
+    def start() -> None:
+        command.prepare(version(OLDER), None, params=params, where=where)
+
+    with monkeypatch.context() as patch:
+        place = {"rmtree": shutil, "track": command.dvc, "write_values": command}[moment]
+        patch.setattr(place, moment, kill)
+        with pytest.raises(KilledError):
+            start()
+    assert params.read_text() == text
+    start()
+    graph = versions.graph_sha256(version(OLDER), tracking=where)
+    assert read_parent(project / "models/parent", graph).uri == version(OLDER).uri
+    assert load_section(params, TrainParams).parent == graph
+    lines = [*zip(text.splitlines(), params.read_text().splitlines(), strict=True)]
+    (changed,) = [after for before, after in lines if before != after]
+    assert changed.split()[:2] == ["parent:", graph]
+    before = state(project)
+    start()
+    assert state(project) == before, "what is there is left as it is"
