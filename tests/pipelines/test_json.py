@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
 }
 ELSEWHERE = {
     "compare": "test_compare.py",
+    "grow": "test_grow_line.py",
     "reproduce": "test_reproduce.py",
     "rollback": "test_promote.py",
 }

@@ -18,6 +18,7 @@ from components import files, tables
 from components.params import ModelParams, TrainParams
 from components.precision import resolve_precision
 from components.tables import Catalog, Numbering
+from components.training import worker
 from components.training.setup import initial_weights, with_absolute_weights
 from pipelines.shell.cli import main
 from pipelines.stages import train
@@ -97,13 +98,13 @@ def test_a_dry_run_says_how_the_backbone_learns(tmp_path, capsys, num_epochs, ch
 @pytest.mark.slow
 def test_a_run_keeps_what_auto_stands_for(arguments, monkeypatch):
     used = []
-    run_training = train.run_training
+    run_training = worker.run_training
 
     def note(inputs, **params):
         used.append(params["train_params"].precision)
         run_training(inputs, **params)
 
-    monkeypatch.setattr(train, "run_training", note)  # which goes on to train
+    monkeypatch.setattr(worker, "run_training", note)  # which goes on to train
     run(arguments)
     assert used == [PRECISION]
     kept = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").get_run(
@@ -177,7 +178,7 @@ def test_other_weights_under_the_same_name_are_another_run(arguments, weights, m
         given.append(params)
         raise InterruptedError
 
-    monkeypatch.setattr(train, "run_training", interrupt)
+    monkeypatch.setattr(worker, "run_training", interrupt)
     for seed in (1, 2, 1):
         write_weights(weights, seed=seed)
         with pytest.raises(InterruptedError):
