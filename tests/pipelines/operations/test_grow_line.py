@@ -129,7 +129,6 @@ def test_a_version_grows_by_an_attribute(project: Project) -> None:
     done = project.run("hemline", "grow", *arguments)
     document = json.loads(done.stdout)
     check_document("grow", document)
-    check_document("grow", document)
     assert (document["model"], document["extends"]) == ("models:/hemline/2", "models:/hemline/1")
     assert document["attributes"] == ["hem"]
     assert document["growth"]["hem"]["own"]["map"] > 80
