@@ -194,7 +194,8 @@ class Line:
 
     def plan(self, number: int = 1, *, model: ModelParams = SMALL) -> Growth:
         """Returns what is to be grown of a version."""
-        return plan_growth(self.read(number), self.inputs, model)
+        # mirrored, a quarter says something of another attribute
+        return plan_growth(self.read(number), self.inputs, model, flip_probability=0)
 
     def grow(
         self, number: int, *, into: int, model: ModelParams = SMALL, exported: bool = False

@@ -12,11 +12,11 @@ the grid, H W of an attention map.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
+from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from components.errors import HemlineError
 from components.models.csn import TripletNetwork
@@ -29,23 +29,28 @@ from components.models.network import (
 )
 from components.networks import GROWABLE
 
-GRID_SIZE = 3
-"""G: a coarser grid loses where something is, a finer one has more to fit (docs/log.md)."""
+
+class ProbeShape(NamedTuple):
+    """G, F and V of a probe."""
+
+    grid_size: int
+    num_features: int
+    num_outputs: int
 
 
-def grid_features(pyramid: Sequence[Tensor]) -> Tensor:
+def grid_features(pyramid: Sequence[Tensor], grid_size: int) -> Tensor:
     """Returns the means of the cells of a grid on each map, one map after the other [B, F]."""
-    return torch.cat([adaptive_avg_pool2d(each, GRID_SIZE).flatten(1) for each in pyramid], dim=1)
+    return torch.cat([adaptive_avg_pool2d(each, grid_size).flatten(1) for each in pyramid], dim=1)
 
 
 class LinearProbe(nn.Module):
     """An attribute's vectors as a linear function of the features; zeros fill the embedding."""
 
-    def __init__(self, num_features: int, num_outputs: int, embedding_dim: int) -> None:
+    def __init__(self, shape: ProbeShape, embedding_dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(num_features, num_outputs)
-        self.num_outputs = num_outputs
-        self._num_zeros = embedding_dim - num_outputs
+        self.shape = shape
+        self.linear = nn.Linear(shape.num_features, shape.num_outputs)
+        self._num_zeros = embedding_dim - shape.num_outputs
 
     def forward(self, features_BF: Tensor) -> Tensor:
         """Returns embeddings [B, D] of unit length."""
@@ -58,14 +63,14 @@ class LinearProbe(nn.Module):
         """
         direction_BV = unit_length(self.linear(features_BF)).to(self.linear.weight.dtype)
         shares_BF = features_BF * (direction_BV @ self.linear.weight)
-        return shares_BF.unflatten(1, (-1, GRID_SIZE, GRID_SIZE)).sum(dim=1)
+        return shares_BF.unflatten(1, (-1, self.shape.grid_size, self.shape.grid_size)).sum(dim=1)
 
 
 class GrownNetwork(EmbeddingNetwork):
     """A network that answers for the attributes that it knew, and probes for the others.
 
     `names` are the schema's attributes in order [N]. `known` are those of the network in its own
-    order, None for one that was left out for good; `outputs` has the width V of the probe of each
+    order, None for one that was left out for good; `probes` has the shape of the probe of each
     attribute that was grown.
     """
 
@@ -78,8 +83,7 @@ class GrownNetwork(EmbeddingNetwork):
         *,
         names: Sequence[str],
         known: Sequence[str | None],
-        outputs: Mapping[str, int],
-        num_features: int,
+        probes: Mapping[str, ProbeShape],
         embedding_dim: int,
     ) -> None:
         super().__init__()
@@ -87,8 +91,7 @@ class GrownNetwork(EmbeddingNetwork):
         self.network = network
         self.grown = [number for number, name in enumerate(names) if name not in known]
         self.probes = nn.ModuleList(
-            LinearProbe(num_features, outputs[names[number]], embedding_dim)
-            for number in self.grown
+            LinearProbe(probes[names[number]], embedding_dim) for number in self.grown
         )
         # something stands in a grown attribute's place, until its probe's is put there
         own = [known.index(name) if name in known else 0 for name in names]
@@ -100,7 +103,7 @@ class GrownNetwork(EmbeddingNetwork):
         maps, pyramid = self.network.with_pyramid(images_B3HW)
         features = self.network.features_of(maps)
         vectors_BMD = self.network.embed(features, self._everything(attributes_BK))
-        return self._wanted(unit_length(vectors_BMD), grid_features(pyramid), attributes_BK)
+        return self._wanted(unit_length(vectors_BMD), pyramid, attributes_BK)
 
     def probes_by_name(self, names: Sequence[str]) -> dict[str, LinearProbe]:
         """Returns the probes of the attributes that were grown; `names` are all attributes."""
@@ -113,21 +116,23 @@ class GrownNetwork(EmbeddingNetwork):
 
     def _everything(self, attributes_BK: Tensor) -> Tensor:
         """Returns all attributes of the network, to be asked of each image [B, M]."""
-        return self.everything_1M.expand(
-            attributes_BK.shape[0], -1
-        )  # len() would fix it in a graph
+        num_images = attributes_BK.shape[0]  # len() would fix it in a graph
+        return self.everything_1M.expand(num_images, -1)
 
     def _picked(self, of_all_BMX: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns what the network gave for the attributes asked [B, K, X]."""
         own_BK1 = self.known_N[attributes_BK][..., None]
         return of_all_BMX.gather(1, own_BK1.expand(-1, -1, of_all_BMX.shape[-1]))
 
-    def _wanted(self, embeddings_BMD: Tensor, features_BF: Tensor, attributes_BK: Tensor) -> Tensor:
+    def _wanted(
+        self, embeddings_BMD: Tensor, pyramid: Sequence[Tensor], attributes_BK: Tensor
+    ) -> Tensor:
         """Returns the embeddings of the attributes asked [B, K, D]."""
         embeddings_BKD = self._picked(embeddings_BMD, attributes_BK)
         for number, probe in self._probed():
             is_asked_BK1 = (attributes_BK == number)[..., None]
-            embeddings_BKD = torch.where(is_asked_BK1, probe(features_BF)[:, None], embeddings_BKD)
+            own_BD = probe(grid_features(pyramid, probe.shape.grid_size))
+            embeddings_BKD = torch.where(is_asked_BK1, own_BD[:, None], embeddings_BKD)
         return embeddings_BKD
 
 
@@ -141,8 +146,8 @@ class GrownAttentionNetwork(GrownNetwork, AttentionNetwork):
     ) -> tuple[Tensor, Tensor]:
         """Returns what `forward` returns, and the maps that led to it [B, K, H, W].
 
-        Of a grown attribute it is what each cell of the grid adds to the vector's length; a map
-        sums to 1, or to 0 where no cell adds to it.
+        Of a grown attribute it is what each cell of the grid adds to the vector's length, the mean
+        of the cells that a position meets; a map sums to 1, or to 0 where no cell adds to it.
         """
         maps, pyramid = self.network.with_pyramid(images_B3HW)
         vectors_BMD, attended_BMHW = self.network.embed_with_maps(
@@ -151,14 +156,14 @@ class GrownAttentionNetwork(GrownNetwork, AttentionNetwork):
         height, width = attended_BMHW.shape[-2:]
         attended_BKHW = self._picked(attended_BMHW.flatten(2), attributes_BK)
         attended_BKHW = attended_BKHW.unflatten(2, (height, width))
-        features_BF = grid_features(pyramid)
         for number, probe in self._probed():
+            features_BF = grid_features(pyramid, probe.shape.grid_size)
             shares_B1GG = probe.contributions(features_BF)[:, None].relu()
-            own_B1HW = interpolate(shares_B1GG, attended_BKHW.shape[-2:])
+            own_B1HW = adaptive_avg_pool2d(shares_B1GG, (height, width))
             total_B111 = own_B1HW.sum(dim=(2, 3), keepdim=True).clamp_min(1e-12)
             is_asked_BK11 = (attributes_BK == number)[..., None, None]
             attended_BKHW = torch.where(is_asked_BK11, own_B1HW / total_B111, attended_BKHW)
-        embeddings_BKD = self._wanted(unit_length(vectors_BMD), features_BF, attributes_BK)
+        embeddings_BKD = self._wanted(unit_length(vectors_BMD), pyramid, attributes_BK)
         return embeddings_BKD, attended_BKHW
 
 
@@ -167,8 +172,7 @@ def grown_network(
     *,
     names: Sequence[str],
     known: Sequence[str | None],
-    outputs: Mapping[str, int],
-    num_features: int,
+    probes: Mapping[str, ProbeShape],
     embedding_dim: int,
 ) -> GrownNetwork:
     """Returns a network as one that answers for the attributes `names`; see `GrownNetwork`.
@@ -182,8 +186,7 @@ def grown_network(
         network,
         names=names,
         known=known,
-        outputs=outputs,
-        num_features=num_features,
+        probes=probes,
         embedding_dim=embedding_dim,
     )
 

@@ -29,7 +29,7 @@ from components.attributes import AttributeSchema
 from components.errors import HemlineError, command_line
 from components.evaluation.evaluation import takes_part
 from components.images.store import ImageStore
-from components.models.grown import GrownNetwork, growable, grown_network
+from components.models.grown import GrownNetwork, LinearProbe, growable, grown_network
 from components.models.network import EmbeddingNetwork
 from components.params import ModelParams, TrainParams
 from components.training.loop import Log
@@ -37,8 +37,10 @@ from components.training.plan import Place
 from components.training.probes import (
     Features,
     Labels,
+    Reading,
     fit_probe,
     map_features,
+    reading_of,
     training_labels,
 )
 from components.training.setup import TrainingInputs
@@ -70,12 +72,16 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """What is to be grown of a parent, so that it answers for the attributes of a schema."""
+    """What is to be grown of a parent, so that it answers for the attributes of a schema.
+
+    `mirrors` says whether a mirror image has the labels of its image.
+    """
 
     parent: Parent
     schema: AttributeSchema
     splits: pa.Table
     store: ImageStore
+    mirrors: bool = True
 
     @property
     def new(self) -> list[str]:
@@ -105,10 +111,25 @@ class Growth:
         return f"{self.parent.uri} is grown, which {' and '.join(what) or 'changes nothing'}"
 
     @property
-    def images(self) -> NDArray[np.int64]:
-        """The numbers of the training images with a label of a new attribute, ascending."""
-        labelled = [self.labels(name).images_n for name in self.new]
-        return np.unique(np.concatenate([np.empty(0, np.int64), *labelled]))
+    def readings(self) -> dict[Reading, list[str]]:
+        """The new attributes by how features are read for their labels."""
+        readings: dict[Reading, list[str]] = {}
+        for name in self.new:
+            reading = reading_of(self.labels(name), mirrors=self.mirrors)
+            readings.setdefault(reading, []).append(name)
+        return readings
+
+    @property
+    def num_read(self) -> int:
+        """How many images features are read of, mirror images among them."""
+        return sum(
+            len(self.images(names)) * (2 if reading.mirrors else 1)
+            for reading, names in self.readings.items()
+        )
+
+    def images(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Returns the numbers of the training images with a label of an attribute, ascending."""
+        return np.unique(np.concatenate([self.labels(name).images_n for name in names]))
 
     def labels(self, name: str) -> Labels:
         """Returns an attribute's labels in the training split."""
@@ -169,8 +190,16 @@ def values_beyond(
     return beyond
 
 
-def plan_growth(parent: Parent, inputs: TrainingInputs, model_params: ModelParams) -> Growth:
+def plan_growth(
+    parent: Parent,
+    inputs: TrainingInputs,
+    model_params: ModelParams,
+    *,
+    flip_probability: float = 0.5,
+) -> Growth:
     """Returns what is to be grown, after checking that it can be.
+
+    `flip_probability` is that of the section `train`: 0 where a mirror image means something else.
 
     Raises:
         HemlineError: the parent's images are others than the store's, its network is of a kind that
@@ -181,6 +210,7 @@ def plan_growth(parent: Parent, inputs: TrainingInputs, model_params: ModelParam
         schema=tables.read_schema(inputs.catalog),
         splits=tables.read_splits(inputs.splits),
         store=ImageStore(inputs.store.local()),
+        mirrors=flip_probability > 0,
     )
     _check_parent(parent, growth.store, model_params)
     check_labels(growth.splits, growth.schema, growth.new)
@@ -293,27 +323,33 @@ def grow(
         for name in (section["known"] if section else parent.model.schema.names)
     ]
     network = growable(_frozen(parent.model), name=parent.description["model"]["name"])
-    of_map = map_features(network, image_size_px=growth.store.image_size_px)
-    dim = parent.description["model"]["embedding_dim"]
-    features = Features(folder, growth.images, map_features=of_map)
-    features.fill(
-        network.to(device),
-        growth.store,
-        autocast=autocast,
-        device=device,
-        on_progress=on_progress,
-    )
-    probes = {
-        name: fit_probe(features, growth.labels(name), embedding_dim=dim) for name in growth.new
-    }
+    dim, size_px = parent.description["model"]["embedding_dim"], growth.store.image_size_px
+    probes: dict[str, LinearProbe] = {}
+    for reading, names in growth.readings.items():
+        features = Features(
+            folder / f"grid-{reading.grid_size}",
+            growth.images(names),
+            reading=reading,
+            map_features=map_features(
+                network.cpu(), image_size_px=size_px, grid_size=reading.grid_size
+            ),
+        )
+        features.fill(
+            network.to(device),
+            growth.store,
+            autocast=autocast,
+            device=device,
+            on_progress=on_progress,
+        )
+        for name in names:
+            probes[name] = fit_probe(features, growth.labels(name), embedding_dim=dim)
     if isinstance(parent.model.network, GrownNetwork):
         probes |= parent.model.network.probes_by_name(parent.model.schema.names)
     grown = grown_network(
         network.cpu(),
         names=schema.names,
         known=known,
-        outputs={name: probe.num_outputs for name, probe in probes.items()},
-        num_features=sum(of_map),
+        probes={name: probe.shape for name, probe in probes.items()},
         embedding_dim=dim,
     ).eval()
     own = grown.probes_by_name(schema.names)
@@ -338,8 +374,7 @@ def grow(
             "grown": {
                 "parent": parent.graph_sha256,
                 "known": known,
-                "outputs": {name: probe.num_outputs for name, probe in own.items()},
-                "num_features": sum(of_map),
+                "probes": {name: probe.shape._asdict() for name, probe in own.items()},
             },
         },
         row=row,

@@ -6,6 +6,7 @@ Shape letters: n images, F features, V values of an attribute, D embedding.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,14 @@ from scipy.linalg import cho_factor, cho_solve
 from components import files
 from components.evaluation.encode import Pictures
 from components.images.transforms import normalise
-from components.models.grown import LinearProbe, grid_features
+from components.models.grown import LinearProbe, ProbeShape, grid_features
 from components.models.network import BackboneNetwork
 
 RIDGE = 0.2
 """The penalty r for any number of images, whose similarity with themselves is 1: docs/log.md."""
+
+FEW_IMAGES = 1000
+"""Up to so many labelled images are read on a finer grid, and mirrored as well (docs/log.md)."""
 
 _BATCH_SIZE = 32
 _LEAST_DEVIATION = 1e-3  # of a feature, beside its map's: one that hardly changes says nothing
@@ -35,6 +39,23 @@ class Labels:
     values_nV: NDArray[np.bool_]
 
 
+class Reading(NamedTuple):
+    """How features are read: on a grid of how many cells a side, and of mirror images as well."""
+
+    grid_size: int
+    mirrors: bool
+
+
+def reading_of(labels: Labels, *, mirrors: bool) -> Reading:
+    """Returns how features are read for labels; `mirrors` says whether mirror images mean the same.
+
+    A finer grid has more to fit, and mirror images take as long again, for nothing where many
+    images are labelled.
+    """
+    is_few = len(labels.images_n) <= FEW_IMAGES
+    return Reading(grid_size=6 if is_few else 3, mirrors=is_few and mirrors)
+
+
 def training_labels(splits: pa.Table, attribute: int) -> Labels:
     """Returns an attribute's labels in the training split, `splits` as `tables.SPLITS`."""
     wanted = (pc.field("split") == "train") & (pc.field("attribute") == attribute)
@@ -46,24 +67,33 @@ def training_labels(splits: pa.Table, attribute: int) -> Labels:
     return Labels(images_n=images_n, values_nV=values_nV)
 
 
-def map_features(network: BackboneNetwork, *, image_size_px: int) -> list[int]:
+def map_features(network: BackboneNetwork, *, image_size_px: int, grid_size: int) -> list[int]:
     """Returns the number of features of each map of a network in evaluation mode; F in all."""
     with torch.inference_mode():
         _, pyramid = network.with_pyramid(torch.zeros(1, 3, image_size_px, image_size_px))
-    return [grid_features([each]).shape[1] for each in pyramid]
+    return [grid_features([each], grid_size).shape[1] for each in pyramid]
 
 
 class Features:
-    """Features of images by the frozen network, in a memory map that is filled once."""
+    """Features of images by the frozen network, in a memory map that is filled once.
+
+    Where they are read of mirror images too, those follow in the same order: n is twice the number
+    of images.
+    """
 
     def __init__(
-        self, folder: Path, images_n: NDArray[np.int64], *, map_features: Sequence[int]
+        self,
+        folder: Path,
+        images: NDArray[np.int64],
+        *,
+        reading: Reading,
+        map_features: Sequence[int],
     ) -> None:
         """`map_features` is the number of features of each map, one map after the other."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.images_n, self.map_features = images_n, map_features
+        self.images, self.reading, self.map_features = images, reading, map_features
         self._progress = folder / "features.json"
-        path, shape = folder / "features.float32", (len(images_n), sum(map_features))
+        path, shape = folder / "features.float32", (self.num_rows, sum(map_features))
         self._rows_nF = (
             np.memmap(path, np.float32, "r+", shape=shape)
             if self.num_done
@@ -71,8 +101,13 @@ class Features:
         )
 
     @property
+    def num_rows(self) -> int:
+        """How many images are read, mirror images among them."""
+        return len(self.images) * (2 if self.reading.mirrors else 1)
+
+    @property
     def num_done(self) -> int:
-        """How many images have their features; the others follow in order."""
+        """How many rows are filled; the others follow in order."""
         return int(files.read_json(self._progress)) if self._progress.exists() else 0
 
     def fill(
@@ -86,20 +121,25 @@ class Features:
     ) -> None:
         """Computes what is missing."""
         on_progress(self.num_done)
-        for start in range(self.num_done, len(self.images_n), _BATCH_SIZE):
-            rows = slice(start, start + _BATCH_SIZE)
-            pixels = torch.from_numpy(pictures.gather(self.images_n[rows])).to(device)
+        for start in range(self.num_done, self.num_rows, _BATCH_SIZE):
+            rows = np.arange(start, min(start + _BATCH_SIZE, self.num_rows))
+            pixels = torch.from_numpy(pictures.gather(self.images[rows % len(self.images)]))
+            is_mirrored = torch.from_numpy(rows >= len(self.images))[:, None, None, None]
+            pixels = torch.where(is_mirrored, pixels.flip(2), pixels).to(device)
             with torch.inference_mode(), autocast:
                 _, pyramid = network.with_pyramid(normalise(pixels, network.pixel_statistics))
-                found_BF = grid_features(pyramid).float()
+                found_BF = grid_features(pyramid, self.reading.grid_size).float()
             self._rows_nF[rows] = found_BF.cpu().numpy()
             self._rows_nF.flush()
-            files.write_json(min(rows.stop, len(self.images_n)), self._progress)
-            on_progress(len(pixels))
+            files.write_json(int(rows[-1]) + 1, self._progress)
+            on_progress(len(rows))
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Returns the features of some of the images, in ascending order [n, F]."""
-        return np.asarray(self._rows_nF[np.searchsorted(self.images_n, images)])
+        """Returns the features of some images [n, F]; those of their mirror images follow."""
+        rows = np.searchsorted(self.images, images)
+        if self.reading.mirrors:
+            rows = np.concatenate([rows, len(self.images) + rows])
+        return np.asarray(self._rows_nF[rows])
 
 
 def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> LinearProbe:
@@ -112,7 +152,7 @@ def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> Line
     predictions of the training images vary most.
     """
     X_nF = features.of(labels.images_n).astype(np.float64)
-    Y_nV = labels.values_nV.astype(np.float64)
+    Y_nV = np.tile(labels.values_nV.astype(np.float64), (2 if features.reading.mirrors else 1, 1))
     mean_F, mean_V = X_nF.mean(axis=0), Y_nV.mean(axis=0)
     scale_F = _scales(X_nF.std(axis=0), features.map_features)
     X_nF = (X_nF - mean_F) * scale_F
@@ -126,7 +166,8 @@ def fit_probe(features: Features, labels: Labels, *, embedding_dim: int) -> Line
         directions = np.linalg.svd(X_nF @ weights_FV, full_matrices=False)[2][:embedding_dim]
         weights_FV = weights_FV @ directions.T
     weights_FV *= scale_F[:, None]
-    probe = LinearProbe(num_features, weights_FV.shape[1], embedding_dim)
+    shape = ProbeShape(features.reading.grid_size, num_features, weights_FV.shape[1])
+    probe = LinearProbe(shape, embedding_dim)
     with torch.no_grad():
         probe.linear.weight.copy_(torch.from_numpy(weights_FV.T))
         probe.linear.bias.copy_(torch.from_numpy(-mean_F @ weights_FV))

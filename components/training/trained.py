@@ -21,7 +21,7 @@ from components.images.transforms import normalise
 from components.models.ahbn import AHBN
 from components.models.build import build_model
 from components.models.fashionsearchnet import FashionSearchNetV2
-from components.models.grown import grown_network
+from components.models.grown import ProbeShape, grown_network
 from components.models.network import AttentionNetwork, EmbeddingNetwork
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -140,8 +140,7 @@ def rebuild(
             build_model(num_values=[0] * len(known), **numbers).for_inference(),
             names=schema.names,
             known=known,
-            outputs=grown["outputs"],
-            num_features=grown["num_features"],
+            probes={name: ProbeShape(**shape) for name, shape in grown["probes"].items()},
             embedding_dim=numbers["embedding_dim"],
         )
     network.load_state_dict(weights)

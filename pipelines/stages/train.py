@@ -85,7 +85,12 @@ def train(
     growth = (
         None
         if train_params.parent is None
-        else plan_growth(read_parent(parent, train_params.parent), inputs, model_params)
+        else plan_growth(
+            read_parent(parent, train_params.parent),
+            inputs,
+            model_params,
+            flip_probability=train_params.flip_probability,
+        )
     )
     if dry_run:
         if growth is not None:
@@ -131,7 +136,7 @@ def train(
         recording.record_start(data, tracking=where, run_id=run_id)
         if growth is not None:
             console.print(growth.text)
-            with progress("features of the frozen network", total=len(growth.images)) as advance:
+            with progress("features of the frozen network", total=growth.num_read) as advance:
                 grown = grow(
                     growth, train_params, folder=state_folder, log=log, on_progress=advance
                 )

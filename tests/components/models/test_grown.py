@@ -26,10 +26,10 @@ from components.images.transforms import normalise
 from components.models import csn
 from components.models.backbones import build_backbone
 from components.models.grown import (
-    GRID_SIZE,
     GrownAttentionNetwork,
     GrownNetwork,
     LinearProbe,
+    ProbeShape,
     grown_network,
 )
 from components.models.network import AttentionNetwork, BackboneNetwork, EmbeddingNetwork
@@ -42,6 +42,7 @@ from components.training.trained import rebuild
 torch.set_num_threads(1)
 
 KNOWN = ["length", "collar", "sleeve", "hem", "colour"]
+GRID_SIZES = {"pattern": 3, "season": 6, "age": 3}
 OUTPUTS = {"pattern": 3, "season": EMBEDDING_DIM, "age": 1}
 SCHEMAS = {
     "behind": [*KNOWN, "pattern", "season"],
@@ -76,9 +77,12 @@ def parent_of(name: str, **parts: object) -> BackboneNetwork:
     return network
 
 
-def num_features_of(network: BackboneNetwork) -> int:
+def shape_of(name: str, network: BackboneNetwork) -> ProbeShape:
+    """Returns the shape of an attribute's probe: grids differ from one to the next."""
     _, pyramid = network.with_pyramid(torch.zeros(1, 3, 32, 32))
-    return GRID_SIZE**2 * sum(each.shape[1] for each in pyramid)
+    grid_size = GRID_SIZES[name]
+    num_features = grid_size**2 * sum(each.shape[1] for each in pyramid)
+    return ProbeShape(grid_size, num_features, OUTPUTS[name])
 
 
 def dim_of(network: BackboneNetwork) -> int:
@@ -91,8 +95,7 @@ def grow(network: BackboneNetwork, names: Sequence[str], *, seed: int = 6) -> Gr
         network,
         names=names,
         known=KNOWN,
-        outputs={name: OUTPUTS[name] for name in names if name not in KNOWN},
-        num_features=num_features_of(network),
+        probes={name: shape_of(name, network) for name in names if name not in KNOWN},
         embedding_dim=dim_of(network),
     ).eval()
     for name, probe in grown.probes_by_name(names).items():
@@ -136,49 +139,51 @@ class Family:
         with torch.inference_mode(), self.autocast():
             return network(self.images, asked_BK)
 
-    @cached_property
-    def cells(self) -> Tensor:
-        """The means of the cells of every map that the parent's backbone leaves [B, C, 3, 3]."""
+    def cells(self, probe: LinearProbe, row: int) -> Tensor:
+        """Returns the means of a probe's cells, of all maps that the backbone leaves [C, G, G]."""
         with torch.inference_mode(), self.autocast():
             _, pyramid = self.parent.with_pyramid(self.images)
-        return torch.cat([cells_of(each.double()) for each in pyramid], dim=1)
+        size = probe.shape.grid_size
+        return torch.cat([cells_of(each[[row]].double(), size)[0] for each in pyramid])
 
 
-def cells_of(map_BCHW: Tensor) -> Tensor:
-    """Returns the mean of each cell of a 3 x 3 grid, one after the other [B, C, 3, 3].
+def cells_of(map_BCHW: Tensor, size: int) -> Tensor:
+    """Returns the mean of each cell of a grid, one after the other [B, C, G, G].
 
     A cell begins at the pixel in which its share of the side begins, and ends with that in which
-    it ends: cells overlap where the side is no multiple of 3.
+    it ends: cells overlap where the side is no multiple of their number.
     """
     height, width = map_BCHW.shape[2:]
     rows = []
-    for i in range(3):
-        top, bottom = i * height // 3, math.ceil((i + 1) * height / 3)
+    for i in range(size):
+        top, bottom = i * height // size, math.ceil((i + 1) * height / size)
         row = []
-        for j in range(3):
-            left, right = j * width // 3, math.ceil((j + 1) * width / 3)
+        for j in range(size):
+            left, right = j * width // size, math.ceil((j + 1) * width / size)
             row.append(map_BCHW[:, :, top:bottom, left:right].mean(dim=(2, 3)))
         rows.append(torch.stack(row, dim=-1))
     return torch.stack(rows, dim=-2)
 
 
-def vector_by_cells(cells_C33: Tensor, probe: LinearProbe) -> Tensor:
+def vector_by_cells(cells_CGG: Tensor, probe: LinearProbe) -> Tensor:
     """Returns the sum over cells and channels of what each adds, and of the bias [V]."""
     vector_V = probe.linear.bias.detach().double()
-    for i in range(3):
-        for j in range(3):
-            vector_V = vector_V + added_by(cells_C33, probe, i, j)
+    size = probe.shape.grid_size
+    for i in range(size):
+        for j in range(size):
+            vector_V = vector_V + added_by(cells_CGG, probe, i, j)
     return vector_V
 
 
-def added_by(cells_C33: Tensor, probe: LinearProbe, row: int, column: int) -> Tensor:
+def added_by(cells_CGG: Tensor, probe: LinearProbe, row: int, column: int) -> Tensor:
     """Returns what a cell adds to the vector [V]; of each channel, weights stand cell by cell."""
     weights_VF = probe.linear.weight.detach().double()
-    return weights_VF[:, 3 * row + column :: 9] @ cells_C33[:, row, column]
+    size = probe.shape.grid_size
+    return weights_VF[:, size * row + column :: size**2] @ cells_CGG[:, row, column]
 
 
-def embedding_by_cells(cells_C33: Tensor, probe: LinearProbe, *, dim: int) -> Tensor:
-    vector_V = vector_by_cells(cells_C33, probe)
+def embedding_by_cells(cells_CGG: Tensor, probe: LinearProbe, *, dim: int) -> Tensor:
+    vector_V = vector_by_cells(cells_CGG, probe)
     embedding_D = torch.zeros(dim, dtype=torch.float64)
     embedding_D[: len(vector_V)] = vector_V / vector_V.norm()
     return embedding_D
@@ -220,7 +225,7 @@ def test_what_it_knew_has_the_parents_bits_and_what_is_new_the_probes(family, na
     probes = grown.probes_by_name(names)
     dim = family.all_known.shape[-1]
     expected = {
-        (row, name): embedding_by_cells(family.cells[row], probe, dim=dim)
+        (row, name): embedding_by_cells(family.cells(probe, row), probe, dim=dim)
         for row in range(len(family.images))
         for name, probe in probes.items()
     }
@@ -311,25 +316,30 @@ def test_a_grown_attribute_looks_where_its_vector_comes_from(family):
                     assert same_bits(found_HW, family.maps_of_known[row, KNOWN.index(name)])
                     continue
                 probe = grown.probes_by_name(names)[name]
-                expected_HW = map_by_cells(family.cells[row], probe, shape=found_HW.shape)
+                expected_HW = map_by_cells(family.cells(probe, row), probe, shape=found_HW.shape)
                 assert (found_HW - expected_HW).abs().sum() < 3 * ROUNDING[family.precision]
                 assert abs(float(found_HW.sum()) - 1) < SUMS[family.precision]
 
 
-def map_by_cells(cells_C33: Tensor, probe: LinearProbe, *, shape: Sequence[int]) -> Tensor:
-    """Returns the share of the vector's length that comes from each position's cell [H, W]."""
+def map_by_cells(cells_CGG: Tensor, probe: LinearProbe, *, shape: Sequence[int]) -> Tensor:
+    """Returns the share of the vector's length from the cells that each position meets [H, W]."""
     height, width = shape
-    vector_V = vector_by_cells(cells_C33, probe)
+    vector_V = vector_by_cells(cells_CGG, probe)
     map_HW = torch.zeros(height, width, dtype=torch.float64)
+    size = probe.shape.grid_size
     for y in range(height):
         for x in range(width):
-            added_V = added_by(cells_C33, probe, y * 3 // height, x * 3 // width)
-            map_HW[y, x] = (added_V @ vector_V / vector_V.norm()).clamp(min=0)
+            met = [
+                (added_by(cells_CGG, probe, i, j) @ vector_V / vector_V.norm()).clamp(min=0)
+                for i in range(y * size // height, math.ceil((y + 1) * size / height))
+                for j in range(x * size // width, math.ceil((x + 1) * size / width))
+            ]
+            map_HW[y, x] = torch.stack(met).mean()
     return map_HW / map_HW.sum()
 
 
 def test_the_cells_and_the_bias_add_up_to_the_vectors_length():
-    probe = LinearProbe(2 * 9, 4, 6).double()
+    probe = LinearProbe(ProbeShape(3, 2 * 9, 4), 6).double()
     features_BF = random_images(5, 2 * 9)
     shares_B33 = probe.contributions(features_BF)
     vectors_BV = features_BF @ probe.linear.weight.T + probe.linear.bias
@@ -449,8 +459,9 @@ def test_a_grown_network_is_built_again(parent, request):
         "grown": {
             "parent": "0" * 64,
             "known": KNOWN,
-            "outputs": {name: OUTPUTS[name] for name in names if name not in KNOWN},
-            "num_features": num_features_of(parent),
+            "probes": {
+                name: shape_of(name, parent)._asdict() for name in names if name not in KNOWN
+            },
         },
     }
     again = rebuild(description, schema_of(names), grown.state_dict())
@@ -468,10 +479,10 @@ def test_a_grown_network_is_built_again_from_its_graph(tmp_path):
     parent, names = parent_of("ag_mlan"), SCHEMAS["one left out"]
     grown = grow(parent, names)
     graph_of(grown, tmp_path, names)
-    outputs, num_features = {"pattern": OUTPUTS["pattern"]}, num_features_of(parent)
+    probes = {"pattern": shape_of("pattern", parent)._asdict()}
     description = {
         "model": description_of("ag_mlan"),
-        "grown": {"known": KNOWN, "outputs": outputs, "num_features": num_features},
+        "grown": {"known": KNOWN, "probes": probes},
     }
     weights = read_weights(tmp_path / NETWORK_FILE)
     again = rebuild(description, schema_of(names), weights)
@@ -489,8 +500,7 @@ def test_other_networks_are_refused_with_the_reason(name):
             network,
             names=["pattern"],
             known=KNOWN,
-            outputs={"pattern": 2},
-            num_features=9,
+            probes={"pattern": ProbeShape(grid_size=3, num_features=9, num_outputs=2)},
             embedding_dim=EMBEDDING_DIM,
         )
 

@@ -211,7 +211,7 @@ def test_what_its_network_is_built_from_comes_back_as_it_was(example, tmp_path) 
     """And an older hemline's package says neither that nor what it was grown from."""
     description = {
         "model": {"name": "asen", "pixel_mean": [0.1, 0.2, 0.3], "asa": None, "embedding_dim": 16},
-        "grown": {"known": ["skirt", None], "outputs": {"sleeve": 2}, "num_features": 9},
+        "grown": {"known": ["skirt", None], "probes": {"sleeve": {"num_outputs": 2}}},
     }
     write_package(
         Flat(),

@@ -134,7 +134,7 @@ def test_the_text_says_how_many_images_teach_what(copied):
         f"models:/hemline/1 is grown, which adds hem ({NUM_TRAIN - 1} training images) and leaves "
         "out sleeve"
     )
-    assert plan.images.tolist() == [image for image in range(NUM_TRAIN) if image != 5]
+    assert plan.images(plan.new).tolist() == [image for image in range(NUM_TRAIN) if image != 5]
     copied.label(["sleeve"])
     assert copied.plan().text == "models:/hemline/1 is grown, which leaves out collar"
     copied.label(OLD)
@@ -195,12 +195,14 @@ def test_a_grown_attribute_that_is_left_out_is_gone_and_the_others_stay(copied):
     for name in ("pattern", "collar"):
         assert torch.equal(after[name], before[name])
     graph = files.read_json(copied.version(2) / PARENT_VERSION)["graph_sha256"]
-    num_features = 9 * (16 + 24 + 32)  # of the tiny backbone's maps of a half, a quarter, an eighth
+    num_features = 36 * (
+        16 + 24 + 32
+    )  # of the tiny backbone's maps of a half, a quarter, an eighth
+    shape = {"grid_size": 6, "num_features": num_features, "num_outputs": 3}
     assert grown.description["grown"] == {
         "parent": graph,
         "known": OLD,
-        "outputs": {"pattern": 3},
-        "num_features": num_features,
+        "probes": {"pattern": shape},
     }
     assert [*probes_of(read(copied, 3))] == ["pattern"]
     copied.label(["collar", "hem", "pattern"])
@@ -258,7 +260,7 @@ def test_other_networks_grow_too(name, tmp_path):
     grown = grow(growth, PARAMS, folder=tmp_path / "state", log=lambda *_, **__: None)
     assert grown.row["valid_map"] > 90
     of_maps = [16, 24, 32, 40] if name == "csn" else [16, 24, 32]
-    assert grown.description["grown"]["num_features"] == 9 * sum(of_maps)
+    assert grown.description["grown"]["probes"]["hem"]["num_features"] == 36 * sum(of_maps)
 
 
 def test_more_values_than_dimensions_are_found(tmp_path):
@@ -266,7 +268,11 @@ def test_more_values_than_dimensions_are_found(tmp_path):
     line.new_parent(1, model=model)
     growth = line.plan(model=model)
     grown = grow(growth, PARAMS, folder=tmp_path / "state", log=lambda *_, **__: None)
-    assert grown.description["grown"]["outputs"] == {"hem": 2, "pattern": 2}
+    shapes = grown.description["grown"]["probes"]
+    assert {name: shape["num_outputs"] for name, shape in shapes.items()} == {
+        "hem": 2,
+        "pattern": 2,
+    }
     assert grown.row["valid_map"] > 90
 
 
@@ -478,7 +484,7 @@ def test_as_few_labels_as_are_needed_are_enough(copied):
     )
     copied.label([*OLD, "hem"], rows)
     plan = copied.plan()
-    assert len(plan.images) == MIN_LABELS
+    assert len(plan.images(plan.new)) == MIN_LABELS
     assert (
         "valid_map"
         in grow(plan, PARAMS, folder=copied.folder / "few", log=lambda *_, **__: None).row

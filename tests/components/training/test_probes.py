@@ -16,20 +16,24 @@ from sklearn.linear_model import Ridge
 
 from components import files
 from components.images.transforms import normalise
-from components.models.grown import LinearProbe
+from components.models.grown import LinearProbe, grid_features
 from components.models.network import BackboneNetwork
 from components.training.probes import (
+    FEW_IMAGES,
     RIDGE,
     Features,
     Labels,
+    Reading,
     fit_probe,
     map_features,
+    reading_of,
     training_labels,
 )
 from components.training.setup import build_network
 
 torch.set_num_threads(1)
 
+COARSE = Reading(grid_size=3, mirrors=False)
 MAPS = (18, 9, 27)  # features of each of three maps
 NUM_FEATURES = sum(MAPS)
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # the probe's own precision; it is fitted in float64
@@ -43,6 +47,7 @@ class Given:
 
     rows_nF: NDArray[np.float32]
     map_features: Sequence[int] = MAPS
+    reading: Reading = COARSE
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.rows_nF[images]
@@ -148,7 +153,7 @@ def test_what_has_no_image_and_what_never_changes_says_nothing():
     values_nV = np.insert(values_nV, [1, 4], [[False]], axis=1)
     probe = fitted(Given(rows_nF), labels_of(values_nV))
     weights_VF = probe.linear.weight.detach().abs().numpy()
-    assert probe.num_outputs == 6
+    assert probe.shape.num_outputs == 6
     assert not weights_VF[[1, 5]].any()
     assert not probe.linear.bias[[1, 5]].any()
     with_images_VF = weights_VF[[0, 2, 3, 4]]
@@ -214,7 +219,7 @@ def test_of_more_values_than_dimensions_the_best_directions_are_kept(num_images)
     features, labels = made_up(num_images, num_values)
     whole = fitted(features, labels, dim=num_values)
     small = fitted(features, labels, dim=dim)
-    assert (whole.num_outputs, small.num_outputs) == (num_values, dim)
+    assert (whole.shape.num_outputs, small.shape.num_outputs) == (num_values, dim)
     of_all_nV = predicted(whole, features.rows_nF)
     kept_nD = predicted(small, features.rows_nF)
     assert np.linalg.matrix_rank(of_all_nV, tol=1e-4) == num_values - 1, "they add up to nothing"
@@ -286,7 +291,12 @@ def network() -> BackboneNetwork:
 
 
 def new_features(folder: Path, network: BackboneNetwork) -> Features:
-    return Features(folder, IMAGES, map_features=map_features(network, image_size_px=32))
+    return Features(
+        folder,
+        IMAGES,
+        reading=COARSE,
+        map_features=map_features(network, image_size_px=32, grid_size=3),
+    )
 
 
 def fill(features: Features, network: BackboneNetwork, on_progress: OnProgress = print) -> None:
@@ -390,6 +400,69 @@ def test_what_was_interrupted_ends_with_the_same_bytes(
 
 def test_features_of_no_image(tmp_path, network):
     """Where attributes are left out and none is added."""
-    features = Features(tmp_path, np.empty(0, np.int64), map_features=[9, 18])
+    features = Features(tmp_path, np.empty(0, np.int64), reading=COARSE, map_features=[9, 18])
     fill(features, network)
     assert features.of(np.empty(0, np.int64)).shape == (0, 27)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "mirrors", "expected"),
+    [
+        (FEW_IMAGES, True, Reading(grid_size=6, mirrors=True)),
+        (FEW_IMAGES, False, Reading(grid_size=6, mirrors=False)),
+        (FEW_IMAGES + 1, True, Reading(grid_size=3, mirrors=False)),
+    ],
+)
+def test_few_images_are_read_finer_and_mirrored_where_that_means_the_same(
+    num_images, mirrors, expected
+):
+    assert reading_of(labels_of(np.ones((num_images, 1), bool)), mirrors=mirrors) == expected
+
+
+@pytest.mark.parametrize("killed_at", [None, 2, 4])
+def test_mirror_images_follow_whatever_was_killed(network, tmp_path, killed_at):
+    """Of 80 images in batches of 32, the third holds the last images and the first mirror images."""
+    reading = Reading(grid_size=6, mirrors=True)
+    of_map = map_features(network, image_size_px=32, grid_size=6)
+    assert of_map == [36 * channels for channels in (16, 24, 32)]
+
+    def begin() -> Features:
+        return Features(tmp_path, IMAGES, reading=reading, map_features=of_map)
+
+    num_batches = 0
+
+    def kill(num_images: int) -> None:
+        nonlocal num_batches
+        num_batches += 1
+        if num_batches == killed_at:
+            raise InterruptedError
+
+    if killed_at:
+        with pytest.raises(InterruptedError):
+            fill(begin(), network, kill)
+    features = begin()
+    fill(features, network)
+    assert features.num_done == features.num_rows == 2 * NUM_IMAGES
+    asked = IMAGES[[3, 40, 79]]
+    pixels = torch.from_numpy(Noise().gather(asked))
+    both = torch.cat([pixels, torch.from_numpy(pixels.numpy()[:, :, ::-1].copy())])
+    with torch.inference_mode():
+        _, pyramid = network.with_pyramid(normalise(both, network.pixel_statistics))
+    expected = grid_features(pyramid, 6).numpy()
+    np.testing.assert_allclose(features.of(asked), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mirror_image_has_its_images_values():
+    """As if it were one more image, with labels of its own."""
+
+    class Mirrored(Given):
+        def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+            return self.rows_nF[np.concatenate([images, 30 + images])]
+
+    given, labels = made_up(60, 3)
+    values_nV = labels.values_nV[:30]
+    twice = Mirrored(given.rows_nF, reading=Reading(grid_size=3, mirrors=True))
+    mirrored = fitted(twice, labels_of(values_nV))
+    plain = fitted(given, labels_of(np.tile(values_nV, (2, 1))))
+    assert torch.equal(mirrored.linear.weight, plain.linear.weight)
+    assert torch.equal(mirrored.linear.bias, plain.linear.bias)
