@@ -1,5 +1,6 @@
 """What a version was grown from, told by the graphs of versions: numbers differ between stores."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,7 +70,12 @@ def parent_of(version: RegisteredVersion, *, tracking: Tracking) -> str | None:
     tag = versions.read_tag(version, EXTENDS_TAG, tracking=tracking)
     if tag is None:
         return None
-    for nearest in described(version, tracking=tracking).ancestors[:1]:
-        if here := versions.of_graph(nearest.name, nearest.graph_sha256, tracking):
-            return here.uri
-    return f"{tag} of another registry"
+    here = parent_here(described(version, tracking=tracking).ancestors, tracking=tracking)
+    return f"{tag} of another registry" if here is None else here.uri
+
+
+def parent_here(grown_from: Sequence[Ancestor], *, tracking: Tracking) -> RegisteredVersion | None:
+    """Returns the nearest of a version's ancestors as this registry has it; None: it has it not."""
+    for nearest in grown_from[:1]:
+        return versions.of_graph(nearest.name, nearest.graph_sha256, tracking)
+    return None

@@ -13,8 +13,8 @@ from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.evaluation.growth import growth_text
 from components.params import ModelParams, load_section, resolved
-from components.registry import promotion, versions
-from components.registry.versions import EXTENDS_TAG, UNCHANGED_TAG, RegisteredVersion
+from components.registry import ancestry, promotion, versions
+from components.registry.versions import UNCHANGED_TAG, RegisteredVersion
 from components.tracking.runs import Tracking
 from components.training.growth import Growth, plan_growth, read_parent, values_beyond
 from components.training.setup import TrainingInputs
@@ -185,18 +185,24 @@ def _tell(growth: Growth, *, where: Tracking, as_json: bool) -> None:
 def _undo(where: Tracking, *, params: Path, output_format: options.Format) -> None:
     """Rolls back a champion that was grown, to the version that it was grown from."""
     number = versions.champion(where)
-    champion = None if number is None else RegisteredVersion(name=where.model_name, version=number)
-    extends = versions.read_tag(champion, EXTENDS_TAG, tracking=where) if champion else None
-    if champion is None or extends is None:
+    if number is None:
         raise HemlineError(
-            f"the champion of {where.model_name} was not grown"
-            if champion
-            else f"the registry {where.registry_address} has no champion of {where.model_name}"
+            f"the registry {where.registry_address} has no champion of {where.model_name}"
         )
-    previous = versions.resolve(extends, where)
+    champion = RegisteredVersion(name=where.model_name, version=number)
+    grown_from = ancestry.ancestors(champion, tracking=where)
+    if not grown_from:
+        raise HemlineError(f"the champion, {champion.uri}, was not grown")
+    previous = ancestry.parent_here(grown_from, tracking=where)
+    if previous is None:
+        raise HemlineError(
+            f"{champion.uri} was grown in another registry, and {where.registry_address} has not "
+            f"what it was grown from, {grown_from[0].uri} there: `hemline rollback` goes to the "
+            "previous champion"
+        )
     if not promotion.was_champion(previous.version, where):
         raise HemlineError(
-            f"{champion.uri} extends {extends}, which was never champion: `hemline promote "
+            f"{champion.uri} extends {previous.uri}, which was never champion: `hemline promote "
             f"{previous.version}` asks the gate, `hemline rollback` goes to the previous champion"
         )
     rollback(to=previous.version, params=params, output_format=output_format)

@@ -421,7 +421,7 @@ def test_few_images_are_read_finer_and_mirrored_where_that_means_the_same(
 
 @pytest.mark.parametrize("killed_at", [None, 2, 4])
 def test_mirror_images_follow_whatever_was_killed(network, tmp_path, killed_at):
-    """Of 80 images in batches of 32, the third holds the last images and the first mirror images."""
+    """Of 80 images, the third batch of 32 holds the last and the first of the mirror images."""
     reading = Reading(grid_size=6, mirrors=True)
     of_map = map_features(network, image_size_px=32, grid_size=6)
     assert of_map == [36 * channels for channels in (16, 24, 32)]

@@ -1,7 +1,7 @@
 """Growing by command: what is refused changes nothing, and what is taken is the version's own."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from components.networks import IMAGENET_PIXELS
 from components.params import ModelParams, TrainParams, load_section, resolved
 from components.registry import promotion, registration, versions
 from components.registry.graph import write_package
-from components.registry.package import NETWORK_FILE, PACKAGE_FILE, read_package
-from components.registry.versions import EXTENDS_TAG, RegisteredVersion
+from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Ancestor, read_package
+from components.registry.versions import EXTENDS_TAG, UNCHANGED_TAG, RegisteredVersion
 from components.tables import PARENT_PACKAGE, PARENT_VERSION
 from components.tracking import runs
 from components.tracking.runs import Tracking
@@ -45,23 +45,34 @@ def small_network(model: ModelParams, *, seed: int) -> EmbeddingNetwork:
     return build_model(num_values=[3, 3], **asdict(model)).eval().for_inference()
 
 
-def register(folder: Path, model: ModelParams, *, is_older: bool = False) -> RegisteredVersion:
+def register(
+    folder: Path,
+    model: ModelParams,
+    *,
+    seed: int = 1,
+    is_older: bool = False,
+    ancestors: Sequence[Ancestor] = (),
+) -> RegisteredVersion:
     """Returns a version that knows collar and sleeve; its run has the params."""
     package, where = folder / "package", tracking_of(folder)
     write_package(
-        small_network(model, seed=1),
+        small_network(model, seed=seed),
         package,
         schema=schema_of(OLD),
         image_size_px=SIZE_PX,
         description={"model": asdict(model)},
+        ancestors=ancestors,
     )
+    tags = {EXTENDS_TAG: ancestors[0].uri, UNCHANGED_TAG: "0" * 64} if ancestors else {}
     if is_older:
         content = files.read_json(package / PACKAGE_FILE)
         del content["description"], content["ancestors"]
         files.write_json(content, package / PACKAGE_FILE)
     params = resolved(folder / "params.yaml") | {"model": asdict(model)}
     run_id = runs.start_run(where, params=params, tags={})
-    return registration.register_package(package, card="# Card\n", tracking=where, run_id=run_id)
+    return registration.register_package(
+        package, card="# Card\n", tracking=where, run_id=run_id, tags=tags
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +80,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project that trained a version and now has labels of hem and pattern too.
 
     Version 1 is champion, and lies in models/parent. An older hemline made 2, 3 and 4; the run of 3
-    is gone, that of 4 says nothing. 5 was deleted, and files of 6 were. 7 says that it extends the
-    first, 8 that it extends 7; neither was ever champion.
+    is gone, that of 4 says nothing. 5 was deleted, and files of 6 were. 8 was grown from 7, in a
+    registry where that had another number; neither was ever champion.
     """
     folder = tmp_path_factory.mktemp("begun")
     new_line(folder / "data")
@@ -88,13 +99,16 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (WITHOUT_PARAMS, sources[OLDER], {}),
         (DELETED, sources[NEW], {}),
         (WITHOUT_FILES, str(folder / "nowhere"), {}),
-        (GROWN, sources[NEW], {EXTENDS_TAG: version(NEW).uri}),
-        (GROWN_OF_NONE, sources[NEW], {EXTENDS_TAG: version(GROWN).uri}),
     ):
         is_lost = number == WITHOUT_RUN
         run_id = "0" * 32 if is_lost else runs.start_run(tracking_of(folder), params={}, tags={})
         made = client.create_model_version("hemline", source, run_id=run_id, tags=tags)
         assert int(made.version) == number
+    assert register(folder, SMALL, seed=2) == version(GROWN)
+    graph = client.get_model_version("hemline", str(GROWN)).tags[versions.GRAPH_TAG]
+    parent = Ancestor(name="hemline", version=42, graph_sha256=graph, attributes=tuple(OLD))
+    made = register(folder, SMALL, seed=3, ancestors=[parent])
+    assert made == version(GROWN_OF_NONE)
     client.delete_model_version("hemline", str(DELETED))
     promotion.move_champion(
         "promote", NEW, expected=None, who="a test", tracking=tracking_of(folder)
@@ -181,7 +195,7 @@ REFUSED = {
     "its run says nothing": (["models:/hemline/4"], "does not say so (it has no model.name)"),
     "undo of a version": (["models:/hemline/1", "--undo"], "--undo takes no version"),
     "undo of an attribute": (["--undo", "--attribute", "hem"], "--undo takes no version and no"),
-    "undo of what was not grown": (["--undo"], "the champion of hemline was not grown"),
+    "undo of what was not grown": (["--undo"], "the champion, models:/hemline/1, was not grown"),
 }
 
 
@@ -244,6 +258,8 @@ def test_undo_needs_a_champion_that_was_grown_of_one(project, capsys):
     assert "models:/hemline/8 extends models:/hemline/7, which was never champion: " in said
     assert "`hemline promote 7`" in said
     assert state(project) == before
+    where.client().delete_model_version_tag("hemline", str(GROWN), versions.GRAPH_TAG)
+    assert "models:/hemline/8 was grown in another registry, and " in refused(capsys, "--undo")
     where.client().delete_registered_model_alias("hemline", "champion")
     assert "has no champion of hemline" in refused(capsys, "--undo")
 
