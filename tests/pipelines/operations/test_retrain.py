@@ -5,15 +5,12 @@ others run in this process, where only DVC and its stages are processes of their
 """
 
 import csv
-import io
 import json
 import random
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -22,15 +19,13 @@ from typing import Any
 import mlflow
 import pyarrow.parquet as pq
 import pytest
-import typer
+from nights import killed_at, retrain
 from programs import kill
 from project import Project
 
-from components.errors import HemlineError
 from components.params import RetrainParams, load_section
-from pipelines.operations.retrain import command, new_data
+from pipelines.operations.retrain import new_data
 from pipelines.operations.retrain.report import STEPS, RetrainReport
-from pipelines.shell import dvc
 
 pytestmark = pytest.mark.slow
 
@@ -91,56 +86,6 @@ def draw(project: Project, num_images: str, *, out: str, seed: str) -> None:
 def commit(project: Project, message: str) -> None:
     project.run("git", "add", "-A")
     project.run("git", "-c", "user.name=t", "-c", "user.email=t@e.org", "commit", "-qm", message)
-
-
-@contextmanager
-def working_in(project: Project, **environment: str) -> Iterator[pytest.MonkeyPatch]:
-    """Lets this process run commands as in the project's folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project.folder)
-        for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
-            patch.delenv(name, raising=False)
-        for name, value in {**project.environment, **environment}.items():
-            patch.setenv(name, value)
-        patch.setattr(dvc, "PYTHON", str(project.programs / "python"))
-        yield patch
-
-
-def retrain(project: Project, *, status: int, **environment: str) -> str:
-    """Returns what a retrain printed, and its error, which ended with that exit status."""
-    printed = io.StringIO()
-    with working_in(project, **environment), redirect_stdout(printed), redirect_stderr(printed):
-        try:
-            command.retrain()
-        except typer.Exit as end:
-            found, error = end.exit_code, ""
-        except HemlineError as failure:
-            found, error = 1, str(failure)
-    assert found == status, printed.getvalue() + error
-    return printed.getvalue() + error
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing that handles errors handles it."""
-
-
-def killed_at(project: Project, step: str) -> str:
-    """Returns what a retrain printed, which was killed as a step began."""
-
-    class Report(RetrainReport):
-        @contextmanager
-        def at(self, name: str) -> Iterator[None]:
-            with super().at(name):
-                if name == step:
-                    raise Killed
-                yield
-
-    printed = io.StringIO()
-    with working_in(project) as patch, redirect_stdout(printed), redirect_stderr(printed):
-        patch.setattr(command, "RetrainReport", Report)
-        with pytest.raises(Killed):
-            command.retrain()
-    return printed.getvalue()
 
 
 def killed_after(project: Project, line: str) -> str:

@@ -4,29 +4,22 @@ One project goes through them in the order of the tests, in this process; DVC an
 processes of their own.
 """
 
-import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
-import typer
 import yaml
 from builders import encoded, write_files
+from nights import killed, killed_at, retrain
 from PIL import Image
 from project import Project
 
 from components.embedding.embeddings import read_embeddings
-from components.errors import HemlineError
 from components.registry.versions import EXTENDS_TAG
 from pipelines.operations.grow import command as grow
-from pipelines.operations.retrain import command
-from pipelines.operations.retrain.report import RetrainReport
-from pipelines.shell import dvc
 
 pytestmark = pytest.mark.slow
 
@@ -90,68 +83,6 @@ def label(project: Project, attributes: list[str], *, num_images: int) -> None:
 def commit(project: Project, message: str) -> None:
     project.run("git", "add", "-A")
     project.run("git", "-c", "user.name=t", "-c", "user.email=t@e.org", "commit", "-qm", message)
-
-
-@contextmanager
-def working_in(project: Project) -> Iterator[pytest.MonkeyPatch]:
-    """Lets this process run commands as in the project's folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project.folder)
-        for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
-            patch.delenv(name, raising=False)
-        for name, value in project.environment.items():
-            patch.setenv(name, value)
-        patch.setattr(dvc, "PYTHON", str(project.programs / "python"))
-        yield patch
-
-
-def retrain(project: Project, *, status: int) -> str:
-    """Returns what a retrain printed, and its error, which ended with that exit status."""
-    printed = io.StringIO()
-    with working_in(project), redirect_stdout(printed), redirect_stderr(printed):
-        try:
-            command.retrain()
-        except typer.Exit as end:
-            found, error = end.exit_code, ""
-        except HemlineError as failure:
-            found, error = 1, str(failure)
-    assert found == status, printed.getvalue() + error
-    return printed.getvalue() + error
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing that handles errors handles it."""
-
-
-def killed(project: Project, owner: object, name: str) -> None:
-    """Begins a retrain, which is killed when it calls a function for the first time."""
-
-    def kill(*_: object, **__: object) -> None:
-        raise Killed
-
-    printed = io.StringIO()
-    with working_in(project) as patch, redirect_stdout(printed), redirect_stderr(printed):
-        patch.setattr(owner, name, kill)
-        with pytest.raises(Killed):
-            command.retrain()
-
-
-def killed_at(project: Project, step: str) -> None:
-    """Begins a retrain, which is killed as a step begins."""
-
-    class Report(RetrainReport):
-        @contextmanager
-        def at(self, name: str) -> Iterator[None]:
-            with super().at(name):
-                if name == step:
-                    raise Killed
-                yield
-
-    printed = io.StringIO()
-    with working_in(project) as patch, redirect_stdout(printed), redirect_stderr(printed):
-        patch.setattr(command, "RetrainReport", Report)
-        with pytest.raises(Killed):
-            command.retrain()
 
 
 def summary(project: Project) -> dict[str, Any]:
