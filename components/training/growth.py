@@ -81,7 +81,7 @@ class Growth:
     schema: AttributeSchema
     splits: pa.Table
     store: ImageStore
-    mirrors: bool = True
+    mirrors: bool
 
     @property
     def new(self) -> list[str]:
@@ -195,7 +195,7 @@ def plan_growth(
     inputs: TrainingInputs,
     model_params: ModelParams,
     *,
-    flip_probability: float = 0.5,
+    flip_probability: float,
 ) -> Growth:
     """Returns what is to be grown, after checking that it can be.
 

@@ -12,7 +12,7 @@ from components import files, tables
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
 from components.evaluation.growth import growth_text
-from components.params import ModelParams, load_section, resolved
+from components.params import ModelParams, TrainParams, load_section, resolved
 from components.registry import ancestry, promotion, versions
 from components.registry.versions import UNCHANGED_TAG, RegisteredVersion
 from components.tracking.runs import Tracking
@@ -98,7 +98,12 @@ def prepare(
         known, catalog = parent.model.schema, tables.read_schema(inputs.catalog)
         has_new_values = bool(values_beyond(known, catalog, tables.read_splits(inputs.splits)))
         _check_attributes(attributes, known, catalog, has_new_values=has_new_values, of=version.uri)
-        growth = plan_growth(parent, inputs, load_section(params, ModelParams))
+        growth = plan_growth(
+            parent,
+            inputs,
+            load_section(params, ModelParams),
+            flip_probability=load_section(params, TrainParams).flip_probability,
+        )
         if not _holds(options.PARENT, graph_sha256):
             shutil.rmtree(options.PARENT, ignore_errors=True)
             folder.replace(options.PARENT)

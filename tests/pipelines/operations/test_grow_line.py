@@ -47,6 +47,7 @@ PARAMS = {
         "num_epochs": 1,
         "values_per_attribute": 3,
     },
+    "train": {"flip_probability": 0.0},  # the mirror image of a picture has other values
     "embed": {"num_workers": 0, "images_per_part": 64},
     "gate": {  # so little training may end anywhere
         "min_map_change": -100.0,
@@ -224,7 +225,9 @@ def assert_as_if_it_had_never_been_killed(project: Project, tmp_path: Path) -> N
     train = load_section(params, TrainParams)
     assert train.parent is not None
     parent = read_parent(project.folder / "models/parent", train.parent)
-    growth = plan_growth(parent, inputs, load_section(params, ModelParams))
+    growth = plan_growth(
+        parent, inputs, load_section(params, ModelParams), flip_probability=train.flip_probability
+    )
     grow(growth, train, folder=tmp_path, log=lambda *_, **__: None)
     weights = (project.folder / "models/network" / WEIGHTS_FILE).read_bytes()
     assert weights == (tmp_path / BEST_WEIGHTS).read_bytes()
