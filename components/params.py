@@ -25,6 +25,7 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Precision = Literal["auto", "bf16", "fp32"]
+Runtime = Literal["torch", "openvino"]
 Storage = Literal["float16", "float32"]  # names that NumPy, PyTorch and Arrow know
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ExperimentName = Annotated[str, Field(min_length=1, max_length=500)]  # MLflow's limit
@@ -343,9 +344,20 @@ class EmbedParams:
     gpus_per_worker: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     batch_size_per_worker: PositiveInt = 64
     num_readers: PositiveInt = 2
-    precision: Precision = "auto"
+    runtime: Runtime = "torch"
+    precision: Precision | Literal["int8"] = "auto"
     storage: Storage = "float16"
     images_per_part: PositiveInt = 16384
+
+    @model_validator(mode="after")
+    def _runtime_is_able(self) -> "EmbedParams":
+        if self.precision == "int8" and self.runtime != "openvino":
+            raise ValueError(
+                "precision int8 takes runtime openvino: torch does not calculate in it"
+            )
+        if self.runtime == "openvino" and self.gpus_per_worker:
+            raise ValueError("runtime openvino is for CPUs: gpus_per_worker 0, or runtime torch")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -358,6 +370,7 @@ class GateParams:
     norm_tolerance: PositiveFloat = 0.01
     max_mean_similarity: Annotated[float, Field(gt=-1, le=1)] = 0.9
     min_above_random: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    max_quantisation_drop: Annotated[float, Field(ge=0, le=100)] = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from builders import splits_table
+from PIL import Image
 from small_run import MODEL, TRAIN, write_store
 
 from components import files, tables
@@ -67,6 +68,16 @@ def pictures() -> np.ndarray:
             quarter = picture[row * half :][:half, column * half :][:, :half]
             quarter += COLOURS[value_of(image, name)]
     return pixels.clip(0, 255).astype(np.uint8)
+
+
+def write_pictures(folder: Path) -> None:
+    """Writes all pictures as a table with all of their labels."""
+    (folder / "images").mkdir(parents=True)
+    lines = ["image,attribute,value"]
+    for image, pixels in enumerate(pictures()):
+        Image.fromarray(pixels).save(folder / f"images/{image:03d}.png")
+        lines += [f"{image:03d}.png,{name},{value_of(image, name)}" for name in NAMES]
+    (folder / "labels.csv").write_text("\n".join(lines))
 
 
 def split_of(image: int) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from components import files
 from components.errors import HemlineError
 from components.params import Storage
 from components.prototypes.prototypes import Prototypes, read_prototypes
-from components.registry.package import Ancestor, Lineage
+from components.registry.package import Ancestor, Inference, Lineage
 from components.tables import PROTOTYPES_FILE, QUARANTINE_FILE
 
 MANIFEST, ITEMS, VECTORS = "manifest.json", "items.parquet", "vectors"
@@ -62,8 +62,9 @@ class Embeddings:
     """What the manifest says.
 
     `model_name` and `model_version` are those of the registry, `model_sha256` is the hash of the
-    exported graph, `precision` fp32 or bf16, `digest` a hash of all items' paths and contents. The
-    items' paths are relative to `root`; None: to the root of the catalog's data. A part of 0 images
+    exported graph, `runtime` and `precision` are as in `Inference`, `quantised` names the graph in
+    8-bit integers if that was used, `digest` is a hash of all items' paths and contents. The items'
+    paths are relative to `root`; None: to the root of the catalog's data. A part of 0 images
     stands for unreadable ones, which `num_quarantined` counts. `crc32` has the checksums of files
     by their paths in the folder; an older hemline made none. `storage` is the type of the vectors'
     numbers, and `layout` says where they lie. `ancestors` are the versions that the model was grown
@@ -85,14 +86,23 @@ class Embeddings:
     storage: Storage = "float16"
     layout: int = OLDER_LAYOUT
     ancestors: tuple[Ancestor, ...] = ()
+    runtime: str = "torch"
+    quantised: str | None = None
 
     def manifest(self) -> dict[str, Any]:
         """Returns what the manifest says, for JSON."""
         content = asdict(self)
         del content["folder"]
-        if not self.ancestors:
-            del content["ancestors"]  # an older hemline reads what it knows
+        since = {"ancestors": (), "runtime": "torch", "quantised": None}
+        for name, before in since.items():
+            if content[name] == before:
+                del content[name]  # an older hemline reads what it knows
         return content
+
+    @property
+    def inference(self) -> Inference:
+        """How the vectors were made, and those of queries are to be."""
+        return Inference(self.runtime, self.precision)
 
     @property
     def lineage(self) -> Lineage:

@@ -24,7 +24,7 @@ from components.embedding.part_files import Recipe
 from components.embedding.source import Reader, Source
 from components.images.decode import UnreadableImageError
 from components.params import EmbedParams
-from components.precision import resolve_precision
+from components.registry.inference import inference_of
 from components.registry.package import Package
 
 LoadNetwork = Callable[[str], nn.Module]
@@ -60,15 +60,17 @@ def embed_all(
         HemlineError: the model does not know an attribute, no image can be read, or the store has
             another crop than the model.
     """
-    on_gpu = params.gpus_per_worker > 0
     schema = package.schema
+    package = package.run_by(inference_of(package, params))
     recipe = Recipe(
         model_name=model_name,
         model_version=model_version,
         model_sha256=package.graph_sha256,
         image_size_px=package.image_size_px,
         attributes={schema.names[x]: x for x in map(schema.index, attributes or schema.names)},
-        precision=resolve_precision(params.precision, on_gpu=on_gpu),
+        precision=package.inference.precision,
+        runtime=package.inference.runtime,
+        quantised=package.quantised_key if package.inference.precision == "int8" else None,
         storage=params.storage,
         crop=package.crop,
         ancestors=package.ancestors,
@@ -181,7 +183,6 @@ class Embedder:
         self._device = torch.device("cuda" if params.gpus_per_worker else "cpu")
         self._network = load_network(self._device.type)
         self._numbers = recipe.attributes
-        self._bf16 = recipe.precision == "bf16"
         self._storage = recipe.storage
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -189,12 +190,7 @@ class Embedder:
         pixels_nSS3 = batch["pixels"].combine_chunks().to_numpy_ndarray()
         numbers = [self._numbers[name] for name in attributes_of(batch)]
         asked_nK = torch.tensor(numbers, device=self._device).expand(len(batch), -1)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
-        ):
+        with torch.inference_mode():
             embeddings_nKD = self._network(torch.tensor(pixels_nSS3, device=self._device), asked_nK)
-            if self._bf16:  # a version that hemline 0.1 exported has lengths of 0.996 to 1.004
-                embeddings_nKD = nn.functional.normalize(embeddings_nKD.float(), dim=-1)
         stored_nKD = embeddings_nKD.to(getattr(torch, self._storage)).cpu().contiguous().numpy()
         return embedded_batch(batch, stored_nKD)

@@ -137,6 +137,8 @@ def _conclude(
         model_version=recipe.model_version,
         model_sha256=recipe.model_sha256,
         precision=recipe.precision,
+        runtime=recipe.runtime,
+        quantised=recipe.quantised,
         attributes=attributes,
         embedding_dim=first.embeddings_nD.shape[1],
         root=source.root,

@@ -55,6 +55,8 @@ class Recipe:
     image_size_px: int
     attributes: dict[str, int]
     precision: str
+    runtime: str = "torch"
+    quantised: str | None = None
     storage: Storage = "float16"
     crop: str = "centre"
     ancestors: tuple[Ancestor, ...] = ()
@@ -75,6 +77,10 @@ class Recipe:
         del made_from["ancestors"]
         if self.storage == "float16":
             del made_from["storage"]  # what was stored before there was a choice stays
+        if self.runtime == "torch":
+            del made_from["runtime"]
+        if self.quantised is None:
+            del made_from["quantised"]
         if self.crop == "centre":
             del made_from["crop"]
         if self.precision == "bf16":

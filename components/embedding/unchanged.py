@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.errors import HemlineError
 from components.images.store import ImageStore
 from components.params import EmbedParams
-from components.precision import resolve_precision
+from components.registry.inference import inference_of
 from components.registry.package import Package
 
 
@@ -35,10 +35,10 @@ def unchanged_sha256(
         HemlineError: an embedding differs.
     """
     names = [name for name in child.schema.names if name in parent.schema.names]
-    is_bf16 = resolve_precision(params.precision, on_gpu=False) == "bf16"
+    inference = inference_of(child, params)
     versions = [
         (
-            package.load_network(),
+            package.run_by(inference).load_network(),
             torch.arange(len(package.schema.names)),
             [package.schema.index(name) for name in names],
         )
@@ -48,11 +48,10 @@ def unchanged_sha256(
     for start in range(0, len(images), params.batch_size_per_worker):
         batch = images[start : start + params.batch_size_per_worker]
         pixels = torch.from_numpy(store.gather(batch))
-        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
-            ours, theirs = (
-                network(pixels, asked.expand(len(batch), -1))[:, shared].float().numpy()
-                for network, asked, shared in versions
-            )
+        ours, theirs = (
+            network(pixels, asked.expand(len(batch), -1))[:, shared].numpy()
+            for network, asked, shared in versions
+        )
         if changed := _different(names, ours, theirs):
             raise HemlineError(
                 f"embeddings of {', '.join(changed)} are not those of {parent_name}: was that "

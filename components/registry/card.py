@@ -21,7 +21,8 @@ class Facts:
     `splits` is the report of the stage `split`, `evaluation` the figures of the stage `evaluate` in
     percent, `crop` is `preprocess.crop`, `pixel_statistics` are those of the network, `ancestors`
     the versions that it was grown from, nearest first; `run_id` is the run that trained it, and
-    what follows is as in `provenance.Origin`.
+    what follows is as in `provenance.Origin`. `has_integers`: its graph in 8-bit integers goes with
+    it.
     """
 
     model_name: str
@@ -37,6 +38,7 @@ class Facts:
     has_local_changes: bool
     params: Mapping[str, str]
     inputs: Mapping[str, str]
+    has_integers: bool = False
 
 
 def model_card(facts: Facts) -> str:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -10,13 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
+from torch.nn import functional
 
 from components import files
 from components.attributes import AttributeSchema
 from components.images.transforms import normalise
 from components.networks import PixelStatistics
-from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Ancestor
+from components.registry.package import (
+    NETWORK_FILE,
+    PACKAGE_FILE,
+    QUANTISED_FILE,
+    QUANTISED_WEIGHTS_FILE,
+    Ancestor,
+)
 from components.tables import PROTOTYPES_FILE
 
 
@@ -42,11 +51,15 @@ class PixelsToEmbeddings(nn.Module):
 
 
 class Embedder(nn.Module):
-    """An exported graph, with or without attention maps."""
+    """A graph from pixels to embeddings, with or without attention maps.
 
-    def __init__(self, graph: nn.Module) -> None:
+    With `is_bf16`, torch calculates in bf16 where that loses little.
+    """
+
+    def __init__(self, graph: nn.Module, *, is_bf16: bool = False) -> None:
         super().__init__()
         self.graph = graph
+        self.is_bf16 = is_bf16
 
     def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> Tensor:
         """Returns embeddings [B, K, D] of uint8 pixels."""
@@ -54,8 +67,14 @@ class Embedder(nn.Module):
 
     def with_maps(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the embeddings, and where the network looks [B, K, H, W]; None without maps."""
-        found = self.graph(pixels_BSS3, attributes_BK)
-        return (found, None) if isinstance(found, Tensor) else found
+        device = pixels_BSS3.device.type
+        with torch.autocast(device, torch.bfloat16) if self.is_bf16 else nullcontext():
+            found = self.graph(pixels_BSS3, attributes_BK)
+        embeddings_BKD, maps_BKHW = (found, None) if isinstance(found, Tensor) else found
+        if self.is_bf16:  # a version that hemline 0.1 exported has lengths of 0.996 to 1.004
+            embeddings_BKD = functional.normalize(embeddings_BKD.float(), dim=-1)
+            maps_BKHW = None if maps_BKHW is None else maps_BKHW.float()
+        return embeddings_BKD, maps_BKHW
 
     def of_image(
         self, pixels_SS3: NDArray[np.uint8], attributes: list[int]
@@ -77,26 +96,17 @@ def write_package(
     prototypes: Path | None = None,
     ancestors: Sequence[Ancestor] = (),
     description: Mapping[str, Any] | None = None,
+    quantised: Path | None = None,
 ) -> None:
     """Exports a network, for any number of images and of attributes per image.
 
     `crop` is what its pictures show of their files: `preprocess.crop`. `prototypes` is the file of
     its prototypes, which is copied; None: it has none. `ancestors` are the versions that it was
-    grown from, nearest first, and `description` is what it can be built again from.
+    grown from, nearest first, and `description` is what it can be built again from. `quantised` is
+    the folder of its graph in 8-bit integers, which is copied; None: it has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # two of each: an example of one would fix that dimension
-    pixels = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
-    attributes = torch.zeros(2, 2, dtype=torch.int64)
-    batch, asked = torch.export.Dim("images"), torch.export.Dim("attributes")
-    exportable = PixelsToEmbeddings(network).eval()
-    exported = torch.export.export(
-        exportable,
-        (pixels, attributes),
-        dynamic_shapes=({0: batch}, {0: batch, 1: asked}),
-    )
-    for node in exported.graph.nodes:  # paths of this machine: the same network has the same bytes
-        node.meta.pop("stack_trace", None)
+    exported = export(network, image_size_px=image_size_px)
     with files.replacing(folder / NETWORK_FILE) as temporary, temporary.open("wb") as file:
         torch.export.save(exported, file)
     crc32 = files.checksum(folder / NETWORK_FILE)
@@ -104,23 +114,49 @@ def write_package(
         "image_size_px": image_size_px,
         "crop": crop,
         "crc32": crc32,
-        "pixel_statistics": exportable.statistics._asdict(),
+        "pixel_statistics": cast(PixelStatistics, network.pixel_statistics)._asdict(),
         "schema": schema.as_dict(),
         "ancestors": [asdict(ancestor) for ancestor in ancestors],
         "description": description,
     }
     if prototypes is not None:
-        with files.replacing(folder / PROTOTYPES_FILE) as temporary:
-            shutil.copyfile(prototypes, temporary)
-        content["prototypes_crc32"] = files.checksum(folder / PROTOTYPES_FILE)
+        content["prototypes_crc32"] = _copy(prototypes, folder / PROTOTYPES_FILE)
+    if quantised is not None:
+        content["quantised_crc32"] = {
+            name: _copy(quantised / name, folder / name)
+            for name in (QUANTISED_FILE, QUANTISED_WEIGHTS_FILE)
+        }
     files.write_json(content, folder / PACKAGE_FILE)
 
 
-def load_graph(file: Path, device: str) -> Embedder:
+def _copy(source: Path, target: Path) -> str:
+    """Copies a file and returns the checksum of the copy."""
+    with files.replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return files.checksum(target)
+
+
+def export(network: nn.Module, *, image_size_px: int) -> ExportedProgram:
+    """Returns a network's graph, for any number of images and of attributes per image."""
+    # two of each: an example of one would fix that dimension
+    pixels = torch.zeros(2, image_size_px, image_size_px, 3, dtype=torch.uint8)
+    attributes = torch.zeros(2, 2, dtype=torch.int64)
+    batch, asked = torch.export.Dim("images"), torch.export.Dim("attributes")
+    exported = torch.export.export(
+        PixelsToEmbeddings(network).eval(),
+        (pixels, attributes),
+        dynamic_shapes=({0: batch}, {0: batch, 1: asked}),
+    )
+    for node in exported.graph.nodes:  # paths of this machine: the same network has the same bytes
+        node.meta.pop("stack_trace", None)
+    return exported
+
+
+def load_graph(file: Path, device: str, *, is_bf16: bool = False) -> Embedder:
     """Returns the network from pixels to embeddings, on a device."""
     exported = torch.export.load(file)
     # the graph makes tensors on the device it was exported on: moving weights is not enough
-    return Embedder(move_to_device_pass(exported, device).module())
+    return Embedder(move_to_device_pass(exported, device).module(), is_bf16=is_bf16)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

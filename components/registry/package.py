@@ -1,16 +1,17 @@
 """The self-contained model: an exported graph from pixels to embeddings, and what it knows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components import files
 from components.attributes import AttributeSchema
+from components.errors import HemlineError
 from components.tables import PROTOTYPES_FILE
 
 if TYPE_CHECKING:
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 
 NETWORK_FILE = "network.pt2"
 PACKAGE_FILE = "package.json"
+QUANTISED_FILE = "quantised.xml"
+QUANTISED_WEIGHTS_FILE = "quantised.bin"
 
 _REMEDY = "fetch the version again, or make another one with `dvc repro -f register`"
+
+
+class Inference(NamedTuple):
+    """How a network is run: by torch or openvino, calculating in fp32, bf16 or int8."""
+
+    runtime: str = "torch"
+    precision: str = "fp32"
+
+
+_BY_TORCH = Inference()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +94,9 @@ class Package:
     `crop` is what its pictures show of their files: `preprocess.crop`. `ancestors` are the versions
     that it was grown from, nearest first. `description` is that of the trained network,
     `training/trained.py`; an older hemline did not write it, gave the network's file no checksum,
-    crc32, and made no prototypes, which have prototypes_crc32.
+    crc32, and made no prototypes, which have prototypes_crc32. `quantised_crc32` has the checksums
+    of the files of the graph in 8-bit integers, by name; it is empty where there is none.
+    `inference` is how the network is run here, which is no property of the package.
     """
 
     folder: Path
@@ -92,6 +107,8 @@ class Package:
     prototypes_crc32: str | None = None
     ancestors: tuple[Ancestor, ...] = ()
     description: Mapping[str, Any] | None = None
+    quantised_crc32: Mapping[str, str] = field(default_factory=dict)
+    inference: Inference = _BY_TORCH
 
     @property
     def prototypes(self) -> Path | None:
@@ -114,7 +131,8 @@ class Package:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return read_package, (self.folder,)  # without the loaded network: other processes read it
+        # without the loaded network: other processes read it
+        return _package_run_by, (self.folder, self.inference)
 
     def check(self) -> None:
         """Raises a HemlineError where a file is missing or damaged."""
@@ -124,21 +142,48 @@ class Package:
     def written_files(self) -> dict[Path, str | None]:
         """Returns its files with their checksums; None: not known."""
         found = {self.folder / NETWORK_FILE: self.crc32}
-        return (
-            found if self.prototypes is None else {**found, self.prototypes: self.prototypes_crc32}
-        )
+        if self.prototypes is not None:
+            found[self.prototypes] = self.prototypes_crc32
+        return found | {self.folder / name: crc32 for name, crc32 in self.quantised_crc32.items()}
 
-    def load_network(self, device: str = "cpu") -> "Embedder":
-        """Returns the network from pixels to embeddings, on a device.
+    @property
+    def quantised_key(self) -> str | None:
+        """What names the graph in 8-bit integers; None where there is none."""
+        return "-".join(self.quantised_crc32.values()) or None
+
+    def run_by(self, inference: Inference) -> "Package":
+        """Returns the package, whose network is run in another way.
 
         Raises:
-            HemlineError: its file is missing or damaged.
+            HemlineError: it has no graph in 8-bit integers, and int8 is asked for.
+        """
+        if inference.precision == "int8" and not self.quantised_crc32:
+            raise HemlineError(
+                f"{self.folder} has no graph in 8-bit integers: it was registered without one, as "
+                "`embed.precision` was another, or MAP fell by more than "
+                "gate.max_quantisation_drop"
+            )
+        return replace(self, inference=inference)
+
+    def load_network(self, device: str = "cpu") -> "Embedder":
+        """Returns the network from pixels to embeddings, on a device, run as `inference` says.
+
+        OpenVINO runs on the CPU alone, with as many threads as torch.
+
+        Raises:
+            HemlineError: a file is missing or damaged, or OpenVINO is not installed.
         """
         self.check()
         # torch takes seconds to import, which finding a version need not pay
         from components.registry.graph import load_graph  # noqa: PLC0415
 
-        return load_graph(self.folder / NETWORK_FILE, device)
+        runtime, precision = self.inference
+        if runtime == "torch":
+            return load_graph(self.folder / NETWORK_FILE, device, is_bf16=precision == "bf16")
+        from components.registry.openvino_graph import load_by_openvino  # noqa: PLC0415
+
+        name = QUANTISED_FILE if precision == "int8" else NETWORK_FILE
+        return load_by_openvino(self.folder / name, precision)
 
     def embed_each(
         self, pixels_SS3: NDArray[np.uint8], attributes: Sequence[str]
@@ -183,4 +228,9 @@ def read_package(folder: Path) -> Package:
         prototypes_crc32=content.get("prototypes_crc32"),
         ancestors=tuple(map(Ancestor.from_dict, content.get("ancestors", ()))),
         description=content.get("description"),
+        quantised_crc32=content.get("quantised_crc32", {}),
     )
+
+
+def _package_run_by(folder: Path, inference: Inference) -> Package:
+    return read_package(folder).run_by(inference)

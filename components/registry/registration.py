@@ -14,7 +14,12 @@ from mlflow.types.schema import AnyType, Array
 from components.files import content_key, sha256, write_text
 from components.images import decode
 from components.registry import named_values, pt2
-from components.registry.package import NETWORK_FILE, PACKAGE_FILE
+from components.registry.package import (
+    NETWORK_FILE,
+    PACKAGE_FILE,
+    QUANTISED_FILE,
+    QUANTISED_WEIGHTS_FILE,
+)
 from components.registry.versions import CHALLENGER, GRAPH_TAG, RegisteredVersion
 from components.tables import PROTOTYPES_FILE, REPORT_FILE
 from components.tracking.runs import Tracking, artifact_link, link_artifact
@@ -77,6 +82,8 @@ def _files(package: Path) -> dict[str, Path]:
         "package": PACKAGE_FILE,
         "card": CARD_FILE,
         "prototypes": PROTOTYPES_FILE,
+        "quantised": QUANTISED_FILE,
+        "quantised_weights": QUANTISED_WEIGHTS_FILE,
     }
     paths = {what: package / name for what, name in names.items()}
     return {what: path for what, path in paths.items() if path.exists()}

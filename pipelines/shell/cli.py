@@ -33,6 +33,7 @@ COMMANDS = {
     "triplets": "Stage: draw what training sees, for all epochs in advance.",
     "train": "Stage: train the network (Ray Train).",
     "prototypes": "Stage: make a vector for every value of an attribute.",
+    "quantise": "Stage: make the network's graph in 8-bit integers, if params ask for it.",
     "evaluate": "Stage: measure retrieval on the test split.",
     "register": "Stage: log the model to MLflow and register it.",
     "embed": "Stage: embed all images with the registered model (Ray Data).",

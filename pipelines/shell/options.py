@@ -49,6 +49,7 @@ Parent = Annotated[Path, Option(help="Folder of the version that train.parent na
 PrototypesFile = Annotated[
     Path, Option("--prototypes", help="Parquet file with a vector of every value.")
 ]
+Quantised = Annotated[Path, Option(help="Folder of the network's graph in 8-bit integers.")]
 Run = Annotated[Path, Option(help="File that names the MLflow run.")]
 Registration = Annotated[Path, Option(help="File that names the registered version.")]
 Embeddings = Annotated[
@@ -73,6 +74,7 @@ TRIPLETS = Path("data/triplets")
 MODEL = Path("models/network")
 PARENT = Path("models/parent")
 PROTOTYPES = Path("models") / PROTOTYPES_FILE
+QUANTISED = Path("models/quantised")
 RUN = Path("models/run.json")
 REGISTRATION = Path("models/registration.json")
 EMBEDDINGS = Path("data/embeddings")

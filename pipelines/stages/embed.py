@@ -119,6 +119,12 @@ def embed_with(
                 "registered: set MLFLOW_TRACKING_URI to the store that has it, or register it here "
                 "with `dvc repro -f register`"
             )
+        if load_section(params, EmbedParams).precision == "int8" and not package.quantised_crc32:
+            notes.print(
+                f"{version.uri} has no graph in 8-bit integers: embedding as embed.precision auto "
+                "says",
+                markup=False,
+            )
         if holds(folder, model_name=version.name, model_version=version.version):
             read_embeddings(folder).check_model(
                 package.graph_sha256, registry=where.registry_address

@@ -41,6 +41,7 @@ from components.evaluation.manipulation_figures import (
     manipulation_metrics,
     manipulation_report,
 )
+from components.evaluation.quantisation import evaluate_quantised, quantisation_text
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
 from components.images.geometry import landmarks_in_square
@@ -49,6 +50,7 @@ from components.prototypes.prototypes import read_prototypes_of
 from components.prototypes.tag_figures import evaluate_tags, tag_metrics
 from components.provenance import recording
 from components.provenance.origin import read_champion, read_origin
+from components.registry.quantised import quantised_graph
 from components.report.compose import compose, render
 from components.report.content import Measured
 from components.tracking import runs
@@ -76,6 +78,7 @@ def evaluate(
     splits: options.Splits,
     triplets: options.Triplets,
     prototypes_file: options.PrototypesFile,
+    quantised: options.Quantised,
     curve: Curve,
     metrics: options.Metrics,
     bars: Bars,
@@ -88,7 +91,8 @@ def evaluate(
     The gain is what MAP has of the way from a random ranking to a perfect one, in percent.
     If the data set says in which region an attribute shows, measure the share of attention in it
     too, and how the boxes of a network that makes some meet it. If it marks landmarks, measure how
-    far from them those are that a network finds. The report shows the results, and
+    far from them those are that a network finds. Of a graph in 8-bit integers, measure what it
+    loses. The report shows the results, and
     which values are confused with which.
     """
     where = tracking(params)
@@ -146,6 +150,23 @@ def evaluate(
     figures["tags"] = evaluate_tags(
         table, "test", images, embeddings, prototypes=prototypes, schema=trained.schema
     )
+    integers = quantised_graph(quantised, model=identity(model))
+    if integers is not None:
+        # the extra hemline[openvino]
+        from components.registry.openvino_graph import load_by_openvino  # noqa: PLC0415
+
+        with progress("embedding the test split in 8-bit integers", total=len(images)) as advance:
+            by_integers = encode(
+                load_by_openvino(integers, "int8"),
+                pictures,
+                images,
+                num_attributes=len(attributes),
+                device=torch.device("cpu"),
+                on_progress=advance,
+            )
+        figures["quantisation"] = evaluate_quantised(
+            table, "test", images, embeddings, by_integers, results=results, schema=trained.schema
+        )
     files.write_json(figures, metrics)
     scores = query_scores(
         results,
@@ -207,6 +228,8 @@ def _print(figures: Mapping[str, Any]) -> None:
     console.print(f"attribute manipulation {manipulation_text(figures)}")
     for name, row in figures.get("growth", {}).items():
         console.print(growth_text(name, row), markup=False)
+    if quantisation := figures.get("quantisation"):
+        console.print(quantisation_text(quantisation), markup=False)
 
 
 def _add_places(

@@ -8,9 +8,10 @@ from typing import Any
 from components.embedding.unchanged import unchanged_sha256
 from components.errors import HemlineError, command_line
 from components.evaluation.evaluation import held_out_images
+from components.evaluation.quantisation import quantisation_text, refuses
 from components.files import read_about, read_json, sha256
 from components.images.store import ImageStore
-from components.params import EmbedParams, load_section
+from components.params import EmbedParams, GateParams, load_section
 from components.prototypes.prototypes import read_prototypes_of
 from components.provenance import recording
 from components.provenance.origin import read_origin
@@ -19,6 +20,7 @@ from components.registry.card import Facts, model_card
 from components.registry.graph import write_package
 from components.registry.package import NETWORK_FILE, read_package
 from components.registry.parent import read_parent
+from components.registry.quantised import quantised_graph
 from components.registry.registration import register_package
 from components.registry.versions import EXTENDS_TAG, UNCHANGED_TAG
 from components.tables import QUERY_SCORES, SPLITS_REPORT_FILE, read_splits
@@ -26,7 +28,7 @@ from components.training.trained import identity, read_description, read_trained
 from pipelines.operations.pulled import run_here
 from pipelines.shell import options
 from pipelines.shell.environment import store_location, tracking
-from pipelines.shell.reporting import console, progress
+from pipelines.shell.reporting import console, notes, progress
 
 
 def register(
@@ -38,6 +40,7 @@ def register(
     metrics: options.Metrics = options.EVALUATION,
     queries: options.Queries = options.QUERIES,
     prototypes_file: options.PrototypesFile = options.PROTOTYPES,
+    quantised: options.Quantised = options.QUANTISED,
     parent: options.Parent = options.PARENT,
     registration: options.Registration = options.REGISTRATION,
     params: options.Params = options.PARAMS,
@@ -47,7 +50,8 @@ def register(
     Only the network that was evaluated is registered. Nothing is trained: what `dvc pull` brought
     is registered too, with a new run where this store does not have the one that trained it. Of a
     version that was grown, it is proved first that embeddings of all attributes that its parent
-    knows are the parent's, to the bit.
+    knows are the parent's, to the bit. A graph in 8-bit integers goes with it, unless it loses more
+    MAP than `gate.max_quantisation_drop` allows.
     """
     where = tracking(params)
     run_id = run_here(run, splits=splits, metrics=metrics, queries=queries, where=where)
@@ -58,6 +62,9 @@ def register(
     grown_from = read_parent(parent) if grown else None
     ancestors = grown_from.ancestors(trained.schema.names) if grown_from else ()
     evaluation = read_json(metrics)
+    integers = quantised_graph(quantised, model=identity(model))
+    if integers is not None and _is_refused(evaluation, params):
+        integers = None
     has_prototypes = check_prototypes(prototypes_file, model=model, evaluation=evaluation)
     origin = read_origin(run_id, tracking=where)
     card = model_card(
@@ -75,6 +82,7 @@ def register(
             has_local_changes=origin.has_local_changes,
             params=origin.params,
             inputs=origin.inputs,
+            has_integers=integers is not None,
         )
     )
     with TemporaryDirectory() as folder:
@@ -87,6 +95,7 @@ def register(
             prototypes=prototypes_file if has_prototypes else None,
             ancestors=ancestors,
             description=description,
+            quantised=integers and integers.parent,
         )
         tags = {}
         if grown_from is not None:
@@ -110,6 +119,20 @@ def register(
     recording.tag_version(version, tracking=where, run_id=run_id)
     versions.write_registration(version, registration, graph_sha256=graph_sha256)
     console.print(f"registered {version.uri} as {versions.CHALLENGER}")
+
+
+def _is_refused(evaluation: Mapping[str, Any], params: Path) -> bool:
+    """Returns whether the gate refuses a graph in 8-bit integers, and says so."""
+    max_drop = load_section(params, GateParams).max_quantisation_drop
+    measured = evaluation["quantisation"]
+    if not refuses(measured, max_drop=max_drop):
+        return False
+    notes.print(
+        f"{quantisation_text(measured)}: more than gate.max_quantisation_drop {max_drop:g} allows. "
+        "The version goes without them, and is embedded as embed.precision auto says",
+        markup=False,
+    )
+    return True
 
 
 def check_prototypes(path: Path, *, model: Path, evaluation: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from components import files
 from components.embedding.embeddings import Embeddings, read_embeddings
+from components.errors import HemlineError
 from components.params import DataParams, load_section
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from pipelines.shell.environment import cache_folder, tracking
@@ -28,6 +29,8 @@ def embeddings_at(address: str) -> Embeddings:
 def package_of(embedded: Embeddings) -> Package:
     """Returns the package that made embeddings, from this machine's cache or from the registry.
 
+    It is run as it was then, so that queries are embedded as items were.
+
     The cache is keyed by the SHA-256 of the exported graph, which the embeddings name: two
     registries may give two models one version number, and a copy needs no MLflow, which takes
     seconds to import.
@@ -41,12 +44,13 @@ def package_of(embedded: Embeddings) -> Package:
         shutil.rmtree(cached)  # a damaged copy
     if not cached.exists():
         _fetch(embedded, cached)
-    return read_package(cached)
+    return read_package(cached).run_by(embedded.inference)
 
 
 def cached_package(embedded: Embeddings) -> Path:
     """Returns the folder in this machine's cache for the package that made embeddings."""
-    return cache_folder() / "models" / embedded.model_sha256
+    key = [embedded.model_sha256, *([embedded.quantised] if embedded.quantised else [])]
+    return cache_folder() / "models" / "-".join(key)
 
 
 def root_of(embedded: Embeddings, params: Path) -> str:
@@ -68,6 +72,11 @@ def _fetch(embedded: Embeddings, cached: Path) -> None:
     )
     package = versions.download(version, tracking=where)
     embedded.check_model(package.graph_sha256, registry=where.registry_address)
+    if embedded.quantised not in (None, package.quantised_key):
+        raise HemlineError(
+            f"{version.uri} in {where.registry_address} has not the graph in 8-bit integers that "
+            f"made {embedded.folder}: embed again with `hemline embed --model {version.uri}`"
+        )
     cached.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cached.parent) as folder:
         whole = Path(folder) / "package"

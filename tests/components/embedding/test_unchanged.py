@@ -18,7 +18,7 @@ from components.errors import HemlineError
 from components.networks import IMAGENET_PIXELS
 from components.params import EmbedParams
 from components.registry.graph import Embedder, write_package
-from components.registry.package import Package, read_package
+from components.registry.package import Inference, Package, read_package
 from components.tables import PARENT_PACKAGE
 from components.training.trained import WEIGHTS_FILE, read_description, rebuild
 
@@ -42,13 +42,16 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
 @pytest.fixture(autouse=True, scope="module")
 def _loaded_once() -> Iterator[None]:
     """Loading a graph takes longer than all that is asked of it here."""
-    loaded: dict[Path, Embedder] = {}
+    loaded: dict[tuple[Path, Inference], Embedder] = {}
     load = Package.load_network
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             Package,
             "load_network",
-            lambda self: loaded.get(self.folder) or loaded.setdefault(self.folder, load(self)),
+            lambda self: (
+                loaded.get((self.folder, self.inference))
+                or loaded.setdefault((self.folder, self.inference), load(self))
+            ),
         )
         yield
 
@@ -83,6 +86,8 @@ def naive_batches(
             torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
         ):
             found = network(pixels, every.expand(len(pixels), -1))
+        if precision == "bf16":
+            found = torch.nn.functional.normalize(found.float(), dim=-1)
         yield {
             name: [of_image[number].numpy().astype("<f4").tobytes() for of_image in found]
             for number, name in enumerate(package.schema.names)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import growing
 import mlflow
 import numpy as np
 import psutil
@@ -18,8 +17,7 @@ import pytest
 import torch
 import yaml
 from documents import check_document
-from growing import NAMES, OLD, SIZE_PX, value_of
-from PIL import Image
+from growing import NAMES, OLD, SIZE_PX, write_pictures
 from programs import TIMEOUT_S, kill, wait_until
 from project import Project
 
@@ -57,16 +55,6 @@ PARAMS = {
     },
 }
 COMMITTED = ["params.yaml", "dvc.lock", "models/*.dvc", "metrics", "plots"]  # as docs/grow.md says
-
-
-def write_pictures(folder: Path) -> None:
-    """Writes the pictures of `growing.py` as a table with all of their labels."""
-    (folder / "images").mkdir(parents=True)
-    lines = ["image,attribute,value"]
-    for image, pixels in enumerate(growing.pictures()):
-        Image.fromarray(pixels).save(folder / f"images/{image:03d}.png")
-        lines += [f"{image:03d}.png,{name},{value_of(image, name)}" for name in NAMES]
-    (folder / "labels.csv").write_text("\n".join(lines))
 
 
 @pytest.fixture(scope="module")

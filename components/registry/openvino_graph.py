@@ -1,0 +1,129 @@
+"""A network's graph run by OpenVINO, and the graph in 8-bit integers that NNCF makes of it.
+
+Both libraries come with the extra `hemline[openvino]`; nothing else imports them.
+
+Shape letters: n images, S side in pixels, B images of a batch, K attributes, D embedding, H W
+positions of the attention maps.
+"""
+
+import logging
+import sys
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from components.errors import HemlineError
+from components.registry.graph import Embedder, export
+from components.registry.package import QUANTISED_FILE
+
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of what is not in integers
+
+# what little arithmetic there is beside convolutions stays in floating point: in integers, lengths
+# are not 1, and MAP falls by more than the rest together costs
+_IN_FLOATING_POINT = (
+    "Divide",
+    "GreaterEqual",
+    "MatMul",
+    "Maximum",
+    "Multiply",
+    "Power",
+    "ReduceMean",
+    "ReduceSum",
+    "Reshape",
+    "Unsqueeze",
+)
+_IMAGES_AT_ONCE = 32
+
+
+class OpenVINOGraph(nn.Module):
+    """A graph from pixels to embeddings that OpenVINO has compiled for this CPU."""
+
+    def __init__(self, compiled: Any) -> None:
+        super().__init__()
+        self.compiled = compiled
+
+    def forward(self, pixels_BSS3: Tensor, attributes_BK: Tensor) -> tuple[Tensor, Tensor] | Tensor:
+        """Returns embeddings [B, K, D], and the maps [B, K, H, W] of a network that has some."""
+        inputs = [pixels_BSS3.numpy(), attributes_BK.contiguous().numpy()]
+        # a request of its own: several threads may ask at once
+        found = [
+            torch.from_numpy(each) for each in self.compiled.infer_new_request(inputs).values()
+        ]
+        return (found[0], found[1]) if len(found) > 1 else found[0]
+
+
+def load_by_openvino(file: Path, precision: str) -> Embedder:
+    """Returns the network from pixels to embeddings, with as many threads as torch.
+
+    `file` is an exported graph, or one in 8-bit integers.
+
+    Raises:
+        HemlineError: OpenVINO is not installed.
+    """
+    openvino = _imported("openvino")
+    core = openvino.Core()
+    is_integers = file.suffix == Path(QUANTISED_FILE).suffix
+    model = core.read_model(file) if is_integers else _converted(torch.export.load(file))
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    return Embedder(OpenVINOGraph(core.compile_model(model, "CPU", settings)))
+
+
+def quantise(
+    network: nn.Module, folder: Path, *, pixels_nSS3: NDArray[np.uint8], num_attributes: int
+) -> None:
+    """Writes a network's graph in 8-bit integers, for any number of images and attributes.
+
+    The ranges of numbers are those of the given images, asked for all attributes. The same images
+    make the same files.
+
+    Raises:
+        HemlineError: OpenVINO or NNCF is not installed.
+    """
+    openvino, nncf = _imported("openvino"), _imported("nncf")
+    batches = [
+        [pixels, np.broadcast_to(np.arange(num_attributes), (len(pixels), num_attributes)).copy()]
+        for pixels in (
+            pixels_nSS3[start : start + _IMAGES_AT_ONCE]
+            for start in range(0, len(pixels_nSS3), _IMAGES_AT_ONCE)
+        )
+    ]
+    logging.getLogger("nncf").setLevel(logging.WARNING)  # it names every operation that it leaves
+    with redirect_stdout(sys.stderr):  # where progress goes
+        model = nncf.quantize(
+            _converted(export(network, image_size_px=pixels_nSS3.shape[1])),
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(types=[*_IN_FLOATING_POINT], validate=False),
+        )
+    # names have the number of all that this process ever named
+    model.set_friendly_name("network")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        operation.set_friendly_name(f"{operation.get_type_name()}-{number}")
+    folder.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(model, folder / QUANTISED_FILE, compress_to_fp16=False)
+
+
+def _converted(exported: torch.export.ExportedProgram) -> Any:
+    return _imported("openvino").convert_model(exported)
+
+
+def _imported(name: str) -> Any:
+    # without which both report their use to a server of their makers
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise HemlineError(
+            f"{error.name} is not installed, which `embed.runtime: openvino` takes: "
+            "pip install 'hemline[openvino]', or set embed.runtime torch"
+        ) from error
