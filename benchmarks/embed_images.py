@@ -84,12 +84,14 @@ def print_speeds(num_images: int) -> None:
         print(f"{name:20} {speed:8.1f} images/s  {of_loop:5.2f} of the loop  {published:6.1f} x")
 
 
-def pack(network: nn.Module, package: Path, *, image_size_px: int) -> None:
+def pack(
+    network: nn.Module, package: Path, *, image_size_px: int, quantised: Path | None = None
+) -> None:
     """Exports a network as it is registered."""
     values = ("a", "b")
     names = [Attribute(name=f"attribute {n}", values=values) for n in range(NUM_ATTRIBUTES)]
     schema = AttributeSchema(dataset="benchmark", attributes=tuple(names))
-    write_package(network, package, schema=schema, image_size_px=image_size_px)
+    write_package(network, package, schema=schema, image_size_px=image_size_px, quantised=quantised)
 
 
 def time_published(network: nn.Module, files: list[Path]) -> float:

@@ -64,7 +64,7 @@ def load_by_openvino(file: Path, precision: str) -> Embedder:
     `file` is an exported graph, or one in 8-bit integers.
 
     Raises:
-        HemlineError: OpenVINO is not installed.
+        HemlineError: OpenVINO is not installed, or cannot run the network.
     """
     openvino = _imported("openvino")
     core = openvino.Core()
@@ -86,7 +86,7 @@ def quantise(
     make the same files.
 
     Raises:
-        HemlineError: OpenVINO or NNCF is not installed.
+        HemlineError: OpenVINO or NNCF is not installed, or OpenVINO cannot run the network.
     """
     openvino, nncf = _imported("openvino"), _imported("nncf")
     batches = [
@@ -114,7 +114,13 @@ def quantise(
 
 
 def _converted(exported: torch.export.ExportedProgram) -> Any:
-    return _imported("openvino").convert_model(exported)
+    openvino = _imported("openvino")
+    try:
+        return openvino.convert_model(exported)
+    except openvino.frontend.OpConversionFailure as error:
+        raise HemlineError(
+            f"OpenVINO cannot run this network: set embed.runtime torch ({error})"
+        ) from error
 
 
 def _imported(name: str) -> Any:
