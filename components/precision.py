@@ -16,3 +16,8 @@ def resolve_precision(
     if precision != "auto":
         return precision
     return "bf16" if on_gpu or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def has_integer_instructions() -> bool:
+    """Returns whether this processor multiplies 8-bit integers faster than numbers in bf16."""
+    return torch.cpu._is_vnni_supported()

@@ -27,6 +27,7 @@ from components.report.overview import (
     learning_of,
     papers_table,
     quality_of,
+    quantisation_table,
     scores_table,
     tags_table,
 )
@@ -84,6 +85,7 @@ def compose(
         papers=papers_table(measured, papers),
         tags=tags_table(measured),
         growth=growth_table(measured),
+        quantisation=quantisation_table(measured),
         learning=learning_of(measured),
         spaces=_spaces(measured),
         manipulation=manipulation_of(measured, pictures),

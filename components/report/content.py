@@ -140,7 +140,8 @@ class Report:
 
     Facts are names and texts: what was measured, and where it comes from. Quality is the scores as
     a chart; notes say what is not shown, and why; items are None where there are none, papers where
-    they cannot be compared, tags where no value was named, growth where nothing was grown.
+    they cannot be compared, tags where no value was named, growth where nothing was grown,
+    quantisation where there is no graph in 8-bit integers.
     """
 
     title: str
@@ -152,6 +153,7 @@ class Report:
     papers: Table | None
     tags: Table | None
     growth: Table | None
+    quantisation: Table | None
     learning: Figure
     spaces: Figure
     manipulation: ManipulationPart

@@ -203,6 +203,20 @@ def growth_table(measured: Measured) -> Table | None:
     )
 
 
+def quantisation_table(measured: Measured) -> Table | None:
+    """Returns what 8-bit integers change of each attribute; None where there is no such graph."""
+    figures = measured.figures.get("quantisation")
+    if not figures:
+        return None
+    named = [*figures["attributes"].items(), ("all", figures)]
+    return Table(
+        caption="MAP in 8-bit integers on the test split, percent, and its change from float32; an "
+        f"image's two embeddings have a cosine of at least {figures['smallest_cosine']:.4f}",
+        header=["attribute", "MAP", "change"],
+        rows=[[name, _cell(row["map"]), f"{row['map_change']:+.2f}"] for name, row in named],
+    )
+
+
 def _with_interval(row: Mapping[str, float]) -> str:
     return f"{row['map']:.2f} ({row['map_low']:.1f} to {row['map_high']:.1f})" if row else ""
 

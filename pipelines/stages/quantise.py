@@ -6,6 +6,7 @@ from components import tables
 from components.evaluation.evaluation import held_out_images
 from components.images.store import ImageStore
 from components.params import EmbedParams, load_section
+from components.precision import has_integer_instructions
 from components.registry.quantised import write_about
 from components.training.trained import identity, read_description, read_trained_model
 from pipelines.shell import options
@@ -37,6 +38,11 @@ def quantise(
         write_about(quantised, model=None)
         notes.print("a network that was grown is not quantised: it is embedded in bf16 or fp32")
         return
+    if not has_integer_instructions():
+        notes.print(
+            "this processor has no AVX-512 VNNI: 8-bit integers may be no faster here than "
+            "embed.precision auto"
+        )
     # the extra hemline[openvino], and torch, which the others need not wait for
     from components.registry.openvino_graph import quantise as write_quantised  # noqa: PLC0415
 

@@ -68,6 +68,7 @@ def report(*, rude: str = "plain") -> Report:
         spaces=figure("spaces", groups=[rude]),
         tags=table,
         growth=table,
+        quantisation=table,
         manipulation=ManipulationPart(
             summary=f"changes of {rude}",
             scores=table,
