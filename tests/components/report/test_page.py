@@ -80,7 +80,7 @@ def test_pictures_and_charts_are_told_in_words(page):
     assert len(charts) == 2 * 4  # each for screens and for phones
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert page.of("html") == [{"lang": "en"}]
-    assert len(page.of("caption")) == len(page.of("table")) == 6
+    assert len(page.of("caption")) == len(page.of("table")) == 7
     assert {attributes["scope"] for attributes in page.of("th")} == {"col", "row"}
 
 
