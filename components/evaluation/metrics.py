@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma, gammaln
 from scipy.stats import bootstrap
 
-from components.evaluation.ranking import RelevantRanks
+from components.evaluation.relevant_ranks import RelevantRanks
 
 _DRAWN_AT_ONCE = 2**22  # bounds the bootstrap in memory
 
@@ -42,19 +42,18 @@ def precision_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
 
     The denominator is k also where the gallery has fewer items.
     """
-    hits_Q = ranks.sum_per_query(_share_within(ranks, k))
-    return np.where(ranks.num_relevant_Q > 0, hits_Q / k, np.nan)
+    return np.where(ranks.num_relevant_Q > 0, _found_within(ranks, k) / k, np.nan)
 
 
 def recall_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
     """Returns recall@k of each query [Q]: relevant items among the first k, divided by R."""
-    return _divided(ranks.sum_per_query(_share_within(ranks, k)), ranks.num_relevant_Q)
+    return _divided(_found_within(ranks, k), ranks.num_relevant_Q)
 
 
 def r_precision(ranks: RelevantRanks) -> NDArray[np.float64]:
     """Returns R-precision of each query [Q]: relevant items among the first R, divided by R."""
-    share_P = _share_within(ranks, ranks.num_relevant_Q[ranks.query_P])
-    return _divided(ranks.sum_per_query(share_P), ranks.num_relevant_Q)
+    found_Q = _found_within(ranks, ranks.num_relevant_Q[ranks.query_P])
+    return _divided(found_Q, ranks.num_relevant_Q)
 
 
 def hit_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
@@ -84,10 +83,11 @@ def ndcg_at(ranks: RelevantRanks, *, k: int) -> NDArray[np.float64]:
     """
     # discount[i]: sum over the first i ranks
     discount = np.concatenate([[0], (1 / np.log2(np.arange(1, k + 1) + 1)).cumsum()])
-    upto_P = discount[np.minimum(ranks.above_P + ranks.tied_P, k)]
-    gain_P = (upto_P - discount[np.minimum(ranks.above_P, k)]) / ranks.tied_P
+    first = ranks.pairs(np.flatnonzero(ranks.above_P < k))
+    upto_P = discount[np.minimum(first.above_P + first.tied_P, k)]
+    gain_P = (upto_P - discount[first.above_P]) / first.tied_P
     ideal_Q = discount[np.minimum(ranks.num_relevant_Q, k)]
-    return _divided(ranks.sum_per_query(gain_P), ideal_Q)
+    return _divided(first.sum_per_query(gain_P), ideal_Q)
 
 
 def count_relevant(ranks: RelevantRanks) -> NDArray[np.float64]:
@@ -208,9 +208,12 @@ def _precision_among_equals(
     return share_P + (relevant_above_P + 1 - (above_P + 1) * share_P) * harmonic_P / tied_P
 
 
-def _share_within(ranks: RelevantRanks, k: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns the probability that each relevant item is among the first k [P]."""
-    return ((k - ranks.above_P) / ranks.tied_P).clip(0, 1)
+def _found_within(ranks: RelevantRanks, k_P: int | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns how many relevant items are expected among the first k of each query [Q]."""
+    within = np.flatnonzero(ranks.above_P < k_P)
+    first = ranks.pairs(within)
+    taken_P = (k_P if isinstance(k_P, int) else k_P[within]) - first.above_P
+    return first.sum_per_query((taken_P / first.tied_P).clip(max=1))
 
 
 def _divided(

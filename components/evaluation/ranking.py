@@ -11,7 +11,7 @@ score as a random ranking does.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from components.evaluation.relevant_ranks import RelevantRanks, ranges, rank_relevant
 
 Values: TypeAlias = NDArray[np.integer] | NDArray[np.bool_] | csr_array
 """The value of each image, int [N]; or which values each has, bool [N, V]: none, one or several.
@@ -30,7 +32,9 @@ Sparse where V may be tens of thousands.
 _QUERIES_AT_ONCE = 1024  # more does not speed up the matrix product
 _SIMILARITIES_AT_ONCE = 2**26  # 256 MiB of float32
 _ITEMS_AT_ONCE = 2**14  # in one matrix product; bounds copies of the gallery to another type
-_RANKED_AT_ONCE = 2**21  # per thread; each may be a pair, of about 100 bytes
+_RANKED_AT_ONCE = 2**17  # per thread: half a megabyte of float32, to stay in its cache
+_HEAD = 16  # numbers of an embedding that tell most of them apart
+_LEFT_OUT = -1.9  # below all similarities, and above -2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,32 +78,6 @@ class Items:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RelevantRanks:
-    """Where the relevant items of some queries stand; pairs are ordered by query.
-
-    Attributes:
-        num_relevant_Q: relevant items of each query; may be 0.
-        query_P: place of the pair's query among the queries.
-        above_P: items more similar to the query than the pair's item.
-        tied_P: items exactly as similar, itself included.
-        relevant_above_P: the relevant ones of those above.
-        relevant_tied_P: the relevant ones of those tied, itself included.
-    """
-
-    num_relevant_Q: NDArray[np.int64]
-    query_P: NDArray[np.int64]
-    above_P: NDArray[np.int64]
-    tied_P: NDArray[np.int64]
-    relevant_above_P: NDArray[np.int64]
-    relevant_tied_P: NDArray[np.int64]
-
-    def sum_per_query(self, score_P: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the sum of a score of pairs over the pairs of each query [Q]."""
-        sums_Q = np.bincount(self.query_P, score_P, minlength=len(self.num_relevant_Q))
-        return sums_Q.astype(np.float64, copy=False)  # whole numbers where there is no pair
-
-
 Measure = Callable[[RelevantRanks], NDArray[np.float64]]
 """A score of each query [Q]; NaN for a query without a relevant item."""
 
@@ -111,8 +89,8 @@ def measure(
 
     An item is relevant to a query where they share a value; the query's group, itself included, is
     not in its ranking. Similarities are computed in float32, or in float64 where
-    embeddings are. Beside the embeddings and two copies of the gallery's, 0.5 GiB and 0.2 GiB per
-    thread are used at most, whatever their number; there are as many threads as torch has.
+    embeddings are. Beside the embeddings and a copy of the gallery's, 0.5 GiB are used at most,
+    whatever their number; there are as many threads as torch has.
 
     Raises:
         ValueError: values of queries and gallery differ in form, or an embedding is not a number.
@@ -122,7 +100,7 @@ def measure(
     if queries.values_N.shape[1:] != gallery.values_N.shape[1:]:
         shapes = f"{queries.values_N.shape} and {gallery.values_N.shape}"
         raise ValueError(f"values of queries and gallery differ in form: {shapes}")
-    queries, gallery = _with_single_values(queries, gallery)
+    queries, gallery = _with_single_values(_scaled(queries, gallery), gallery)
     order_G, first_G = canonical_order(gallery.embeddings_ND)
     gallery = gallery.rows(order_G)
     num_threads = torch.get_num_threads()
@@ -131,7 +109,9 @@ def measure(
     with ThreadPoolExecutor(num_threads) as threads:
         for chunk in _slices(len(queries), at_once):
             # one matrix product at a time: BLAS has threads of its own
-            similarity_QG, relevant_QG = compared(queries.rows(chunk), gallery, first_G)
+            similarity_QG, relevant_QG = compared(
+                queries.rows(chunk), gallery, first_G, left_out=_LEFT_OUT
+            )
             num_parts = max(num_threads, math.ceil(similarity_QG.size / _RANKED_AT_ONCE))
             num_parts = min(num_parts, len(similarity_QG))
             parts += threads.map(
@@ -153,21 +133,31 @@ def canonical_order(
     items differ in the last bits. In this order the matrix is the same however the gallery was
     ordered, and `compared` gives equal items the product of their first.
     """
-    rows_GD = np.ascontiguousarray(embeddings_GD) + embeddings_GD.dtype.type(0)  # -0.0 is 0.0
-    as_bytes = np.dtype((np.void, rows_GD.shape[1] * rows_GD.itemsize))
-    order_G = rows_GD.view(as_bytes)[:, 0].argsort(kind="stable")
-    new_G = np.ones(len(order_G), bool)
-    for part in _slices(len(order_G) - 1, _ITEMS_AT_ONCE):
-        before, here = order_G[:-1][part], order_G[1:][part]
-        new_G[1:][part] = (rows_GD[here] != rows_GD[before]).any(axis=1)
-    first_G = np.flatnonzero(new_G)[new_G.cumsum() - 1]
+    order_G = _byte_order(embeddings_GD[:, :_HEAD])
+    heads_GD = embeddings_GD[order_G, :_HEAD]
+    as_before_G = np.zeros(len(order_G), bool)
+    as_before_G[1:] = (heads_GD[1:] == heads_GD[:-1]).all(axis=1)
+    alike = np.flatnonzero(as_before_G | np.append(as_before_G[1:], False))
+    order_G[alike] = order_G[alike][_byte_order(embeddings_GD[order_G[alike]])]
+    later = np.flatnonzero(as_before_G)
+    for part in _slices(len(later), _ITEMS_AT_ONCE):
+        here, before = (embeddings_GD[order_G[later[part] - back]] for back in (0, 1))
+        as_before_G[later[part]] = (here == before).all(axis=1)
+    first_G = np.flatnonzero(~as_before_G)[(~as_before_G).cumsum() - 1]
     return order_G, first_G
 
 
+def _byte_order(rows_ND: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Returns the order of the rows by their bytes; equal ones stay in theirs."""
+    rows_ND = np.ascontiguousarray(rows_ND) + rows_ND.dtype.type(0)  # -0.0 is 0.0
+    as_bytes = np.dtype((np.void, rows_ND.shape[1] * rows_ND.itemsize))
+    return rows_ND.view(as_bytes)[:, 0].argsort(kind="stable")
+
+
 def compared(
-    queries: Items, gallery: Items, first_G: NDArray[np.int64]
+    queries: Items, gallery: Items, first_G: NDArray[np.int64], *, left_out: float = -math.inf
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Returns similarity and relevance [Q, G]; the query's group is at -inf and not relevant.
+    """Returns similarity and relevance [Q, G]; the query's group is `left_out` and not relevant.
 
     The gallery comes in the order of `canonical_order`, with the second array that it returned.
     """
@@ -178,16 +168,25 @@ def compared(
     for part in _slices(len(gallery), _ITEMS_AT_ONCE):
         items = gallery.rows(part)
         embeddings_GD = items.embeddings_ND.astype(exact, copy=False)
-        similarity_QG[:, part] = embeddings_QD @ embeddings_GD.T
+        np.matmul(embeddings_QD, embeddings_GD.T, out=similarity_QG[:, part])
         relevant_QG[:, part] = relevance(queries.values_N, items.values_N)
     copies = np.flatnonzero(first_G != np.arange(len(gallery)))
     for part in _slices(len(copies), _ITEMS_AT_ONCE):
         similarity_QG[:, copies[part]] = similarity_QG[:, first_G[copies[part]]]
-    for part in _slices(len(gallery), _ITEMS_AT_ONCE):
-        excluded_QG = queries.excluded_N[:, None] == gallery.excluded_N[None, part]
-        similarity_QG[:, part][excluded_QG] = -np.inf
-        relevant_QG[:, part][excluded_QG] = False
+    excluded = _excluded(queries, gallery)
+    similarity_QG[excluded], relevant_QG[excluded] = left_out, False
     return similarity_QG, relevant_QG
+
+
+def _excluded(queries: Items, gallery: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns query and place of the items that are left out of a query's ranking."""
+    order_G = gallery.excluded_N.argsort()
+    first_Q, stop_Q = (
+        gallery.excluded_N.searchsorted(queries.excluded_N, side, sorter=order_G)
+        for side in ("left", "right")
+    )
+    count_Q = stop_Q - first_Q
+    return np.arange(len(queries)).repeat(count_Q), order_G[ranges(first_Q, count_Q)]
 
 
 def relevance(query_values_Q: Values, gallery_values_G: Values) -> NDArray[np.bool_]:
@@ -196,39 +195,8 @@ def relevance(query_values_Q: Values, gallery_values_G: Values) -> NDArray[np.bo
         return np.asarray((query_values_Q @ gallery_values_G.T).toarray())
     if query_values_Q.ndim == 1:
         return np.asarray(query_values_Q[:, None] == gallery_values_G[None, :])
-    shared_QG = query_values_Q.astype(np.float32) @ gallery_values_G.T.astype(np.float32)
-    return np.asarray(shared_QG > 0)
-
-
-def rank_relevant(
-    similarity_QG: NDArray[np.floating], relevant_QG: NDArray[np.bool_]
-) -> RelevantRanks:
-    """Returns where the relevant items stand; sorts the similarities in place.
-
-    Raises:
-        ValueError: a similarity is not a number.
-    """
-    num_relevant_Q = np.count_nonzero(relevant_QG, axis=1)
-    similarity_P = similarity_QG[relevant_QG]
-    # sorting values and looking the relevant up is several times as fast as sorting places
-    similarity_QG.sort(axis=1)
-    if np.isnan(similarity_QG[:, -1:]).any():
-        raise ValueError("embeddings are not all numbers: a similarity is NaN")
-    stop_Q = num_relevant_Q.cumsum()
-    pairs_of = list(map(slice, stop_Q - num_relevant_Q, stop_Q))
-    for pairs in pairs_of:
-        similarity_P[pairs].sort()
-    query_P = np.arange(len(stop_Q)).repeat(num_relevant_Q)
-    upto_P, tied_P = _places(similarity_QG, query_P, similarity_P, pairs_of)
-    run_start_P, run_stop_P = _runs(query_P, similarity_P)
-    return RelevantRanks(
-        num_relevant_Q=num_relevant_Q,
-        query_P=query_P,
-        above_P=similarity_QG.shape[1] - upto_P,
-        tied_P=tied_P,
-        relevant_above_P=stop_Q[query_P] - run_stop_P,
-        relevant_tied_P=run_stop_P - run_start_P,
-    )
+    # most images have few of the values: several times as fast as the product of two matrices
+    return np.asarray(csr_array(query_values_Q) @ gallery_values_G.T)
 
 
 def _scores(
@@ -236,53 +204,52 @@ def _scores(
     similarity_QG: NDArray[np.floating],
     relevant_QG: NDArray[np.bool_],
 ) -> list[NDArray[np.float64]]:
-    """Returns each measure of each query [Q]; sorts the similarities in place."""
+    """Returns each measure of each query [Q]; overwrites the similarities."""
     ranks = rank_relevant(similarity_QG, relevant_QG)
     return [score(ranks) for score in measures.values()]
 
 
-def _with_single_values(queries: Items, gallery: Items) -> tuple[Items, Items]:
-    """Returns both with int values where each item has exactly one: faster to compare."""
-    values = (queries.values_N, gallery.values_N)
-    if any(each.ndim == 1 or (each.sum(axis=1) != 1).any() for each in values):
-        return queries, gallery
-    single_Q, single_G = (each.nonzero()[1] for each in values)
-    return replace(queries, values_N=single_Q), replace(gallery, values_N=single_G)
+def _scaled(queries: Items, gallery: Items) -> Items:
+    """Returns the queries, shortened by a power of two where a similarity might reach 1.5.
 
+    Such a power changes neither the order of similarities nor which are equal.
 
-def _places(
-    similarity_QG: NDArray[np.floating],
-    query_P: NDArray[np.int64],
-    similarity_P: NDArray[np.floating],
-    pairs_of: Sequence[slice],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns how many items are at most as similar as each pair's, and how many exactly [P].
-
-    Similarities ascend in each row, and over each query's pairs, which lie at its `pairs_of`.
+    Raises:
+        ValueError: an embedding is not a number.
     """
-    upto_P = np.empty(len(similarity_P), np.int64)
-    for similarity_G, pairs in zip(similarity_QG, pairs_of, strict=True):
-        upto_P[pairs] = similarity_G.searchsorted(similarity_P[pairs], side="right")
-    tied_P = np.ones_like(upto_P)
-    before_P = similarity_QG[query_P, np.maximum(upto_P - 2, 0)]
-    with_ties = np.unique(query_P[(before_P == similarity_P) & (upto_P > 1)])
-    for query in with_ties.tolist():  # a second search for all would take half as long again
-        pairs = pairs_of[query]
-        below = similarity_QG[query].searchsorted(similarity_P[pairs], side="left")
-        tied_P[pairs] = upto_P[pairs] - below
-    return upto_P, tied_P
+    exact = np.result_type(queries.embeddings_ND, gallery.embeddings_ND, np.float32)
+    limit = _longest(queries.embeddings_ND) * _longest(gallery.embeddings_ND)
+    if not math.isfinite(limit):
+        raise ValueError("embeddings are not all numbers: a similarity is NaN or infinite")
+    if limit < 1.5:
+        return queries
+    scale = exact.type(2.0 ** -math.frexp(limit)[1])
+    return replace(queries, embeddings_ND=queries.embeddings_ND.astype(exact) * scale)
 
 
-def _runs(
-    query_P: NDArray[np.int64], similarity_P: NDArray[np.floating]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns for each pair where the run of equal similarities of its query starts and stops."""
-    num_pairs = len(query_P)
-    new_P = np.ones(num_pairs, bool)
-    new_P[1:] = (query_P[1:] != query_P[:-1]) | (similarity_P[1:] != similarity_P[:-1])
-    bounds = np.append(np.flatnonzero(new_P), num_pairs)
-    run_P = new_P.cumsum() - 1
-    return bounds[run_P], bounds[run_P + 1]
+def _longest(embeddings_ND: NDArray[np.floating]) -> float:
+    """Returns the length of the longest one."""
+    exact = np.result_type(embeddings_ND, np.float32)
+    longest = 0.0
+    for part in _slices(len(embeddings_ND), _ITEMS_AT_ONCE):
+        rows_ND = embeddings_ND[part].astype(exact, copy=False)
+        longest = np.maximum(longest, np.vecdot(rows_ND, rows_ND).max())  # NaN stays
+    return math.sqrt(longest)
+
+
+def _with_single_values(queries: Items, gallery: Items) -> tuple[Items, Items]:
+    """Returns both with small whole numbers for values where each item has exactly one.
+
+    These are faster to compare.
+    """
+    values = (queries.values_N, gallery.values_N)
+    if any(each.ndim > 1 and (each.sum(axis=1) != 1).any() for each in values):
+        return queries, gallery
+    single_Q, single_G = (each if each.ndim == 1 else each.nonzero()[1] for each in values)
+    names, number_N = np.unique(np.append(single_Q, single_G), return_inverse=True)
+    small_N = number_N.astype(np.min_scalar_type(len(names)))
+    single_Q, single_G = np.split(small_N, [len(queries)])
+    return replace(queries, values_N=single_Q), replace(gallery, values_N=single_G)
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:

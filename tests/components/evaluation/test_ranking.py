@@ -90,6 +90,30 @@ def test_half_precision_counts_as_single():
     assert average_precision(query, np.array([1]), gallery, np.array([0, 1])).tolist() == [1]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [2.0**-40, 0.5, 2.0, 1024.0, 2.0**40])
+def test_the_length_of_embeddings_does_not_count(factor, dtype):
+    """Powers of two change no bits: results are the same, and equal similarities stay equal."""
+    queries, gallery = (some_items(n, values=np.arange(n) % 3, seed=n) for n in (23, 61))
+    expected = measure(MEASURES, queries, gallery)
+    longer = [
+        replace(items, embeddings_ND=items.embeddings_ND.astype(dtype) * dtype(factor))
+        for items in (queries, gallery)
+    ]
+    for some in ([longer[0], gallery], [queries, longer[1]], longer):
+        for name, scores in measure(MEASURES, *some).items():
+            np.testing.assert_array_equal(scores, expected[name])
+
+
+def test_values_may_be_any_whole_numbers():
+    queries, gallery = (some_items(n, values=np.arange(n) % 3, seed=n) for n in (23, 61))
+    expected = measure(MEASURES, queries, gallery)
+    named = np.array([-(2**60), 7, 2**60])
+    renamed = [replace(items, values_N=named[items.values_N]) for items in (queries, gallery)]
+    for name, scores in measure(MEASURES, *renamed).items():
+        np.testing.assert_array_equal(scores, expected[name])
+
+
 def test_a_query_without_a_match_is_nan_in_all_measures_and_alone():
     queries, gallery = (
         Items(embeddings_ND=np.eye(2), values_N=np.array(values), images_N=np.array(images))
@@ -109,8 +133,9 @@ def test_an_empty_gallery_and_no_queries():
         assert scores.shape == (0,)
 
 
-def test_an_embedding_that_is_not_a_number_is_refused():
-    broken = np.array([[1.0, 0.0], [math.nan, 0.0]])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_an_embedding_that_is_not_a_number_is_refused(number):
+    broken = np.array([[1.0, 0.0], [number, 0.0]])
     with pytest.raises(ValueError, match="a similarity is NaN"):
         average_precision(np.eye(2), np.array([0, 1]), broken, np.array([0, 1]))
 
@@ -127,9 +152,15 @@ def test_what_does_not_fit_is_refused():
         average_precision(vectors, values, vectors, vectors > 0)
 
 
-def test_equal_embeddings_are_found_wherever_they_stand():
-    """Rows 0, 2 and 4 are equal, as -0.0 is 0.0; any order of rows gives the same matrix."""
-    rows = np.array([[0.0, 1], [1, 0], [-0.0, 1], [-1, 0], [0, 1]], np.float32)
+@pytest.mark.parametrize("ahead", [0, 15, 16, 40])
+def test_equal_embeddings_are_found_wherever_they_stand(ahead):
+    """Rows 0, 2 and 4 are equal, as -0.0 is 0.0; any order of rows gives the same matrix.
+
+    Also behind numbers in which all but the last are alike.
+    """
+    rows = np.array([[0.0, 1], [1, 0], [-0.0, 1], [-1, 0], [0, 1], [0, 1]], np.float32)
+    rows = np.hstack([np.ones((6, ahead), np.float32), rows])
+    rows[-1, 0] = 3
     order, first = canonical_order(rows)
     for seed in range(5):
         shuffled = rows[np.random.default_rng(seed).permutation(len(rows))]
