@@ -32,7 +32,7 @@ Sparse where V may be tens of thousands.
 _QUERIES_AT_ONCE = 1024  # more does not speed up the matrix product
 _SIMILARITIES_AT_ONCE = 2**26  # 256 MiB of float32
 _ITEMS_AT_ONCE = 2**14  # in one matrix product; bounds copies of the gallery to another type
-_RANKED_AT_ONCE = 2**17  # per thread: half a megabyte of float32, to stay in its cache
+_RANKED_AT_ONCE = 2**18  # per thread: 1 MiB of float32, to stay in its cache
 _HEAD = 16  # numbers of an embedding that tell most of them apart
 _LEFT_OUT = -1.9  # below all similarities, and above -2
 
@@ -128,7 +128,8 @@ def canonical_order(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns an order that depends on embeddings alone, and each item's first equal in it [G].
 
-    The second array holds, for each place of the order, the place of the first equal item. A BLAS
+    They are ordered by their bytes: by the first ones alone where no others have the same. The
+    second array holds, for each place of the order, the place of the first equal item. A BLAS
     product may depend on an item's place in the matrix: with OpenBLAS' kernel for Haswell, equal
     items differ in the last bits. In this order the matrix is the same however the gallery was
     ordered, and `compared` gives equal items the product of their first.
