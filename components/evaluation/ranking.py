@@ -89,8 +89,8 @@ def measure(
 
     An item is relevant to a query where they share a value; the query's group, itself included, is
     not in its ranking. Similarities are computed in float32, or in float64 where
-    embeddings are. Beside the embeddings and a copy of the gallery's, 0.5 GiB are used at most,
-    whatever their number; there are as many threads as torch has.
+    embeddings are. Beside the embeddings and two copies of the gallery's, 0.5 GiB and 0.1 GiB per
+    thread are used at most, whatever their number; there are as many threads as torch has.
 
     Raises:
         ValueError: values of queries and gallery differ in form, or an embedding is not a number.
