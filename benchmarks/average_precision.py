@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
@@ -82,7 +83,7 @@ def main() -> None:
         "--quick", action="store_true", help="one round, and a hundredth of the large gallery"
     )
     quick = parser.parse_args().quick
-    print(machine())
+    print(f"{machine()}, {torch.get_num_threads()} threads")
     for name, sizes, several in (
         ("FashionAI", FASHIONAI, False),
         ("DeepFashion, one value each", DEEPFASHION, False),
