@@ -117,6 +117,7 @@ KNOWN_IN = {
         "components/images/preprocess.py",
         "components/training/worker.py",
         "components/embedding/job.py",
+        "components/embedding/writers.py",
         "components/neighbours/job.py",
         "pipelines/",
     ),

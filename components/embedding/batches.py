@@ -5,7 +5,7 @@ All images of a batch are of one part, and are asked for the same attributes.
 Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +19,23 @@ _ASKED = pa.schema({"part": pa.string(), "attributes": pa.list_(pa.string()), "i
 TO_READ = _ASKED.append(pa.field("address", pa.string()))
 """A batch on its way to a reader.
 
-part is the part's key, attributes are those to embed for, address is what the reader takes.
+part is the part's key, attributes are those to embed for: the first row has them for all. address
+is what the reader takes.
 """
 
 _READ = _ASKED.append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
 
 Embed = Callable[[list[pa.Table], Reader, Recipe], Iterator[pa.Table]]
 """Takes batches of `TO_READ`, yields them as `embedded_schema` in any order."""
+
+
+def to_read(images: pa.Table, *, part: str, attributes: Sequence[str]) -> pa.Table:
+    """Returns images with numbers and addresses as a batch of a part, of `TO_READ`."""
+    for_all = [
+        pa.concat_arrays([pa.array([value], kind), pa.nulls(len(images) - 1, kind)])
+        for value, kind in zip((part, [*attributes]), TO_READ.types[:2], strict=True)
+    ]
+    return pa.table([*for_all, images["image"], images["address"]], schema=TO_READ)
 
 
 def read_schema(image_size_px: int) -> pa.Schema:
@@ -63,9 +73,9 @@ def embedded_batch(batch: pa.Table, embeddings_nKD: Numbers) -> pa.Table:
 
 
 def embeddings_of(batch: pa.Table) -> Numbers:
-    """Returns the embeddings [n, K, D] of a batch of `embedded_schema`: a copy.
+    """Returns the embeddings [n, K, D] of a batch of `embedded_schema`.
 
-    A view would keep the batch in Ray's object store until its part is written.
+    They are a view of it: who keeps them keeps the batch in Ray's object store.
     """
-    flat: Numbers = batch["embedding"].combine_chunks().flatten().to_numpy().copy()
+    flat: Numbers = batch["embedding"].combine_chunks().flatten().to_numpy()
     return flat.reshape(len(batch), len(attributes_of(batch)), -1)

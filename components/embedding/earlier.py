@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from components import files, tables
 from components.embedding.embeddings import (
@@ -52,23 +54,25 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldPart:
-    """What an earlier part holds of a new one.
+    """What an earlier part holds of a new one; h images have the content that they have there.
 
     Attributes:
         images: image and path of all rows that it has.
-        row_of: row of each image whose content is that of the new part, by image number.
+        images_h: their numbers, ascending.
+        rows_h: the row of each.
         file_of: its files, by attribute.
     """
 
     images: pa.Table
-    row_of: dict[int, int]
+    images_h: NDArray[np.int64]
+    rows_h: NDArray[np.int64]
     file_of: dict[str, WholeFile]
 
     def has_just(self, images: pa.Table) -> bool:
         """Returns whether its rows are those of these images and paths, and their contents too."""
-        return len(self.row_of) == len(images) and self.images.equals(images)
+        return len(self.images_h) == len(images) and self.images.equals(images)
 
-    def rows(self, attribute: str, images: Iterable[int]) -> pa.Table:
+    def rows(self, attribute: str, images: NDArray[np.int64]) -> pa.Table:
         """Returns rows of an attribute as they are stored.
 
         Raises:
@@ -77,7 +81,7 @@ class HeldPart:
         file = self.file_of[attribute]
         check_file(file.path, file.crc32)
         table = files.read_table(file.path, schema=None)
-        return table.take([self.row_of[image] for image in images])
+        return table.take(self.rows_h[np.searchsorted(self.images_h, images)])
 
 
 def find_earlier(recipe: Recipe, out: Path, folders: Sequence[Path]) -> list[Earlier]:
@@ -134,39 +138,46 @@ def held_earlier(items: pa.Table, key: str, earlier: Iterable[Earlier]) -> list[
         key: its key.
         earlier: where to look.
     """
-    contents = dict(zip(items["image"].to_pylist(), items["content"].to_pylist(), strict=True))
     any_key = key.partition("-")[0] + "-*"
     return [
         held
         for each in earlier
         for path in sorted(each.folder.glob(str(record_path(Path(), any_key))))
-        if (held := _held(path, contents, each)) is not None
+        if (held := _held(path, items, each)) is not None
     ]
 
 
-def _held(record: Path, contents: dict[int, str], earlier: Earlier) -> HeldPart | None:
+def _held(record: Path, items: pa.Table, earlier: Earlier) -> HeldPart | None:
     about = files.read_about(record, schema=tables.EMBEDDING_RECORD)
     if about.get("recipe") not in earlier.digests:
         return None
     key, folder = record.stem.removeprefix("part-"), earlier.folder
     table = read_record(folder, key)
     embedded = table.filter(pc.is_null(table["reason"]))
-    rows = enumerate(
-        zip(embedded["image"].to_pylist(), embedded["content"].to_pylist(), strict=True)
-    )
+    rows_h = _same(embedded, items)
     crc32 = written_checksums(folder, key)
     paths = {
         name: part_path(folder, name, key, layout=earlier.layout) for name in earlier.attributes
     }
     return HeldPart(
         images=embedded.select(["image", "path"]),
-        row_of={image: row for row, (image, content) in rows if contents.get(image) == content},
+        images_h=embedded["image"].to_numpy()[rows_h],
+        rows_h=rows_h,
         file_of={
             name: WholeFile(path=path, crc32=crc32.get(name))
             for name, path in paths.items()
             if path.exists()
         },
     )
+
+
+def _same(embedded: pa.Table, items: pa.Table) -> NDArray[np.int64]:
+    """Returns the rows whose image is among the items, with the same content."""
+    images, numbers = embedded["image"].to_numpy(), items["image"].to_numpy()
+    places = np.minimum(np.searchsorted(numbers, images), len(numbers) - 1)
+    contents = items["content"].take(places).fill_null("")
+    is_same = pc.equal(embedded["content"].fill_null(""), contents).to_numpy()
+    return np.flatnonzero((numbers[places] == images) & is_same)
 
 
 def take_older_layout(folder: Path) -> None:

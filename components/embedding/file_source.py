@@ -3,17 +3,14 @@
 fsspec reads URLs: s3://, gs://, https://, …, with the driver's package installed.
 """
 
-import itertools
 import os
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from operator import add
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +36,8 @@ from components.images.paths import (
 
 PATH = "path"
 _AT_ONCE = 16  # a remote store answers slowly
+_PATHS_AT_ONCE = 2**16
+_ODD = r"[^ -~]|\\|(^|/)\.{0,2}(/|$)"  # a relative path that may be spelled otherwise on disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,31 +109,60 @@ def list_files(
     root = where.rstrip("/").rpartition("/")[0] if is_manifest else where.rstrip("/")
     root = root if "://" in root else str(Path(root).absolute())
     items = _number(folder.images, numbered)
-    spelled = str if "://" in root else speller(Path(root))
-    addresses = [
-        path if "://" in path or path.startswith("/") else f"{root}/{spelled(path)}"
-        for path in items[PATH].to_pylist()
-    ]
-    if folder.bad_names:
-        named = zip(items[PATH].to_pylist(), addresses, strict=True)
-        addresses = ["" if path in folder.bad_names else address for path, address in named]
-    places = [region_at(address) for address in addresses]
-    addresses = [file for file, _ in places]
-    fragments = [fragment_of(box or boxes.get(file)) for file, box in places]
-    _check_answering(addresses)
+    files_of, boxes_of = _places(items[PATH], root, folder.bad_names, boxes)
+    _check_answering(files_of)
     if "content" not in items.column_names:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            versions = list(pool.map(_version_at, addresses))
+            versions = list(pool.map(_version_at, files_of.to_pylist()))
         items = items.append_column("content", pa.array(versions, pa.string()))
     names = dict.fromkeys([*tables.EMBEDDED_ITEMS.names, *items.column_names])
     return Source(
         items=items.select([*names]),
-        addresses=[*map(add, addresses, fragments)],
+        addresses=files_of
+        if boxes_of is None
+        else pc.binary_join_element_wise(files_of, boxes_of, ""),
         root=root,
         reader=FileReader(),
         passed_over=folder.passed_over,
-        boxes=fragments if any(fragments) else (),
+        boxes=boxes_of,
     )
+
+
+def _places(
+    paths: pa.ChunkedArray, root: str, bad_names: Collection[str], boxes: Mapping[str, Box]
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+    """Returns the files of images, paths or URLs, and a `fragment_of` for each; None: all whole.
+
+    They come many at a time, except where a path needs a look of its own.
+    """
+    is_local = "://" not in root
+    spelled = speller(Path(root)) if is_local else str
+
+    def one(path: str) -> tuple[str, str]:
+        is_whole = "://" in path or path.startswith("/")
+        address = path if is_whole else f"{root}/{spelled(path)}"
+        file, box = region_at("" if path in bad_names else address)
+        return file, fragment_of(box or boxes.get(file))
+
+    found, fragments = [], []
+    for start in range(0, len(paths), _PATHS_AT_ONCE):
+        some = paths.slice(start, _PATHS_AT_ONCE).combine_chunks()
+        is_whole = pc.or_(pc.match_substring(some, "://"), pc.starts_with(some, "/"))
+        is_odd = pc.match_substring(some, "#xywh=")
+        if is_local:
+            misspelled = pc.match_substring_regex(some, _ODD)
+            is_odd = pc.or_(is_odd, pc.and_not(misspelled, is_whole))
+        if bad_names or boxes or pc.any(is_odd).as_py():
+            files_of, boxes_of = zip(*map(one, some.to_pylist()), strict=True)
+            found.append(pa.array(files_of, pa.string()))
+            fragments.append(pa.array(boxes_of, pa.string()))
+        else:
+            joined = pc.binary_join_element_wise(root, some, "/")
+            is_listed = pc.all(is_whole).as_py()  # as it is, without a copy
+            found.append(some if is_listed else pc.if_else(is_whole, some, joined))
+            fragments.append(pa.repeat("", len(some)))
+    has_boxes = any(pc.any(pc.not_equal(boxes_of, "")).as_py() for boxes_of in fragments)
+    return pa.chunked_array(found), pa.chunked_array(fragments) if has_boxes else None
 
 
 def catalogued_boxes(catalog: Path, root: Path) -> dict[str, Box]:
@@ -242,8 +270,8 @@ def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Tab
     if table[PATH].null_count:
         raise HemlineError(f"{where}: {table[PATH].null_count} rows have no {PATH}")
     counts = pc.value_counts(table[PATH])
-    twice = [row["values"].as_py() for row in counts if row["counts"].as_py() > 1]
-    if twice:
+    if len(counts) < len(table):
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
         raise HemlineError(f"{where} lists {len(twice)} images more than once, first {twice[0]!r}")
     return table
 
@@ -259,13 +287,20 @@ def _read_csv(file: BinaryIO, where: str) -> pa.Table:
     return pa.Table.from_arrays([pa.array(column, pa.string()) for column in columns], names=names)
 
 
-def _check_answering(addresses: Sequence[str]) -> None:
+def _check_answering(addresses: pa.ChunkedArray) -> None:
     """Asks each server for one file: one that is down would be waited for with every image.
 
     Raises:
         HemlineError: a server does not answer.
     """
-    for address in {urlsplit(x)[:2]: x for x in addresses if "://" in x}.values():
+    one_of: dict[str, str] = {}
+    for some in addresses.chunks:
+        urls = some.filter(pc.match_substring(some, "://"))
+        servers = pc.replace_substring_regex(urls, r"(?s)://([^/?#]*).*", r"://\1")
+        encoded = servers.dictionary_encode()
+        _, first = np.unique(encoded.indices, return_index=True)
+        one_of |= zip(encoded.dictionary.to_pylist(), urls.take(first).to_pylist(), strict=True)
+    for address in one_of.values():
         try:
             system, place = url_to_fs(address)
             system.exists(place)
@@ -293,7 +328,9 @@ def _version(info: dict[str, Any]) -> str:
 
 def _number(listed: pa.Table, numbered: pa.Table) -> pa.Table:
     """Returns the rows by their number, the column `image`."""
-    known = dict(zip(numbered[PATH].to_pylist(), numbered["image"].to_pylist(), strict=True))
-    new = itertools.count(max(known.values(), default=-1) + 1)
-    numbers = [known[path] if path in known else next(new) for path in listed[PATH].to_pylist()]
-    return listed.append_column("image", pa.array(numbers, pa.int64())).sort_by("image")
+    rows = pc.index_in(listed[PATH], value_set=numbered[PATH])
+    is_new = rows.is_null().to_numpy()
+    numbers = np.cumsum(is_new) + numbered["image"].to_numpy().max(initial=-1)
+    numbers[~is_new] = numbered["image"].take(rows.drop_null()).to_numpy()
+    listed = listed.append_column("image", pa.array(numbers, pa.int64()))
+    return listed if (np.diff(numbers) > 0).all() else listed.sort_by("image")

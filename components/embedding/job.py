@@ -1,13 +1,15 @@
 """Embedding images with a registered model, every attribute in one pass: a Ray Data job, or here.
 
-Tasks read and decode a batch of images, actors that hold the network embed it, and `making.py`, in
-this process, puts batches together into parts; `batches.py` has what goes between them.
+Tasks read and decode a batch of images, actors that hold the network embed it, and writers, which
+are tasks too, put batches together into parts and write them. This process plans the parts and
+names them in the manifest. `batches.py` has what goes between readers, actors and writers.
 
 Shape letters: n images of a batch, S side in pixels, K attributes, D embedding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -22,6 +24,7 @@ from components.embedding.embeddings import Embeddings
 from components.embedding.making import OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.embedding.source import Reader, Source
+from components.embedding.writing import Done, PlannedPart, Work, write_parts
 from components.images.decode import UnreadableImageError
 from components.params import EmbedParams
 from components.registry.inference import inference_of
@@ -30,6 +33,7 @@ from components.registry.package import Package
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
 
+_WORKERS_PER_WRITER = 4
 _READER_BYTES = 2**29  # a process that reads, with its libraries
 
 RaySession = Callable[..., AbstractContextManager[None]]
@@ -87,8 +91,8 @@ def embed_all(
             plans,
             out,
             recipe=recipe,
-            embed=partial(
-                embed_on_ray if is_on_ray else embed_here,
+            write=partial(
+                write_on_ray if is_on_ray else write_here,
                 load_network=package.load_network,
                 params=params,
             ),
@@ -97,6 +101,35 @@ def embed_all(
             prototypes=package.prototypes,
             earlier=earlier,
         )
+
+
+def write_here(
+    plans: Sequence[PlannedPart], work: Work, *, load_network: LoadNetwork, params: EmbedParams
+) -> Iterator[Done]:
+    """Makes parts in this process: a `writing.Write`."""
+    embed = partial(embed_here, load_network=load_network, params=params)
+    return write_parts(plans, work, embed=embed)
+
+
+def write_on_ray(
+    plans: Sequence[PlannedPart], work: Work, *, load_network: LoadNetwork, params: EmbedParams
+) -> Iterator[Done]:
+    """Makes parts in writers, each with a share of the actors and readers: a `writing.Write`.
+
+    `load_network` must be picklable.
+    """
+    from components.embedding.writers import write_in_tasks  # noqa: PLC0415 - as in `embed_on_ray`
+
+    num_writers = min(len(plans), ceil(params.num_workers / _WORKERS_PER_WRITER))
+    embeds = []
+    for index in range(num_writers):
+        share = replace(
+            params,
+            num_workers=len(range(index, params.num_workers, num_writers)),
+            num_readers=max(1, len(range(index, params.num_readers, num_writers))),
+        )
+        embeds.append(partial(embed_on_ray, load_network=load_network, params=share))
+    return write_in_tasks(plans, work, embeds)
 
 
 def embed_on_ray(

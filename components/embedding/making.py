@@ -1,15 +1,12 @@
 """Parts of embeddings: planned, made as far as they are missing, and named by the manifest."""
 
-import json
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from components import files, tables
-from components.embedding.batches import Embed
 from components.embedding.earlier import find_earlier, take_older_layout
 from components.embedding.embeddings import (
     ITEMS,
@@ -23,33 +20,20 @@ from components.embedding.embeddings import (
 )
 from components.embedding.part_files import (
     Recipe,
+    WrittenPart,
     is_complete,
-    read_record,
+    read_part,
     record_path,
     remove_unnamed,
     take_prototypes,
-    written_checksums,
 )
-from components.embedding.part_in_making import PartInMaking
 from components.embedding.source import Source
+from components.embedding.writing import PlannedPart, Work, Write
 from components.errors import HemlineError
 from components.images.keyed_parts import content_key, parts_by_number
 
 OnProgress = Callable[[int], None]
 """Called with the number of images done since its last call."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedPart:
-    """A part that the embeddings will have, and whether it is on disk already.
-
-    `key` is the part's index and a hash of its images and of the recipe; `items` its images:
-    `tables.EMBEDDED_ITEMS` and the `address` that the reader takes.
-    """
-
-    key: str
-    items: pa.Table
-    is_done: bool
 
 
 def plan_parts(
@@ -58,12 +42,11 @@ def plan_parts(
     """Returns all parts that the embeddings in `out` will have."""
     take_older_layout(out)
     names = tables.EMBEDDED_ITEMS.names
-    addresses = pa.array(source.addresses, pa.string())
-    items = source.items.select(names).append_column("address", addresses)
+    items = source.items.select(names).append_column("address", source.addresses)
     parts = []
     for index, rows in parts_by_number(items, images_per_part=images_per_part):
-        columns = [json.dumps(rows[name].to_pylist()) for name in names]
-        key = f"{index:05d}-{content_key([recipe.digest, *columns])[:16]}"
+        made_from = content_key([recipe.digest, *rows.select(names).columns])
+        key = f"{index:05d}-{made_from[:16]}"
         is_done = is_complete(out, key, attributes=recipe.attributes)
         parts.append(PlannedPart(key=key, items=rows, is_done=is_done))
     return parts
@@ -75,13 +58,13 @@ def make_parts(
     out: Path,
     *,
     recipe: Recipe,
-    embed: Embed,
+    write: Write,
     batch_size: int,
     on_progress: OnProgress,
     prototypes: Path | None = None,
     earlier: Sequence[Path] = (),
 ) -> Embeddings:
-    """Embeds what is left of `plans`, all parts of the embeddings; writes the manifest last.
+    """Makes what is left of `plans`, all parts of the embeddings; writes the manifest last.
 
     `prototypes` is the file of the model's prototypes; it is copied beside the items. `earlier` are
     folders of other embeddings: what these hold, or what `out` holds, is not embedded again.
@@ -89,46 +72,57 @@ def make_parts(
     Raises:
         HemlineError: no image can be read, or a file that is taken over is damaged.
     """
-    where = find_earlier(recipe, out, earlier)
-    making = {
-        plan.key: PartInMaking(plan.key, plan.items, out, recipe=recipe, earlier=where)
-        for plan in plans
-        if not plan.is_done
-    }
-    batches = [batch for part in making.values() for batch in part.batches(batch_size)]
-    on_progress(sum(len(plan.items) for plan in plans) - sum(map(len, batches)))
-    for key in [key for key, part in making.items() if part.is_complete]:
-        making.pop(key).write()  # earlier parts hold all its images
-    for batch in embed(batches, source.reader, recipe) if batches else ():
-        key = batch["part"][0].as_py()
-        making[key].add(batch)
-        on_progress(len(batch))
-        if making[key].is_complete:
-            making.pop(key).write()
-    assert not making, "every batch comes back"
+    work = Work(
+        out=out,
+        recipe=recipe,
+        reader=source.reader,
+        batch_size=batch_size,
+        earlier=find_earlier(recipe, out, earlier),
+    )
+    left = [plan for plan in plans if not plan.is_done]
+    on_progress(sum(len(plan.items) for plan in plans if plan.is_done))
+    written: dict[str, WrittenPart] = {}
+    for done in write(left, work) if left else ():
+        if done.num_images:
+            on_progress(done.num_images)
+        if done.part is not None:
+            written[done.key] = done.part
+    assert len(written) == len(left), "every part is written"
+    written |= _kept([plan.key for plan in plans if plan.is_done], out)
     take_prototypes(prototypes, out)
-    return _conclude(source, plans, out, recipe=recipe)
+    ordered = {plan.key: written[plan.key] for plan in plans}
+    return _conclude(source, plans, ordered, out, recipe=recipe)
+
+
+def _kept(keys: Sequence[str], out: Path) -> dict[str, WrittenPart]:
+    """Returns parts that were complete before, with the checksums of the earlier manifest."""
+    manifest = files.read_json(out / MANIFEST) if (out / MANIFEST).exists() else {}
+    crc32, names = manifest.get("crc32", {}), {}
+    for key in keys:
+        names[key] = record_path(out, key).relative_to(out).as_posix()
+    return {key: read_part(out, key, record_crc32=crc32.get(names[key])) for key in keys}
 
 
 def _conclude(
-    source: Source, plans: Sequence[PlannedPart], out: Path, *, recipe: Recipe
+    source: Source,
+    plans: Sequence[PlannedPart],
+    written: Mapping[str, WrittenPart],
+    out: Path,
+    *,
+    recipe: Recipe,
 ) -> Embeddings:
     """Writes items, quarantine and manifest, and removes what they do not name."""
-    records = {plan.key: read_record(out, plan.key) for plan in plans}
-    everything = pa.concat_tables(records.values())
-    unread = everything.filter(pc.is_valid(everything["reason"]))
-    if len(unread) == len(everything):
+    unread = pa.concat_tables(part.unread for part in written.values())
+    if len(unread) == len(source.items):
         raise HemlineError(f"no image can be read; first: {unread.slice(0, 1).to_pylist()[0]}")
-    embedded = pc.is_null(everything["reason"])
-    files.write_table(source.items.filter(embedded), out / ITEMS, schema=source.items.schema)
+    embedded = pa.concat_tables(_embedded(source.items, plans, written))
+    files.write_table(embedded, out / ITEMS, schema=source.items.schema)
     quarantined = zip(*(unread[name].to_pylist() for name in tables.QUARANTINE.names), strict=True)
     tables.write_quarantine(tables.quarantine_table(quarantined), out)
-    parts = tuple(
-        Part(key=key, num_images=record["reason"].null_count) for key, record in records.items()
-    )
+    parts = tuple(Part(key=key, num_images=part.num_images) for key, part in written.items())
     attributes = tuple(recipe.attributes)
     key = next(part.key for part in parts if part.num_images)
-    crc32 = _checksums(records, out, kept={plan.key for plan in plans if plan.is_done})
+    crc32 = _checksums(written, out)
     first_path = part_path(out, attributes[0], key)
     first = read_vectors(first_path, crc32=crc32.get(first_path.relative_to(out).as_posix()))
     embeddings = Embeddings(
@@ -142,9 +136,7 @@ def _conclude(
         attributes=attributes,
         embedding_dim=first.embeddings_nD.shape[1],
         root=source.root,
-        digest=content_key(
-            json.dumps(source.items[name].to_pylist()) for name in ("path", "content")
-        ),
+        digest=content_key(source.items[name] for name in ("path", "content")),
         num_quarantined=len(unread),
         parts=parts,
         crc32=crc32,
@@ -153,26 +145,29 @@ def _conclude(
         ancestors=recipe.ancestors,
     )
     write_embeddings(embeddings)
-    remove_unnamed(out, records, attributes=attributes)
+    remove_unnamed(out, written, attributes=attributes)
     return embeddings
 
 
-def _checksums(records: Iterable[str], out: Path, *, kept: Collection[str]) -> dict[str, str]:
-    """Returns the checksums of files by their paths in `out`, as they were when written.
+def _embedded(
+    items: pa.Table, plans: Sequence[PlannedPart], written: Mapping[str, WrittenPart]
+) -> Iterator[pa.Table]:
+    """Yields the items that are embedded, part by part; without a copy where all of a part are."""
+    start = 0
+    for plan in plans:
+        of_part = items.slice(start, len(plan.items))
+        start += len(of_part)
+        unread = written[plan.key].unread["image"]
+        is_read = np.isin(of_part["image"], unread, invert=True)
+        yield of_part.filter(is_read) if len(unread) else of_part
 
-    Those of vectors are in the records of their parts, given by key; those of records that were
-    kept are in the earlier manifest, if it was written by then.
-    """
-    earlier = {}
-    if (out / MANIFEST).exists():
-        earlier = files.read_json(out / MANIFEST).get("crc32", {})
+
+def _checksums(written: Mapping[str, WrittenPart], out: Path) -> dict[str, str]:
+    """Returns the checksums of files by their paths in `out`, as they were when written."""
     whole = (ITEMS, tables.QUARANTINE_FILE, tables.PROTOTYPES_FILE)
     checksums = {name: files.checksum(out / name) for name in whole if (out / name).exists()}
-    for key in records:
-        for attribute, crc32 in written_checksums(out, key).items():
-            checksums[part_path(out, attribute, key).relative_to(out).as_posix()] = crc32
-        record = record_path(out, key)
-        name = record.relative_to(out).as_posix()
-        is_known = key in kept and name in earlier
-        checksums[name] = earlier[name] if is_known else files.checksum(record)
+    for key, part in written.items():
+        crc32 = {part_path(out, name, key): crc32 for name, crc32 in part.crc32.items()}
+        for path, value in {**crc32, record_path(out, key): part.record_crc32}.items():
+            checksums[path.relative_to(out).as_posix()] = value
     return checksums

@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components import files, tables
 from components.embedding.embeddings import (
@@ -93,6 +95,12 @@ def record_path(folder: Path, key: str) -> Path:
     return folder / _RECORDS / f"part-{key}.parquet"
 
 
+def new_scratch_path(folder: Path) -> Path:
+    """Returns a path for what a run needs while it lasts; `remove_unnamed` removes leftovers."""
+    (folder / _RECORDS).mkdir(parents=True, exist_ok=True)
+    return folder / _RECORDS / f".{uuid4().hex}.tmp"
+
+
 def read_record(folder: Path, key: str) -> pa.Table:
     """Returns `tables.EMBEDDING_RECORD` of a part."""
     return files.read_table(record_path(folder, key), schema=tables.EMBEDDING_RECORD)
@@ -127,6 +135,38 @@ def numbered_images(folder: Path) -> pa.Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrittenPart:
+    """What the manifest says of a part that is complete.
+
+    Attributes:
+        num_images: how many are embedded.
+        unread: the record's rows of the others.
+        crc32: checksums of its vectors, by attribute; an older hemline wrote none.
+        record_crc32: that of its record.
+    """
+
+    num_images: int
+    unread: pa.Table
+    crc32: Mapping[str, str]
+    record_crc32: str
+
+
+def read_part(folder: Path, key: str, *, record_crc32: str | None = None) -> WrittenPart:
+    """Returns what is known of a part that is complete; None: its record's checksum is not."""
+    record, path = read_record(folder, key), record_path(folder, key)
+    return WrittenPart(
+        num_images=record["reason"].null_count,
+        unread=_unread(record),
+        crc32=written_checksums(folder, key),
+        record_crc32=record_crc32 or files.checksum(path),
+    )
+
+
+def _unread(record: pa.Table) -> pa.Table:
+    return record.filter(pc.is_valid(record["reason"]))
+
+
+@dataclass(frozen=True, kw_only=True)
 class WholeFile:
     """A file of a part of an attribute, and its checksum when it was written; None: not known."""
 
@@ -141,7 +181,7 @@ def write_part(
     vectors: Mapping[str, pa.Table | WholeFile],
     *,
     recipe: Recipe,
-) -> None:
+) -> WrittenPart:
     """Writes the files of a part, its record (`tables.EMBEDDING_RECORD`) last.
 
     `vectors` has the rows of each attribute (`tables.embeddings_schema`), one for every image
@@ -152,12 +192,21 @@ def write_part(
         HemlineError: such a file is missing or damaged.
     """
     about: dict[str, Any] = {"recipe": recipe.digest}
+    checksums: dict[str, str] = {}
     if vectors:
         write = partial(_write_attribute, folder, key)
         with ThreadPoolExecutor() as pool:  # compressing is most of it, and holds no lock
             written = zip(vectors, pool.map(write, vectors, vectors.values()), strict=True)
-            about["crc32"] = {name: crc32 for name, crc32 in written if crc32 is not None}
-    files.write_table(record, record_path(folder, key), schema=tables.EMBEDDING_RECORD, about=about)
+            checksums = {name: crc32 for name, crc32 in written if crc32 is not None}
+        about["crc32"] = checksums
+    path = record_path(folder, key)
+    files.write_table(record, path, schema=tables.EMBEDDING_RECORD, about=about)
+    return WrittenPart(
+        num_images=record["reason"].null_count,
+        unread=_unread(record),
+        crc32=checksums,
+        record_crc32=files.checksum(path),
+    )
 
 
 def made_rows(

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components import tables
@@ -45,19 +46,19 @@ class Reader(Protocol):
 class Source:
     """Images with a number each.
 
-    `items` are `tables.EMBEDDED_ITEMS` and further columns, by ascending number, `addresses` what
-    the reader takes for each of them. Paths are relative to `root`; None: to the root of the
-    catalog's data. `passed_over` counts the files that are no images to embed, by what they are.
-    `boxes` has a `fragment_of` for each of them, empty where nothing is known; empty itself: of no
+    `items` are `tables.EMBEDDED_ITEMS` and further columns, by ascending number, `addresses` the
+    texts that the reader takes for each of them. Paths are relative to `root`; None: to the root of
+    the catalog's data. `passed_over` counts the files that are no images to embed, by what they
+    are. `boxes` has a `fragment_of` for each of them, empty where nothing is known; None: of no
     image. `crop` is that of the store that is read; None: any.
     """
 
     items: pa.Table
-    addresses: Sequence[str]
+    addresses: pa.Array | pa.ChunkedArray
     root: str | None
     reader: Reader
     passed_over: Mapping[str, int] = field(default_factory=dict)
-    boxes: Sequence[str] = ()
+    boxes: pa.Array | pa.ChunkedArray | None = None
     crop: str | None = None
 
     def cropped(self, crop: str, *, of: str) -> "Source":
@@ -70,15 +71,11 @@ class Source:
         """
         if self.crop not in (None, crop):
             raise other_crop(str(self.crop), crop, of=of)
-        if crop == "centre" or not self.boxes:
+        if crop == "centre" or self.boxes is None:
             return self
-        contents = [
-            x + y for x, y in zip(self.items["content"].to_pylist(), self.boxes, strict=True)
-        ]
+        contents = pc.binary_join_element_wise(self.items["content"], self.boxes, "")
         column = self.items.schema.get_field_index("content")
-        return replace(
-            self, items=self.items.set_column(column, "content", pa.array(contents, pa.string()))
-        )
+        return replace(self, items=self.items.set_column(column, "content", contents))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +109,13 @@ def stored_images(location: StoreLocation, images: pa.Table, boxes: pa.Table) ->
     held, box_of = store.images, boxes_by_image(boxes)
     rows = images.take(np.searchsorted(images["image"].to_numpy(), held))
     columns = [rows["image"], rows["path"], rows["sha256"]]
+    boxes_of = [fragment_of(box_of.get(image)) for image in held.tolist()] if box_of else None
     return Source(
         items=pa.table(columns, schema=tables.EMBEDDED_ITEMS),
-        addresses=[""] * len(held),
+        addresses=pa.repeat("", len(held)),
         root=None,
         reader=StoreReader(location=location),
-        boxes=[fragment_of(box_of.get(image)) for image in held.tolist()] if box_of else (),
+        boxes=None if boxes_of is None else pa.array(boxes_of, pa.string()),
         crop=store.crop,
     )
 

@@ -12,12 +12,14 @@ that holds whole parts of one state and nothing else; those of a run that is not
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+import json
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components import files
 from components.errors import HemlineError
@@ -25,6 +27,8 @@ from components.errors import HemlineError
 MAKING = "making"
 
 _PARTS = "part-*.parquet"
+_AT_ONCE = 2**16  # rows of a column that are text at a time
+_ESCAPED = r"[^ !#-\[\]-~]"  # what JSON writes in another way
 
 
 def parts_by_number(images: pa.Table, *, images_per_part: int) -> list[tuple[int, pa.Table]]:
@@ -35,9 +39,37 @@ def parts_by_number(images: pa.Table, *, images_per_part: int) -> list[tuple[int
     return list(zip(parts.tolist(), rows, strict=True))
 
 
-def content_key(content: Iterable[str]) -> str:
-    """Returns the SHA-256, in hexadecimal, of everything that a part is made from."""
-    return hashlib.sha256("\n".join(content).encode()).hexdigest()
+def content_key(content: Iterable[str | pa.ChunkedArray]) -> str:
+    """Returns the SHA-256, in hexadecimal, of everything that a part is made from.
+
+    A column, of texts or whole numbers, counts as its values in JSON.
+    """
+    digest = hashlib.sha256()
+    for place, each in enumerate(content):
+        digest.update(b"\n" if place else b"")
+        for text in [each] if isinstance(each, str) else _json_of(each):
+            digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _json_of(column: pa.ChunkedArray) -> Iterator[str]:
+    """Yields what `json.dumps` makes of a column's values, piece by piece."""
+    yield "["
+    for start in range(0, len(column), _AT_ONCE):
+        yield ", " if start else ""
+        yield _json_values(column.slice(start, _AT_ONCE).combine_chunks())
+    yield "]"
+
+
+def _json_values(values: pa.Array) -> str:
+    """Returns the values between the brackets; quickly where they are written as they are."""
+    is_text = pa.types.is_string(values.type)
+    is_plain = not is_text or not pc.any(pc.match_substring_regex(values, _ESCAPED)).as_py()
+    if values.null_count or not is_plain:
+        return json.dumps(values.to_pylist())[1:-1]
+    together = pa.ListArray.from_arrays([0, len(values)], values.cast(pa.string()))
+    joined: str = pc.binary_join(together, '", "' if is_text else ", ")[0].as_py()
+    return f'"{joined}"' if is_text else joined
 
 
 def remove_unnamed(folder: Path, pattern: str, *, named: Collection[Path]) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
-from components.embedding.job import embed_here
+from components.embedding.job import write_here
 from components.embedding.making import make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.embedding.source import stored_images
@@ -179,8 +179,8 @@ class Promotable:
             plan_parts(source, out, recipe=recipe, images_per_part=IMAGES_PER_PART),
             out,
             recipe=recipe,
-            embed=partial(
-                embed_here, load_network=package.load_network, params=EmbedParams(num_workers=0)
+            write=partial(
+                write_here, load_network=package.load_network, params=EmbedParams(num_workers=0)
             ),
             batch_size=len(catalog.images),
             on_progress=lambda _: None,

@@ -12,4 +12,4 @@ if __name__ == "__main__":
     never = Path(notes).with_name("never")  # so many files and no more are read
     reader = NotingReader(notes=Path(notes), awaited=never, num_free=int(num_free))
     source = list_again(folder, Path(out), reader)
-    run(source, Path(out), embed=on_ray, images_per_part=6)
+    run(source, Path(out), write=on_ray, images_per_part=6)

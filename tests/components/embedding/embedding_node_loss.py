@@ -33,7 +33,7 @@ def main(folder: str, out: Path, notes: Path) -> None:
         daemon=True,  # a failure here ends it too
         target=run,
         args=(list_again(folder, out, reader), out),
-        kwargs={"embed": on_ray, "images_per_part": 6},
+        kwargs={"write": on_ray, "images_per_part": 6},
     )
     worker.start()
     wait_until(lambda: noted(notes).total() > 12)

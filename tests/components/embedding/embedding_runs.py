@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from components import files, tables
 from components.embedding.embeddings import Embeddings, part_path, read_embeddings
 from components.embedding.file_source import FileReader, list_files
-from components.embedding.job import embed_here, embed_on_ray
-from components.embedding.making import Embed, OnProgress, make_parts, plan_parts
+from components.embedding.job import write_here, write_on_ray
+from components.embedding.making import OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe, numbered_images
 from components.embedding.source import Pixels, Source
+from components.embedding.writing import Write
 from components.images.decode import decode
 from components.params import EmbedParams
 
@@ -130,15 +131,15 @@ def list_again(folder: str, out: Path, reader: NotingReader) -> Source:
     )
 
 
-on_ray = partial(embed_on_ray, load_network=load_network, params=PARAMS)
-in_process = partial(embed_here, load_network=load_network, params=PARAMS)
+on_ray = partial(write_on_ray, load_network=load_network, params=PARAMS)
+in_process = partial(write_here, load_network=load_network, params=PARAMS)
 
 
 def run(
     source: Source,
     out: Path,
     *,
-    embed: Embed = in_process,
+    write: Write = in_process,
     recipe: Recipe = RECIPE,
     images_per_part: int = PARAMS.images_per_part,
     on_progress: OnProgress = lambda _: None,
@@ -155,7 +156,7 @@ def run(
         plan_parts(source, out, recipe=recipe, images_per_part=images_per_part),
         out,
         recipe=recipe,
-        embed=embed,
+        write=write,
         batch_size=PARAMS.batch_size_per_worker,
         on_progress=count,
     )

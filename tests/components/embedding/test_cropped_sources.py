@@ -43,7 +43,8 @@ def write_catalog(folder: Path, boxes: pa.Table) -> Path:
 
 def read(source, *, crop):
     images = source.items["image"].to_numpy()
-    return list(source.reader.read(images, source.addresses, image_size_px=SIZE_PX, crop=crop))
+    addresses = source.addresses.to_pylist()
+    return list(source.reader.read(images, addresses, image_size_px=SIZE_PX, crop=crop))
 
 
 def test_files_of_a_catalog_are_cropped_to_its_boxes(folder: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ NONE = tables.EMBEDDED_ITEMS.empty_table()
 
 def read(source: Source) -> list:
     images = source.items["image"].to_numpy()
-    return list(source.reader.read(images, source.addresses, image_size_px=32, crop="centre"))
+    addresses = source.addresses.to_pylist()
+    return list(source.reader.read(images, addresses, image_size_px=32, crop="centre"))
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 def test_every_readable_image_is_embedded_once(folder: Path, tmp_path: Path) -> None:
     out, notes = tmp_path / "out", tmp_path / "notes"
     source = list_again(str(folder), out, NotingReader(notes=notes))
-    assert run(source, out, embed=on_ray) == 22
+    assert run(source, out, write=on_ray) == 22
     assert set(noted(notes).values()) == {1}
     embeddings = assert_exact(out, readable(folder), {"broken.jpg", "empty.png"})
     assert embeddings.attributes == tuple(ATTRIBUTES)
@@ -171,7 +171,7 @@ def test_the_store_gives_what_its_files_give(folder: Path, tmp_path: Path) -> No
     )
     location = StoreLocation(address=str(tmp_path / "store"), cache=tmp_path / "cache")
     out = tmp_path / "out"
-    assert run(stored_images(location, images, tables.BOXES.empty_table()), out, embed=on_ray) == 20
+    assert run(stored_images(location, images, tables.BOXES.empty_table()), out, write=on_ray) == 20
     embeddings = assert_exact(out, readable(folder), set())
     assert embeddings.root is None
 
