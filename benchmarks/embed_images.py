@@ -27,7 +27,7 @@ from benchmarks.preprocess_memory import peak_mib
 from components import tables
 from components.attributes import Attribute, AttributeSchema
 from components.embedding.file_source import list_files
-from components.embedding.job import embed_on_ray
+from components.embedding.job import write_on_ray
 from components.embedding.making import make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.images.decode import decode
@@ -161,8 +161,8 @@ def images_per_s(folder: Path, package: Path, *, image_size_px: int, precision: 
             plan_parts(source, Path(out), recipe=recipe, images_per_part=params.images_per_part),
             Path(out),
             recipe=recipe,
-            embed=partial(
-                embed_on_ray, load_network=read_package(package).load_network, params=params
+            write=partial(
+                write_on_ray, load_network=read_package(package).load_network, params=params
             ),
             batch_size=BATCH_SIZE,
             on_progress=lambda num_images: ticks.append((time.perf_counter(), num_images)),

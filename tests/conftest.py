@@ -46,6 +46,7 @@ _CLUSTERS = [
     "test_worker",
     "test_readers",
     "test_neighbours_on_ray",
+    "test_writers",
 ]
 # what Python, pytest and the tools of `make check` keep
 _TOOLS_OWN = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")

@@ -5,7 +5,7 @@ fsspec reads URLs: s3://, gs://, https://, …, with the driver's package instal
 
 import os
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -145,8 +145,7 @@ def _places(
         return file, fragment_of(box or boxes.get(file))
 
     found, fragments = [], []
-    for start in range(0, len(paths), _PATHS_AT_ONCE):
-        some = paths.slice(start, _PATHS_AT_ONCE).combine_chunks()
+    for some in _slices(paths):
         is_whole = pc.or_(pc.match_substring(some, "://"), pc.starts_with(some, "/"))
         is_odd = pc.match_substring(some, "#xywh=")
         if is_local:
@@ -163,6 +162,13 @@ def _places(
             fragments.append(pa.repeat("", len(some)))
     has_boxes = any(pc.any(pc.not_equal(boxes_of, "")).as_py() for boxes_of in fragments)
     return pa.chunked_array(found), pa.chunked_array(fragments) if has_boxes else None
+
+
+def _slices(paths: pa.ChunkedArray) -> Iterator[pa.Array]:
+    """Yields a column some rows at a time, without a copy."""
+    for chunk in paths.chunks:
+        for start in range(0, len(chunk), _PATHS_AT_ONCE):
+            yield chunk.slice(start, _PATHS_AT_ONCE)
 
 
 def catalogued_boxes(catalog: Path, root: Path) -> dict[str, Box]:
@@ -256,7 +262,8 @@ def _files_below(
 
 def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Table:
     with system.open(place, "rb") as file:
-        table = pq.read_table(file) if place.endswith(".parquet") else _read_csv(file, where)
+        is_parquet = place.endswith(".parquet")
+        table = pq.read_table(file, pre_buffer=False) if is_parquet else _read_csv(file, where)
     names = table.column_names
     if PATH not in names:
         raise HemlineError(f"{where} has no column {PATH!r}; it has {names}")
@@ -269,8 +276,9 @@ def _read_manifest(system: AbstractFileSystem, place: str, where: str) -> pa.Tab
         table = table.set_column(names.index(name), name, texts)
     if table[PATH].null_count:
         raise HemlineError(f"{where}: {table[PATH].null_count} rows have no {PATH}")
-    counts = pc.value_counts(table[PATH])
-    if len(counts) < len(table):
+    # ranks take little memory, counts as much as the paths
+    if len(table) and pc.max(pc.rank(table[PATH], tiebreaker="dense")).as_py() < len(table):
+        counts = pc.value_counts(table[PATH])
         twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
         raise HemlineError(f"{where} lists {len(twice)} images more than once, first {twice[0]!r}")
     return table

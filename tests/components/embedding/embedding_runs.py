@@ -1,14 +1,17 @@
 """Small runs of batch embedding, for tests here and for programs that they kill."""
 
+import os
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from builders import encoded, noise
 from numpy.typing import NDArray
@@ -18,10 +21,10 @@ from torch import Tensor, nn
 from components import files, tables
 from components.embedding.embeddings import Embeddings, part_path, read_embeddings
 from components.embedding.file_source import FileReader, list_files
-from components.embedding.job import write_here, write_on_ray
+from components.embedding.job import embed_here, write_here, write_on_ray
 from components.embedding.making import OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe, numbered_images
-from components.embedding.source import Pixels, Source
+from components.embedding.source import Pixels, Reader, Source
 from components.embedding.writing import Write
 from components.images.decode import decode
 from components.params import EmbedParams
@@ -129,6 +132,24 @@ def list_again(folder: str, out: Path, reader: NotingReader) -> Source:
         root=source.root,
         reader=reader,
     )
+
+
+def embed_and_die(
+    batches: list[pa.Table],
+    reader: Reader,
+    recipe: Recipe,
+    *,
+    num_batches: int,
+    died: Path | None = None,
+) -> Iterator[pa.Table]:
+    """Embeds here, and kills its process after so many batches; with `died`, a file, only once."""
+    embedded = embed_here(batches, reader, recipe, load_network=load_network, params=PARAMS)
+    for number, batch in enumerate(embedded):
+        if number == num_batches and not (died and died.exists()):
+            if died:
+                died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield batch
 
 
 on_ray = partial(write_on_ray, load_network=load_network, params=PARAMS)
