@@ -33,7 +33,7 @@ from components.registry.package import Package
 LoadNetwork = Callable[[str], nn.Module]
 """Returns on a device: a network from (pixels [n, S, S, 3], attributes [n, K]) to [n, K, D]."""
 
-_WORKERS_PER_WRITER = 4
+_WRITERS_PER_WORKER = 0.25  # on CPUs; with GPUs, a writer for each of them
 _READER_BYTES = 2**29  # a process that reads, with its libraries
 
 RaySession = Callable[..., AbstractContextManager[None]]
@@ -120,7 +120,8 @@ def write_on_ray(
     """
     from components.embedding.writers import write_in_tasks  # noqa: PLC0415 - as in `embed_on_ray`
 
-    num_writers = min(len(plans), ceil(params.num_workers / _WORKERS_PER_WRITER))
+    per_worker = min(1, params.gpus_per_worker or _WRITERS_PER_WORKER)
+    num_writers = min(len(plans), ceil(params.num_workers * per_worker))
     embeds = []
     for index in range(num_writers):
         share = replace(

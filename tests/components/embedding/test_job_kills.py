@@ -82,3 +82,18 @@ def test_lost_actors_and_nodes_are_replaced(folder: Path, tmp_path: Path) -> Non
         kill(driver)
     assert (tmp_path / "node_lost").exists()
     assert_complete(folder, out)
+
+
+@pytest.mark.skipif(
+    subprocess.run(["sh", "-c", "unshare -m true"], check=False, capture_output=True).returncode
+    != 0,
+    reason="a node with a file system of its own takes rights of root",
+)
+def test_nodes_that_do_not_see_the_folder_lose_no_part(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    driver = program("embedding_unshared_node.py", folder, out, tmp_path / "notes")
+    try:
+        assert driver.wait(timeout=TIMEOUT_S) == 0
+    finally:
+        kill(driver)
+    assert_complete(folder, out)
