@@ -97,9 +97,8 @@ def make_parts(
 def _kept(keys: Sequence[str], out: Path) -> dict[str, WrittenPart]:
     """Returns parts that were complete before, with the checksums of the earlier manifest."""
     manifest = files.read_json(out / MANIFEST) if (out / MANIFEST).exists() else {}
-    crc32, names = manifest.get("crc32", {}), {}
-    for key in keys:
-        names[key] = record_path(out, key).relative_to(out).as_posix()
+    crc32 = manifest.get("crc32", {})
+    names = {key: record_path(out, key).relative_to(out).as_posix() for key in keys}
     return {key: read_part(out, key, record_crc32=crc32.get(names[key])) for key in keys}
 
 

@@ -1,5 +1,7 @@
 """Parts by image number and content."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -24,6 +26,23 @@ def test_a_key_is_the_sha256_of_lines() -> None:
     expected = "7e18f737311b2dc3b2f269dd78396b0351f14fb66efa879f768cb23181883c78"
     assert len({content_key(["a", "b"]), content_key(["b", "a"]), content_key(["ab"])}) == 3
     assert content_key(["a", "b"]) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        ["", "a b/c.jpg", "~!#[]^"],
+        ["a", None],
+        ['"', "\\", "\n", "\x7f", "é"],
+        [f"{number}.jpg" for number in range(2**16 + 1)],
+        [*range(-1, 2**16)],
+    ],
+)
+def test_a_column_counts_as_its_values_in_json(values: list) -> None:
+    kind = pa.int64() if values and isinstance(values[0], int) else pa.string()
+    column = pa.chunked_array([values[:1], values[1:]], kind)
+    assert content_key(["a", column]) == content_key(["a", json.dumps(values)])
 
 
 def test_files_that_are_not_named_are_removed_and_no_others(tmp_path) -> None:
