@@ -31,7 +31,7 @@ def main(folder: str, out: Path, notes: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False)
     wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 2)
     spread = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(is_another)
-    assert {*ray.get([spread.remote(out) for _ in range(NUM_WRITERS)])} == {True, False}
+    wait_until(lambda: len({*ray.get([spread.remote(out) for _ in range(NUM_WRITERS)])}) == 2)
     embed = partial(embed_here, load_network=load_network, params=PARAMS)
     write = partial(write_in_tasks, embeds=[embed] * NUM_WRITERS)
     run(list_again(folder, out, NotingReader(notes=notes)), out, write=write)

@@ -93,7 +93,7 @@ def test_nodes_that_do_not_see_the_folder_lose_no_part(folder: Path, tmp_path: P
     out = tmp_path / "out"
     driver = program("embedding_unshared_node.py", folder, out, tmp_path / "notes")
     try:
-        assert driver.wait(timeout=TIMEOUT_S) == 0
+        assert driver.wait(timeout=2 * TIMEOUT_S) == 0
     finally:
         kill(driver)
     assert_complete(folder, out)
