@@ -82,6 +82,7 @@ def write_shard(
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, schema) as writer,
     ):
+        written = 0
         for images, sha256s, pixels in batches:
             values = pa.array(pixels.reshape(-1))
             tensors = pa.FixedSizeListArray.from_arrays(values, 3 * image_size_px**2)
@@ -92,6 +93,7 @@ def write_shard(
                 pa.ExtensionArray.from_storage(pixels_type, tensors),
             ]
             writer.write_batch(pa.record_batch(columns, schema=schema))
+            written = files.start_writing(sink, since=written)
     return files.checksum(path)
 
 
