@@ -36,6 +36,7 @@ from components.embedding.embeddings import (
 )
 from components.errors import HemlineError
 from components.images import keyed_parts
+from components.images.decode import PIXELS_VERSION
 from components.params import Storage
 from components.registry.package import Ancestor, Lineage
 
@@ -74,19 +75,9 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all but ancestors; not hemline 0.1's, whose bf16 lengths were not 1."""
-        made_from = asdict(self)
+        """SHA-256 of all but ancestors, and of how images become pixels."""
+        made_from = asdict(self) | {"pixels": PIXELS_VERSION}
         del made_from["ancestors"]
-        if self.storage == "float16":
-            del made_from["storage"]  # what was stored before there was a choice stays
-        if self.runtime == "torch":
-            del made_from["runtime"]
-        if self.quantised is None:
-            del made_from["quantised"]
-        if self.crop == "centre":
-            del made_from["crop"]
-        if self.precision == "bf16":
-            made_from["lengths"] = "float32"
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 

@@ -6,7 +6,6 @@ are kept, and one that is made again takes over the images that it held.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,10 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import tables
-from components.images.decode import Box, UnreadableImageError, decode, has_foreign_colours
+from components.images.decode import PIXELS_VERSION, Box, UnreadableImageError, decode
 from components.images.geometry import boxes_by_image
 from components.images.keyed_parts import parts_by_number, remove_unnamed
-from components.images.paths import fragment_of, read_bytes, region_of, without_fragment
+from components.images.paths import fragment_of, read_bytes, without_fragment
 from components.images.store import (
     Shard,
     StoredImages,
@@ -32,8 +31,6 @@ from components.images.store import (
     write_shard,
 )
 
-RECIPE = "2"  # raise it when decode.py gives other pixels: all shards are then rebuilt
-_CONVERTED = b"colours converted to sRGB"  # changes the keys of such images alone
 _IMAGES_PER_BATCH = 64  # in memory while a shard is made
 
 
@@ -99,7 +96,6 @@ def preprocess(
     jobs = _jobs(
         images,
         listed,
-        root=root,
         images_per_shard=images_per_shard,
         image_size_px=image_size_px,
         recipe=_recipe(crop),
@@ -158,7 +154,6 @@ def _jobs(
     images: pa.Table,
     listed: dict[str, Shard],
     *,
-    root: Path,
     images_per_shard: int,
     image_size_px: int,
     recipe: str,
@@ -166,11 +161,9 @@ def _jobs(
 ) -> list[_Job]:
     """Returns a job for every range of image numbers that holds images."""
     boxes = [fragment_of(box_of.get(image)) for image in images["image"].to_pylist()]
-    columns = (images["path"].to_pylist(), images["sha256"].to_pylist(), boxes)
-    with ThreadPoolExecutor() as pool:
-        contents = pool.map(partial(_content, root), *columns)
-        column = images.schema.get_field_index("sha256")
-        images = images.set_column(column, "sha256", pa.array(contents, pa.string()))
+    contents = [*map(_content, images["sha256"].to_pylist(), boxes)]
+    column = images.schema.get_field_index("sha256")
+    images = images.set_column(column, "sha256", pa.array(contents, pa.string()))
     images = images.append_column("box", pa.array(boxes, pa.string()))
     jobs = []
     for index, rows in parts_by_number(images, images_per_part=images_per_shard):
@@ -195,21 +188,15 @@ def _jobs(
 
 
 def _recipe(crop: str) -> str:
-    return RECIPE if crop == "centre" else f"{RECIPE} {crop}"
+    return str(PIXELS_VERSION) if crop == "centre" else f"{PIXELS_VERSION} {crop}"
 
 
-def _content(root: Path, path: str, sha256: str, box: str) -> str:
+def _content(sha256: str, box: str) -> str:
     """Returns what stands for an image in keys and shards: the SHA-256 of its file.
 
-    Where it is cropped to a box, or its colours are converted, it is another one.
+    Where it is cropped to a box, it is another one.
     """
-    content = hashlib.sha256(f"{sha256}{box}".encode()).hexdigest() if box else sha256
-    try:
-        with region_of(root / path)[0].open("rb") as file:
-            is_converted = has_foreign_colours(file)
-    except (OSError, UnreadableImageError):
-        return content
-    return hashlib.sha256(content.encode() + _CONVERTED).hexdigest() if is_converted else content
+    return hashlib.sha256(f"{sha256}{box}".encode()).hexdigest() if box else sha256
 
 
 def _map_on_ray(

@@ -27,7 +27,16 @@ from components.tracking.runs import Tracking, artifact_link, link_artifact
 CARD_FILE = "model_card.md"
 
 # what a consumer installs; the versions are those the model was exported with
-_REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyarrow", "torch")
+_REQUIREMENTS = (
+    "cykooz-resizer",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "simplejpeg",
+    "torch",
+)
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 _CODE = tuple(Path(str(each.__file__)) for each in (decode, pt2, named_values))  # what it imports
 _KEY_TAG = "hemline.package"

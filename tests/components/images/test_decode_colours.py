@@ -18,7 +18,7 @@ from profiles import (
     srgb_of_rgb,
 )
 
-from components.images.decode import decode, has_foreign_colours
+from components.images.decode import decode
 
 SIZE = 16
 COLOURS = [(200, 60, 60), (90, 120, 150), (30, 200, 40), (255, 255, 255), (0, 0, 0)]
@@ -135,12 +135,3 @@ def test_pictures_that_keep_their_bytes(profile, file_format):
 
     assert profile is None or profiled != plain
     assert np.array_equal(decode(profiled, image_size_px=SIZE), decode(plain, image_size_px=SIZE))
-    assert not has_foreign_colours(io.BytesIO(profiled))
-
-
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_a_header_tells_whether_colours_are_converted(file_format):
-    profile = rgb_profile(ADOBE_RGB, 2.2)
-    data = encoded(PHOTOGRAPH, file_format, icc_profile=profile, **FORMATS[file_format])
-
-    assert has_foreign_colours(io.BytesIO(data))

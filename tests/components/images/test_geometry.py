@@ -180,4 +180,4 @@ def test_a_box_of_the_whole_picture_is_the_picture_stretched():
     image = Image.effect_noise((120, 90), 60).convert("RGB")
     whole = decode(encoded(image), image_size_px=SIZE_PX, crop="box")
     stretched = image.resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    assert np.array_equal(whole, np.asarray(stretched))
+    assert np.abs(whole.astype(int) - stretched).max() <= 2  # Pillow rounds its weights finer

@@ -9,14 +9,13 @@ from itertools import count
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import encoded, flip_a_bit, images_table, noise, png_header, write_files
+from builders import encoded, flip_a_bit, noise, png_header, write_files
 from PIL import Image
-from profiles import ADOBE_RGB, SRGB_ITSELF, rgb_profile
 
 from components import tables
 from components.datasets.catalog import build_catalog
 from components.datasets.read import read_labels
-from components.images.decode import decode
+from components.images.decode import PIXELS_VERSION, decode
 from components.images.preprocess import preprocess
 from components.images.store import ImageStore, read_shards
 
@@ -333,44 +332,18 @@ def keys(store):
     return [shard.key for shard in read_shards(store)]
 
 
-def test_keys_of_pictures_without_a_profile_are_those_of_earlier_versions(tmp_path):
-    """The store that version 0.1 made of these files is kept."""
-    root = write_files(tmp_path, {"0.png": picture(0), "1.png": picture(1)})
-    rows = images_table([f"{i:064x}" for i in range(2)])
-    preprocess(
-        rows,
-        root,
-        tmp_path / "store",
-        image_size_px=32,
-        images_per_shard=8,
-        num_workers=0,
-        on_progress=lambda _: None,
-    )
-
-    assert keys(tmp_path / "store") == [
-        "5746580ae7fab0847a915cdf60c29f2ed40295152159e4bd445f49a6d310ca67"
-    ]
-
-
-def test_of_a_store_by_an_earlier_decoder_only_converted_pictures_are_made_again(
-    data, tmp_path, monkeypatch
-):
-    profile, store = rgb_profile(ADOBE_RGB, 2.2), tmp_path / "store"
-    (data / "09.png").write_bytes(encoded(noise(40, 50), icc_profile=profile))
-    (data / "10.png").write_bytes(encoded(noise(40, 50), icc_profile=SRGB_ITSELF))
-    with monkeypatch.context() as earlier:  # it knew no profiles
-        earlier.setattr("components.images.decode._conversion", lambda image: None)
+def test_a_store_by_an_earlier_decoder_is_made_again(data, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    with monkeypatch.context() as earlier:
+        earlier.setattr("components.images.preprocess.PIXELS_VERSION", PIXELS_VERSION - 1)
         run(data, store)
     before, made_at = keys(store), times(store)
-    dull = ImageStore(store).gather(np.array([9]))
     time.sleep(0.02)
     _, num_decoded, _ = run_and_count(data, store)
 
-    assert num_decoded == 1
-    assert [a == b for a, b in zip(keys(store), before, strict=True)] == [True, False, True, True]
-    assert [a == b for a, b in zip(times(store), made_at, strict=True)] == [True, False, True, True]
-    assert_holds(store, data, range(NUM_IMAGES))
-    assert not np.array_equal(ImageStore(store).gather(np.array([9])), dull)
+    assert num_decoded == NUM_IMAGES, "no pixels are taken over"
+    assert not {*keys(store)} & {*before}
+    assert all(after > before for after, before in zip(times(store), made_at, strict=True))
 
 
 def test_what_can_be_read_by_now_leaves_the_quarantine(data, store):

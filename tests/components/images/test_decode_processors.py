@@ -1,0 +1,119 @@
+"""Every processor decodes to the same bytes, and a JPEG's short way is that of Pillow."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from builders import PROJECT, encoded, noise
+from cykooz_resizer import CpuExtensions, Resizer
+from PIL import Image
+
+from components.images.decode import UnreadableImageError, decode
+
+SIDES_PX = (9, 32, 224)
+PICTURE = noise(40, 30).resize((333, 250), Image.Resampling.BICUBIC)
+JPEGS = [
+    encoded(PICTURE, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
+    for quality in (50, 95)
+    for subsampling in (0, 1, 2)
+    for progressive in (False, True)
+]
+OTHERS = [encoded(PICTURE), encoded(PICTURE.convert("CMYK"), "JPEG"), encoded(noise(64, 1))]
+
+
+def squares(files):
+    """Returns a hash of what files are decoded to, of either crop."""
+    digest = hashlib.sha256()
+    for data in files:
+        for side in SIDES_PX:
+            digest.update(decode(data, image_size_px=side))
+            box = (10.3, 0.0, 200.9, 77.7)
+            digest.update(decode(data, image_size_px=side, crop="box", box=box))
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("extensions", CpuExtensions)
+def test_resizing_is_the_same_with_any_instructions(extensions, monkeypatch):
+    """Those that this processor lacks stay out of use."""
+    expected = squares([*JPEGS, *OTHERS])
+
+    class Restricted(Resizer):
+        def __init__(self):
+            super().__init__()
+            self.cpu_extensions = extensions
+
+    monkeypatch.setattr("components.images.decode.Resizer", Restricted)
+    assert squares([*JPEGS, *OTHERS]) == expected
+
+
+@pytest.mark.slow
+def test_jpegs_are_the_same_without_vector_instructions():
+    """libjpeg-turbo, in either of the packages that bring it, reads JSIMD_FORCENONE."""
+    program = "import test_decode_processors as t; print(t.squares([*t.JPEGS, *t.OTHERS]))"
+    path = os.pathsep.join(
+        map(str, (PROJECT, PROJECT / "tests", PROJECT / "tests/components/images"))
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": path, **instructions},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for instructions in ({}, {"JSIMD_FORCENONE": "1"})
+    ]
+    assert found[0] == found[1]
+    assert found[0].strip() == squares([*JPEGS, *OTHERS])
+
+
+def by_pillow(data, *, side):
+    """Returns a JPEG's square, which Pillow has decoded at one of its own scales."""
+    image = Image.open(io.BytesIO(data))
+    image.draft("RGB", (side, side))
+    return decode(encoded(image), image_size_px=side)
+
+
+@pytest.mark.parametrize("data", JPEGS)
+def test_the_short_way_gives_the_pixels_of_pillow(data):
+    even = encoded(Image.open(io.BytesIO(data)).crop((0, 0, 320, 240)), "JPEG")  # whole at 1/8
+
+    for side in SIDES_PX[1:]:
+        assert np.array_equal(decode(even, image_size_px=side), by_pillow(even, side=side))
+
+
+def test_what_is_only_odd_costs_nothing():
+    """Bytes before the end that mean nothing: libjpeg-turbo warns, and Pillow reads on."""
+    odd = JPEGS[0][:-2] + b"\0\0" + JPEGS[0][-2:]
+
+    expected = decode(JPEGS[0], image_size_px=32)
+    assert np.array_equal(decode(odd, image_size_px=32), expected)
+
+
+def is_read(read, data):
+    try:
+        read(data)
+    except (OSError, SyntaxError, ValueError, UnreadableImageError):
+        return False
+    return True
+
+
+def test_damage_is_what_pillow_takes_for_it():
+    rng = np.random.default_rng(0)
+    whole = encoded(noise(20, 20).resize((120, 100)), "JPEG")
+    found = []
+    for number in range(300):
+        data = bytearray(whole[: rng.integers(2, len(whole) + 1)] if number % 2 else whole)
+        for place in rng.integers(0, len(data), 1 + number % 3):
+            data[place] = rng.integers(256)
+        ours = is_read(lambda data: decode(data, image_size_px=100), bytes(data))
+        found.append(ours)
+        pillow = is_read(
+            lambda data: Image.open(io.BytesIO(data), formats=["JPEG"]).load(), bytes(data)
+        )
+        assert ours == pillow, f"file {number}"
+    assert 50 < sum(found) < 250
