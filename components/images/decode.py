@@ -13,15 +13,6 @@ from typing import IO, TypeVar
 
 import numpy as np
 import simplejpeg
-from cykooz_resizer import (
-    CropBox,
-    FilterType,
-    ImageData,
-    PixelType,
-    ResizeAlg,
-    ResizeOptions,
-    Resizer,
-)
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
@@ -36,6 +27,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 HEIC is read besides, where the package pillow-heif is installed.
 """
 
+_LONGEST = 4  # of a picture that is longer than so many of its short sides, the ends are not shown
 _HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # ISO/IEC 23008-12, annex B
 _UNREAD = {  # how files of formats begin that are pictures all the same
@@ -50,8 +42,6 @@ _UNREAD = {  # how files of formats begin that are pictures all the same
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
-_LARGEST_GAP = 3  # times the square's side
-_PIXEL_TYPES = {1: PixelType.U8, 3: PixelType.U8x3, 4: PixelType.U8x4}  # by number of channels
 _LARGEST_PROFILE = 2**24  # bytes; those of printers have 0.5 to 3 MB
 _SRGB_TOLERANCE = 3  # of 255, between profiles of sRGB by different makers
 
@@ -67,9 +57,6 @@ _TO_UPRIGHT = {  # by EXIF orientation
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the upright image."""
-
-_Picture = Image.Image | NDArray[np.uint8]
-"""Upright, in the mode RGB, or in that of its profile: CMYK or L. An array is RGB [H, W, 3]."""
 
 T = TypeVar("T")
 
@@ -227,14 +214,15 @@ def _pixels(
     width, height = _upright_size(image)
     part = None if crop == "centre" else _inside(box, width, height)
     try:
-        picture, scale = _read(image, data, _least_size(image, image_size_px, part))
+        pixels, scale = _read(image, data, _least_size(image, image_size_px, part))
     except UnreadableImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged data
         raise UnreadableImageError("truncated", first_line(error)) from error
-    shown = _centre(width, height, image_size_px) if part is None else part
-    left, top, right, bottom = (edge / scale for edge in shown)
-    square = _resize(picture, image_size_px, (left, top, right, bottom))
+    if part is None:
+        square = _centre(pixels, (width / scale, height / scale), image_size_px)
+    else:
+        square = _resized(_cut(pixels, part, scale=scale), size=(image_size_px, image_size_px))
     conversion = _conversion(image)
     if conversion is None:
         return square
@@ -265,7 +253,7 @@ def _least_size(image: Image.Image, size_px: int, part: Box | None) -> tuple[int
     return least if (width, height) == image.size else least[::-1]
 
 
-def _read(image: Image.Image, data: bytes, least: tuple[int, int]) -> tuple[_Picture, int]:
+def _read(image: Image.Image, data: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
     """Returns a picture that is large enough, and how many pixels a side one of it stands for."""
     stored_width = image.width
     image.draft("RGB", least)
@@ -276,9 +264,7 @@ def _read(image: Image.Image, data: bytes, least: tuple[int, int]) -> tuple[_Pic
     image.load()
     conversion = _conversion(image)
     flat = _flatten(_upright(image), conversion.input_mode if conversion else "RGB")
-    # means over blocks: resizing a large picture copies it
-    blocks = max(1, min(image.width // least[0], image.height // least[1]) // _LARGEST_GAP)
-    return flat.reduce(blocks) if blocks > 1 else flat, scale * blocks
+    return np.asarray(flat), scale
 
 
 def _plain_jpeg(image: Image.Image, data: bytes, *, is_scaled: bool) -> NDArray[np.uint8] | None:
@@ -370,43 +356,49 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
     return Image.alpha_composite(white, rgba).convert(mode)
 
 
-def _centre(width: int, height: int, size_px: int) -> Box:
-    """Returns what of a picture the square shows whose side is its short side."""
-    scale = size_px / min(width, height)
-    left, top = ((max(size_px, round(side * scale)) - size_px) // 2 for side in (width, height))
-    right, bottom = (left + size_px) / scale, (top + size_px) / scale
-    return left / scale, top / scale, min(right, width), min(bottom, height)
+def _centre(
+    pixels: NDArray[np.uint8], size: tuple[float, float], size_px: int
+) -> NDArray[np.uint8]:
+    """Returns the middle [S, S, ...] of a picture whose short side becomes S.
 
-
-def _resize(picture: _Picture, size_px: int, box: Box) -> NDArray[np.uint8]:
-    """Returns the square [S, S, ...] of what is in a box, bilinearly and antialiased.
-
-    In whole numbers, so that every processor gives the same bytes.
+    `size` is its width and height: of what was decoded at a scale, the last pixels may be parts.
     """
-    reach = math.ceil(max(box[2] - box[0], box[3] - box[1]) / size_px)  # of the filter, around it
-    x, y = (max(0, math.floor(edge) - reach) for edge in box[:2])
-    pixels = _cut(picture, (x, y, math.ceil(box[2]) + reach, math.ceil(box[3]) + reach))
-    height, width, *channels = pixels.shape
-    kind = _PIXEL_TYPES[math.prod(channels)]
-    left, top = box[0] - x, box[1] - y
-    right, bottom = min(box[2] - x, width), min(box[3] - y, height)
-    square = ImageData(size_px, size_px, kind)
-    options = ResizeOptions(
-        resize_alg=ResizeAlg.convolution(FilterType.bilinear),
-        crop_box=CropBox(left, top, right - left, bottom - top),
-        use_alpha=False,
+    short = min(size)
+    left, top = (int(max(0, side - _LONGEST * short) // 2) for side in size)
+    pixels = pixels[top : len(pixels) - top, left : pixels.shape[1] - left]
+    scale = size_px / short
+    sides = size[0] - 2 * left, size[1] - 2 * top
+    left, top = ((max(size_px, round(side * scale)) - size_px) // 2 for side in sides)
+    resized = _resized(pixels, scale=scale * (1 + 1e-9))  # so that S is S, rounded down
+    return np.ascontiguousarray(resized[top:, left:][:size_px, :size_px])
+
+
+def _cut(pixels: NDArray[np.uint8], box: Box, *, scale: int) -> NDArray[np.uint8]:
+    """Returns what is in a box of a picture, to whole pixels, one of which stands for several."""
+    left, top, right, bottom = (math.floor(edge / scale + 0.5) for edge in box)
+    left, top = min(left, pixels.shape[1] - 1), min(top, pixels.shape[0] - 1)
+    return pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
+def _resized(
+    pixels: NDArray[np.uint8],
+    *,
+    size: tuple[int, int] | None = None,
+    scale: float | None = None,
+) -> NDArray[np.uint8]:
+    """Returns a picture of a size (height, width) or at a scale, bilinearly and antialiased.
+
+    Of bytes, torch calculates in whole numbers, so that every processor gives the same.
+    """
+    import torch  # noqa: PLC0415 - seconds, which those who only look at files need not wait
+    from torch.nn.functional import interpolate  # noqa: PLC0415
+
+    pixels_1CHW = torch.from_numpy(np.atleast_3d(pixels)[None]).permute(0, 3, 1, 2)
+    resized_1CHW = interpolate(
+        pixels_1CHW, size=size, scale_factor=scale, mode="bilinear", antialias=True
     )
-    Resizer().resize(ImageData(width, height, kind, pixels.tobytes()), square, options)
-    return np.frombuffer(square.get_buffer(), np.uint8).reshape(size_px, size_px, *channels)
-
-
-def _cut(picture: _Picture, bounds: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """Returns the pixels of a picture inside bounds, which may lie outside it."""
-    left, top, right, bottom = bounds
-    if isinstance(picture, Image.Image):
-        width, height = picture.size
-        return np.asarray(picture.crop((left, top, min(right, width), min(bottom, height))))
-    return picture[top:bottom, left:right]
+    resized: NDArray[np.uint8] = resized_1CHW[0].permute(1, 2, 0).contiguous().numpy()
+    return resized if pixels.ndim == 3 else resized[..., 0]
 
 
 def first_line(error: Exception) -> str:

@@ -28,7 +28,6 @@ CARD_FILE = "model_card.md"
 
 # what a consumer installs; the versions are those the model was exported with
 _REQUIREMENTS = (
-    "cykooz-resizer",
     "mlflow",
     "numpy",
     "pandas",

@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 from builders import PROJECT, encoded, noise
-from cykooz_resizer import CpuExtensions, Resizer
 from PIL import Image
 
 from components.images.decode import UnreadableImageError, decode
@@ -36,39 +35,29 @@ def squares(files):
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("extensions", CpuExtensions)
-def test_resizing_is_the_same_with_any_instructions(extensions, monkeypatch):
-    """Those that this processor lacks stay out of use."""
-    expected = squares([*JPEGS, *OTHERS])
-
-    class Restricted(Resizer):
-        def __init__(self):
-            super().__init__()
-            self.cpu_extensions = extensions
-
-    monkeypatch.setattr("components.images.decode.Resizer", Restricted)
-    assert squares([*JPEGS, *OTHERS]) == expected
-
-
 @pytest.mark.slow
-def test_jpegs_are_the_same_without_vector_instructions():
-    """libjpeg-turbo, in either of the packages that bring it, reads JSIMD_FORCENONE."""
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        {"JSIMD_FORCENONE": "1"},  # libjpeg-turbo's, in either of the packages that bring it
+        {"ATEN_CPU_CAPABILITY": "default"},  # torch's
+        {"ATEN_CPU_CAPABILITY": "avx2"},
+    ],
+    ids=str,
+)
+def test_pixels_are_the_same_without_vector_instructions(instructions):
     program = "import test_decode_processors as t; print(t.squares([*t.JPEGS, *t.OTHERS]))"
     path = os.pathsep.join(
         map(str, (PROJECT, PROJECT / "tests", PROJECT / "tests/components/images"))
     )
-    found = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONPATH": path, **instructions},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for instructions in ({}, {"JSIMD_FORCENONE": "1"})
-    ]
-    assert found[0] == found[1]
-    assert found[0].strip() == squares([*JPEGS, *OTHERS])
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path, **instructions},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert found.strip() == squares([*JPEGS, *OTHERS])
 
 
 def by_pillow(data, *, side):
