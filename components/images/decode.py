@@ -222,7 +222,7 @@ def _pixels(
     if part is None:
         square = _centre(pixels, (width / scale, height / scale), image_size_px)
     else:
-        square = _resized(_cut(pixels, part, scale=scale), size=(image_size_px, image_size_px))
+        square = _resized(_cut(pixels, part, scale=scale), image_size_px, image_size_px)
     conversion = _conversion(image)
     if conversion is None:
         return square
@@ -369,8 +369,8 @@ def _centre(
     scale = size_px / short
     sides = size[0] - 2 * left, size[1] - 2 * top
     left, top = ((max(size_px, round(side * scale)) - size_px) // 2 for side in sides)
-    resized = _resized(pixels, scale=scale * (1 + 1e-9))  # so that S is S, rounded down
-    return np.ascontiguousarray(resized[top:, left:][:size_px, :size_px])
+    resized = _resized(pixels, top + size_px, left + size_px, scale=scale)
+    return np.ascontiguousarray(resized[top:, left:])
 
 
 def _cut(pixels: NDArray[np.uint8], box: Box, *, scale: int) -> NDArray[np.uint8]:
@@ -381,23 +381,21 @@ def _cut(pixels: NDArray[np.uint8], box: Box, *, scale: int) -> NDArray[np.uint8
 
 
 def _resized(
-    pixels: NDArray[np.uint8],
-    *,
-    size: tuple[int, int] | None = None,
-    scale: float | None = None,
+    pixels: NDArray[np.uint8], height: int, width: int, *, scale: float | None = None
 ) -> NDArray[np.uint8]:
-    """Returns a picture of a size (height, width) or at a scale, bilinearly and antialiased.
+    """Returns a picture of another size, bilinearly and antialiased; at a scale, its upper left.
 
     Of bytes, torch calculates in whole numbers, so that every processor gives the same.
     """
     import torch  # noqa: PLC0415 - seconds, which those who only look at files need not wait
-    from torch.nn.functional import interpolate  # noqa: PLC0415
 
-    pixels_1CHW = torch.from_numpy(np.atleast_3d(pixels)[None]).permute(0, 3, 1, 2)
-    resized_1CHW = interpolate(
-        pixels_1CHW, size=size, scale_factor=scale, mode="bilinear", antialias=True
-    )
-    resized: NDArray[np.uint8] = resized_1CHW[0].permute(1, 2, 0).contiguous().numpy()
+    # `interpolate` with a place for what it makes, which it would give as three planes
+    resize = torch.ops.aten._upsample_bilinear2d_aa.out
+    pixels_1HWC = torch.from_numpy(np.atleast_3d(pixels)[None])
+    resized_1HWC = pixels_1HWC.new_empty(1, height, width, pixels_1HWC.shape[-1])
+    of_planes, place = pixels_1HWC.permute(0, 3, 1, 2), resized_1HWC.permute(0, 3, 1, 2)
+    resize(of_planes, [height, width], False, scale, scale, out=place)  # align_corners: False
+    resized: NDArray[np.uint8] = resized_1HWC[0].numpy()
     return resized if pixels.ndim == 3 else resized[..., 0]
 
 
