@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from components import files
 from components.embedding.embeddings import Embeddings, read_embeddings
-from components.errors import HemlineError
+from components.errors import HemlineError, command_line
 from components.params import DataParams, load_section
 from components.registry.package import NETWORK_FILE, PACKAGE_FILE, Package, read_package
 from pipelines.shell.environment import cache_folder, tracking
@@ -73,9 +73,10 @@ def _fetch(embedded: Embeddings, cached: Path) -> None:
     package = versions.download(version, tracking=where)
     embedded.check_model(package.graph_sha256, registry=where.registry_address)
     if embedded.quantised not in (None, package.quantised_key):
+        again = command_line("hemline", "embed", "--model", version.uri)
         raise HemlineError(
             f"{version.uri} in {where.registry_address} has not the graph in 8-bit integers that "
-            f"made {embedded.folder}: embed again with `hemline embed --model {version.uri}`"
+            f"made {embedded.folder}: embed again with `{again}`"
         )
     cached.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=cached.parent) as folder:

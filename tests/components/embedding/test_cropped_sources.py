@@ -135,6 +135,10 @@ def test_the_crop_is_a_part_of_the_recipe_and_the_centre_is_the_default() -> Non
         "attributes": {"a": 0},
         "precision": "fp32",
     }
-    assert Recipe(**made_by).digest.startswith("e7bdab9d"), "changes with PIXELS_VERSION alone"
+    assert Recipe(**made_by).digest.startswith("339cb6b5"), "changes with PIXELS_VERSION alone"
     assert Recipe(**made_by).digest == Recipe(**made_by, crop="centre").digest
     assert Recipe(**made_by, crop="box").digest != Recipe(**made_by).digest
+    assert Recipe(**made_by, runtime="openvino").digest != Recipe(**made_by).digest
+    integers = {"runtime": "openvino", "precision": "int8"}
+    one, other = (Recipe(**made_by | integers | {"quantised": name}) for name in ("1-2", "3-4"))
+    assert one.digest != other.digest
