@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import unicodedata
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
+from zlib_ng import zlib_ng
 
 from components.errors import DamagedFileError, HemlineError, command_line
 
@@ -54,7 +54,7 @@ def write_table(
     """Writes a Parquet file of one row group; `about` goes into its metadata as JSON."""
     if about is not None:
         raw = json.dumps(about).encode()
-        schema = schema.with_metadata({_ABOUT: raw, _ABOUT_CRC32: f"{zlib.crc32(raw):08x}"})
+        schema = schema.with_metadata({_ABOUT: raw, _ABOUT_CRC32: f"{zlib_ng.crc32(raw):08x}"})
     write_row_groups([table], path, schema=schema)
 
 
@@ -66,7 +66,7 @@ def read_about(path: Path, *, schema: pa.Schema) -> dict[str, Any]:
     """
     metadata = _open(path, schema=schema).schema_arrow.metadata or {}
     raw = metadata.get(_ABOUT, b"{}")
-    found = f"{zlib.crc32(raw):08x}".encode()
+    found = f"{zlib_ng.crc32(raw):08x}".encode()
     if metadata.get(_ABOUT_CRC32, found) != found:  # an older hemline wrote none
         raise DamagedFileError(f"{path} is damaged (its description){_again(path)}")
     about: dict[str, Any] = json.loads(raw)
@@ -200,7 +200,7 @@ def checksum(path: Path) -> str:
     value = 0
     with path.open("rb", buffering=0) as file:
         while data := file.read(_READ_AT_ONCE):
-            value = zlib.crc32(data, value)
+            value = zlib_ng.crc32(data, value)
     return f"{value:08x}"
 
 

@@ -1,7 +1,8 @@
 """The image store: decoded pixels in memory-mapped Arrow IPC shards.
 
 `manifest.json` lists the shards in order, with their keys: see `keyed_parts.py`. A shard consists
-of record batches of a few images each: making one takes the same memory however large it is.
+of record batches of a few images each: making one takes the same memory however large it is. Each
+batch has a checksum of its own, which is looked at before its images are first read.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from components import files, tables
 from components.errors import HemlineError
 from components.images.keyed_parts import content_key
 from components.images.perceptual_hash import perceptual_hashes
 
+_CRC32 = "crc32"  # of a batch's numbers, in its metadata
 _SHARD = pa.schema(
     [("image", pa.int64()), ("sha256", pa.binary(32)), ("perceptual_hash", pa.uint64())]
 )
@@ -34,10 +37,21 @@ class Shard:
     quarantined: tuple[tuple[str, str, str], ...]
     crc32: str | None = None
 
-    def check(self, folder: Path) -> None:
-        """Raises a HemlineError where the shard's file is missing or damaged."""
-        remedy = f"remove {folder / self.file} and run `dvc repro preprocess`"
-        files.check(folder / self.file, self.crc32, remedy=remedy)
+    def check(self, folder: Path, batch: "_Batch | None" = None) -> None:
+        """Raises a HemlineError where the shard's file is missing or damaged; or a batch of it.
+
+        An older hemline gave batches no checksums: of those the whole file is checked.
+        """
+        path = folder / self.file
+        remedy = f"remove {path} and run `dvc repro preprocess`"
+        if batch is None or batch.crc32 is None:
+            files.check(path, self.crc32, remedy=remedy)
+        elif (found := _checksum(batch.rows)) != batch.crc32:
+            first = batch.rows["image"][0].as_py()
+            raise HemlineError(
+                f"{path} is damaged from image {first} on (CRC-32 {found}, written was "
+                f"{batch.crc32}): {remedy}"
+            )
 
     @staticmethod
     def from_dict(raw: dict[str, Any]) -> "Shard":
@@ -60,6 +74,10 @@ def shard_key(
     return content_key([recipe, str(image_size_px), *map(str, image), *sha256, *path])
 
 
+def _pixels_type(image_size_px: int) -> pa.FixedShapeTensorType:
+    return pa.fixed_shape_tensor(pa.uint8(), (image_size_px, image_size_px, 3))
+
+
 class StoredImages(NamedTuple):
     """Images of a shard: their numbers [n], contents [n] (SHA-256), and pixels [n, S, S, 3]."""
 
@@ -75,7 +93,7 @@ def write_shard(
 
     Pixels may be reused after each batch.
     """
-    pixels_type = pa.fixed_shape_tensor(pa.uint8(), (image_size_px, image_size_px, 3))
+    pixels_type = _pixels_type(image_size_px)
     schema = _SHARD.append(pa.field("pixels", pixels_type)).with_metadata({"recipe": recipe})
     with (
         files.replacing(path) as temporary,
@@ -92,7 +110,8 @@ def write_shard(
                 pa.array(perceptual_hashes(pixels)),
                 pa.ExtensionArray.from_storage(pixels_type, tensors),
             ]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
+            batch = pa.record_batch(columns, schema=schema)
+            writer.write_batch(batch, custom_metadata={_CRC32: _checksum(batch)})
             written = files.start_writing(sink, since=written)
     return files.checksum(path)
 
@@ -116,8 +135,11 @@ def read_shards(folder: Path) -> list[Shard]:
 
 def read_hashes(folder: Path) -> pa.Table:
     """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
-    shards = [_map(folder / shard.file) for shard in read_shards(folder)]
-    hashes = [shard.select(tables.IMAGE_HASHES.names).replace_schema_metadata() for shard in shards]
+    batches = [batch for shard in read_shards(folder) for batch in _map(folder / shard.file)]
+    hashes = [
+        pa.Table.from_batches([rows.select(tables.IMAGE_HASHES.names).replace_schema_metadata()])
+        for rows, _ in batches
+    ]
     return pa.concat_tables([tables.IMAGE_HASHES.empty_table(), *hashes])
 
 
@@ -135,7 +157,7 @@ def read_reusable(
         file = _open(path)
         if file.schema.metadata != {b"recipe": recipe.encode()}:
             return {}
-        for batch in _batches(file):
+        for batch, _ in _batches(file):
             images, sha256s = (batch.column(name).to_pylist() for name in ("image", "sha256"))
             pixels = batch.column("pixels").to_numpy_ndarray()
             if pixels.shape[1:] != (image_size_px, image_size_px, 3):
@@ -151,19 +173,49 @@ def _open(path: Path) -> pa.ipc.RecordBatchFileReader:
     return pa.ipc.open_file(pa.memory_map(str(path)))
 
 
-def _batches(file: pa.ipc.RecordBatchFileReader) -> Iterator[pa.RecordBatch]:
-    """Yields the batches of a shard as views of the memory map."""
+class _Batch(NamedTuple):
+    """A batch of a shard, a view of the memory map, and its checksum when it was written."""
+
+    rows: pa.RecordBatch
+    crc32: str | None
+
+
+def _batches(file: pa.ipc.RecordBatchFileReader) -> Iterator[_Batch]:
+    """Yields the batches of a shard."""
     for index in range(file.num_record_batches):
-        batch = file.get_batch(index)
-        batch.validate()  # reading where a damaged file's sizes lead could end the process
-        yield batch
+        rows, metadata = file.get_batch_with_custom_metadata(index)
+        rows.validate()  # reading where a damaged file's sizes lead could end the process
+        written = metadata and metadata.get(_CRC32)
+        yield _Batch(rows, written.decode(errors="replace") if written else None)
 
 
-def _map(path: Path) -> pa.Table:
-    """Returns a shard as a view of the memory map, a chunk per batch."""
+def _checksum(batch: pa.RecordBatch) -> str:
+    """Returns the CRC-32 of the numbers in a batch."""
+    value = 0
+    for column in batch.columns:
+        for buffer in filter(None, column.buffers()):
+            value = zlib_ng.crc32(buffer, value)
+    return f"{value:08x}"
+
+
+def _is_shard(schema: pa.Schema) -> bool:
+    if schema.names != [*_SHARD.names, "pixels"]:
+        return False
+    pixels = schema.field("pixels").type
+    return (
+        pa.schema([*schema][:-1]).equals(_SHARD)
+        and isinstance(pixels, pa.FixedShapeTensorType)
+        and pixels.equals(_pixels_type(pixels.shape[0]))
+    )
+
+
+def _map(path: Path) -> list[_Batch]:
+    """Returns the batches of a shard."""
     try:
         file = _open(path)
-        return pa.Table.from_batches(list(_batches(file)), schema=file.schema)
+        if not _is_shard(file.schema):
+            raise pa.ArrowInvalid("its columns are others")
+        return list(_batches(file))
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing; run `dvc repro preprocess`") from error
     except (OSError, pa.ArrowException) as error:
@@ -199,13 +251,14 @@ class ImageStore:
         self.image_size_px = int(manifest["image_size_px"])
         self.crop = str(manifest.get("crop", "centre"))  # an older hemline knew no other
         listed = read_shards(folder)
-        shards = [_map(folder / shard.file).to_batches() for shard in listed]
+        shards = [_map(folder / shard.file) for shard in listed]
         batches = [batch for shard in shards for batch in shard]
-        numbers = [batch.column("image").to_numpy() for batch in batches]
+        numbers = [batch.rows.column("image").to_numpy() for batch in batches]
         counts = [len(images) for images in numbers]
-        self._folder, self._unchecked = folder, dict(enumerate(listed))
-        self._shard_of_batch = np.repeat(np.arange(len(shards)), [*map(len, shards)])
-        self._pixels = [batch.column("pixels").to_numpy_ndarray() for batch in batches]
+        shard_of_batch = [shard for shard, own in zip(listed, shards, strict=True) for _ in own]
+        self._folder = folder
+        self._unchecked = dict(enumerate(zip(shard_of_batch, batches, strict=True)))
+        self._pixels = [batch.rows.column("pixels").to_numpy_ndarray() for batch in batches]
         self._batch_of_row = np.repeat(np.arange(len(batches)), counts)
         self._place_of_row = np.concatenate([np.arange(n) for n in counts] or [np.arange(0)])
         self.images = np.concatenate(numbers or [np.empty(0, np.int64)])
@@ -226,8 +279,8 @@ class ImageStore:
         """Returns the pixels of images [n] as a fresh array [n, S, S, 3].
 
         Raises:
-            HemlineError: the store does not hold one of the images, or its shard is damaged, which
-                is looked at once.
+            HemlineError: the store does not hold one of the images, or the batch that it lies in is
+                damaged, which is looked at once.
         """
         rows = np.searchsorted(self.images, images)
         found = rows < len(self.images)
@@ -235,7 +288,7 @@ class ImageStore:
         if not found.all():
             absent = images[~found][:5].tolist()
             raise HemlineError(f"the store does not hold images {absent}; run `dvc repro`")
-        self._check_shards(self._batch_of_row[rows])
+        self._check(self._batch_of_row[rows])
         found_at = zip(self._batch_of_row[rows], self._place_of_row[rows], strict=True)
         size = self.image_size_px
         out = np.empty((len(images), size, size, 3), np.uint8)
@@ -243,10 +296,11 @@ class ImageStore:
             out[row] = self._pixels[batch][place]  # one copy, from the map to where it is wanted
         return out
 
-    def _check_shards(self, batches: NDArray[np.int64]) -> None:
-        """Checks the shards of batches that are about to be read for the first time."""
+    def _check(self, batches: NDArray[np.int64]) -> None:
+        """Checks batches that are about to be read for the first time."""
         if self._unchecked:
-            for shard in np.unique(self._shard_of_batch[batches]).tolist():
-                if shard in self._unchecked:
-                    self._unchecked[shard].check(self._folder)
-                    del self._unchecked[shard]
+            for batch in np.unique(batches).tolist():
+                if batch in self._unchecked:
+                    shard, read = self._unchecked[batch]
+                    shard.check(self._folder, read)
+                    del self._unchecked[batch]

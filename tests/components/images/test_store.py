@@ -1,6 +1,7 @@
 """The store gives back the pixels it was given, whatever shards they lie in."""
 
 import hashlib
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -114,6 +115,53 @@ def test_a_flipped_bit_is_found_when_its_shard_is_read(tmp_path):
     for _ in range(2):
         with pytest.raises(HemlineError, match=r"shard-00002\.arrow is damaged .*: remove .*run"):
             store.gather(np.array([0, 5]))
+
+
+def test_batches_that_are_not_read_are_not_looked_at(tmp_path):
+    """Images 0 and 1 are one batch of the shard, 2 is the other."""
+    write_store(tmp_path, SHARDS)
+    path = tmp_path / shard_file(0)
+    flip_a_bit(path, share=in_pixels(path, 2) + 1e-9)
+    store = ImageStore(tmp_path)
+
+    assert np.array_equal(store.gather(np.array([1, 0]))[0], PIXELS[1])
+    with pytest.raises(HemlineError, match=r"shard-00000\.arrow is damaged from image 2 on"):
+        store.gather(np.array([1, 2]))
+
+
+def test_a_bit_anywhere_in_a_shard_is_found_or_changes_nothing(tmp_path):
+    write_store(tmp_path, SHARDS)
+    path, num_found = tmp_path / shard_file(0), 0
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.unlink()  # the last one may still be mapped
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        assert files.problem_of(path, f"{zlib.crc32(data):08x}"), "by `hemline check`"
+        try:
+            found = ImageStore(tmp_path).gather(np.array(SHARDS[0]))
+        except HemlineError:
+            num_found += 1
+        else:
+            assert np.array_equal(found, [PIXELS[image] for image in SHARDS[0]])
+    assert num_found > 3 * SIZE**2 * len(SHARDS[0])
+
+
+def test_a_shard_of_an_older_hemline_is_checked_whole(tmp_path):
+    write_store(tmp_path, SHARDS)
+    path, manifest = tmp_path / shard_file(0), files.read_json(tmp_path / "manifest.json")
+    with pa.ipc.open_file(path) as file:
+        schema, batches = file.schema, [file.get_batch(i) for i in range(2)]
+    path.unlink()  # what was read is a view of it
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    manifest["shards"][0]["crc32"] = files.checksum(path)
+    files.write_json(manifest, tmp_path / "manifest.json")
+
+    assert np.array_equal(ImageStore(tmp_path).gather(np.array([2]))[0], PIXELS[2])
+    flip_a_bit(path, share=in_pixels(path, 2) + 1e-9)
+    with pytest.raises(HemlineError, match=r"shard-00000\.arrow is damaged .*: remove .*run"):
+        ImageStore(tmp_path).gather(np.array([0]))
 
 
 def test_a_store_without_checksums_is_read(tmp_path):
