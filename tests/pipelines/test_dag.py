@@ -32,6 +32,7 @@ STAGES = [
     "triplets",
     "train",
     "prototypes",
+    "quantise",
     "evaluate",
     "register",
     "embed",
