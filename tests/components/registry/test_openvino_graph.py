@@ -109,6 +109,27 @@ def test_integers_are_close_to_floating_point_and_of_length_1(network, package) 
     np.testing.assert_allclose(found.norm(dim=-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", get_args(NetworkName))
+def test_every_network_keeps_its_directions_and_lengths(name, tmp_path) -> None:
+    """With random weights AHBN, which takes roots of products, turns its vectors most."""
+    network, schema = network_of(name), schema_of(name)
+    size_px = 256 if name == "ahbn" else IMAGE_SIZE_PX
+    pixels = np.resize(PIXELS, (24, size_px, size_px, 3))
+    asked = torch.arange(len(schema.names)).expand(len(pixels), -1)
+    quantise(network, tmp_path / "graph", pixels_nSS3=pixels, num_attributes=len(schema.names))
+    package = tmp_path / "package"
+    write_package(
+        network, package, schema=schema, image_size_px=size_px, quantised=tmp_path / "graph"
+    )
+    expected = read_package(package).load_network()(torch.from_numpy(pixels), asked).detach()
+    for precision, least in (("bf16", 0.999), ("int8", 0.8 if name == "ahbn" else 0.99)):
+        graph = read_package(package).run_by(Inference("openvino", precision)).load_network()
+        found = graph(torch.from_numpy(pixels), asked)
+        assert (found * expected).sum(dim=-1).min() > least
+        np.testing.assert_allclose(found.norm(dim=-1), 1, atol=1e-3)
+
+
 def test_what_else_is_asked_changes_no_bit(package) -> None:
     graph = package.run_by(INT8).load_network()
     together = embedded(graph, slice(None), [0, 1])
