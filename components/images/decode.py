@@ -16,8 +16,11 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-PIXELS_VERSION = 3
-"""Raise it when `decode` gives other pixels: shards and embeddings are then made again."""
+from components.images.resize import resize_bilinear
+
+PIXELS_VERSION = 4
+"""Raise it when `decode` gives other pixels, or `perceptual_hashes` others: shards and embeddings
+are then made again."""
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, twice its warning level
 
@@ -41,6 +44,9 @@ _UNREAD = {  # how files of formats begin that are pictures all the same
     b"\0\0\0\x18ftypcrx ": "a camera's raw format",
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
+_JPEG_METADATA = (b"\xff\xe1", b"\xff\xe2")  # EXIF and XMP; profiles, and pictures behind the first
+_JPEG_SCALES = (8, 4, 2, 1)
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 _LARGEST_PROFILE = 2**24  # bytes; those of printers have 0.5 to 3 MB
 _SRGB_TOLERANCE = 3  # of 255, between profiles of sRGB by different makers
@@ -113,8 +119,30 @@ def decode(
     Raises:
         UnreadableImageError: empty_file, not_an_image, unread_format, too_large or truncated.
     """
-    pixels = partial(_pixels, data=data, image_size_px=image_size_px, crop=crop, box=box)
-    return _look(io.BytesIO(data), pixels)
+    if size := _bare_jpeg_size(data):
+        part = _part(crop, box, size)
+        scale = _jpeg_scale(size, _least_size(size, image_size_px, part))
+        pixels = _jpeg_pixels(data, size, scale)
+        if pixels is not None:
+            return _square(pixels, size, scale, part, image_size_px)
+    use = partial(_pixels, data=data, image_size_px=image_size_px, crop=crop, box=box)
+    return _look(io.BytesIO(data), use)
+
+
+def _bare_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Returns width and height of a JPEG in colour that brings nothing but its pixels.
+
+    It is upright and in sRGB: opening it with Pillow would take half the time of decoding it, and
+    tell nothing more. None for all other files.
+    """
+    header = data[: max(0, data.find(_JPEG_SCAN))]
+    if not header.startswith(_JPEG) or any(marker in header for marker in _JPEG_METADATA):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return (width, height) if colours == "YCbCr" and width * height <= MAX_PIXELS else None
 
 
 def _look(file: IO[bytes], use: Callable[[Image.Image], T]) -> T:
@@ -211,18 +239,16 @@ def _without_metadata(data: bytes) -> tuple[bytes, bytes]:
 def _pixels(
     image: Image.Image, *, data: bytes, image_size_px: int, crop: str, box: Box | None
 ) -> NDArray[np.uint8]:
-    width, height = _upright_size(image)
-    part = None if crop == "centre" else _inside(box, width, height)
+    size = _upright_size(image)
+    part = _part(crop, box, size)
+    least = _least_size(size, image_size_px, part)
     try:
-        pixels, scale = _read(image, data, _least_size(image, image_size_px, part))
+        pixels, scale = _read(image, data, least if size == image.size else least[::-1])
     except UnreadableImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged data
         raise UnreadableImageError("truncated", first_line(error)) from error
-    if part is None:
-        square = _centre(pixels, (width / scale, height / scale), image_size_px)
-    else:
-        square = _resized(_cut(pixels, part, scale=scale), image_size_px, image_size_px)
+    square = _square(pixels, size, scale, part, image_size_px)
     conversion = _conversion(image)
     if conversion is None:
         return square
@@ -230,52 +256,60 @@ def _pixels(
     return np.asarray(conversion.apply(coloured))
 
 
-def _inside(box: Box | None, width: int, height: int) -> Box:
-    """Returns what of a box is in a picture; the whole picture where there is nothing."""
+def _part(crop: str, box: Box | None, size: tuple[int, int]) -> Box | None:
+    """Returns what of a picture becomes the square; None: its centre.
+
+    That is what of a box is in the picture; the whole picture where there is nothing.
+    """
+    if crop == "centre":
+        return None
+    width, height = size
     left, top, right, bottom = box or (0, 0, width, height)
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     return (left, top, right, bottom) if left < right and top < bottom else (0, 0, width, height)
 
 
-def _least_size(image: Image.Image, size_px: int, part: Box | None) -> tuple[int, int]:
-    """Returns width and height, as stored, of the smallest picture that leaves a part its pixels.
+def _least_size(size: tuple[int, int], size_px: int, part: Box | None) -> tuple[int, int]:
+    """Returns width and height of the smallest picture that leaves a part its pixels.
 
     Without a part, that is the square itself.
     """
     if part is None:
         return size_px, size_px
     left, top, right, bottom = part
-    width, height = _upright_size(image)
-    least = (
-        math.ceil(size_px * width / (right - left)),
-        math.ceil(size_px * height / (bottom - top)),
-    )
-    return least if (width, height) == image.size else least[::-1]
+    width, height = size
+    return math.ceil(size_px * width / (right - left)), math.ceil(size_px * height / (bottom - top))
 
 
 def _read(image: Image.Image, data: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
     """Returns a picture that is large enough, and how many pixels a side one of it stands for."""
-    stored_width = image.width
+    size, is_jpeg = image.size, image.format == "JPEG"
+    scale = _jpeg_scale(size, least) if is_jpeg else 1
+    if is_jpeg and image.mode == "RGB" and _orientation(image) not in _TO_UPRIGHT:
+        pixels = _jpeg_pixels(data, size, scale)
+        if pixels is not None:
+            return pixels, scale
     image.draft("RGB", least)
-    scale = math.ceil(stored_width / image.width)
-    pixels = _plain_jpeg(image, data, is_scaled=scale > 1)
-    if pixels is not None:
-        return pixels, scale
     image.load()
     conversion = _conversion(image)
     flat = _flatten(_upright(image), conversion.input_mode if conversion else "RGB")
-    return np.asarray(flat), scale
+    return np.array(flat), scale  # a copy, as torch warns of arrays that cannot be written to
 
 
-def _plain_jpeg(image: Image.Image, data: bytes, *, is_scaled: bool) -> NDArray[np.uint8] | None:
-    """Returns the pixels of an upright JPEG in colour [H, W, 3]; None: Pillow has to decode it.
+def _jpeg_scale(size: tuple[int, int], least: tuple[int, int]) -> int:
+    """Returns by what a JPEG's sides are to be divided, as Pillow's `draft` chooses it."""
+    times = min(side // least_side for side, least_side in zip(size, least, strict=True))
+    return next((scale for scale in _JPEG_SCALES if scale <= times), 1)
 
-    The same library without Pillow around it gives the same bytes in half the time. `image` has the
-    size that it is to be decoded at; what the library warns of is left to Pillow to judge.
+
+def _jpeg_pixels(data: bytes, size: tuple[int, int], scale: int) -> NDArray[np.uint8] | None:
+    """Returns the pixels of a JPEG in colour [H, W, 3]; None: Pillow has to decode it.
+
+    The same library without Pillow around it gives the same bytes in half the time. What it warns
+    of is left to Pillow to judge.
     """
-    if image.format != "JPEG" or image.mode != "RGB" or _orientation(image) in _TO_UPRIGHT:
-        return None
-    least = {"min_height": image.height, "min_width": image.width} if is_scaled else {}
+    width, height = (-(-side // scale) for side in size)
+    least = {"min_height": height, "min_width": width} if scale > 1 else {}
     try:
         return simplejpeg.decode_jpeg(data, "RGB", **least)
     except ValueError:
@@ -356,6 +390,16 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
     return Image.alpha_composite(white, rgba).convert(mode)
 
 
+def _square(
+    pixels: NDArray[np.uint8], size: tuple[int, int], scale: int, part: Box | None, size_px: int
+) -> NDArray[np.uint8]:
+    """Returns what is shown of a picture of that size [S, S, ...], decoded at a scale."""
+    if part is None:
+        width, height = size
+        return _centre(pixels, (width / scale, height / scale), size_px)
+    return _resized(_cut(pixels, part, scale=scale), size_px, size_px)
+
+
 def _centre(
     pixels: NDArray[np.uint8], size: tuple[float, float], size_px: int
 ) -> NDArray[np.uint8]:
@@ -383,19 +427,7 @@ def _cut(pixels: NDArray[np.uint8], box: Box, *, scale: int) -> NDArray[np.uint8
 def _resized(
     pixels: NDArray[np.uint8], height: int, width: int, *, scale: float | None = None
 ) -> NDArray[np.uint8]:
-    """Returns a picture of another size, bilinearly and antialiased; at a scale, its upper left.
-
-    Of bytes, torch calculates in whole numbers, so that every processor gives the same.
-    """
-    import torch  # noqa: PLC0415 - seconds, which those who only look at files need not wait
-
-    # `interpolate` with a place for what it makes, which it would give as three planes
-    resize = torch.ops.aten._upsample_bilinear2d_aa.out
-    pixels_1HWC = torch.from_numpy(np.atleast_3d(pixels)[None])
-    resized_1HWC = pixels_1HWC.new_empty(1, height, width, pixels_1HWC.shape[-1])
-    of_planes, place = pixels_1HWC.permute(0, 3, 1, 2), resized_1HWC.permute(0, 3, 1, 2)
-    resize(of_planes, [height, width], False, scale, scale, out=place)  # align_corners: False
-    resized: NDArray[np.uint8] = resized_1HWC[0].numpy()
+    resized = resize_bilinear(np.atleast_3d(pixels)[None], height, width, scale=scale)[0]
     return resized if pixels.ndim == 3 else resized[..., 0]
 
 

@@ -7,10 +7,12 @@ that are not constant along a side, and for each whether it is above their media
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.fft import dct
 
+from components.images.resize import resize_bilinear
+
 _SIDE_PX = 32
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _BASIS = dct(np.eye(_SIDE_PX, dtype=np.float32), axis=0, norm="ortho")[1:9]  # [8, 32]
 
 
@@ -19,13 +21,9 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
     The highest bit is that of the lowest frequency; frequencies are counted row by row. As half of
     them lie above the median, distances between hashes are even. A picture of one colour has the
-    hash 0. A picture of 224 px takes a core 0.09 ms, 6 % of decoding a JPEG of four times its side.
+    hash 0. A picture of 224 px takes a core 0.02 ms.
     """
-    grey = np.empty((len(pixels), _SIDE_PX, _SIDE_PX), np.float32)
-    for place, picture in enumerate(pixels):
-        image = Image.fromarray(picture)
-        small = image.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX, reducing_gap=1.0)
-        grey[place] = np.asarray(small.convert("L"))
+    grey = resize_bilinear(pixels, _SIDE_PX, _SIDE_PX) @ _GREY
     lowest = (_BASIS @ grey @ _BASIS.T).reshape(-1, 64).round(2)  # rounding errors are no structure
     above = lowest > np.median(lowest, axis=1, keepdims=True)
     return np.packbits(above, axis=1).view(">u8").astype(np.uint64).ravel()

@@ -5,11 +5,12 @@ import io
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from builders import PROJECT, encoded, noise
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from components.images.decode import UnreadableImageError, decode
 
@@ -73,6 +74,30 @@ def test_the_short_way_gives_the_pixels_of_pillow(data):
 
     for side in SIDES_PX[1:]:
         assert np.array_equal(decode(even, image_size_px=side), by_pillow(even, side=side))
+
+
+@pytest.mark.parametrize("crop", ["centre", "box"])
+def test_metadata_that_say_nothing_change_nothing(crop):
+    """A JPEG without EXIF and profile is not opened by Pillow; with them it is."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "a camera"
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for side in SIDES_PX:
+        square = partial(decode, image_size_px=side, crop=crop, box=(10.3, 0.0, 200.9, 77.7))
+        bare, described = (
+            encoded(PICTURE, "JPEG", **metadata)
+            for metadata in ({}, {"exif": exif, "icc_profile": srgb})
+        )
+        assert np.array_equal(square(bare), square(described))
+
+
+def test_a_bare_jpeg_is_not_opened_by_pillow(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    for data in JPEGS:
+        assert decode(data, image_size_px=32).shape == (32, 32, 3)
 
 
 def test_what_is_only_odd_costs_nothing():
