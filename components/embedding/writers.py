@@ -9,6 +9,7 @@ Each writer runs a job of Ray Data of its own, with its share of the actors and 
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def _write_share(
     if not plan_file.exists() or not all(folder.exists() for folder in folders):
         raise _UnseenError
     _set_up_ray_data(store_share)
-    with pa.memory_map(str(plan_file)) as file:
+    with _ray_core_aside(), pa.memory_map(str(plan_file)) as file:
         planned = pa.ipc.open_file(file)
         plans = []
         for key, place in places.items():
@@ -143,9 +144,32 @@ def _set_up_ray_data(store_share: float) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     in_store = ray.cluster_resources().get("object_store_memory", 0) * store_share
     limits = context.execution_options.resource_limits
     context.execution_options.resource_limits = limits.copy(object_store_memory=in_store)
+
+
+@contextmanager
+def _ray_core_aside() -> Iterator[None]:
+    """Has Ray's core write to a log of this process's own, and not to the user's terminal.
+
+    In the command's process it does so itself; in this one it warns, job after job, of how Ray Data
+    makes its actors. What Ray Data warns of is printed as ever.
+    """
+    context = ray.get_runtime_context()
+    logs = Path(context.get_temp_dir(), context.get_session_name(), "logs")
+    log = logs / f"hemline-writer-{os.getpid()}.log" if logs.is_dir() else Path(os.devnull)
+    of_ray_data = logging.getLogger("ray.data")
+    with log.open("a") as aside, os.fdopen(os.dup(2), "w") as terminal:
+        printed = logging.StreamHandler(terminal)
+        of_ray_data.addHandler(printed)
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal.fileno(), 2)
+            of_ray_data.removeHandler(printed)
 
 
 def _seldom(all_done: Iterator[Done]) -> Iterator[Done]:

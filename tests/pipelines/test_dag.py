@@ -88,6 +88,14 @@ def test_repro_measures_registers_and_embeds(project: Project, tmp_path: Path) -
     assert str(pq.read_schema(parts[0]).field("embedding").type).startswith("fixed_size_list")
 
 
+def test_embedding_prints_nothing_of_ray(project: Project) -> None:
+    """What its processes say has a prefix with their number."""
+    done = project.run("hemline", "embed", "--embeddings", "again")
+    assert read_embeddings(project.folder / "again").num_images
+    assert "pid=" not in done.stdout + done.stderr
+    shutil.rmtree(project.folder / "again")
+
+
 def test_repro_again_runs_nothing(project: Project) -> None:
     done = project.run("dvc", "repro")
     assert stages_that_ran(done.stdout) == []
