@@ -27,6 +27,7 @@ from components.errors import DamagedFileError, HemlineError, command_line
 _ABOUT = b"hemline"  # the key of our metadata in Parquet files ...
 _ABOUT_CRC32 = b"hemline_crc32"  # ... and of its checksum: those of pages are for rows alone
 _ADDED = b"hemline_added"  # marks a column of a schema
+_SEAL = "own_crc32"  # the key of a JSON document's checksum
 _READ_AT_ONCE = 2**20  # bytes, while a checksum is made
 
 
@@ -162,9 +163,14 @@ def _whole(read: Callable[[], pa.Table], path: Path) -> pa.Table:
 
 
 def _again(path: Path) -> str:
+    return f": {dvc_remedy(path)}"
+
+
+def dvc_remedy(path: Path) -> str:
+    """Returns what to do where the file of a stage is damaged."""
     # without removing it: DVC takes a file of the same size and time for the same
     checkout = command_line("dvc", "checkout", path.parent)
-    return f": remove it; `{checkout}` brings it back, `dvc repro` makes it again"
+    return f"remove it; `{checkout}` brings it back, `dvc repro` makes it again"
 
 
 def _read(
@@ -295,13 +301,50 @@ def write_json(value: Any, path: Path) -> None:
     write_text(json.dumps(value, indent=2) + "\n", path)
 
 
-def read_json(path: Path) -> Any:
-    """Returns what a JSON file holds.
+def write_sealed_json(content: Mapping[str, Any], path: Path) -> None:
+    """Writes a JSON file with a checksum of what it says, which `read_json` looks at."""
+    write_text(sealed_json(content), path)
+
+
+def sealed_json(content: Mapping[str, Any]) -> str:
+    """Returns a JSON document with a checksum of what it says, as its last key."""
+    return json.dumps({**content, _SEAL: _crc32_of(content)}, indent=2) + "\n"
+
+
+def read_json(path: Path, *, remedy: str = "") -> Any:
+    """Returns what a JSON file holds, but for the checksum of one that is sealed.
+
+    `remedy` says what to do where it is damaged.
 
     Raises:
-        HemlineError: the file is missing or not JSON.
+        HemlineError: the file is missing, not JSON, or damaged.
     """
-    return _read(lambda: json.loads(path.read_text()), path, "JSON")
+    document = _read(path.read_bytes, path, "JSON")
+    instead = remedy and f": {remedy}"
+    try:
+        return parse_json(document)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DamagedFileError(f"{path} is not JSON ({error}){instead}") from error
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged ({error}){instead}") from error
+
+
+def parse_json(document: str | bytes) -> Any:
+    """Returns what a JSON document holds, but for the checksum of one that is sealed.
+
+    Raises:
+        ValueError: it is not JSON, or says something else than when it was sealed.
+    """
+    content = json.loads(document)
+    if isinstance(content, dict) and _SEAL in content:
+        written, found = content.pop(_SEAL), _crc32_of(content)
+        if found != written:
+            raise ValueError(f"CRC-32 {found}, written was {written}")
+    return content
+
+
+def _crc32_of(content: Mapping[str, Any]) -> str:
+    return f"{zlib_ng.crc32(json.dumps(content).encode()):08x}"
 
 
 def read_yaml(path: Path) -> Any:

@@ -270,7 +270,7 @@ def write_catalog(catalog: Catalog, folder: Path) -> None:
     What a later catalog continues (schema and images) only ever grows, so that a run that was
     killed between two of the files loses nothing.
     """
-    files.write_json(catalog.schema.as_dict(), folder / SCHEMA_FILE)
+    files.write_sealed_json(catalog.schema.as_dict(), folder / SCHEMA_FILE)
     numbering = asdict(catalog.numbering)
     files.write_table(catalog.images, folder / IMAGES_FILE, schema=IMAGES, about=numbering)
     files.write_table(catalog.labels, folder / LABELS_FILE, schema=LABELS)
@@ -310,8 +310,13 @@ def read_catalog(folder: Path) -> Catalog:
 
 
 def read_schema(catalog: Path) -> AttributeSchema:
-    """Returns the attribute schema of the catalog in a folder."""
-    return AttributeSchema.from_dict(files.read_json(catalog / SCHEMA_FILE))
+    """Returns the attribute schema of the catalog in a folder.
+
+    Raises:
+        HemlineError: it is missing or damaged.
+    """
+    path = catalog / SCHEMA_FILE
+    return AttributeSchema.from_dict(files.read_json(path, remedy=files.dvc_remedy(path)))
 
 
 def read_boxes(catalog: Path) -> pa.Table:

@@ -216,16 +216,18 @@ def part_path(folder: Path, attribute: str, key: str, *, layout: int = LAYOUT) -
 
 def write_embeddings(embeddings: Embeddings) -> None:
     """Writes the manifest: from then on the embeddings are what it names."""
-    files.write_json(embeddings.manifest(), embeddings.folder / MANIFEST)
+    files.write_sealed_json(embeddings.manifest(), embeddings.folder / MANIFEST)
 
 
 def read_embeddings(folder: Path) -> Embeddings:
     """Returns the embeddings in a folder.
 
     Raises:
-        HemlineError: there are none, or they were made by another version of hemline.
+        HemlineError: there are none, they were made by another version of hemline, or the manifest
+            is damaged.
     """
-    content: dict[str, Any] = files.read_json(folder / MANIFEST)
+    path = folder / MANIFEST
+    content: dict[str, Any] = files.read_json(path, remedy=_remedy(path))
     try:
         parts = tuple(Part(**part) for part in content.pop("parts"))
         attributes = tuple(content.pop("attributes"))
@@ -238,7 +240,7 @@ def read_embeddings(folder: Path) -> Embeddings:
         return read
     except (KeyError, TypeError) as error:
         raise HemlineError(
-            f"{folder / MANIFEST} was made by another version of hemline ({error}): "
+            f"{path} was made by another version of hemline ({error}): "
             "make it again with `hemline embed` or `dvc repro embed`"
         ) from error
 
@@ -248,11 +250,14 @@ def check_file(path: Path, crc32: str | None) -> None:
 
     Its checksum when it was written is None where it is not known.
     """
-    remedy = (
+    files.check(path, crc32, remedy=_remedy(path))
+
+
+def _remedy(path: Path) -> str:
+    return (
         f"remove {path} and make it again with `hemline embed` or `dvc repro embed`; a copy of "
         "published embeddings is fetched again when it is missing"
     )
-    files.check(path, crc32, remedy=remedy)
 
 
 def read_vectors(path: Path, *, crc32: str | None) -> Vectors:

@@ -1,6 +1,7 @@
 """Parts of embeddings: planned, made as far as they are missing, and named by the manifest."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from components.embedding.part_files import (
 )
 from components.embedding.source import Source
 from components.embedding.writing import PlannedPart, Work, Write
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 from components.images.keyed_parts import content_key, parts_by_number
 
 OnProgress = Callable[[int], None]
@@ -95,9 +96,14 @@ def make_parts(
 
 
 def _kept(keys: Sequence[str], out: Path) -> dict[str, WrittenPart]:
-    """Returns parts that were complete before, with the checksums of the earlier manifest."""
-    manifest = files.read_json(out / MANIFEST) if (out / MANIFEST).exists() else {}
-    crc32 = manifest.get("crc32", {})
+    """Returns parts that were complete before, with the checksums of the earlier manifest.
+
+    A manifest that is damaged says nothing, and will be replaced.
+    """
+    crc32: dict[str, str] = {}
+    if (out / MANIFEST).exists():
+        with suppress(DamagedFileError):
+            crc32 = files.read_json(out / MANIFEST).get("crc32", {})
     names = {key: record_path(out, key).relative_to(out).as_posix() for key in keys}
     return {key: read_part(out, key, record_crc32=crc32.get(names[key])) for key in keys}
 

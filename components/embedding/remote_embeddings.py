@@ -66,7 +66,7 @@ def publish_embeddings(embeddings: Embeddings, url: str) -> int:
         embeddings.check(path)
     names = [path.relative_to(embeddings.folder).as_posix() for path in paths]
     crc32 = {name: files.checksum(path) for name, path in zip(names, paths, strict=True)}
-    manifest = json.dumps(replace(embeddings, crc32=crc32).manifest(), indent=2)
+    manifest = files.sealed_json(replace(embeddings, crc32=crc32).manifest())
     with _at(url, "written") as (system, root):
         there = _sizes(system, root)
         num_uploaded = 0
@@ -200,7 +200,7 @@ def _fetch(url: str, manifest: dict[str, Any], copies: Path) -> Path:
                         f"{_PUBLISH} again"
                     )
     if not is_complete:
-        files.write_json(manifest, folder / MANIFEST)
+        files.write_sealed_json(manifest, folder / MANIFEST)
         for older in others[:-1]:
             shutil.rmtree(older.parent)
     return folder

@@ -16,8 +16,6 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from components.images.resize import resize_bilinear
-
 PIXELS_VERSION = 4
 """Raise it when `decode` gives other pixels, or `perceptual_hashes` others: shards and embeddings
 are then made again."""
@@ -429,6 +427,26 @@ def _resized(
 ) -> NDArray[np.uint8]:
     resized = resize_bilinear(np.atleast_3d(pixels)[None], height, width, scale=scale)[0]
     return resized if pixels.ndim == 3 else resized[..., 0]
+
+
+def resize_bilinear(
+    pixels: NDArray[np.uint8], height: int, width: int, *, scale: float | None = None
+) -> NDArray[np.uint8]:
+    """Returns pictures [n, H, W, C] of another height and width, bilinearly and antialiased.
+
+    With a scale, by which the sides are multiplied, they are the upper left of what it gives. torch
+    calculates in whole numbers: every processor gives the same bytes.
+    """
+    import torch  # noqa: PLC0415 - seconds, which those who only look at files need not wait
+
+    # `interpolate` with a place for what it makes, which it would give as planes
+    resize = torch.ops.aten._upsample_bilinear2d_aa.out
+    pixels_NHWC = torch.from_numpy(pixels)
+    resized_NHWC = pixels_NHWC.new_empty(len(pixels), height, width, pixels.shape[-1])
+    of_planes, place = pixels_NHWC.permute(0, 3, 1, 2), resized_NHWC.permute(0, 3, 1, 2)
+    resize(of_planes, [height, width], False, scale, scale, out=place)  # align_corners: False
+    resized: NDArray[np.uint8] = resized_NHWC.numpy()
+    return resized
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from components.images.resize import resize_bilinear
+from components.images.decode import resize_bilinear
 
 _SIDE_PX = 32
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601

@@ -5,7 +5,6 @@ manifest names are therefore never overwritten: shards are uploaded first, then 
 files that it no longer names are removed last.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,14 +18,14 @@ from components import files
 from components.credentials import without_credentials
 from components.errors import HemlineError, command_line
 from components.images.keyed_parts import remove_unnamed
-from components.images.store import Shard, read_shards, write_manifest
+from components.images.store import MANIFEST, Shard, read_shards, write_manifest
 
 
 class UnreachableError(HemlineError):
     """A URL cannot be read now; what it holds is not known."""
 
 
-_MANIFEST, _NEW_MANIFEST = "manifest.json", "manifest.json.new"
+_NEW_MANIFEST = f"{MANIFEST}.new"
 _RETRY = "when its server answers, run the command again, which keeps what is there"
 _SHARD_NAME = re.compile(r"shard-\d+-[0-9a-f]{32}\.arrow")
 
@@ -82,8 +81,8 @@ def publish_store(store: Path, url: str) -> int:
                 shard.check(store)
                 system.put_file(str(file), f"{root}/{name}")
                 num_uploaded += 1
-        system.put_file(str(store / _MANIFEST), f"{root}/{_NEW_MANIFEST}")
-        system.mv(f"{root}/{_NEW_MANIFEST}", f"{root}/{_MANIFEST}")
+        system.put_file(str(store / MANIFEST), f"{root}/{_NEW_MANIFEST}")
+        system.mv(f"{root}/{_NEW_MANIFEST}", f"{root}/{MANIFEST}")
         for name in there.keys() - {_remote_name(shard) for shard in shards}:
             if _SHARD_NAME.fullmatch(name):  # other files there are not ours
                 system.rm_file(f"{root}/{name}")
@@ -145,14 +144,19 @@ def read_manifest(
     """Returns the manifest at a URL; the remedy is for those who find none.
 
     Raises:
-        HemlineError: there is none; an UnreachableError where the URL cannot be read.
+        HemlineError: there is none, or it is damaged; an UnreachableError where the URL cannot be
+            read.
     """
     try:
-        manifest: dict[str, Any] = json.loads(system.cat_file(f"{root}/{_MANIFEST}"))
+        document = system.cat_file(f"{root}/{MANIFEST}")
     except FileNotFoundError as error:
-        raise HemlineError(f"{url} has no {_MANIFEST}: {remedy}") from error
+        raise HemlineError(f"{url} has no {MANIFEST}: {remedy}") from error
     except Exception as error:  # each driver has its own kinds
         raise UnreachableError(f"{url} cannot be read: {error}; {_RETRY}") from error
+    try:
+        manifest: dict[str, Any] = files.parse_json(document)
+    except ValueError as error:
+        raise HemlineError(f"{url}/{MANIFEST} is damaged ({error}): {remedy}") from error
     return manifest
 
 

@@ -2,7 +2,8 @@
 
 `manifest.json` lists the shards in order, with their keys: see `keyed_parts.py`. A shard consists
 of record batches of a few images each: making one takes the same memory however large it is. Each
-batch has a checksum of its own, which is looked at before its images are first read.
+batch has two checksums: that of its pixels is looked at before its images are first read, that of
+its other columns when the shard is opened.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,8 @@ from components.errors import HemlineError
 from components.images.keyed_parts import content_key
 from components.images.perceptual_hash import perceptual_hashes
 
-_CRC32 = "crc32"  # of a batch's numbers, in its metadata
+_ROWS_CRC32, _PIXELS_CRC32 = "rows_crc32", "pixels_crc32"  # of a batch's columns, in its metadata
+MANIFEST = "manifest.json"
 _SHARD = pa.schema(
     [("image", pa.int64()), ("sha256", pa.binary(32)), ("perceptual_hash", pa.uint64())]
 )
@@ -46,7 +48,7 @@ class Shard:
         remedy = f"remove {path} and run `dvc repro preprocess`"
         if batch is None or batch.crc32 is None:
             files.check(path, self.crc32, remedy=remedy)
-        elif (found := _checksum(batch.rows)) != batch.crc32:
+        elif (found := _checksum(batch.rows.column("pixels"))) != batch.crc32:
             first = batch.rows["image"][0].as_py()
             raise HemlineError(
                 f"{path} is damaged from image {first} on (CRC-32 {found}, written was "
@@ -111,7 +113,9 @@ def write_shard(
                 pa.ExtensionArray.from_storage(pixels_type, tensors),
             ]
             batch = pa.record_batch(columns, schema=schema)
-            writer.write_batch(batch, custom_metadata={_CRC32: _checksum(batch)})
+            *rows, tensor = columns
+            checksums = {_ROWS_CRC32: _checksum(*rows), _PIXELS_CRC32: _checksum(tensor)}
+            writer.write_batch(batch, custom_metadata=checksums)
             written = files.start_writing(sink, since=written)
     return files.checksum(path)
 
@@ -122,19 +126,32 @@ def write_manifest(
     """Writes the manifest, shards in the order given."""
     made_as = {"image_size_px": image_size_px, "crop": crop}
     manifest = {**made_as, "shards": [asdict(shard) for shard in shards]}
-    files.write_json(manifest, folder / "manifest.json")
+    files.write_sealed_json(manifest, folder / MANIFEST)
 
 
 def read_shards(folder: Path) -> list[Shard]:
-    """Returns the shards that the manifest lists; none where there is no manifest."""
-    if not (folder / "manifest.json").exists():
+    """Returns the shards that the manifest lists; none where there is no manifest.
+
+    Raises:
+        HemlineError: the manifest is damaged.
+    """
+    if not (folder / MANIFEST).exists():
         return []
-    manifest = files.read_json(folder / "manifest.json")
-    return [Shard.from_dict(entry) for entry in manifest["shards"]]
+    return [Shard.from_dict(entry) for entry in _read_manifest(folder)["shards"]]
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    manifest: dict[str, Any] = files.read_json(path, remedy=files.dvc_remedy(path))
+    return manifest
 
 
 def read_hashes(folder: Path) -> pa.Table:
-    """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched."""
+    """Returns `tables.IMAGE_HASHES` of all images of a store; pixels are not touched.
+
+    Raises:
+        HemlineError: a shard is missing or damaged.
+    """
     batches = [batch for shard in read_shards(folder) for batch in _map(folder / shard.file)]
     hashes = [
         pa.Table.from_batches([rows.select(tables.IMAGE_HASHES.names).replace_schema_metadata()])
@@ -164,42 +181,51 @@ def read_reusable(
                 return {}
             for row, (image, sha256) in enumerate(zip(images, sha256s, strict=True)):
                 held[image, sha256.hex()] = pixels[row]
-    except (OSError, pa.ArrowException, KeyError, AttributeError):
+    except (OSError, pa.ArrowException):
         return {}
     return held
 
 
 def _open(path: Path) -> pa.ipc.RecordBatchFileReader:
-    return pa.ipc.open_file(pa.memory_map(str(path)))
+    file = pa.ipc.open_file(pa.memory_map(str(path)))
+    if not _is_shard(file.schema):
+        raise pa.ArrowInvalid("its columns are others")
+    return file
 
 
 class _Batch(NamedTuple):
-    """A batch of a shard, a view of the memory map, and its checksum when it was written."""
+    """A batch of a shard, a view of the memory map, and its pixels' checksum as it was written."""
 
     rows: pa.RecordBatch
     crc32: str | None
 
 
 def _batches(file: pa.ipc.RecordBatchFileReader) -> Iterator[_Batch]:
-    """Yields the batches of a shard."""
+    """Yields the batches of a shard; raises what Arrow raises where one is damaged."""
     for index in range(file.num_record_batches):
         rows, metadata = file.get_batch_with_custom_metadata(index)
         rows.validate()  # reading where a damaged file's sizes lead could end the process
-        written = metadata and metadata.get(_CRC32)
-        yield _Batch(rows, written.decode(errors="replace") if written else None)
+        names = (_ROWS_CRC32, _PIXELS_CRC32)
+        of_rows, of_pixels = ((metadata or {}).get(name, b"").decode("latin1") for name in names)
+        if of_rows and (found := _checksum(*rows.columns[:-1])) != of_rows:
+            raise pa.ArrowInvalid(f"the images of batch {index}: CRC-32 {found}, not {of_rows}")
+        yield _Batch(rows, of_pixels or None)
 
 
-def _checksum(batch: pa.RecordBatch) -> str:
-    """Returns the CRC-32 of the numbers in a batch."""
+def _checksum(*columns: pa.Array) -> str:
+    """Returns the CRC-32 of the numbers in columns."""
     value = 0
-    for column in batch.columns:
+    for column in columns:
         for buffer in filter(None, column.buffers()):
             value = zlib_ng.crc32(buffer, value)
     return f"{value:08x}"
 
 
 def _is_shard(schema: pa.Schema) -> bool:
-    if schema.names != [*_SHARD.names, "pixels"]:
+    try:
+        if schema.names != [*_SHARD.names, "pixels"]:
+            return False
+    except UnicodeDecodeError:  # of a damaged name
         return False
     pixels = schema.field("pixels").type
     return (
@@ -212,10 +238,7 @@ def _is_shard(schema: pa.Schema) -> bool:
 def _map(path: Path) -> list[_Batch]:
     """Returns the batches of a shard."""
     try:
-        file = _open(path)
-        if not _is_shard(file.schema):
-            raise pa.ArrowInvalid("its columns are others")
-        return list(_batches(file))
+        return list(_batches(_open(path)))
     except FileNotFoundError as error:
         raise HemlineError(f"{path} is missing; run `dvc repro preprocess`") from error
     except (OSError, pa.ArrowException) as error:
@@ -247,7 +270,7 @@ class ImageStore:
         Raises:
             HemlineError: there is no manifest, or a shard that it names is missing or damaged.
         """
-        manifest = files.read_json(folder / "manifest.json")
+        manifest = _read_manifest(folder)
         self.image_size_px = int(manifest["image_size_px"])
         self.crop = str(manifest.get("crop", "centre"))  # an older hemline knew no other
         listed = read_shards(folder)

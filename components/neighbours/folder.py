@@ -150,17 +150,18 @@ def write_manifest(made: NeighboursFolder) -> None:
     """Writes the manifest."""
     content = asdict(made)
     del content["folder"]
-    files.write_json(content, made.folder / MANIFEST)
+    files.write_sealed_json(content, made.folder / MANIFEST)
 
 
 def read_neighbours(folder: Path) -> NeighboursFolder:
     """Returns what the manifest in a folder says.
 
     Raises:
-        HemlineError: there is none, or another version of hemline made it.
+        HemlineError: there is none, it is damaged, or another version of hemline made it.
     """
     path = folder / MANIFEST
-    content: dict[str, Any] = files.read_json(path)
+    remedy = f"remove {folder} and make it again with `hemline neighbours`"
+    content: dict[str, Any] = files.read_json(path, remedy=remedy)
     try:
         comparisons = tuple(
             Comparison(**{**each, "parts": tuple(NeighbourPart(**part) for part in each["parts"])})
@@ -172,8 +173,7 @@ def read_neighbours(folder: Path) -> NeighboursFolder:
         )
     except (KeyError, TypeError) as error:
         raise HemlineError(
-            f"{path} was made by another version of hemline ({error}): remove {folder} and make it "
-            "again with `hemline neighbours`"
+            f"{path} was made by another version of hemline ({error}): {remedy}"
         ) from error
 
 

@@ -126,7 +126,7 @@ def write_package(
             name: _copy(quantised / name, folder / name)
             for name in (QUANTISED_FILE, QUANTISED_WEIGHTS_FILE)
         }
-    files.write_json(content, folder / PACKAGE_FILE)
+    files.write_sealed_json(content, folder / PACKAGE_FILE)
 
 
 def _copy(source: Path, target: Path) -> str:

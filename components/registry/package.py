@@ -217,8 +217,12 @@ class Package:
 
 
 def read_package(folder: Path) -> Package:
-    """Returns the package in a folder."""
-    content = files.read_json(folder / PACKAGE_FILE)
+    """Returns the package in a folder.
+
+    Raises:
+        HemlineError: what describes it is missing or damaged.
+    """
+    content = files.read_json(folder / PACKAGE_FILE, remedy=_REMEDY)
     return Package(
         folder=folder,
         schema=AttributeSchema.from_dict(content["schema"]),

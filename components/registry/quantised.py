@@ -15,17 +15,18 @@ def write_about(folder: Path, *, model: str | None) -> None:
     if model is None:
         for name in (QUANTISED_FILE, QUANTISED_WEIGHTS_FILE):
             (folder / name).unlink(missing_ok=True)
-    files.write_json({"model": model}, folder / _ABOUT_FILE)
+    files.write_sealed_json({"model": model}, folder / _ABOUT_FILE)
 
 
 def quantised_graph(folder: Path, *, model: str) -> Path | None:
     """Returns the file of a model's graph in 8-bit integers; None where it has none.
 
     Raises:
-        HemlineError: the folder holds another model's.
+        HemlineError: the folder holds another model's, or a file is damaged.
     """
     about = folder / _ABOUT_FILE
-    made_of = files.read_json(about)["model"] if about.exists() else None
+    remedy = files.dvc_remedy(about)
+    made_of = files.read_json(about, remedy=remedy)["model"] if about.exists() else None
     if made_of is None:
         return None
     if made_of != model:

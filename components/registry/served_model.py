@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _IMAGES_AT_ONCE = 32  # bounds memory: pixels and feature maps of a batch, never of all rows
 _LONGEST_SHOWN = 200  # characters of a path; base64 text of an image is longer and not shown
 _NUM_LISTED = 10
+_REMEDY = "download it again"
 _LONGEST_SCHEME = 10  # characters of a URL, with ://
 _URL_TIMEOUT_S = 20  # without an answer
 _LARGEST_DOWNLOAD = 256 * 2**20  # bytes
@@ -61,14 +62,14 @@ class FashionEmbedder(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Loads the exported graph, onto a GPU where there is one, and the attributes it knows."""
-        package = json.loads(Path(context.artifacts["package"]).read_text())
+        package = _read_package(Path(context.artifacts["package"]))
         self.attributes = [a["name"] for a in package["schema"]["attributes"]]
         self.image_size_px = package["image_size_px"]
         self.crop = package.get("crop", "centre")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network = self._load(context.artifacts, package)
         self.prototypes = context.artifacts.get("prototypes")
-        self.prototypes_crc32 = package.get("prototypes_crc32")
+        self.prototypes_crc32: str = package.get("prototypes_crc32", "")
 
     def _load(self, artifacts: dict[str, str], package: dict[str, Any]) -> Callable[..., Any]:
         """Returns the network, on a CPU with OpenVINO in 8-bit integers, where it has those."""
@@ -197,13 +198,30 @@ def _integer_graph(file: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Te
     return embed
 
 
+def _read_package(file: Path) -> dict[str, Any]:
+    """Returns what describes a version, `files.sealed_json`.
+
+    Raises:
+        MlflowException: it is not as it was written; an older hemline wrote no checksum.
+    """
+    try:
+        package: dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise MlflowException(f"{file} is damaged ({error}): {_REMEDY}") from error
+    if written := package.pop("own_crc32", ""):
+        _compare(json.dumps(package).encode(), written, file)
+    return package
+
+
 def _check(file: Path, crc32: str) -> None:
     """Raises a MlflowException where a file is not as it was written."""
-    found = f"{zlib.crc32(file.read_bytes()):08x}"
+    _compare(file.read_bytes(), crc32, file)
+
+
+def _compare(content: bytes, crc32: str, file: Path) -> None:
+    found = f"{zlib.crc32(content):08x}"
     if found != crc32:
-        raise MlflowException(
-            f"{file} is damaged (CRC-32 {found}, written was {crc32}): download it again"
-        )
+        raise MlflowException(f"{file} is damaged (CRC-32 {found}, written was {crc32}): {_REMEDY}")
 
 
 class _Decoded(NamedTuple):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from components import files
 from components.embedding.embeddings import Embeddings, Numbers, Vectors
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 from components.search.index_paths import (
     check_index_file,
     index_path,
@@ -38,6 +38,7 @@ RECALL_AT = 10
 MIN_RECALL = 0.95
 
 _LISTS = ".faiss"
+_AGAIN = "make it again with `hemline index`"
 _TRAINED_ON_PER_LIST = 64  # vectors; FAISS asks for 39 at least
 _ITERATIONS = 10  # of k-means
 _HELD_OUT = 400  # vectors that are the queries when recall is measured
@@ -126,20 +127,32 @@ class AttributeIndex:
     @cached_property
     def _lists(self) -> Any:
         faiss = _faiss()
-        remedy = "make it again with `hemline index`"
-        check_index_file(self._path, self.facts.crc32, remedy=remedy)
+        check_index_file(self._path, self.facts.crc32, remedy=_AGAIN)
         try:
             return faiss.read_index(str(self._path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
-            raise HemlineError(f"{self._path} cannot be read ({error}): {remedy}") from error
+            raise HemlineError(f"{self._path} cannot be read ({error}): {_AGAIN}") from error
 
 
 def read_index(embedded: Embeddings, attribute: str) -> AttributeIndex | None:
-    """Returns the index of an attribute; None where none was built of just these vectors."""
+    """Returns the index of an attribute; None where none was built of just these vectors.
+
+    Raises:
+        HemlineError: what describes it is damaged.
+    """
     facts = index_path(embedded, attribute, "lists")
     if not facts.exists():
         return None
-    return AttributeIndex(facts.with_suffix(_LISTS), IndexFacts(**files.read_json(facts)))
+    return AttributeIndex(facts.with_suffix(_LISTS), _read_facts(facts))
+
+
+def _read_facts(path: Path) -> IndexFacts:
+    remedy = f"delete it, and {_AGAIN}"
+    try:
+        return IndexFacts(**files.read_json(path, remedy=remedy))
+    except TypeError as error:
+        message = f"{path} was made by another version of hemline ({error}): {remedy}"
+        raise DamagedFileError(message) from error
 
 
 def build_index(
@@ -176,7 +189,7 @@ def build_index(
         recall=recall,
         crc32=files.checksum(lists),
     )
-    files.write_json(asdict(built), facts)
+    files.write_sealed_json(asdict(built), facts)
     return AttributeIndex(lists, built)
 
 
@@ -186,7 +199,7 @@ def index_files(embedded: Embeddings) -> dict[Path, str | None]:
     for attribute in embedded.attributes:
         facts = index_path(embedded, attribute, "lists")
         if facts.exists():
-            found[facts.with_suffix(_LISTS)] = IndexFacts(**files.read_json(facts)).crc32
+            found[facts.with_suffix(_LISTS)] = _read_facts(facts).crc32
         vectors = map_path(embedded, attribute)
         if vectors.exists():
             found[vectors] = written_checksum(vectors)

@@ -16,13 +16,15 @@ import pyarrow as pa
 
 from components import files
 from components.embedding.embeddings import Embeddings, Vectors
-from components.errors import HemlineError
+from components.errors import DamagedFileError, HemlineError
 from components.search.index_paths import (
     check_index_file,
     index_path,
     is_known_whole,
     new_index_path,
 )
+
+_REMEDY = "delete it, or make it again with `hemline index`"
 
 
 def map_path(embedded: Embeddings, attribute: str) -> Path:
@@ -46,21 +48,30 @@ def write_map(embedded: Embeddings, attribute: str) -> Path:
                 vectors = pa.FixedSizeListArray.from_arrays(flat, type=vector)
                 columns = [pa.array(part.images_n), vectors]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
-        files.write_json({"crc32": files.checksum(temporary)}, path.with_suffix(".json"))
+        files.write_sealed_json({"crc32": files.checksum(temporary)}, path.with_suffix(".json"))
     return path
 
 
 def written_checksum(path: Path) -> str | None:
-    """Returns the checksum of a map when it was written; None for an older hemline's."""
+    """Returns the checksum of a map when it was written; None for an older hemline's.
+
+    Raises:
+        HemlineError: the file that has it is damaged.
+    """
     facts = path.with_suffix(".json")
-    checksum: str | None = files.read_json(facts)["crc32"] if facts.exists() else None
+    if not facts.exists():
+        return None
+    checksum: str = files.read_json(facts, remedy=_REMEDY)["crc32"]
     return checksum
 
 
 def has_whole_map(embedded: Embeddings, attribute: str) -> bool:
     """Returns whether there is a map of an attribute, as it was written."""
     path = map_path(embedded, attribute)
-    return path.exists() and is_known_whole(path, written_checksum(path))
+    try:
+        return path.exists() and is_known_whole(path, written_checksum(path))
+    except DamagedFileError:
+        return False
 
 
 def mapped_vectors(embedded: Embeddings, attribute: str) -> Iterator[Vectors]:
@@ -73,8 +84,7 @@ def mapped_vectors(embedded: Embeddings, attribute: str) -> Iterator[Vectors]:
     if not path.exists():
         yield from embedded.vectors(attribute)
         return
-    remedy = "delete it, or make it again with `hemline index`"
-    check_index_file(path, written_checksum(path), remedy=remedy)
+    check_index_file(path, written_checksum(path), remedy=_REMEDY)
     try:
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
             for number in range(reader.num_record_batches):
@@ -82,4 +92,4 @@ def mapped_vectors(embedded: Embeddings, attribute: str) -> Iterator[Vectors]:
                 flat = np.asarray(batch["embedding"].flatten().to_numpy())
                 yield Vectors(batch["image"].to_numpy(), flat.reshape(batch.num_rows, -1))
     except pa.ArrowInvalid as error:
-        raise HemlineError(f"{path} is not whole ({error}): {remedy}") from error
+        raise HemlineError(f"{path} is not whole ({error}): {_REMEDY}") from error

@@ -75,15 +75,15 @@ def read_tags(folder: Path) -> TagsFolder:
     """Returns what the manifest in a folder says.
 
     Raises:
-        HemlineError: there is none, or another version of hemline made it.
+        HemlineError: there is none, it is damaged, or another version of hemline made it.
     """
-    content = files.read_json(folder / MANIFEST)
+    path, remedy = folder / MANIFEST, f"remove {folder} and make it again with `hemline tag`"
+    content = files.read_json(path, remedy=remedy)
     try:
         return TagsFolder(folder=folder, **content)
     except TypeError as error:
         raise HemlineError(
-            f"{folder / MANIFEST} was made by another version of hemline ({error}): remove "
-            f"{folder} and make it again with `hemline tag`"
+            f"{path} was made by another version of hemline ({error}): {remedy}"
         ) from error
 
 
@@ -138,7 +138,7 @@ def make_tags(
     keyed_parts.bring_in(out / VALUES, made.crc32)
     content = asdict(made)
     del content["folder"]
-    files.write_json(content, out / MANIFEST)
+    files.write_sealed_json(content, out / MANIFEST)
     return made, num_made
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Adam
 
@@ -25,7 +24,7 @@ from components.models.manipulation import GlobalRepresentation
 from components.sampling.manipulations import Manipulated, ManipulationSampler
 from components.training.loop import Log, Run
 from components.training.plan import Place
-from components.training.trained import save_weights
+from components.training.trained import load_weights, save_weights
 
 _PER_STEP = 512
 
@@ -35,10 +34,13 @@ def rank_globally(run: Run, weights: Path, *, place: Place, log: Log) -> None:
 
     They are written to that file. `log` gets the mean loss of each pass over all manipulations, how
     many there are and how many no training image answers.
+
+    Raises:
+        HemlineError: the file is damaged.
     """
     network = run.state.network
     assert isinstance(network, FashionSearchNetV2)
-    network.load_state_dict(load_file(weights))
+    network.load_state_dict(load_weights(weights)[0])
     representation = network.representation
     assert representation is not None, "it is left out of served networks only"
     listed = [attribute for attribute, values in enumerate(network.num_values) if values]

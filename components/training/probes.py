@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from zlib_ng import zlib_ng
 
 from components import files
 from components.evaluation.encode import Pictures
@@ -78,7 +79,10 @@ class Features:
     """Features of images by the frozen network, in a memory map that is filled once.
 
     Where they are read of mirror images too, those follow in the same order: n is twice the number
-    of images.
+    of images. What a killed run has filled is kept where it is as it was written.
+
+    Attributes:
+        num_done: how many rows are filled; the others follow in order.
     """
 
     def __init__(
@@ -94,21 +98,19 @@ class Features:
         self.images, self.reading, self.map_features = images, reading, map_features
         self._progress = folder / "features.json"
         path, shape = folder / "features.float32", (self.num_rows, sum(map_features))
-        self._rows_nF = (
-            np.memmap(path, np.float32, "r+", shape=shape)
-            if self.num_done
-            else np.memmap(path, np.float32, "w+", shape=shape)
-        )
+        self.num_done, self._crc32 = 0, 0
+        if self._progress.exists():
+            self._rows_nF = np.memmap(path, np.float32, "r+", shape=shape)
+            num_done, crc32 = files.read_json(self._progress)
+            if zlib_ng.crc32(self._rows_nF[:num_done]) == crc32:
+                self.num_done, self._crc32 = num_done, crc32
+        else:
+            self._rows_nF = np.memmap(path, np.float32, "w+", shape=shape)
 
     @property
     def num_rows(self) -> int:
         """How many images are read, mirror images among them."""
         return len(self.images) * (2 if self.reading.mirrors else 1)
-
-    @property
-    def num_done(self) -> int:
-        """How many rows are filled; the others follow in order."""
-        return int(files.read_json(self._progress)) if self._progress.exists() else 0
 
     def fill(
         self,
@@ -129,9 +131,12 @@ class Features:
             with torch.inference_mode(), autocast:
                 _, pyramid = network.with_pyramid(normalise(pixels, network.pixel_statistics))
                 found_BF = grid_features(pyramid, self.reading.grid_size).float()
-            self._rows_nF[rows] = found_BF.cpu().numpy()
+            features_BF = np.ascontiguousarray(found_BF.cpu())
+            self._rows_nF[rows] = features_BF
             self._rows_nF.flush()
-            files.write_json(int(rows[-1]) + 1, self._progress)
+            self.num_done = int(rows[-1]) + 1
+            self._crc32 = zlib_ng.crc32(features_BF, self._crc32)
+            files.write_json([self.num_done, self._crc32], self._progress)
             on_progress(len(rows))
 
     def of(self, images: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -138,13 +138,11 @@ class TrainingState:
         path = newest_checkpoint(self._folder)
         if path is None:
             return
+        saved = _load(path)
         try:
-            self._take(_load(path))
-        except Exception as error:  # torch's reader raises nearly anything on a damaged file
-            raise HemlineError(
-                f"{path} cannot be resumed from ({type(error).__name__} {error}); delete it to "
-                f"resume from the previous checkpoint, or {self._folder} to start from scratch"
-            ) from error
+            self._take(saved)
+        except Exception as error:  # torch raises nearly anything where a network is another
+            raise _unusable(path, error) from error
 
     def _take(self, saved: dict[str, Any]) -> None:
         self.learner.load_state_dict(saved["learner"])
@@ -178,7 +176,11 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def read_curve(folder: Path) -> list[EpochMetrics]:
-    """Returns the learning curve of the newest checkpoint in a folder."""
+    """Returns the learning curve of the newest checkpoint in a folder.
+
+    Raises:
+        HemlineError: the checkpoint is damaged.
+    """
     path = newest_checkpoint(folder)
     if path is None:
         return []
@@ -187,12 +189,25 @@ def read_curve(folder: Path) -> list[EpochMetrics]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Returns what a checkpoint holds; raises where a record's checksum is another.
+    """Returns what a checkpoint holds.
 
     torch writes a ZIP archive with checksums, and does not look at them when it reads one.
+
+    Raises:
+        HemlineError: it is damaged.
     """
-    with zipfile.ZipFile(path) as archive:
-        if damaged := archive.testzip():
-            raise HemlineError(f"{path} is damaged: {damaged} in it")
-    saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} in it is damaged")
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both readers raise nearly anything on a damaged file
+        raise _unusable(path, error) from error
     return saved
+
+
+def _unusable(path: Path, error: Exception) -> HemlineError:
+    return HemlineError(
+        f"{path} cannot be resumed from ({type(error).__name__} {error}); delete it to resume from "
+        f"the previous checkpoint, or {path.parent} to start from scratch"
+    )

@@ -10,23 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from zlib_ng import zlib_ng
 
 from components import files
 from components.attributes import AttributeSchema
-from components.errors import command_line
+from components.errors import HemlineError, command_line
 from components.images.transforms import normalise
 from components.models.ahbn import AHBN
 from components.models.build import build_model
 from components.models.fashionsearchnet import FashionSearchNetV2
 from components.models.grown import ProbeShape, grown_network
 from components.models.network import AttentionNetwork, EmbeddingNetwork
+from components.networks import PixelStatistics
 
 WEIGHTS_FILE = "weights.safetensors"
 DESCRIPTION_FILE = "model.json"
-_PIXELS = "pixel_statistics"
+_PIXELS = "pixel_statistics"  # metadata of a file of weights: one key, as several have no order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,42 @@ class TrainedModel:
 
 
 def save_weights(network: EmbeddingNetwork, path: Path) -> None:
-    """Writes a network's parameters and buffers, and its pixels' statistics, as safetensors."""
+    """Writes a network's parameters and buffers, and its pixels' statistics, as safetensors.
+
+    The file has a checksum of all that, which `load_weights` looks at.
+    """
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    pixels = network.pixel_statistics
+    about = {**pixels._asdict(), "crc32": _checksum(state, pixels)}
     with files.replacing(path) as temporary:
-        save_file(state, temporary, {_PIXELS: json.dumps(network.pixel_statistics._asdict())})
+        save_file(state, temporary, {_PIXELS: json.dumps(about)})
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], PixelStatistics]:
+    """Returns what `save_weights` has written; an older hemline wrote no checksum.
+
+    Raises:
+        HemlineError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()[_PIXELS])
+        state, written = load_file(path), about.pop("crc32", None)
+        pixels = PixelStatistics(**about)
+        if written not in (None, found := _checksum(state, pixels)):
+            raise ValueError(f"CRC-32 {found}, written was {written}")
+        return state, pixels
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        remedy = f"remove {path.parent} and train again, from the start"
+        raise HemlineError(f"{path} is damaged ({error}): {remedy}") from error
+
+
+def _checksum(state: Mapping[str, Tensor], pixels: PixelStatistics) -> str:
+    value = zlib_ng.crc32(json.dumps(pixels).encode())
+    for name, tensor in sorted(state.items()):
+        value = zlib_ng.crc32(f"{name} {tensor.dtype} {[*tensor.shape]}".encode(), value)
+        value = zlib_ng.crc32(tensor.cpu().reshape(-1).view(torch.uint8).numpy(), value)
+    return f"{value:08x}"
 
 
 def write_trained_model(
@@ -90,29 +125,32 @@ def write_trained_model(
     image_size_px: int,
     crop: str = "centre",
 ) -> None:
-    """Copies weights into a folder and describes their network beside them."""
+    """Copies weights into a folder and describes their network beside them.
+
+    Raises:
+        HemlineError: the weights are damaged.
+    """
+    _, pixels = load_weights(weights)
     with files.replacing(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(weights.read_bytes())
-    with safe_open(weights, "pt") as written:
-        pixels = json.loads(written.metadata()[_PIXELS])
     content = {
         "crc32": files.checksum(folder / WEIGHTS_FILE),
         **description,
         "model": {
             **description["model"],
-            "pixel_mean": pixels["mean"],  # of the weights that training started from
-            "pixel_std": pixels["std"],
+            "pixel_mean": pixels.mean,  # of the weights that training started from
+            "pixel_std": pixels.std,
         },
         "schema": schema.as_dict(),
         "image_size_px": image_size_px,
         "crop": crop,
     }
-    files.write_json(content, folder / DESCRIPTION_FILE)
+    files.write_sealed_json(content, folder / DESCRIPTION_FILE)
 
 
 def read_description(folder: Path) -> dict[str, Any]:
     """Returns what the network of the model in a folder can be built again from."""
-    content = files.read_json(folder / DESCRIPTION_FILE)
+    content = _read(folder)
     return {key: content[key] for key in ("model", "grown") if key in content}
 
 
@@ -149,7 +187,17 @@ def rebuild(
 
 def trained_files(folder: Path) -> dict[Path, str | None]:
     """Returns the weights of the model in a folder, with their checksum; None: it has none."""
-    return {folder / WEIGHTS_FILE: files.read_json(folder / DESCRIPTION_FILE).get("crc32")}
+    return {folder / WEIGHTS_FILE: _read(folder).get("crc32")}
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = files.read_json(folder / DESCRIPTION_FILE, remedy=_remedy(folder))
+    return content
+
+
+def _remedy(folder: Path) -> str:
+    checkout = command_line("dvc", "checkout", "--force", folder)
+    return f"remove it; `{checkout}` brings it back, `dvc repro -f train` makes it"
 
 
 def identity(folder: Path) -> str:
@@ -164,10 +212,8 @@ def read_trained_model(folder: Path) -> TrainedModel:
         HemlineError: a file of it is missing or damaged.
     """
     for path, crc32 in trained_files(folder).items():
-        checkout = command_line("dvc", "checkout", "--force", folder)
-        remedy = f"remove it; `{checkout}` brings it back, `dvc repro -f train` makes it"
-        files.check(path, crc32, remedy=remedy)
-    content = files.read_json(folder / DESCRIPTION_FILE)
+        files.check(path, crc32, remedy=_remedy(folder))
+    content = _read(folder)
     schema = AttributeSchema.from_dict(content["schema"])
     return TrainedModel(
         network=rebuild(read_description(folder), schema, load_file(folder / WEIGHTS_FILE)),

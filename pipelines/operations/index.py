@@ -1,11 +1,13 @@
 """Operation `index`: embeddings → files that make searching many of them fast."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from typer import Option
 
 from components.embedding.embeddings import Embeddings
+from components.errors import DamagedFileError
 from components.search.index import (
     MIN_INDEXED,
     RECALL_AT,
@@ -63,7 +65,8 @@ def index(
 
 def _whole_index(embedded: Embeddings, attribute: str) -> AttributeIndex:
     """Returns the index of an attribute; one that is missing or not whole is built."""
-    index = read_index(embedded, attribute)
-    if index is not None and index.is_whole:
-        return index
+    with suppress(DamagedFileError):
+        index = read_index(embedded, attribute)
+        if index is not None and index.is_whole:
+            return index
     return build_index(embedded, attribute, on_progress=notes.print)

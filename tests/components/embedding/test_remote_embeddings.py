@@ -12,6 +12,7 @@ import pytest
 from embedded_folders import unit_vectors, write_embedded_folder
 from fsspec.implementations.memory import MemoryFileSystem
 
+from components import files
 from components.embedding.embeddings import Embeddings, read_embeddings
 from components.embedding.part_files import listed_files
 from components.embedding.remote_embeddings import (
@@ -232,7 +233,7 @@ def test_damage_and_loss_at_the_url_are_told(url: str, tmp_path: Path) -> None:
 def test_a_manifest_writes_nothing_outside_of_the_copy(url: str, tmp_path: Path) -> None:
     publish_embeddings(embedded(tmp_path / "made", 7), url)
     system, root = fsspec.core.url_to_fs(url)
-    manifest = json.loads(system.cat_file(f"{root}/manifest.json"))
+    manifest = files.parse_json(system.cat_file(f"{root}/manifest.json"))
     manifest["crc32"] |= {"../../../items.parquet": "00000000"}
     system.pipe_file(f"{root}/manifest.json", json.dumps(manifest).encode())
     with pytest.raises(HemlineError, match=r"names a file outside of its folder"):

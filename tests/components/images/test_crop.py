@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from builders import encoded, images_table, noise, write_files
 
-from components import tables
+from components import files, tables
 from components.errors import HemlineError
 from components.files import sha256
 from components.images.decode import decode
@@ -111,9 +111,9 @@ def test_a_published_store_keeps_its_crop(data, tmp_path):
 def test_a_store_of_an_older_hemline_shows_the_centre(data, tmp_path):
     run(data, tmp_path / "store", crop="centre")
     manifest = tmp_path / "store/manifest.json"
-    content = json.loads(manifest.read_text())
+    content = files.read_json(manifest)
     assert content.pop("crop") == "centre"
-    manifest.write_text(json.dumps(content))
+    files.write_json(content, manifest)
     store = ImageStore(tmp_path / "store")
     store.check_crop("centre", of="a model")
     with pytest.raises(HemlineError, match=r"a model sees .* crop box, .* set preprocess\.crop to"):

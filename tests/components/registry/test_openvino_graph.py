@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from components.attributes import AttributeSchema
 from components.errors import HemlineError
-from components.networks import NetworkName
+from components.networks import IMAGENET_PIXELS, NetworkName
 from components.params import EmbedParams
 from components.registry.graph import PixelsToEmbeddings, write_package
 from components.registry.inference import inference_of
@@ -70,6 +70,36 @@ def package(network, tmp_path_factory: pytest.TempPathFactory) -> Package:
 def embedded(graph: nn.Module, images: slice, attributes: list[int]) -> Tensor:
     pixels = torch.from_numpy(PIXELS[images])
     return graph(pixels, torch.tensor(attributes).expand(len(pixels), -1))
+
+
+class Pooled(nn.Module):
+    """A network whose average pool hangs over the picture's padded edge."""
+
+    pixel_statistics = IMAGENET_PIXELS
+
+    def __init__(self, *, counts_padding: bool) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(
+            3, stride=2, padding=1, ceil_mode=True, count_include_pad=counts_padding
+        )
+
+    def forward(self, images_B3SS: Tensor, attributes_BK: Tensor) -> Tensor:
+        small_B3SS = nn.functional.interpolate(images_B3SS, size=(4, 4))
+        vectors_BD = nn.functional.normalize(self.pool(small_B3SS).flatten(1))
+        return vectors_BD[:, None].expand(-1, attributes_BK.shape[1], -1)
+
+
+def test_layers_that_it_calculates_in_another_way_are_refused(tmp_path) -> None:
+    for counts_padding in (False, True):
+        network = Pooled(counts_padding=counts_padding)
+        folder = tmp_path / str(counts_padding)
+        write_package(network, folder, schema=SCHEMA, image_size_px=IMAGE_SIZE_PX)
+        package = read_package(folder).run_by(Inference("openvino", "bf16"))
+        if not counts_padding:
+            package.load_network()
+            continue
+        with pytest.raises(HemlineError, match=r"other embeddings .* set embed\.runtime torch"):
+            package.load_network()
 
 
 @pytest.mark.parametrize("name", get_args(NetworkName))

@@ -102,6 +102,15 @@ def test_a_graph_with_a_flipped_bit_is_not_served(store, version, tmp_path) -> N
         pyfunc.load_model(copy)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.5, 0.8, 0.95])
+def test_a_description_with_a_flipped_bit_is_not_served(store, version, tmp_path, share) -> None:
+    store.activate()
+    copy = mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(tmp_path))
+    flip_a_bit(Path(copy) / "artifacts/package.json", share=share)
+    with pytest.raises(MlflowException, match=r"package\.json is damaged .* download it again"):
+        pyfunc.load_model(copy)
+
+
 def test_no_attribute_asks_for_all_of_them(model, example, pictures, expected) -> None:
     index = [f"item {number}" for number in range(len(pictures))]
     found = model.predict(pd.DataFrame({"image": pictures}, index=index))

@@ -175,7 +175,7 @@ def test_a_killed_build_leaves_no_index(
     embedded: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = write_embedded_folder(tmp_path, {"a": ITEMS[:3000]})
-    monkeypatch.setattr(files, "write_json", _interrupted)  # after the lists, and names them
+    monkeypatch.setattr(files, "write_sealed_json", _interrupted)  # after the lists, and names them
     with pytest.raises(KeyboardInterrupt):
         build_index(small, "a")
     monkeypatch.undo()

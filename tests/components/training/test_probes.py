@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small_run
 import torch
-from builders import splits_table
+from builders import flip_a_bit, splits_table
 from numpy.typing import NDArray
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
@@ -396,6 +396,23 @@ def test_what_was_interrupted_ends_with_the_same_bytes(
     third, progress = new_features(tmp_path, network), []
     fill(third, network, progress.append)
     assert progress == [NUM_IMAGES], "nothing is left"
+
+
+def test_what_was_filled_before_is_filled_again_where_it_is_damaged(made, network, tmp_path):
+    batches = []
+
+    def interrupt(num_images: int) -> None:
+        batches.append(num_images)
+        if len(batches) > 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fill(new_features(tmp_path, network), network, interrupt)
+    flip_a_bit(tmp_path / "features.float32", share=0.1)
+    again, progress = new_features(tmp_path, network), []
+    fill(again, network, progress.append)
+    assert (progress[0], sum(progress)) == (0, NUM_IMAGES)
+    np.testing.assert_array_equal(again.of(IMAGES), made.of(IMAGES))
 
 
 def test_features_of_no_image(tmp_path, network):

@@ -18,6 +18,7 @@ from documents import check_document
 from promotable import SIZE_PX, Promotable, promotable
 from promotion_driver import kill_before
 
+from components import files
 from components.embedding.embeddings import read_embeddings
 from components.errors import HemlineError
 from components.evaluation.verdict import Verdict
@@ -288,8 +289,8 @@ def test_embeddings_by_another_registrys_version_of_the_same_number_are_refused(
         shutil.copytree(project.folder / "data/embeddings", project.folder / where)
     manifest = project.folder / where / "manifest.json"
     ours = manifest.read_text()
-    content = json.loads(ours) | {"model_sha256": "f" * 64}
-    manifest.write_text(json.dumps(content))
+    content = files.read_json(manifest) | {"model_sha256": "f" * 64}
+    files.write_json(content, manifest)
     told = rf"hemline/2 in .* is another model than .*{where} .*MLFLOW_TRACKING_URI.* remove "
     before = moves(project)
     with pytest.raises(HemlineError, match=told):
@@ -306,8 +307,8 @@ def test_embeddings_by_another_registrys_version_of_the_same_number_are_refused(
 def test_a_rollback_to_embeddings_of_another_model_is_refused(project: Promotable) -> None:
     promote_version(BETTER)
     manifest = project.folder / "data/published/hemline-1/manifest.json"
-    content = json.loads(manifest.read_text()) | {"model_sha256": "f" * 64}
-    manifest.write_text(json.dumps(content))
+    content = files.read_json(manifest) | {"model_sha256": "f" * 64}
+    files.write_json(content, manifest)
     for anew in (False, True):
         with pytest.raises(HemlineError, match=r"is another model than .*hemline-1 .* remove "):
             rollback(embed=anew)
