@@ -18,7 +18,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet torch==2.15.0 openvino==2026.4.1 numpy==2.4.6 packaging==26.0
+"$folder/venv/bin/pip" install --quiet torch==2.15.0 openvino==2026.4.1 numpy==2.4.6 packaging==26.3
 
 "$folder/venv/bin/python" - <<'PYTHON'
 import sys
