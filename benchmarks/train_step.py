@@ -6,9 +6,10 @@
 AG-MAN on ResNet-50 without trained weights, triplets of generated photographs of 256 px. As
 published: three forward passes a step (anchors, positives, negatives) in float32 on contiguous
 memory, images opened, resized and normalised one by one in a DataLoader. Ours: the training loop's
-own feed and learner, one forward pass of all images. The ways take turns, so that all meet the same
-load; medians. On a GPU also the model's FLOP per second against those of a large bf16 matrix
-product on the same card.
+own feed and learner, one forward pass of all images. Each way has a process of its own, ours one
+that keeps the memory that it frees, as workers do. They take turns, so that all meet the same load;
+medians. On a GPU also the model's FLOP per second against those of a large bf16 matrix product on
+the same card.
 """
 
 import argparse
@@ -16,7 +17,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,7 @@ from benchmarks.machine import machine, num_cores
 from benchmarks.photographs import write_photographs
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
+from components.freed_memory import keep_freed_memory
 from components.images.augmentation import Augmentation
 from components.images.store import ImageStore, Shard, StoredImages, write_manifest, write_shard
 from components.losses.combined import CombinedLoss, attribute_classification_loss
@@ -53,6 +58,7 @@ from components.training.step import Learner
 SOURCE_PX, SIZE_PX, NUM_ATTRIBUTES, NUM_VALUES = 256, 224, 8, 5
 NUM_IMAGES = 400
 MARGIN, LEARNING_RATE = 0.2, 1e-4
+_WARM_ROUNDS = 2  # until memory that was freed has found its next use
 MATRIX = 8192  # side of the product that the card's rate is measured with
 
 Step = Callable[[], None]
@@ -70,15 +76,20 @@ def main() -> None:
     num_images = 3 * arguments.triplets
     print(f"{machine()}, {_name(device)}")
     print(f"AG-MAN, resnet50, {SIZE_PX} px, {arguments.triplets} triplets a step")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as pools:
         data = Data(Path(folder), num_triplets=arguments.triplets)
-        ways: dict[str, Step] = {"as published": published(data, device)}
-        ways["fp32"] = ours(data, device, bf16=False)
-        ways["bf16"] = ours(data, device, bf16=True)
+
+        def begun(make: Callable[..., Step], **options: bool) -> Step:
+            pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+            return in_process(pools.enter_context(pool), make, data, device, **options)
+
+        ways = {"as published": begun(published)}
+        ways["fp32"] = begun(ours, bf16=False)
+        ways["bf16"] = begun(ours, bf16=True)
         if not arguments.no_compile:
-            ways["bf16, compiled"] = ours(data, device, bf16=True, compiled=True)
+            ways["bf16, compiled"] = begun(ours, bf16=True, compiled=True)
         if device.type == "cuda":
-            ways["bf16, store on the device"] = ours(data, device, bf16=True, resident=True)
+            ways["bf16, store on the device"] = begun(ours, bf16=True, resident=True)
         seconds = median_seconds(ways, rounds=arguments.rounds, device=device)
         for name, of_a_step in seconds.items():
             ratio = seconds["as published"] / of_a_step
@@ -104,8 +115,8 @@ class Data:
             folder, num_images=NUM_IMAGES, num_pictures=NUM_IMAGES, side_px=SOURCE_PX
         )
         self.files = [folder / path for path in images["path"].to_pylist()]
+        self._folder = folder
         self._write_store(folder)
-        self.store = ImageStore(folder)
         self.labels = self._labels(rng)
         self._plan = folder / "train.parquet"
         triplets = plan_triplets(
@@ -121,6 +132,11 @@ class Data:
             dataset="generated",
             attributes=tuple(Attribute(name=name, values=values) for name in names),
         )
+
+    @property
+    def store(self) -> ImageStore:
+        """The photographs' pixels, mapped anew."""
+        return ImageStore(self._folder)
 
     def plan(self) -> TripletPlan:
         """Returns the planned triplets."""
@@ -186,6 +202,41 @@ def network() -> EmbeddingNetwork:
         attention_dim=512,
         normalise_features=False,
     )
+
+
+_steps: list[Step] = []  # that of this process
+
+
+def in_process(
+    pool: ProcessPoolExecutor,
+    make: Callable[..., Step],
+    data: Data,
+    device: torch.device,
+    **options: bool,
+) -> Step:
+    """Returns the step that `make` returns, taken by the pool's only process."""
+    pool.submit(begin, make, data, device, **options).result()
+    return lambda: pool.submit(take_step, device).result()
+
+
+def begin(make: Callable[..., Step], data: Data, device: torch.device, **options: bool) -> None:
+    """Makes ready for `take_step`."""
+    if make is ours:
+        keep_freed_memory()
+    _steps.append(make(data, device, **options))
+
+
+def take_step(device: torch.device) -> None:
+    """Takes a step, or on a GPU several, to their end."""
+    for _ in range(steps_at_once(device)):
+        _steps[0]()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def steps_at_once(device: torch.device) -> int:
+    """Returns how many steps a way takes in its turn."""
+    return 10 if device.type == "cuda" else 3
 
 
 def published(data: Data, device: torch.device) -> Step:
@@ -284,17 +335,13 @@ def batches(data: Data, device: torch.device, *, resident: bool) -> Iterator[Any
 
 def median_seconds(ways: dict[str, Step], *, rounds: int, device: torch.device) -> dict[str, float]:
     """Returns the median time of a step of each way; the first rounds warm up."""
-    num_steps = 10 if device.type == "cuda" else 1
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(rounds + 2):
+    for round_number in range(rounds + _WARM_ROUNDS):
         for name, step in ways.items():
             start = time.perf_counter()
-            for _ in range(num_steps):
-                step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_number > 1:
-                seconds[name].append((time.perf_counter() - start) / num_steps)
+            step()
+            if round_number >= _WARM_ROUNDS:
+                seconds[name].append((time.perf_counter() - start) / steps_at_once(device))
     return {name: statistics.median(measured) for name, measured in seconds.items()}
 
 

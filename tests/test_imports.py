@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "components.credentials": set(),
     "components.errors": set(),
+    "components.freed_memory": set(),
     "components.networks": set(),
     "components.precision": set(),
     "components.params": set(),
@@ -90,6 +91,7 @@ FOUNDATIONS = {
     "components.precision",
     "components.credentials",
     "components.errors",
+    "components.freed_memory",
     "components.networks",
     "components.params",
     "components.programs",
@@ -98,6 +100,7 @@ FOUNDATIONS = {
     "components.tables",
 }
 FOUNDATION_IMPORTS = {
+    "components.freed_memory": set(),
     "components.networks": {"components.errors"},
     "components.precision": set(),
     "components.params": {"components.credentials", "components.errors", "components.networks"},

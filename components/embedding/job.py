@@ -25,6 +25,7 @@ from components.embedding.making import OnProgress, make_parts, plan_parts
 from components.embedding.part_files import Recipe
 from components.embedding.source import Reader, Source
 from components.embedding.writing import Done, PlannedPart, Work, write_parts
+from components.freed_memory import keep_freed_memory
 from components.images.decode import UnreadableImageError
 from components.params import EmbedParams
 from components.registry.inference import inference_of
@@ -214,6 +215,7 @@ class Embedder:
 
     def __init__(self, *, load_network: LoadNetwork, recipe: Recipe, params: EmbedParams) -> None:
         torch.set_num_threads(params.cpus_per_worker)
+        keep_freed_memory()
         self._device = torch.device("cuda" if params.gpus_per_worker else "cpu")
         self._network = load_network(self._device.type)
         self._numbers = recipe.attributes

@@ -27,6 +27,7 @@ from ray.train.torch import TorchTrainer, get_device, prepare_model
 from torch import nn
 
 from components.errors import HemlineError
+from components.freed_memory import ENVIRONMENT
 from components.models.timm_backbones import synchronise_norms
 from components.params import CheckpointParams, ModelParams, TrainParams
 from components.training.global_ranking import rank_globally
@@ -81,6 +82,7 @@ def run_training(
             name=state_folder.name,
             storage_path=str(state_folder / "ray"),
             failure_config=FailureConfig(max_failures=train_params.max_failures),
+            worker_runtime_env={"env_vars": {} if train_params.use_gpu else {**ENVIRONMENT}},
         ),
     )
     for failures_left in reversed(range(train_params.max_failures + 1)):

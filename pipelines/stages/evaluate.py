@@ -44,6 +44,7 @@ from components.evaluation.manipulation_figures import (
 from components.evaluation.quantisation import evaluate_quantised, quantisation_text
 from components.evaluation.query_scores import query_scores, write_query_scores
 from components.evaluation.triplet_relations import evaluate_triplets
+from components.freed_memory import keep_freed_memory
 from components.images.geometry import landmarks_in_square
 from components.images.store import ImageStore
 from components.prototypes.prototypes import read_prototypes_of
@@ -95,6 +96,7 @@ def evaluate(
     loses. The report shows the results, and
     which values are confused with which.
     """
+    keep_freed_memory()
     where = tracking(params)
     run_id = runs.read_run(run, where)
     trained = read_trained_model(model)

@@ -7,6 +7,7 @@ from components import tables
 from components.evaluation.encode import encode
 from components.evaluation.evaluation import held_out_images
 from components.evaluation.manipulation_task import labelled_embeddings
+from components.freed_memory import keep_freed_memory
 from components.images.store import ImageStore
 from components.prototypes.fitting import fit
 from components.prototypes.listed import listed_part
@@ -35,6 +36,7 @@ def prototypes(
     2,000 images of the validation split, the attributes' weights for searches with changed values
     are fitted, and what makes probabilities honest. Single products have no vectors.
     """
+    keep_freed_memory()
     trained = read_trained_model(model)
     schema, table, places = listed_part(tables.read_splits(splits), trained.schema)
     if not places:

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from components import files, tables
+from components.freed_memory import keep_freed_memory
 from components.images.store import ImageStore
 from components.params import (
     CheckpointParams,
@@ -100,6 +101,7 @@ def train(
             inputs, model_params=model_params, train_params=train_params, attributes=attributes
         )
         return
+    keep_freed_memory()
     schema = tables.read_schema(catalog)
     if growth is None:
         build_network(model_params, schema)  # refused here what cannot be made, not by each worker
