@@ -96,12 +96,13 @@ class Features:
         """`map_features` is the number of features of each map, one map after the other."""
         folder.mkdir(parents=True, exist_ok=True)
         self.images, self.reading, self.map_features = images, reading, map_features
-        self._progress = folder / "features.json"
+        self._progress = folder / "filled.json"
         path, shape = folder / "features.float32", (self.num_rows, sum(map_features))
         self.num_done, self._crc32 = 0, 0
         if self._progress.exists():
             self._rows_nF = np.memmap(path, np.float32, "r+", shape=shape)
-            num_done, crc32 = files.read_json(self._progress)
+            remedy = f"remove {folder}, and run again"
+            num_done, crc32 = files.read_json(self._progress, remedy=remedy)
             if zlib_ng.crc32(self._rows_nF[:num_done]) == crc32:
                 self.num_done, self._crc32 = num_done, crc32
         else:
