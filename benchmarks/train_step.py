@@ -17,10 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from benchmarks.machine import machine, num_cores
+from benchmarks.own_process import own_processes
 from benchmarks.photographs import write_photographs
 from components import files, tables
 from components.attributes import Attribute, AttributeSchema
@@ -76,20 +74,16 @@ def main() -> None:
     num_images = 3 * arguments.triplets
     print(f"{machine()}, {_name(device)}")
     print(f"AG-MAN, resnet50, {SIZE_PX} px, {arguments.triplets} triplets a step")
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as pools:
+    with tempfile.TemporaryDirectory() as folder, own_processes() as begin:
         data = Data(Path(folder), num_triplets=arguments.triplets)
-
-        def begun(make: Callable[..., Step], **options: bool) -> Step:
-            pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-            return in_process(pools.enter_context(pool), make, data, device, **options)
-
-        ways = {"as published": begun(published)}
-        ways["fp32"] = begun(ours, bf16=False)
-        ways["bf16"] = begun(ours, bf16=True)
+        ways: dict[str, Step] = {"as published": begin(turn, published, data, device)}
+        ways["fp32"] = begin(turn, ours, data, device, bf16=False)
+        ways["bf16"] = begin(turn, ours, data, device, bf16=True)
         if not arguments.no_compile:
-            ways["bf16, compiled"] = begun(ours, bf16=True, compiled=True)
+            ways["bf16, compiled"] = begin(turn, ours, data, device, bf16=True, compiled=True)
         if device.type == "cuda":
-            ways["bf16, store on the device"] = begun(ours, bf16=True, resident=True)
+            on_device = begin(turn, ours, data, device, bf16=True, resident=True)
+            ways["bf16, store on the device"] = on_device
         seconds = median_seconds(ways, rounds=arguments.rounds, device=device)
         for name, of_a_step in seconds.items():
             ratio = seconds["as published"] / of_a_step
@@ -204,34 +198,17 @@ def network() -> EmbeddingNetwork:
     )
 
 
-_steps: list[Step] = []  # that of this process
+def turn(make: Callable[..., Step], data: Data, device: torch.device, **options: bool) -> Step:
+    """Returns what takes the steps of a way's turn, to their end; `make` makes a step."""
+    step = make(data, device, **options)
 
+    def steps() -> None:
+        for _ in range(steps_at_once(device)):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
-def in_process(
-    pool: ProcessPoolExecutor,
-    make: Callable[..., Step],
-    data: Data,
-    device: torch.device,
-    **options: bool,
-) -> Step:
-    """Returns the step that `make` returns, taken by the pool's only process."""
-    pool.submit(begin, make, data, device, **options).result()
-    return lambda: pool.submit(take_step, device).result()
-
-
-def begin(make: Callable[..., Step], data: Data, device: torch.device, **options: bool) -> None:
-    """Makes ready for `take_step`."""
-    if make is ours:
-        keep_freed_memory()
-    _steps.append(make(data, device, **options))
-
-
-def take_step(device: torch.device) -> None:
-    """Takes a step, or on a GPU several, to their end."""
-    for _ in range(steps_at_once(device)):
-        _steps[0]()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    return steps
 
 
 def steps_at_once(device: torch.device) -> int:
@@ -288,7 +265,8 @@ def ours(
     compiled: bool = False,
     resident: bool = False,
 ) -> Step:
-    """Returns a step of the training loop's own parts."""
+    """Returns a step of the training loop's own parts; this process keeps what memory it frees."""
+    keep_freed_memory()
     learner = make_learner(data, device)
     if compiled:
         learner.compile()
