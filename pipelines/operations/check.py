@@ -22,6 +22,7 @@ from components.images.store import read_shards
 from components.neighbours.folder import read_neighbours
 from components.registry import versions
 from components.search.index import index_files
+from components.tables import SCHEMA_FILE, read_schema
 from components.tagging.folder import read_tags
 from components.training.trained import DESCRIPTION_FILE, trained_files
 from pipelines.shell import options
@@ -65,6 +66,7 @@ def check(
     What is not there is passed over. Exit status: 1 if a file is damaged or missing.
     """
     listings: dict[str, Callable[[], Checksums]] = {
+        str(catalog): partial(_described, catalog),
         str(store): lambda: {store / shard.file: shard.crc32 for shard in read_shards(store)},
         str(model): lambda: trained_files(model) if (model / DESCRIPTION_FILE).exists() else {},
         "registry": lambda: _packages(registration),
@@ -146,6 +148,13 @@ def _problem_of(file: Path | RemoteFile, crc32: str | None) -> str:
     if isinstance(file, RemoteFile):
         return file.problem_of(str(crc32))
     return files.problem_of(file, crc32)
+
+
+def _described(catalog: Path) -> Checksums:
+    """Reads what names attributes and values; it lists no files."""
+    if (catalog / SCHEMA_FILE).exists():
+        read_schema(catalog)
+    return {}
 
 
 def _embedded(folder: Path) -> Checksums:

@@ -143,6 +143,8 @@ def test_every_damaged_file_is_named_and_a_damaged_manifest_too(
 ) -> None:
     shutil.copytree(whole / "data", tmp_path / "data")
     (tmp_path / "data/store/manifest.json").write_text("{")
+    schema = tmp_path / "data/catalog/schema.json"
+    schema.write_text(schema.read_text().replace("top", "top2", 1))
     for name in ("top", "bottom"):
         (path,) = tmp_path.glob(f"data/embeddings/vectors/part-*-{name}.parquet")
         flip_a_bit(path)
@@ -150,6 +152,7 @@ def test_every_damaged_file_is_named_and_a_damaged_manifest_too(
         check()
     printed = capsys.readouterr().out
     assert "data/store/manifest.json is not JSON" in printed
+    assert "data/catalog/schema.json is damaged" in printed
     assert len(re.findall(r"vectors/part-\S+-(?:top|bottom).parquet is damaged", printed)) == 2
 
 
