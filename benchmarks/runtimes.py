@@ -5,9 +5,9 @@
 
 AG-MAN with 8 attributes; the ways take turns, each in a process of its own that keeps the memory
 that it frees, as the actors of `embed` do, and each counts by its fastest time. Published is a
-backbone pass for every attribute, all maps made in full, in float32. Published, and what is called
-"as Python starts it", keep nothing. Weights are random: what
-8-bit integers cost in MAP is measured by the stage `evaluate`.
+backbone pass for every attribute, all maps made in full, in float32; its process, and one of torch
+in bf16, are as Python starts them. Weights are random: what 8-bit integers cost in MAP is measured
+by the stage `evaluate`.
 """
 
 import argparse

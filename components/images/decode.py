@@ -42,8 +42,8 @@ _UNREAD = {  # how files of formats begin that are pictures all the same
     b"\0\0\0\x18ftypcrx ": "a camera's raw format",
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
-_JPEG_METADATA = (b"\xff\xe1", b"\xff\xe2")  # EXIF and XMP; profiles, and pictures behind the first
+_JPEG, _JPEG_SCAN = b"\xff\xd8", 0xDA
+_JPEG_METADATA = (0xE1, 0xE2)  # EXIF and XMP; profiles, and pictures behind the first
 _JPEG_SCALES = (8, 4, 2, 1)
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 _LARGEST_PROFILE = 2**24  # bytes; those of printers have 0.5 to 3 MB
@@ -133,14 +133,27 @@ def _bare_jpeg_size(data: bytes) -> tuple[int, int] | None:
     It is upright and in sRGB: opening it with Pillow would take half the time of decoding it, and
     tell nothing more. None for all other files.
     """
-    header = data[: max(0, data.find(_JPEG_SCAN))]
-    if not header.startswith(_JPEG) or any(marker in header for marker in _JPEG_METADATA):
+    if not data.startswith(_JPEG) or not _is_bare(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
     return (width, height) if colours == "YCbCr" and width * height <= MAX_PIXELS else None
+
+
+def _is_bare(jpeg: bytes) -> bool:
+    """Returns whether no metadata come before a JPEG's first scan, segment by segment.
+
+    What segments hold may look like others: Photoshop's have a picture in small.
+    """
+    start = len(_JPEG)
+    while jpeg[start : start + 1] == b"\xff" and len(jpeg) > start + 4:
+        marker = jpeg[start + 1]
+        if marker == _JPEG_SCAN or marker in _JPEG_METADATA:
+            return marker == _JPEG_SCAN
+        start += 2 + int.from_bytes(jpeg[start + 2 : start + 4])
+    return False
 
 
 def _look(file: IO[bytes], use: Callable[[Image.Image], T]) -> T:
@@ -281,13 +294,14 @@ def _least_size(size: tuple[int, int], size_px: int, part: Box | None) -> tuple[
 
 def _read(image: Image.Image, data: bytes, least: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
     """Returns a picture that is large enough, and how many pixels a side one of it stands for."""
-    size, is_jpeg = image.size, image.format == "JPEG"
-    scale = _jpeg_scale(size, least) if is_jpeg else 1
-    if is_jpeg and image.mode == "RGB" and _orientation(image) not in _TO_UPRIGHT:
+    size = image.size
+    image.draft("RGB", least)  # makes a JPEG smaller, also the first picture of several
+    scale = math.ceil(size[0] / image.width)
+    is_plain = image.format == "JPEG" and image.mode == "RGB"
+    if is_plain and _orientation(image) not in _TO_UPRIGHT:
         pixels = _jpeg_pixels(data, size, scale)
         if pixels is not None:
             return pixels, scale
-    image.draft("RGB", least)
     image.load()
     conversion = _conversion(image)
     flat = _flatten(_upright(image), conversion.input_mode if conversion else "RGB")

@@ -102,11 +102,11 @@ def _check_same(graph: OpenVINOGraph, exported: torch.export.ExportedProgram) ->
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (2, side_px, side_px, 3), generator=generator, dtype=torch.uint8)
     asked = torch.zeros(2, 1, dtype=torch.int64)
-    ours, theirs = (
+    by_torch, by_openvino = (
         found if isinstance(found, Tensor) else found[0]
         for found in (exported.module()(pixels, asked), graph(pixels, asked))
     )
-    cosine = nn.functional.cosine_similarity(ours, theirs, dim=-1).min().item()
+    cosine = nn.functional.cosine_similarity(by_torch, by_openvino, dim=-1).min().item()
     if not cosine > _SAME:
         raise HemlineError(
             "OpenVINO gives other embeddings of this network than torch (smallest cosine "

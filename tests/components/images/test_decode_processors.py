@@ -91,6 +91,31 @@ def test_metadata_that_say_nothing_change_nothing(crop):
         assert np.array_equal(square(bare), square(described))
 
 
+@pytest.mark.parametrize("crop", ["centre", "box"])
+@pytest.mark.parametrize("side", [9, 32, 100, 224])
+def test_the_first_of_several_pictures_is_seen_as_if_alone(crop, side):
+    """Telephones write JPEGs with a preview behind (MPO), which Pillow has another format for."""
+    several = encoded(PICTURE, "MPO", save_all=True, append_images=[noise(160, 120)])
+    with Image.open(io.BytesIO(several)) as image:
+        assert image.format == "MPO"
+    square = partial(decode, image_size_px=side, crop=crop, box=(10.3, 0.0, 200.9, 77.7))
+    assert np.array_equal(square(several), square(encoded(PICTURE, "JPEG")))
+
+
+def test_what_turns_a_jpeg_is_found_behind_a_picture_in_its_header():
+    """Photoshop's segment holds a JPEG in small, whose scan is not that of the file."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    turned = encoded(PICTURE, "JPEG", exif=exif)
+    thumbnail = encoded(PICTURE.resize((20, 15)), "JPEG")
+    segment = b"\xff\xed" + (2 + len(thumbnail)).to_bytes(2) + thumbnail
+    hidden = turned[:2] + segment + turned[2:]
+    assert np.array_equal(decode(hidden, image_size_px=32), decode(turned, image_size_px=32))
+    assert not np.array_equal(
+        decode(turned, image_size_px=32), decode(encoded(PICTURE, "JPEG"), image_size_px=32)
+    )
+
+
 def test_a_bare_jpeg_is_not_opened_by_pillow(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("opened")
