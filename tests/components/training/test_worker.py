@@ -1,5 +1,6 @@
 """Training on real Ray Train workers, and what happens when one is killed."""
 
+import json
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from small_run import HERE, MODEL, TRAIN, build, write_inputs
 
 from components.errors import HemlineError
+from components.freed_memory import ENVIRONMENT
 from components.images.remote_store import StoreLocation, publish_store
 from components.params import CheckpointParams, TrainParams
 from components.training import worker
@@ -37,6 +39,11 @@ WORKERS = TrainParams(**TRAIN | {"num_workers": 3, "cpus_per_worker": 1, "max_fa
 def note(metrics, *, step: int, kind: str, folder: Path) -> None:
     with (folder / "rows").open("a") as file:
         file.write(f"{kind}-{step} {metrics.get('loss', metrics.get('step.loss'))}\n")
+
+
+def note_environment(metrics, *, step: int, kind: str, folder: Path) -> None:
+    found = {name: os.environ.get(name) for name in ENVIRONMENT}
+    (folder / "environment").write_text(json.dumps(found))
 
 
 def note_and_die_once(metrics, *, step: int, kind: str, folder: Path) -> None:
@@ -129,6 +136,12 @@ def test_a_worker_that_dies_while_ray_stops_the_others_is_one_more_failure(
         return
     run(inputs, tmp_path, params, note)
     assert [record["epoch"] for record in read_curve(tmp_path / "state")] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_workers_keep_the_memory_that_they_free(inputs: TrainingInputs, tmp_path: Path) -> None:
+    run(inputs, tmp_path, replace(WORKERS, num_workers=1), note_environment)
+    assert json.loads((tmp_path / "environment").read_text()) == ENVIRONMENT
 
 
 def test_no_workers_train_in_this_process(inputs: TrainingInputs, tmp_path: Path) -> None:
