@@ -51,6 +51,22 @@ def test_a_flipped_bit_of_the_weights_is_found(tmp_path: Path) -> None:
     read_trained_model(folder)  # an older hemline wrote it: nobody knows
 
 
+def test_best_weights_with_a_flipped_bit_do_not_become_the_model(tmp_path: Path) -> None:
+    written = write(tmp_path / "state")
+    best = written / "best"
+    before = (written / WEIGHTS_FILE).read_bytes()
+    flip_a_bit(best, share=0.9)
+    with pytest.raises(HemlineError, match=r"best is damaged .*: remove .*state and train again"):
+        write_trained_model(
+            written,
+            best,
+            description={"model": asdict(small_run.MODEL)},
+            schema=small_run.SCHEMA,
+            image_size_px=32,
+        )
+    assert (written / WEIGHTS_FILE).read_bytes() == before
+
+
 def scores(model: str | None) -> QueryScores:
     row = {
         "attribute": ["length"],
