@@ -99,7 +99,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], PixelStatistics]:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()[_PIXELS])
         state, written = load_file(path), about.pop("crc32", None)
-        pixels = PixelStatistics(**about)
+        pixels = PixelStatistics(mean=tuple(about["mean"]), std=tuple(about["std"]))
         if written not in (None, found := _checksum(state, pixels)):
             raise ValueError(f"CRC-32 {found}, written was {written}")
         return state, pixels
